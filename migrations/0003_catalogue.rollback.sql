@@ -1,0 +1,1 @@
+delete from setting_fields where setting_type in ('preferences', 'params', 'dual_side');

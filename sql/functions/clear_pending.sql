@@ -1,0 +1,23 @@
+-- Deletes the marks of keys that Redis now has at these versions; a mark that is newer stays. The arrays
+-- are of one length. Returns how many. The commit doesn't wait for the disk: a mark that comes back after
+-- a crash is only applied once more.
+create or replace function clear_pending(p_owners text[], p_kinds text[], p_versions integer[])
+returns integer
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_count integer;
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    delete from mirror_pending m
+     using unnest(p_owners, p_kinds, p_versions) as done (owner, kind, version)
+     where m.owner = done.owner and m.kind = done.kind and m.version <= done.version;
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+
+comment on function clear_pending(text[], text[], integer[]) is
+'Deletes marks from mirror_pending whose keys Redis has at these versions; newer marks stay. Returns how many.';
+revoke execute on function clear_pending(text[], text[], integer[]) from public;

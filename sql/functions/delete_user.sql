@@ -1,0 +1,21 @@
+-- Soft-deletes a user: the user no longer resolves, settings are deleted as versions of their own.
+-- Raises US004, US007. Locks the user's row, then the active settings; a writer who waits gets US004.
+create or replace function delete_user(p_identifier text)
+returns app_users
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_user app_users := resolve_user(p_identifier);
+begin
+    update app_users u set deleted_at = now() where u.id = v_user.id and u.deleted_at is null
+    returning * into v_user;
+    update user_settings s set deleted_at = now()
+     where s.user_id = v_user.id and s.is_active and s.deleted_at is null;
+    return v_user;
+end
+$$;
+
+comment on function delete_user(text) is
+'Soft-deletes the user and, as new versions, the settings; nothing leaves the history. Raises US004 (unknown user), US007 (malformed).';
+revoke execute on function delete_user(text) from public;

@@ -1,0 +1,43 @@
+-- Registers a user, or finds and updates the one with this OKX UID; idempotent, safe under concurrency.
+-- A NULL argument leaves that field as it is. A deleted user comes back (settings stay deleted).
+-- Raises US007 for a malformed OKX UID or Telegram ID, US008 if the Telegram ID leads to someone else.
+-- Locks the user's row until the transaction ends.
+create or replace function ensure_user(
+    p_okx_uid           text,
+    p_telegram_id       text default null,
+    p_name              text default null,
+    p_telegram_username text default null
+)
+returns app_users
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_user         app_users;
+    v_link_is_free boolean;    -- whether a deleted user may have the old Telegram ID back
+begin
+    perform check_identifiers(p_okx_uid, p_telegram_id);
+    select not exists (select from app_users o where o.telegram_id = d.telegram_id and o.deleted_at is null)
+      into v_link_is_free
+      from app_users d where d.okx_uid = p_okx_uid and d.deleted_at is not null;
+
+    insert into app_users as u (okx_uid, telegram_id, name, telegram_username)
+    values (p_okx_uid, p_telegram_id, p_name, p_telegram_username)
+    on conflict (okx_uid) do update
+        set telegram_id       = coalesce(excluded.telegram_id, case when u.deleted_at is null or v_link_is_free then u.telegram_id end),
+            name              = coalesce(excluded.name, u.name),
+            telegram_username = coalesce(excluded.telegram_username, u.telegram_username),
+            deleted_at        = null
+    returning * into v_user;
+    return v_user;
+exception
+    when unique_violation then
+        raise exception using errcode = 'US008',
+            message = format('Telegram ID %s is linked to another user', p_telegram_id),
+            hint = 'Free it with unlink_telegram() first.';
+end
+$$;
+
+comment on function ensure_user(text, text, text, text) is
+'Registers a user by OKX UID, or updates the one there is; idempotent. NULL leaves a field as it is. A deleted user comes back. Raises US007 (malformed identifier), US008 (Telegram ID linked to another user).';
+revoke execute on function ensure_user(text, text, text, text) from public;

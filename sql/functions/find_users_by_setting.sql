@@ -1,0 +1,28 @@
+-- The active settings that contain p_filter (jsonb @>), by the GIN index idx_user_settings_jsonb,
+-- in the order of OKX UIDs, a page at a time (keyset). Raises US002. No lock.
+create or replace function find_users_by_setting(
+    p_setting_type text,
+    p_filter       jsonb,
+    p_after        text default null,
+    p_limit        integer default null
+)
+returns setof user_settings
+language plpgsql stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+begin
+    perform check_setting_type(p_setting_type);
+    return query
+    select * from user_settings s
+     where s.is_active and s.deleted_at is null
+       and s.setting_type = p_setting_type
+       and s.settings @> p_filter
+       and s.okx_uid > coalesce(p_after, '')
+     order by s.okx_uid
+     limit p_limit;
+end
+$$;
+
+comment on function find_users_by_setting(text, jsonb, text, integer) is
+'Who has these settings: the active rows whose document contains p_filter. Example: select okx_uid from find_users_by_setting(''params'', ''{"leverage": 10}''). p_after, p_limit: the next page after that OKX UID. Raises US002.';
+revoke execute on function find_users_by_setting(text, jsonb, text, integer) from public;

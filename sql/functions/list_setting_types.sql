@@ -1,0 +1,12 @@
+-- The setting types and where Redis keeps each. Reads only.
+create or replace function list_setting_types()
+returns setof setting_types
+language sql stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+    select * from setting_types t order by t.setting_type
+$$;
+
+comment on function list_setting_types() is
+'The setting types, with the suffix and encoding of their Redis keys.';
+revoke execute on function list_setting_types() from public;

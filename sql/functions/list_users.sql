@@ -1,0 +1,15 @@
+-- Lists live users in the order of their OKX UIDs, a page at a time (keyset). Reads by index, no lock.
+create or replace function list_users(p_after text default null, p_limit integer default null)
+returns setof app_users
+language sql stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+    select * from app_users u
+     where u.deleted_at is null and u.okx_uid > coalesce(p_after, '')
+     order by u.okx_uid
+     limit p_limit
+$$;
+
+comment on function list_users(text, integer) is
+'Live users by OKX UID. p_after: the last OKX UID of the page before; p_limit: rows at most (null: all).';
+revoke execute on function list_users(text, integer) from public;

@@ -1,0 +1,16 @@
+-- Marks a key that Redis may not have, in the writer's transaction: one row a key, the newest version.
+-- Locks that mark's row until the transaction ends. Called by triggers only.
+create or replace function mark_pending(p_owner text, p_kind text, p_version integer)
+returns void
+language sql
+set search_path = pg_catalog, public, pg_temp
+as $$
+    insert into mirror_pending as m (owner, kind, version)
+    values (p_owner, p_kind, p_version)
+    on conflict (owner, kind) do update
+        set version = greatest(m.version, excluded.version), marked_at = now(), attempts = 0, last_error = null
+$$;
+
+comment on function mark_pending(text, text, integer) is
+'Marks a Redis key as older than PostgreSQL. owner: OKX UID, or Telegram ID for kind telegram. Called by triggers.';
+revoke execute on function mark_pending(text, text, integer) from public;

@@ -1,0 +1,42 @@
+-- Applies a JSON merge patch (RFC 7396: null removes a key, objects merge, the rest replaces) to the
+-- active document, under its row's lock: concurrent patches of different keys all survive. Without a
+-- document the patch applies to {}. A patch that changes nothing makes no version.
+-- Raises US001, US002, US003, US004, US007.
+create or replace function patch_user_setting(
+    p_identifier       text,
+    p_setting_type     text,
+    p_patch            jsonb,
+    p_expected_version integer default null
+)
+returns user_settings
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_user app_users := resolve_user(p_identifier);
+    v_row  user_settings;
+begin
+    if jsonb_typeof(p_patch) is distinct from 'object' then
+        raise exception using errcode = 'US003', message = 'invalid settings',
+            detail = '{"$": "the patch must be an object"}';
+    end if;
+    loop
+        select * into v_row from user_settings s
+         where s.user_id = v_user.id and s.setting_type = p_setting_type and s.is_active
+           for no key update;
+        exit when found;
+        -- Nothing to lock yet: save the first version, unless somebody else is doing so right now.
+        begin
+            return upsert_user_setting(p_identifier, p_setting_type, merge_patch('{}', p_patch), coalesce(p_expected_version, 0));
+        exception
+            when sqlstate 'US001' then
+                if p_expected_version is not null then raise; end if;
+        end;
+    end loop;
+    return upsert_user_setting(p_identifier, p_setting_type, merge_patch(v_row.settings, p_patch), p_expected_version);
+end
+$$;
+
+comment on function patch_user_setting(text, text, jsonb, integer) is
+'Applies a JSON merge patch (RFC 7396) to the active document under its lock; null removes a key. Returns the row. Example: select version from patch_user_setting(''587662504768345929'', ''params'', ''{"leverage": 20}''). Raises US001, US002, US003, US004, US007.';
+revoke execute on function patch_user_setting(text, text, jsonb, integer) from public;

@@ -1,0 +1,17 @@
+-- Counts for `status`. Reads only.
+create or replace function store_statistics()
+returns table (users bigint, settings bigint, versions bigint, pending bigint, set_aside bigint, timescaledb text)
+language sql stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+    select (select count(*) from app_users u where u.deleted_at is null),
+           (select count(*) from user_settings s where s.is_active and s.deleted_at is null),
+           (select count(*) from user_settings),
+           (select count(*) from mirror_pending),
+           (select count(*) from mirror_pending m where m.last_error is not null),
+           (select e.extversion from pg_extension e where e.extname = 'timescaledb')
+$$;
+
+comment on function store_statistics() is
+'Counts of live users, active settings, versions in all, keys not mirrored yet and those set aside with an error; the TimescaleDB version, null without.';
+revoke execute on function store_statistics() from public;

@@ -1,0 +1,23 @@
+-- What Redis should hold: one row a key, with the version that guards it. The only definition of it:
+-- relay, repair, verify and rebuild all read this.
+--   owner     the identifier in the key         kind      the field of the owner's mirror hash
+--   suffix    the rest of the key               encoding  how the document is laid out in Redis
+--   document  null: the key must not exist (deleted, unlinked)
+create or replace view mirror_source as
+select s.okx_uid as owner, s.setting_type as kind, t.redis_suffix as suffix, t.redis_encoding as encoding,
+       s.version, s.updated_at, case when s.deleted_at is null then s.settings end as document
+  from user_settings s
+  join setting_types t using (setting_type)
+ where s.is_active
+union all
+select u.okx_uid, 'user', 'mirror', 'fields',
+       u.version, u.updated_at,
+       case when u.deleted_at is null then jsonb_build_object('telegram_id', u.telegram_id) end
+  from app_users u
+union all
+select l.telegram_id, 'telegram', 'okx_uid', 'string',
+       l.version, l.updated_at, to_jsonb(l.okx_uid)
+  from telegram_links l;
+
+comment on view mirror_source is
+'What Redis should hold, one row a key: owner and suffix make the key, version guards it, document is its content (null: the key must not exist).';

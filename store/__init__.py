@@ -1,0 +1,72 @@
+"""Trading-bot settings, versioned in PostgreSQL and mirrored into Redis.
+
+    from store import Config, SettingsStore
+
+    async with SettingsStore(Config.from_env()) as store:
+        saved = await store.patch("587662504768345929", "params", {"leverage": 20})
+        print(saved.version, saved.mirrored)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from store.config import Config
+    from store.errors import (
+        AlreadyLinked,
+        BadIdentifier,
+        ConfigError,
+        DatabaseError,
+        DatabaseUnavailable,
+        HistoryIsImmutable,
+        InvalidSettings,
+        MigrationError,
+        NotMigrated,
+        RedisUnavailable,
+        StoreError,
+        UnknownSettingType,
+        UnknownUser,
+        UnknownVersion,
+        VersionConflict,
+    )
+    from store.models import Registration, SavedSetting, Setting, SettingType, User
+    from store.settings import SettingsStore
+
+__all__ = [
+    "AlreadyLinked",
+    "BadIdentifier",
+    "Config",
+    "ConfigError",
+    "DatabaseError",
+    "DatabaseUnavailable",
+    "HistoryIsImmutable",
+    "InvalidSettings",
+    "MigrationError",
+    "NotMigrated",
+    "RedisUnavailable",
+    "Registration",
+    "SavedSetting",
+    "Setting",
+    "SettingType",
+    "SettingsStore",
+    "StoreError",
+    "UnknownSettingType",
+    "UnknownUser",
+    "UnknownVersion",
+    "User",
+    "VersionConflict",
+]
+
+_HOMES = ("store.settings", "store.config", "store.models", "store.errors")
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used: `settings-store --help` must not load psycopg and redis.
+    if name in __all__:
+        for home in reversed(_HOMES):
+            value = getattr(import_module(home), name, None)
+            if value is not None:
+                return value
+    raise AttributeError(f"module 'store' has no attribute {name!r}")

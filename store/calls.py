@@ -1,0 +1,161 @@
+"""The SQL functions, as statements with parameters. The only file that names them; no I/O here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from store.errors import StoreError, document_error
+from store.models import Document
+
+SETTING = "r.okx_uid, r.telegram_id, r.setting_type, r.version, r.settings::text as document, r.updated_at, r.deleted_at"
+USER = "r.id, r.okx_uid, r.telegram_id, r.name, r.telegram_username, r.created_at, r.updated_at"
+ENTRY = "r.owner, r.kind, r.suffix, r.encoding, r.version, r.updated_at, r.document::text as document"
+TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding"
+
+# Who writes and why, set in the statement that writes, for its transaction only. The function takes its
+# identifier from here: by that dependency the settings are made before it runs.
+WRITER = """(
+    select %(identifier)s::text as identifier,
+           set_config('settings_store.actor', %(actor)s, true), set_config('settings_store.reason', %(reason)s, true)
+    offset 0) writer cross join lateral """
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A statement and its parameters."""
+
+    query: str
+    params: Mapping[str, Any]
+
+    def by(self, actor: str | None, reason: str | None) -> Call:
+        """Say who writes and why."""
+        return replace(self, params={**self.params, "actor": actor or "", "reason": reason or ""})
+
+
+def _read(columns: str, function: str, **arguments: Any) -> Call:
+    named = ", ".join(f"p_{name} => %({name})s" for name in arguments)
+    return Call(f"select {columns} from {function}({named}) r", arguments)
+
+
+def _write(columns: str, function: str, first: str, identifier: str, **arguments: Any) -> Call:
+    named = "".join(f", p_{name} => %({name})s" for name in arguments)
+    query = f"select {columns} from {WRITER}{function}(p_{first} => writer.identifier{named}) r"
+    return Call(query, {"identifier": identifier, **arguments}).by(None, None)
+
+
+def json_text(document: object) -> str:
+    """Write a document as JSON. Raises InvalidSettings for what JSON can't hold."""
+    try:
+        text = json.dumps(document, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except UnicodeEncodeError:
+        raise document_error("must not contain a lone surrogate") from None
+    except RecursionError:
+        raise document_error("must be nested at most 64 levels deep") from None
+    except (TypeError, ValueError):
+        raise document_error("must hold nothing but objects, arrays, strings, finite numbers, true, false, null") from None
+    return text
+
+
+def checked(value: object, what: str, error: type[StoreError]) -> str:
+    """Refuse an argument that isn't a plain line of text. Raises `error`."""
+    if not isinstance(value, str):
+        raise error(f"{what} must be a string, not {type(value).__name__}")
+    if not value.isprintable():
+        raise error(f"{what} must not contain control characters")
+    return value
+
+
+def register_user(
+    okx_uid: str,
+    telegram_id: str | None,
+    name: str | None,
+    telegram_username: str | None,
+    documents: Mapping[str, Document],
+) -> Call:
+    return _write(
+        SETTING, "register_user", "okx_uid", okx_uid,
+        telegram_id=telegram_id, name=name, telegram_username=telegram_username, documents=json_text(documents),
+    )  # fmt: skip
+
+
+def find_user(identifier: str) -> Call:
+    return _read(USER, "find_user", identifier=identifier)
+
+
+def list_users(after: str | None, limit: int | None) -> Call:
+    return _read(USER, "list_users", after=after, limit=limit)
+
+
+def link_telegram(identifier: str, telegram_id: str, telegram_username: str | None) -> Call:
+    return _write(
+        USER, "link_telegram", "identifier", identifier,
+        telegram_id=telegram_id, telegram_username=telegram_username,
+    )  # fmt: skip
+
+
+def unlink_telegram(identifier: str) -> Call:
+    return _write(USER, "unlink_telegram", "identifier", identifier)
+
+
+def delete_user(identifier: str) -> Call:
+    return _write(USER, "delete_user", "identifier", identifier)
+
+
+def list_setting_types() -> Call:
+    return _read(TYPE, "list_setting_types")
+
+
+def check_setting_type(setting_type: str) -> Call:
+    return _read(TYPE, "check_setting_type", setting_type=setting_type)
+
+
+def get_user_settings(identifier: str, setting_type: str | None) -> Call:
+    return _read(SETTING, "get_user_settings", identifier=identifier, setting_type=setting_type)
+
+
+def find_users_by_setting(setting_type: str, filter: Document, after: str | None, limit: int | None) -> Call:
+    return _read(
+        SETTING, "find_users_by_setting",
+        setting_type=setting_type, filter=json_text(filter), after=after, limit=limit,
+    )  # fmt: skip
+
+
+def upsert_user_setting(identifier: str, setting_type: str, settings: Document, expected_version: int | None) -> Call:
+    return _write(
+        SETTING, "upsert_user_setting", "identifier", identifier,
+        setting_type=setting_type, settings=json_text(settings), expected_version=expected_version,
+    )  # fmt: skip
+
+
+def patch_user_setting(identifier: str, setting_type: str, patch: Document, expected_version: int | None) -> Call:
+    return _write(
+        SETTING, "patch_user_setting", "identifier", identifier,
+        setting_type=setting_type, patch=json_text(patch), expected_version=expected_version,
+    )  # fmt: skip
+
+
+def save_user_settings(identifier: str, documents: Mapping[str, Document]) -> Call:
+    return _write(SETTING, "save_user_settings", "identifier", identifier, documents=json_text(documents))
+
+
+def delete_user_setting(identifier: str, setting_type: str, expected_version: int | None) -> Call:
+    return _write(
+        SETTING, "delete_user_setting", "identifier", identifier,
+        setting_type=setting_type, expected_version=expected_version,
+    )  # fmt: skip
+
+
+def pending_keys(owners: Sequence[str] | None, limit: int) -> Call:
+    return _read(ENTRY, "pending_keys", owners=None if owners is None else list(owners), limit=limit)
+
+
+def clear_pending(owners: Sequence[str], kinds: Sequence[str], versions: Sequence[int]) -> Call:
+    return _read("r", "clear_pending", owners=list(owners), kinds=list(kinds), versions=list(versions))
+
+
+def store_statistics() -> Call:
+    return _read("r.*", "store_statistics")

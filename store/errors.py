@@ -1,0 +1,147 @@
+"""The store's exceptions, and the one table that leads from PostgreSQL's SQLSTATE to them.
+
+No message holds a setting's or a credential's value.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+
+class StoreError(Exception):
+    """Base of all errors the store raises. `detail` and `hint` are PostgreSQL's, or None."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, detail: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.detail = detail
+        self.hint = hint
+
+
+class VersionConflict(StoreError):
+    """Someone else saved in between (US001). `current`: the version there is now; None if unknown."""
+
+    @property
+    def current(self) -> int | None:
+        found = re.search(r"current version (\d+)", self.detail or "")
+        return int(found[1]) if found else None
+
+
+class UnknownSettingType(StoreError):
+    """No such setting type (US002)."""
+
+
+class InvalidSettings(StoreError):
+    """The document can't be saved (US003). `problems`: bad key -> why; key `$` is the whole document."""
+
+    @property
+    def problems(self) -> dict[str, str]:
+        try:
+            problems: dict[str, str] = json.loads(self.detail or "{}")
+        except ValueError:
+            return {"$": self.detail or str(self)}
+        return problems
+
+
+class UnknownUser(StoreError):
+    """Nobody has this identifier, or the user was deleted (US004)."""
+
+
+class HistoryIsImmutable(StoreError):
+    """An archived version would change or go (US005)."""
+
+
+class UnknownVersion(StoreError):
+    """No such version (US006)."""
+
+
+class BadIdentifier(StoreError):
+    """Neither an OKX UID, nor a Telegram ID, nor a UUID (US007)."""
+
+
+class AlreadyLinked(StoreError):
+    """The Telegram ID is linked to another user (US008)."""
+
+
+class NotMigrated(StoreError):
+    """The database lacks the store's tables or functions: run `migrate`."""
+
+
+class MigrationError(StoreError):
+    """A migration or a file of sql/ could not be applied; nothing of it remains."""
+
+
+class DatabaseError(StoreError):
+    """PostgreSQL refused a statement for a reason that is none of the above."""
+
+
+class ConfigError(StoreError):
+    """A setting of the environment can't be used."""
+
+    exit_code = 2
+
+
+class DatabaseUnavailable(StoreError):
+    """PostgreSQL can't be reached; whether a write in flight was committed is unknown."""
+
+    exit_code = 3
+
+
+class RedisUnavailable(StoreError):
+    """Redis can't be reached, or refuses the command (full, read-only)."""
+
+    exit_code = 3
+
+
+BY_SQLSTATE: dict[str, type[StoreError]] = {
+    "US001": VersionConflict,
+    "US002": UnknownSettingType,
+    "US003": InvalidSettings,
+    "US004": UnknownUser,
+    "US005": HistoryIsImmutable,
+    "US006": UnknownVersion,
+    "US007": BadIdentifier,
+    "US008": AlreadyLinked,
+}
+
+# What PostgreSQL says of a parameter that it can't read as text or jsonb, and of one nested too deep.
+UNREADABLE = {
+    "22P02": "is not valid JSON for PostgreSQL (a lone surrogate?)",
+    "22P05": "must not contain the character U+0000",
+    "22021": "must not contain the character U+0000",
+    "22003": "must not hold a number outside the range of a double",
+    "54001": "is nested too deep",
+    "54000": "is too large",
+}
+
+
+def document_error(problem: str) -> InvalidSettings:
+    """Make the error of a document that can't be saved as a whole."""
+    return InvalidSettings("invalid settings", detail=json.dumps({"$": problem}))
+
+
+def from_postgres(error: Any) -> StoreError:
+    """Translate a psycopg error. Raise the result `from None`: the original may quote values."""
+    state: str | None = error.sqlstate
+    if state in BY_SQLSTATE:
+        diagnosis = error.diag
+        return BY_SQLSTATE[state](
+            diagnosis.message_primary or "", detail=diagnosis.message_detail, hint=diagnosis.message_hint
+        )
+    if state in UNREADABLE:
+        return document_error(UNREADABLE[state])
+    if state in ("42883", "42P01", "3F000"):
+        return NotMigrated("the database lacks the store's tables or functions", hint="Run: settings-store migrate")
+    if state is None and type(error).__name__ == "DataError":  # psycopg itself couldn't write a parameter
+        return DatabaseError("a text must not contain the character U+0000")
+    if state is None or state[:2] in ("08", "53") or state[:3] == "57P":
+        return DatabaseUnavailable(f"PostgreSQL can't be reached: {first_line(error)}")
+    return DatabaseError(f"PostgreSQL: {error.diag.message_primary} ({state})")
+
+
+def first_line(error: BaseException) -> str:
+    """Cut an error's text to its first line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,50 @@
+-- Writes one mirrored document and its version together, so that an older version never comes back.
+--
+--   KEYS  1 the data key    2 the owner's mirror hash: kind -> version mirrored
+--   ARGV  1 kind  2 version  3 updated_at
+--         4 encoding: hash, json, string, fields (of the mirror hash itself), none (the key must not exist)
+--         5 the version the caller saw, for a repair ('': write only if newer, or if the data key is gone)
+--         6 channel, '' for none   7 message   8… the content: field, value, … or one string
+--
+-- Returns {status, version}: 1 written, 0 there already, -1 refused (Redis has another version), with the
+-- version that Redis has afterwards.
+local kind, version, updated_at, encoding = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local seen, channel, message = ARGV[5], ARGV[6], ARGV[7]
+
+local mirrored = redis.pcall('HGET', KEYS[2], kind)
+if type(mirrored) == 'table' then    -- someone put another type of value there
+    redis.call('DEL', KEYS[2])
+    mirrored = nil
+end
+local current = tonumber(mirrored or 0) or 0
+
+if seen ~= '' then
+    if current ~= tonumber(seen) then
+        return {-1, current}
+    end
+elseif version < current then
+    return {-1, current}
+elseif version == current and (encoding == 'none' or #ARGV < 8 or redis.call('EXISTS', KEYS[1]) == 1) then
+    return {0, current}
+end
+
+-- First the command that a full Redis refuses: then nothing at all is written.
+redis.call('HSET', KEYS[2], kind, ARGV[2], kind .. ':updated_at', updated_at)
+if encoding == 'fields' then
+    for i = 8, #ARGV, 2 do
+        redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+    end
+elseif encoding == 'hash' then
+    redis.call('DEL', KEYS[1])
+    for i = 8, #ARGV, 2 do
+        redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+    end
+elseif encoding == 'none' then
+    redis.call('DEL', KEYS[1])
+else
+    redis.call('SET', KEYS[1], ARGV[8])
+end
+if channel ~= '' then
+    redis.call('PUBLISH', channel, message)
+end
+return {1, version}

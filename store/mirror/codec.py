@@ -1,0 +1,63 @@
+"""Documents to Redis hashes and back, without loss.
+
+A field of a hash holds `true`, `false`, `null`, a JSON number, array or object; a string is bare, unless
+the bare text would read back as something else: then it is JSON-quoted. So `value.lower() == "true"`,
+`json.loads(value)` and `value == "false"`, which is how existing readers look at it, all come out right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from store.models import Document
+
+# Numbers stay text here: they are only skipped over, and Python limits the digits of an int.
+_scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
+
+
+def encode_hash(document: str) -> dict[str, str]:
+    """Encode a JSON object, as PostgreSQL prints a jsonb, for a Redis hash. Numbers keep every digit."""
+    return {key: _encode(raw) for key, raw in _members(document)}
+
+
+def decode_hash(fields: Mapping[str, str]) -> Document:
+    """Read a Redis hash that encode_hash() made."""
+    return {key: _decode(text) for key, text in fields.items()}
+
+
+def _members(document: str) -> Iterator[tuple[str, str]]:
+    """Split `{"a": 1, "b": "x"}` into keys and the JSON text of their values."""
+    position = 1
+    while document[position] != "}":
+        key, position = _scan(document, position)
+        start = position + 2  # past ': '
+        _, end = _scan(document, start)
+        yield key, document[start:end]
+        position = end + 2 if document[end] == "," else end
+
+
+def _encode(raw: str) -> str:
+    if raw[0] != '"':
+        return raw
+    text: str = json.loads(raw)
+    return raw if _reads_as_json(text) else text
+
+
+def _reads_as_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except RecursionError:
+        return True
+    except ValueError:
+        # A number with too many digits for Python is JSON all the same, but reads back as this very text.
+        return False
+    return True
+
+
+def _decode(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

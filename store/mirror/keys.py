@@ -1,0 +1,27 @@
+"""Names of the Redis keys. An identifier gets into a key only if it is all digits."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+OKX_UID = re.compile(r"[0-9]{16,20}", re.ASCII)
+TELEGRAM_ID = re.compile(r"[0-9]{5,15}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The key template, e.g. `user:{id}:{suffix}`; `user:{{{id}}}:{suffix}` puts the identifier in a hash
+    tag, so that all keys of a user share a Redis Cluster slot."""
+
+    template: str
+
+    def of(self, owner: str, suffix: str) -> str:
+        """Name the key of an OKX UID or Telegram ID. Raises ValueError for anything but digits."""
+        if not (OKX_UID.fullmatch(owner) or TELEGRAM_ID.fullmatch(owner)):
+            raise ValueError("a key is made of an OKX UID or a Telegram ID only")
+        return self.template.format(id=owner, suffix=suffix)
+
+    def mirror(self, owner: str) -> str:
+        """Name the hash that holds which version of each kind was mirrored."""
+        return self.of(owner, "mirror")

@@ -1,0 +1,19 @@
+-- Reads one mirrored document with its version, as of one moment.
+--
+--   KEYS  1 the data key    2 the owner's mirror hash
+--   ARGV  1 kind  2 encoding: hash or json
+--
+-- Returns {version, updated_at, telegram_id, content}, or nothing if we never mirrored it or it is gone.
+local meta = redis.call('HMGET', KEYS[2], ARGV[1], ARGV[1] .. ':updated_at', 'telegram_id')
+if not meta[1] then
+    return false
+end
+if ARGV[2] == 'json' then
+    meta[4] = redis.call('GET', KEYS[1])
+else
+    meta[4] = redis.call('HGETALL', KEYS[1])
+    if #meta[4] == 0 then
+        return false
+    end
+end
+return meta[4] and meta or false

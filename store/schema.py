@@ -1,0 +1,199 @@
+"""Brings a database to this release: pending migrations by yoyo, then every file of sql/ again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import yoyo
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import parse_uri
+from yoyo.migrations import MigrationList
+
+from store.errors import DatabaseUnavailable, MigrationError, StoreError, first_line
+
+LOCK = 0x5E771465  # advisory lock of `migrate`
+# Views before functions, as functions return their rows; triggers last, as they call functions.
+FOLDERS = ("views", "functions", "triggers")
+
+
+@dataclass(frozen=True)
+class SchemaStatus:
+    """How far a database is from this release. `drifted`: object -> what is wrong with it."""
+
+    applied: list[str]
+    pending: list[str]
+    drifted: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_current(self) -> bool:
+        return not self.pending and not self.drifted
+
+
+def resources(name: str) -> Path:
+    """Find sql/ or migrations/: inside an installed package, else beside it in the checkout."""
+    package = Path(__file__).parent
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+def sql_files() -> list[Path]:
+    """List the files of sql/ in the order they are applied."""
+    return [file for folder in FOLDERS for file in sorted((resources("sql") / folder).glob("*.sql"))]
+
+
+def migrate(database_url: str) -> list[str]:
+    """Apply pending migrations, then sql/. Returns the ids of the migrations it applied.
+
+    Safe to repeat and to run twice at once. Raises MigrationError (nothing of the failed step remains)
+    and DatabaseUnavailable.
+    """
+    with _locked(database_url), _yoyo(database_url) as (backend, migrations):
+        pending = backend.to_apply(migrations)
+        backend.apply_migrations(pending)
+        with psycopg.connect(database_url) as connection:
+            _apply_sql(connection)
+        return [migration.id for migration in pending]
+
+
+def rollback(database_url: str, count: int | None = 1) -> list[str]:
+    """Roll back the newest `count` migrations (None: all). Returns their ids, newest first.
+
+    The functions, views and triggers of sql/ go too; `migrate` brings everything back, empty. Data in the
+    tables that go is lost.
+    """
+    with _locked(database_url), _yoyo(database_url) as (backend, migrations):
+        newest = backend.to_rollback(migrations)[:count]
+        if newest:
+            with psycopg.connect(database_url) as connection:
+                _drop_sql(connection)
+            backend.rollback_migrations(newest)
+        return [migration.id for migration in newest]
+
+
+def status(database_url: str) -> SchemaStatus:
+    """Compare a database with this release. Writes nothing, takes no lock."""
+    ids = [m.id for m in yoyo.read_migrations(str(resources("migrations")))]
+    with _translated(), psycopg.connect(database_url) as connection:
+        if _scalar(connection, "select to_regclass('public._yoyo_migration')") is None:
+            return SchemaStatus([], ids)
+        done = {row[0] for row in connection.execute("select migration_id from public._yoyo_migration")}
+        applied, pending = [i for i in ids if i in done], [i for i in ids if i not in done]
+        if _scalar(connection, "select to_regclass('public.schema_objects')") is None:
+            return SchemaStatus(applied, pending)
+        return SchemaStatus(applied, pending, _drift(connection))
+
+
+def _apply_sql(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("set local search_path = public")
+    connection.execute("set local check_function_bodies = off")
+    connection.execute("set local client_min_messages = warning")
+    for file in sql_files():
+        try:
+            connection.execute(file.read_bytes())
+        except psycopg.Error as error:
+            raise MigrationError(f"sql/{file.parent.name}/{file.name}: {first_line(error)}") from None
+    connection.execute("delete from schema_objects")
+    for file in sql_files():
+        connection.execute(
+            "insert into schema_objects (file, file_hash, definition_hash)"
+            " values (%s, %s, sha256(convert_to(installed_definition(%s), 'utf8'))::text)",
+            (f"{file.parent.name}/{file.name}", _hash(file), file.stem),
+        )
+
+
+def _drop_sql(connection: psycopg.Connection[Any]) -> None:
+    """Drop what sql/ made, so that the tables it stands on can go."""
+    connection.execute("set local search_path = public")
+    connection.execute("set local client_min_messages = warning")
+    statements = connection.execute("""
+        with made as (select regexp_replace(file, '^.*/|[.]sql$', '', 'g') as name from schema_objects)
+        select format('drop view if exists %s cascade', c.oid::regclass)
+          from pg_class c join made on made.name = c.relname
+         where c.relkind = 'v' and c.relnamespace = 'public'::regnamespace
+        union all
+        select format('drop function if exists %s cascade', p.oid::regprocedure)
+          from pg_proc p join made on made.name = p.proname
+         where p.pronamespace = 'public'::regnamespace""").fetchall()
+    for (statement,) in statements:
+        connection.execute(statement)
+    connection.execute("delete from schema_objects")
+
+
+def _drift(connection: psycopg.Connection[Any]) -> dict[str, str]:
+    installed = {
+        file: (file_hash, is_unchanged)
+        for file, file_hash, is_unchanged in connection.execute(
+            "select file, file_hash, definition_hash = coalesce(sha256(convert_to(installed_definition("
+            " regexp_replace(file, '^.*/|[.]sql$', '', 'g')), 'utf8'))::text, '') from public.schema_objects"
+        )
+    }
+    drifted = {}
+    for path in sql_files():
+        file = f"{path.parent.name}/{path.name}"
+        file_hash, is_unchanged = installed.pop(file, (None, True))
+        if file_hash is None:
+            drifted[file] = "not applied"
+        elif file_hash != _hash(path):
+            drifted[file] = "the file changed since it was applied"
+        elif not is_unchanged:
+            drifted[file] = "changed in the database since it was applied"
+    drifted.update(dict.fromkeys(installed, "applied once, no longer part of this release"))
+    return drifted
+
+
+@contextmanager
+def _locked(database_url: str) -> Iterator[None]:
+    """Let one migration run at a time. A lock of this transaction: it holds behind a transaction-mode
+    pooler too, and goes with the process, however that ends."""
+    with _translated(), psycopg.connect(database_url) as connection:
+        connection.execute("set local idle_in_transaction_session_timeout = 0")
+        connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
+        yield
+
+
+@contextmanager
+def _yoyo(database_url: str) -> Iterator[tuple[Any, MigrationList]]:
+    class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
+        """yoyo's backend on any libpq connection string, which its own URL parser doesn't read."""
+
+        def connect(self, dburi: Any) -> Any:
+            connection = psycopg.connect(database_url, autocommit=True)
+            connection.execute("set client_min_messages = warning")
+            connection.execute("set search_path = public")
+            return connection
+
+    backend = Backend(parse_uri("postgresql+psycopg:///"), "_yoyo_migration")
+    with backend:
+        backend.init_database()
+        backend.break_lock()  # left by a migration that was killed: the lock that counts is ours
+        with backend.lock():
+            yield backend, yoyo.read_migrations(str(resources("migrations")))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except StoreError:
+        raise
+    except psycopg.OperationalError as error:
+        if error.sqlstate is None or error.sqlstate[:2] in ("08", "57"):
+            raise DatabaseUnavailable(f"PostgreSQL can't be reached: {first_line(error)}") from None
+        raise MigrationError(f"the migration failed: {first_line(error)}") from None
+    except psycopg.Error as error:
+        raise MigrationError(f"the migration failed: {first_line(error)}") from None
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _scalar(connection: psycopg.Connection[Any], query: str) -> Any:
+    row = connection.execute(query).fetchone()  # type: ignore[call-overload]
+    return row[0] if row else None

@@ -1,0 +1,75 @@
+"""One look at everything: both servers, the schema, counts. No secrets: URLs are not shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from store import calls, schema
+from store.config import Config
+from store.connections import Connections
+from store.errors import StoreError
+
+
+async def gather(config: Config) -> dict[str, Any]:
+    """Ask both stores. What can't be reached is there with its `error`."""
+    stores = Connections(config)
+    try:
+        return {"postgresql": await _postgresql(config, stores), "redis": await _redis(stores)}
+    finally:
+        await stores.close()
+
+
+def unreachable(found: dict[str, Any]) -> bool:
+    """Tell whether a store did not answer."""
+    return any("version" not in server for server in found.values())
+
+
+def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Put what gather() found in words, a line each."""
+    database, redis = found["postgresql"], found["redis"]
+    yield "PostgreSQL", database.get("version") or database["error"]
+    if "version" in database:
+        yield "schema", _schema_line(database)
+        yield "TimescaleDB", database.get("timescaledb") or "not installed (ordinary tables)"
+        for name in ("users", "settings", "versions", "pending", "set_aside"):
+            if name in database:
+                yield name.replace("_", " "), str(database[name])
+    yield redis.get("server", "Redis"), redis.get("version") or redis["error"]
+
+
+def _schema_line(database: dict[str, Any]) -> str:
+    pending, drifted = database["pending_migrations"], database["drifted"]
+    if not pending and not drifted:
+        return "up to date"
+    parts = []
+    if pending:
+        parts.append(f"pending migrations: {', '.join(pending)}")
+    if drifted:
+        parts.append("; ".join(f"{name}: {why}" for name, why in drifted.items()))
+    return "; ".join(parts) + " — run: settings-store migrate"
+
+
+async def _postgresql(config: Config, stores: Connections) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    try:
+        rows = await stores.database.fetch(calls.Call("select current_setting('server_version') as version", {}))
+        found["version"] = rows[0]["version"]
+        state = await asyncio.to_thread(schema.status, config.database_url or "")
+        found |= {"pending_migrations": state.pending, "drifted": state.drifted}
+        if not state.pending:
+            found |= (await stores.database.fetch(calls.store_statistics()))[0]
+    except StoreError as error:
+        found["error"] = str(error)
+    return found
+
+
+async def _redis(stores: Connections) -> dict[str, Any]:
+    try:
+        info = await stores.mirror.ping()
+    except StoreError as error:
+        return {"error": str(error)}
+    if "valkey_version" in info:
+        return {"server": "Valkey", "version": info["valkey_version"]}
+    return {"server": "Redis", "version": info["redis_version"]}
