@@ -1,0 +1,133 @@
+"""Real servers for every test: a template database a session, a database and an emptied Redis a test.
+
+TEST_DATABASE_URL and TEST_REDIS_URL (a Redis whose data may be flushed) choose other servers; without
+them, embedded ones are started in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis as redis_py
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import dict_row
+from pytest_postgresql.janitor import DatabaseJanitor
+
+from store import Config, SettingsStore, embedded, schema
+
+OKX_UID = "587662504768345929"
+TELEGRAM_ID = "1709556958"
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Config]:
+    """The URLs of a PostgreSQL where databases may be created and of a Redis that may be flushed."""
+    home = Path(tempfile.mkdtemp(prefix="settings-store-test-"))
+    given = Config(os.environ.get("TEST_DATABASE_URL") or None, os.environ.get("TEST_REDIS_URL") or None, home=home)
+    config = embedded.provide(given)
+    assert config.database_url
+    if given.database_url is None:
+        with psycopg.connect(config.database_url, autocommit=True) as connection:
+            connection.execute("alter system set fsync = off")  # the machine won't lose power in a test
+            connection.execute("select pg_reload_conf()")
+    yield config
+    embedded.stop(config)
+    shutil.rmtree(home)
+
+
+def _janitor(url: str, name: str, template: str | None = None) -> DatabaseJanitor:
+    at = conninfo_to_dict(url)
+    return DatabaseJanitor(
+        user=str(at.get("user", "postgres")),
+        password=at.get("password") and str(at["password"]),  # type: ignore[arg-type]
+        host=str(at.get("host", "localhost")),
+        port=str(at.get("port", 5432)),
+        dbname=name,
+        template_dbname=template,
+    )
+
+
+@pytest.fixture(scope="session")
+def template(servers: Config) -> Iterator[str]:
+    """The name of a migrated database, to be cloned."""
+    assert servers.database_url
+    with _janitor(servers.database_url, f"template_{uuid.uuid4().hex[:12]}") as janitor:
+        schema.migrate(make_conninfo(servers.database_url, dbname=janitor.dbname))
+        yield janitor.dbname
+
+
+@pytest.fixture
+def empty_database_url(servers: Config) -> Iterator[str]:
+    """The URL of a database with nothing in it."""
+    assert servers.database_url
+    with _janitor(servers.database_url, f"test_{uuid.uuid4().hex[:12]}") as janitor:
+        yield make_conninfo(servers.database_url, dbname=janitor.dbname)
+
+
+@pytest.fixture
+def database_url(servers: Config, template: str) -> Iterator[str]:
+    """The URL of a migrated database of this test's own."""
+    assert servers.database_url
+    with _janitor(servers.database_url, f"test_{uuid.uuid4().hex[:12]}", template) as janitor:
+        yield make_conninfo(servers.database_url, dbname=janitor.dbname)
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+    """An autocommit connection to the test's database; rows are dicts."""
+    with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as connection:
+        yield connection
+
+
+@pytest.fixture
+def connect(database_url: str) -> Iterator[Callable[..., psycopg.Connection[dict[str, Any]]]]:
+    """Open further autocommit connections to the test's database; closed at the end."""
+    opened: list[psycopg.Connection[dict[str, Any]]] = []
+
+    def open_connection() -> psycopg.Connection[dict[str, Any]]:
+        opened.append(psycopg.connect(database_url, autocommit=True, row_factory=dict_row))
+        return opened[-1]
+
+    yield open_connection
+    for connection in opened:
+        connection.close()
+
+
+@pytest.fixture
+def redis(servers: Config) -> Iterator[redis_py.Redis]:
+    """A client of the test's Redis, which is empty."""
+    assert servers.redis_url
+    with redis_py.Redis.from_url(servers.redis_url, decode_responses=True) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def config(servers: Config, database_url: str, redis: redis_py.Redis) -> Config:
+    """The configuration of the test's database and Redis."""
+    return replace(servers, database_url=database_url)
+
+
+@pytest.fixture
+async def store(config: Config) -> AsyncIterator[SettingsStore]:
+    """An open store on the test's database and Redis."""
+    async with SettingsStore(config) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def user(store: SettingsStore) -> str:
+    """A registered user with the default documents; returns the OKX UID."""
+    await store.register(OKX_UID, TELEGRAM_ID, name="Kim")
+    return OKX_UID
