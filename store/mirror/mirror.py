@@ -103,6 +103,10 @@ class Mirror:
         replies = await self._call(lambda: self._pipeline(commands))
         return [_applied(reply) for reply in replies]
 
+    def retry_now(self) -> None:
+        """Forget that Redis failed a moment ago."""
+        self._down_until = 0.0
+
     async def ping(self) -> dict[str, Any]:
         """Return the server's INFO section `server`."""
         info: dict[str, Any] = await self._call(lambda: self.redis.info("server"))

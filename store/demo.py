@@ -1,0 +1,129 @@
+"""The demo: one user's settings, changed from three sides, with Redis taken away and brought back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from store import calls, embedded
+from store.config import Config
+from store.models import Setting
+from store.relay import drain
+from store.settings import SettingsStore
+
+OKX_UID = "587662504768345929"
+TELEGRAM_ID = "1709556958"
+
+Print = Callable[[str], Any]
+
+
+async def run(say: Print) -> None:
+    """Run the demo on the embedded servers; `say` prints a line."""
+    say("Starting the embedded PostgreSQL and Redis, migrating")
+    config = embedded.provide(replace(Config.from_env(), database_url=None, redis_url=None))
+    say(f"  data in {config.home}")
+    async with SettingsStore(config) as store:
+        await _register(store, say)
+        await _change(store, say)
+        await _show(store, say)
+        await _lose_redis(store, say)
+        await _compare(store, say)
+    say("\nLook around: settings-store get, psql, redis-cli, status. Stop the servers: settings-store embedded stop")
+
+
+async def _register(store: SettingsStore, say: Print) -> None:
+    say(f"\n1. Register OKX UID {OKX_UID}, Telegram {TELEGRAM_ID}")
+    registration = await store.register(OKX_UID, TELEGRAM_ID, name="Kim", reason="demo")
+    for setting in registration.settings:
+        say(f"  {_line(setting)}")
+
+
+async def _change(store: SettingsStore, say: Print) -> None:
+    found = await store.get(OKX_UID, "params", source="db")
+    leverage = 10 if found is None else found.settings.get("leverage", 10)
+    steps = [leverage % 100 + step for step in (1, 2, 3)]
+
+    say("\n2. Change leverage from three sides")
+    say(f'  Python   await store.patch("{OKX_UID}", "params", {{"leverage": {steps[0]}}})')
+    saved = await store.patch(OKX_UID, "params", {"leverage": steps[0]}, actor="python", reason="demo")
+    say(f"           version {saved.version}, Redis has it: {_yes(saved.mirrored)}")
+
+    statement = f"select version, changed_by from patch_user_setting('{OKX_UID}', 'params', '{{\"leverage\": {steps[1]}}}')"
+    say(f"  psql     {statement}")
+    psql = [embedded.postgres_program("psql"), store.config.database_url or "", "-XAtc", statement]
+    version = subprocess.run(psql, check=True, capture_output=True, text=True).stdout.split("|")[0]
+    marked = await store.stores.database.fetch(calls.pending_keys([OKX_UID], 10))
+    say(f"           version {version}; Redis doesn't know yet, but {len(marked)} key is marked for it")
+    await drain(store.stores, [OKX_UID])
+    found = await store.get(OKX_UID, "params", source="redis")
+    say(f"           the relay mirrors what is marked: Redis has version {found.version if found else None}")
+
+    say(f"  shell    settings-store set {TELEGRAM_ID} params leverage={steps[2]}")
+    command = [sys.executable, "-m", "cli", "set", TELEGRAM_ID, "params", f"leverage={steps[2]}", "--actor", "shell"]
+    urls = {"DATABASE_URL": store.config.database_url or "", "REDIS_URL": store.config.redis_url or ""}
+    environment = {**os.environ, **urls}
+    output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    say(f"           {output.strip()}")
+
+
+async def _show(store: SettingsStore, say: Print) -> None:
+    say("\n3. Every version is in PostgreSQL")
+    statement = (
+        "select version, settings -> 'leverage' as leverage, changed_by, to_char(updated_at, 'HH24:MI:SS.MS') as saved,"
+        " is_active from user_settings where okx_uid = %(okx_uid)s and setting_type = 'params' order by version desc limit 5"
+    )
+    for row in await store.stores.database.fetch(calls.Call(statement, {"okx_uid": OKX_UID})):
+        active = "  <- active" if row["is_active"] else ""
+        say(f"  version {row['version']}: leverage {row['leverage']}, by {row['changed_by']} at {row['saved']}{active}")
+
+    say("   What Redis holds")
+    cli = [embedded.redis_program("cli"), "-s", str(embedded.redis_socket(store.config.home))]
+    for words in (["hgetall", f"user:{OKX_UID}:preferences"], ["hget", f"user:{OKX_UID}:dual_side", "use_dual_side_entry"],
+                  ["hget", f"user:{OKX_UID}:mirror", "params"], ["get", f"user:{TELEGRAM_ID}:okx_uid"]):  # fmt: skip
+        output = subprocess.run([*cli, *words], check=True, capture_output=True, text=True).stdout.split()
+        say(f"  {' '.join(words)}: {' '.join(output)}")
+
+
+async def _lose_redis(store: SettingsStore, say: Print) -> None:
+    say("\n4. Take Redis away")
+    embedded.stop_redis(store.config.home)
+    found = await store.get(OKX_UID, "params")
+    say(f"  read:  version {found.version if found else None}, from {found.source if found else None}")
+    saved = await store.patch(OKX_UID, "dual_side", {"use_dual_side_entry": _flipped(await store.get(OKX_UID, "dual_side"))})
+    say(f"  save:  dual_side version {saved.version} is safe in PostgreSQL; Redis has it: {_yes(saved.mirrored)}")
+
+    say("   Bring it back")
+    embedded.start_redis(store.config.home)
+    store.stores.mirror.retry_now()
+    await drain(store.stores, [OKX_UID, TELEGRAM_ID])
+    found = await store.get(OKX_UID, "dual_side")
+    say(f"  read:  version {found.version if found else None}, from {found.source if found else None}")
+
+
+async def _compare(store: SettingsStore, say: Print) -> None:
+    say("\n5. Both sides")
+    for there in await store.get_all(OKX_UID, source="db"):
+        here = await store.get(OKX_UID, there.setting_type, source="redis")
+        same = here is not None and (here.version, here.settings) == (there.version, there.settings)
+        redis = f"version {here.version}, {len(here.settings)} keys" if here else "nothing"
+        say(f"  {there.setting_type:12} PostgreSQL version {there.version}, {len(there.settings)} keys;"
+            f" Redis {redis}: {'equal' if same else 'DIFFERENT'}")  # fmt: skip
+        if not same:
+            raise SystemExit(1)
+
+
+def _line(setting: Setting) -> str:
+    return f"{setting.setting_type}: version {setting.version}, {len(setting.settings)} keys"
+
+
+def _flipped(setting: Setting | None) -> bool:
+    return not (setting and json.loads(json.dumps(setting.settings.get("use_dual_side_entry", False))))
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
