@@ -22,7 +22,9 @@ T = TypeVar("T")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 identifier = click.argument("identifier")
 setting_type = click.argument("setting_type", metavar="TYPE")
-actor = click.option("--actor", metavar="TEXT", help="Who writes (default: SETTINGS_STORE_ACTOR, else the database user).")
+actor = click.option(
+    "--actor", metavar="TEXT", help="Who writes (default: SETTINGS_STORE_ACTOR, else the database user)."
+)
 reason = click.option("--reason", metavar="TEXT", help="Why; kept with the version.")
 
 
@@ -312,7 +314,9 @@ def get(identifier: str, setting_type: str | None, source: str, as_json: bool) -
     if as_json and setting_type is None:
         print_json([setting_json(setting) for setting in found])
     if not found:
-        raise click.ClickException(f"no {setting_type or 'settings'} of {identifier}" + ("" if ask is None else f" in {ask}"))
+        raise click.ClickException(
+            f"no {setting_type or 'settings'} of {identifier}" + ("" if ask is None else f" in {ask}")
+        )
     if as_json:
         if setting_type is not None:
             print_json(setting_json(found[0]))
@@ -419,7 +423,9 @@ def _shell(name: str, doc: str) -> None:
         shells.replace_process(name, configured(), arguments)
 
 
-_shell("psql", "Open psql on the store's database.\n\n\b\nExample:\n  settings-store psql -c 'select * from list_users()'")
+_shell(
+    "psql", "Open psql on the store's database.\n\n\b\nExample:\n  settings-store psql -c 'select * from list_users()'"
+)
 _shell("redis-cli", "Open redis-cli on the store's Redis.\n\n\b\nExample:\n  settings-store redis-cli keys 'user:*'")
 
 
@@ -527,7 +533,9 @@ def parse_object(data: bytes) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise click.ClickException("not JSON: the text is not UTF-8") from None
     except (ValueError, RecursionError) as error:
-        raise click.ClickException("not JSON: " + ("nested too deep" if isinstance(error, RecursionError) else str(error))) from None
+        raise click.ClickException(
+            "not JSON: " + ("nested too deep" if isinstance(error, RecursionError) else str(error))
+        ) from None
     if not isinstance(document, dict):
         raise click.ClickException("not a JSON object")
     return document

@@ -1,10 +1,10 @@
 """Trading-bot settings, versioned in PostgreSQL and mirrored into Redis.
 
-    from store import Config, SettingsStore
+from store import Config, SettingsStore
 
-    async with SettingsStore(Config.from_env()) as store:
-        saved = await store.patch("587662504768345929", "params", {"leverage": 20})
-        print(saved.version, saved.mirrored)
+async with SettingsStore(Config.from_env()) as store:
+    saved = await store.patch("587662504768345929", "params", {"leverage": 20})
+    print(saved.version, saved.mirrored)
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     )
     from store.models import Registration, SavedSetting, Setting, SettingType, User
     from store.settings import SettingsStore
+    from store.watch import Change
 
 __all__ = [
     "AlreadyLinked",
     "BadIdentifier",
+    "Change",
     "Config",
     "ConfigError",
     "DatabaseError",
@@ -59,7 +61,7 @@ __all__ = [
     "VersionConflict",
 ]
 
-_HOMES = ("store.settings", "store.config", "store.models", "store.errors")
+_HOMES = ("store.settings", "store.watch", "store.config", "store.models", "store.errors")
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,9 @@ from typing import Any
 from store.errors import StoreError, document_error
 from store.models import Document
 
-SETTING = "r.okx_uid, r.telegram_id, r.setting_type, r.version, r.settings::text as document, r.updated_at, r.deleted_at"
+SETTING = (
+    "r.okx_uid, r.telegram_id, r.setting_type, r.version, r.settings::text as document, r.updated_at, r.deleted_at"
+)
 USER = "r.id, r.okx_uid, r.telegram_id, r.name, r.telegram_username, r.created_at, r.updated_at"
 ENTRY = "r.owner, r.kind, r.suffix, r.encoding, r.version, r.updated_at, r.document::text as document"
 TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding"
@@ -56,7 +58,9 @@ def json_text(document: object) -> str:
     except RecursionError:
         raise document_error("must be nested at most 64 levels deep") from None
     except (TypeError, ValueError):
-        raise document_error("must hold nothing but objects, arrays, strings, finite numbers, true, false, null") from None
+        raise document_error(
+            "must hold nothing but objects, arrays, strings, finite numbers, true, false, null"
+        ) from None
     return text
 
 
@@ -149,8 +153,40 @@ def delete_user_setting(identifier: str, setting_type: str, expected_version: in
     )  # fmt: skip
 
 
-def pending_keys(owners: Sequence[str] | None, limit: int) -> Call:
-    return _read(ENTRY, "pending_keys", owners=None if owners is None else list(owners), limit=limit)
+def pending_keys(owners: Sequence[str] | None, limit: int, include_failed: bool = False) -> Call:
+    wanted = None if owners is None else list(owners)
+    return _read(ENTRY, "pending_keys", owners=wanted, limit=limit, include_failed=include_failed)
+
+
+def fail_pending(owner: str, kind: str, error: str) -> Call:
+    return _read("r", "fail_pending", owner=owner, kind=kind, error=error)
+
+
+def pending_lag() -> Call:
+    return _read("r.*", "pending_lag")
+
+
+def mirror_state(owners: Sequence[str], kinds: Sequence[str]) -> Call:
+    return _read(ENTRY, "mirror_state", owners=list(owners), kinds=list(kinds))
+
+
+def mirror_source(owners: Sequence[str] | None = None) -> Call:
+    """The view of what Redis should hold; of these owners, or all of it, to be streamed."""
+    if owners is None:
+        return Call(f"select {ENTRY} from mirror_source r", {})
+    return Call(f"select {ENTRY} from mirror_source r where r.owner = any (%(owners)s)", {"owners": list(owners)})
+
+
+def list_setting_fields() -> Call:
+    return _read("r.setting_type, r.key, r.json_type, r.is_nullable", "list_setting_fields")
+
+
+def import_documents(items: str, prefer: str | None, keep_only: bool, dry_run: bool) -> Call:
+    return _read("r.*", "import_documents", items=items, prefer=prefer, keep_only=keep_only, dry_run=dry_run)
+
+
+def import_links(items: str, prefer: str | None, keep_only: bool, dry_run: bool) -> Call:
+    return _read("r.*", "import_links", items=items, prefer=prefer, keep_only=keep_only, dry_run=dry_run)
 
 
 def clear_pending(owners: Sequence[str], kinds: Sequence[str], versions: Sequence[int]) -> Call:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import select
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import psycopg
@@ -49,10 +49,7 @@ class Database:
 
     async def fetch(self, call: Call) -> Sequence[dict[str, Any]]:
         """Run a statement as a transaction of its own and return its rows. Raises errors of ours only."""
-        if self._pool.closed:
-            async with self._opening:
-                if self._pool.closed:
-                    await self._pool.open()
+        await self._open()
         try:
             async with self._pool.connection() as connection:
                 return await (await connection.execute(call.query, call.params)).fetchall()
@@ -63,9 +60,32 @@ class Database:
         except psycopg.Error as error:
             raise from_postgres(error) from None
 
+    async def stream(self, call: Call, batch: int) -> AsyncIterator[Sequence[dict[str, Any]]]:
+        """Read a statement's rows in batches, as of one moment, without holding them all."""
+        await self._open()
+        try:
+            async with (
+                self._pool.connection() as connection,
+                connection.transaction(),
+                connection.cursor(name="settings_store") as cursor,
+            ):
+                await cursor.execute(call.query, call.params)
+                while rows := await cursor.fetchmany(batch):
+                    yield rows
+        except PoolTimeout:
+            raise DatabaseUnavailable(await self._why()) from None
+        except psycopg.Error as error:
+            raise from_postgres(error) from None
+
     async def close(self) -> None:
         if not self._pool.closed:
             await self._pool.close()
+
+    async def _open(self) -> None:
+        if self._pool.closed:
+            async with self._opening:
+                if self._pool.closed:
+                    await self._pool.open()
 
     async def _why(self) -> str:
         """Find out why the pool has no connection to give."""

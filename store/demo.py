@@ -53,7 +53,9 @@ async def _change(store: SettingsStore, say: Print) -> None:
     saved = await store.patch(OKX_UID, "params", {"leverage": steps[0]}, actor="python", reason="demo")
     say(f"           version {saved.version}, Redis has it: {_yes(saved.mirrored)}")
 
-    statement = f"select version, changed_by from patch_user_setting('{OKX_UID}', 'params', '{{\"leverage\": {steps[1]}}}')"
+    statement = (
+        f"select version, changed_by from patch_user_setting('{OKX_UID}', 'params', '{{\"leverage\": {steps[1]}}}')"
+    )
     say(f"  psql     {statement}")
     psql = [embedded.postgres_program("psql"), store.config.database_url or "", "-XAtc", statement]
     version = subprocess.run(psql, check=True, capture_output=True, text=True).stdout.split("|")[0]
@@ -94,7 +96,9 @@ async def _lose_redis(store: SettingsStore, say: Print) -> None:
     embedded.stop_redis(store.config.home)
     found = await store.get(OKX_UID, "params")
     say(f"  read:  version {found.version if found else None}, from {found.source if found else None}")
-    saved = await store.patch(OKX_UID, "dual_side", {"use_dual_side_entry": _flipped(await store.get(OKX_UID, "dual_side"))})
+    saved = await store.patch(
+        OKX_UID, "dual_side", {"use_dual_side_entry": _flipped(await store.get(OKX_UID, "dual_side"))}
+    )
     say(f"  save:  dual_side version {saved.version} is safe in PostgreSQL; Redis has it: {_yes(saved.mirrored)}")
 
     say("   Bring it back")

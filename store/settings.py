@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
 
 from store import calls, relay
@@ -31,6 +31,7 @@ from store.models import (
     Source,
     User,
 )
+from store.watch import Change, watch
 
 
 class SettingsStore:
@@ -217,6 +218,18 @@ class SettingsStore:
         saved = await self._mirror_settings(rows)
         return saved[0] if saved else None
 
+    # -- changes
+
+    async def watch(self, identifier: str | None = None) -> AsyncIterator[Change]:
+        """Yield changes of a user's settings, or of everybody's, as they reach Redis; never ends.
+
+        Each key's come in order; after a lost connection the newest version of what changed meanwhile.
+        Raises UnknownUser, BadIdentifier.
+        """
+        okx_uid = None if identifier is None else (await self._user(_identifier(identifier))).okx_uid
+        async for change in watch(self.stores, okx_uid):
+            yield change
+
     # -- the paths
 
     async def _write(self, call: Call, actor: str | None, reason: str | None) -> list[dict[str, Any]]:
@@ -237,7 +250,11 @@ class SettingsStore:
 
     async def _mirror_user(self, user: User, before: User | None) -> bool:
         owners = {user.okx_uid, user.telegram_id, before.telegram_id if before else None}
-        return await relay.drain(self.stores, [owner for owner in owners if owner])
+        try:
+            progress = await relay.drain(self.stores, [owner for owner in owners if owner])
+        except (RedisUnavailable, DatabaseUnavailable):
+            return False  # what didn't get through stays marked
+        return not progress.failures
 
     async def _change_user(self, identifier: str, call: Call) -> User:
         before = await self._user(identifier)

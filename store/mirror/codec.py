@@ -24,7 +24,15 @@ def encode_hash(document: str) -> dict[str, str]:
 
 def decode_hash(fields: Mapping[str, str]) -> Document:
     """Read a Redis hash that encode_hash() made."""
-    return {key: _decode(text) for key, text in fields.items()}
+    return {key: decode_value(text) for key, text in fields.items()}
+
+
+def decode_value(text: str) -> Any:
+    """Read one field of such a hash."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _members(document: str) -> Iterator[tuple[str, str]]:
@@ -54,10 +62,3 @@ def _reads_as_json(text: str) -> bool:
         # A number with too many digits for Python is JSON all the same, but reads back as this very text.
         return False
     return True
-
-
-def _decode(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text

@@ -25,3 +25,14 @@ class Keys:
     def mirror(self, owner: str) -> str:
         """Name the hash that holds which version of each kind was mirrored."""
         return self.of(owner, "mirror")
+
+    def of_pattern(self) -> str:
+        """Return the glob pattern of SCAN for all keys of this form."""
+        literal = re.sub(r"([*?\\[\]^])", r"\\\1", self.template)
+        return literal.format(id="*", suffix="*")
+
+    def parse(self, key: str) -> tuple[str, str] | None:
+        """Take a key apart into (owner, suffix); None if it isn't of this form."""
+        pattern = re.escape(self.template.format(id="\0", suffix="\1")).replace("\0", "([0-9]{5,20})", 1)
+        found = re.fullmatch(pattern.replace("\1", "(.+)"), key, re.ASCII | re.DOTALL)
+        return (found[1], found[2]) if found else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha1
@@ -15,7 +15,7 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from store.config import Config
-from store.errors import RedisUnavailable, StoreError, first_line
+from store.errors import RedisUnavailable, first_line
 from store.mirror.codec import decode_hash, encode_hash
 from store.mirror.keys import Keys
 from store.models import MirrorEntry, Setting, SettingType
@@ -38,6 +38,12 @@ class Script:
 
 APPLY = Script.load("apply.lua")
 READ = Script.load("read.lua")
+INSPECT = Script.load("inspect.lua")
+
+RECONCILED = "settings:reconciled"
+
+# Redis says so of itself, not of the key: every other key would be refused too.
+SERVER_REFUSALS = ("OOM", "READONLY", "MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,8 @@ class Applied:
 
     status: int  # 1 written, 0 there already, -1 refused: Redis has a newer version
     version: int
-    error: StoreError | None = None
+    error: RedisUnavailable | None = None
+    is_servers: bool = False  # the error is the server's (full, read-only), not this key's
 
     @property
     def is_current(self) -> bool:
@@ -59,6 +66,26 @@ class Applied:
         return self.error is None
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A key of the mirror: whose, which, and how it is laid out."""
+
+    owner: str
+    kind: str
+    suffix: str
+    encoding: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a key holds, whoever wrote it. `version`: the one we mirrored there, 0 if never. `type`: 'none',
+    'hash' (content: dict), 'string' (content: str), or 'wrong'."""
+
+    version: int
+    type: str
+    content: Any
+
+
 class Mirror:
     """Documents in Redis. Every method raises RedisUnavailable, at most one timeout after the call; for
     `redis_retry_after` seconds after a connection failed, at once."""
@@ -66,7 +93,7 @@ class Mirror:
     def __init__(self, redis: Redis, config: Config) -> None:
         self.redis = redis
         self.keys = Keys(config.key_template)
-        self._channel = config.channel
+        self.channel = config.channel
         self._retry_after = config.redis_retry_after
         self._down_until = 0.0
 
@@ -100,8 +127,68 @@ class Mirror:
         commands = [self._apply_command(entry, seen[i] if seen else None) for i, entry in enumerate(entries)]
         if len(commands) == 1:
             return [await self._apply_one(*commands[0])]
-        replies = await self._call(lambda: self._pipeline(commands))
+        replies = await self._call(lambda: self._pipeline(APPLY, commands))
         return [_applied(reply) for reply in replies]
+
+    async def inspect(self, places: Sequence[Place]) -> list[Found]:
+        """Look at keys as they are, in one round trip."""
+        commands = [
+            ((self.keys.of(place.owner, place.suffix), self.keys.mirror(place.owner)), [place.kind, place.encoding])
+            for place in places
+        ]
+        found = []
+        for reply in await self._call(lambda: self._pipeline(INSPECT, commands)):
+            if isinstance(reply, Exception):
+                raise RedisUnavailable(f"Redis refused: {first_line(reply)}")
+            version, kind, content = reply
+            found.append(Found(_integer(version), kind, _pairs(content) if kind == "hash" else content))
+        return found
+
+    async def scan(self, batch: int) -> AsyncIterator[list[tuple[str, str]]]:
+        """List all keys of the mirror's form as (owner, suffix), in batches; a key may come twice."""
+        cursor, pattern = 0, self.keys.of_pattern()
+        while True:
+            at = cursor
+            cursor, names = await self._call(lambda: self.redis.scan(at, match=pattern, count=batch))  # noqa: B023
+            yield [parts for name in names if (parts := self.keys.parse(name)) is not None]
+            if cursor == 0:
+                return
+
+    async def versions(self, okx_uids: Sequence[str]) -> dict[tuple[str, str], int]:
+        """Read which versions of their settings Redis has, as (OKX UID, setting type) -> version."""
+        if not okx_uids:
+            return {}
+        keys = [self.keys.mirror(okx_uid) for okx_uid in okx_uids]
+
+        async def read() -> list[dict[str, str]]:
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                for key in keys:
+                    pipeline.hgetall(key)
+                return list(await pipeline.execute())
+
+        return {
+            (okx_uid, kind): _integer(version)
+            for okx_uid, versions in zip(okx_uids, await self._call(read), strict=True)
+            for kind, version in versions.items()
+            if kind not in ("user", "telegram_id") and ":" not in kind
+        }
+
+    async def delete(self, places: Sequence[Place]) -> None:
+        """Delete data keys and what the mirror hash says of them."""
+        for place in places:
+            keys = (self.keys.of(place.owner, place.suffix), self.keys.mirror(place.owner))
+            await self._call(lambda: self.redis.delete(keys[0]))  # noqa: B023
+            fields = (place.kind, f"{place.kind}:updated_at")
+            await self._call(lambda: self.redis.hdel(keys[1], *fields))  # noqa: B023
+
+    async def identity(self) -> tuple[str, str | None]:
+        """Return the server's run id, and the one at the last reconciliation, if its mark is still there."""
+        info: dict[str, Any] = await self._call(lambda: self.redis.info("server"))
+        return str(info["run_id"]), await self._call(lambda: self.redis.get(RECONCILED))
+
+    async def mark_reconciled(self, run_id: str) -> None:
+        """Leave a mark that goes when Redis loses its data, and differs after a restart or failover."""
+        await self._call(lambda: self.redis.set(RECONCILED, run_id))
 
     def retry_now(self) -> None:
         """Forget that Redis failed a moment ago."""
@@ -124,7 +211,7 @@ class Mirror:
             entry.updated_at.astimezone(UTC).isoformat(),
             encoding,
             "" if seen is None else str(seen),
-            self._channel if message else "",
+            self.channel if message else "",
             message,
             *_content(entry),
         ]
@@ -137,19 +224,21 @@ class Mirror:
                 return _applied(error.__cause__)
             raise
 
-    async def _pipeline(self, commands: Sequence[tuple[tuple[str, str], list[str]]]) -> list[Any]:
-        replies = await self._evalsha(commands)
+    async def _pipeline(self, script: Script, commands: Sequence[tuple[tuple[str, str], list[str]]]) -> list[Any]:
+        replies = await self._evalsha(script, commands)
         lost = [i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
         if lost:  # Redis restarted, or its scripts were flushed
-            await self.redis.script_load(APPLY.text)
-            for i, reply in zip(lost, await self._evalsha([commands[i] for i in lost]), strict=True):
+            await self.redis.script_load(script.text)
+            for i, reply in zip(lost, await self._evalsha(script, [commands[i] for i in lost]), strict=True):
                 replies[i] = reply
         return replies
 
-    async def _evalsha(self, commands: Sequence[tuple[tuple[str, str], list[str]]]) -> list[Any]:
+    async def _evalsha(self, script: Script, commands: Sequence[tuple[tuple[str, str], list[str]]]) -> list[Any]:
+        if not commands:
+            return []
         async with self.redis.pipeline(transaction=False) as pipeline:
             for keys, arguments in commands:
-                pipeline.execute_command("EVALSHA", APPLY.digest, 2, *keys, *arguments)
+                pipeline.execute_command("EVALSHA", script.digest, 2, *keys, *arguments)
             return list(await pipeline.execute(raise_on_error=False))
 
     async def _run(self, script: Script, keys: tuple[str, str], arguments: Sequence[str]) -> Any:
@@ -184,9 +273,15 @@ def _content(entry: MirrorEntry) -> list[str]:
 
 def _applied(reply: Any) -> Applied:
     if isinstance(reply, Exception):
-        return Applied(-1, 0, RedisUnavailable(f"Redis refused: {first_line(reply)}"))
+        text = first_line(reply)
+        is_servers = not isinstance(reply, exceptions.ResponseError) or any(word in text for word in SERVER_REFUSALS)
+        return Applied(-1, 0, RedisUnavailable(f"Redis refused: {text}"), is_servers)
     status, version = reply
     return Applied(int(status), int(version))
+
+
+def _integer(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
 def _pairs(flat: list[str]) -> dict[str, str]:

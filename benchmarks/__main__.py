@@ -1,0 +1,42 @@
+"""Run the benchmarks on embedded servers of their own: `python -m benchmarks [ONLY]`."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import read, save, upsert
+from benchmarks.runner import Measure, Outcome, show, write_results
+from store import Config, embedded
+
+MEASURES: dict[str, Measure] = {"upsert": upsert.measure, "read": read.measure, "save": save.measure}
+
+
+def main(arguments: list[str]) -> int:
+    """Measure everything, or the one that is named. Returns 1 if a target was missed."""
+    names = arguments or list(MEASURES)
+    unknown = [name for name in names if name not in MEASURES]
+    if unknown:
+        print(f"no such benchmark: {', '.join(unknown)}; there are: {', '.join(MEASURES)}", file=sys.stderr)
+        return 2
+    outcomes: dict[str, list[Outcome]] = {}
+    home = Path(tempfile.mkdtemp(prefix="ss-bench-"))
+    config = Config(home=home)
+    try:
+        servers = embedded.provide(config)
+        for name in names:
+            outcomes[name] = asyncio.run(MEASURES[name](servers))
+            for outcome in outcomes[name]:
+                show(name, outcome)
+    finally:
+        embedded.stop(config)
+        shutil.rmtree(home)
+    write_results(outcomes)
+    return 0 if all(outcome.is_reached for found in outcomes.values() for outcome in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

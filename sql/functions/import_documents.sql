@@ -1,0 +1,95 @@
+-- Compares documents found in Redis with PostgreSQL, three ways, and takes over what was edited there.
+--
+-- p_items: [{"owner": OKX UID, "kind": setting type, "version": that Redis was given (0: never by us),
+--            "document": what Redis holds (null: nothing)}, …], one of a key.
+-- With the version and the history we know what Redis was given, so the outcome of each item is
+--   ok         both sides equal
+--   same       equal content, but without our version in Redis: to be mirrored again
+--   stale      Redis still holds what it was given, PostgreSQL is newer: to be mirrored again
+--   missing    Redis lost it: to be mirrored again
+--   new        PostgreSQL never had one: Redis's becomes version 1, the user is made if need be
+--   edited     changed in Redis only: Redis's becomes the next version
+--   conflict   changed on both sides: p_prefer decides ('redis', 'db'); without it nothing happens
+--   deleted    Redis holds something of a deleted user: nothing happens
+--   invalid    Redis's would be saved, but is not valid: nothing happens; problems says why
+-- p_keep_only: PostgreSQL wins everywhere, also over what was edited in Redis (repair, rebuild).
+-- A losing Redis document is kept in the history all the same: as a version that the old one replaces
+-- again. p_dry_run: the outcomes only. Raises US002. Locks the active rows concerned, in the order of ids.
+create or replace function import_documents(
+    p_items     jsonb,
+    p_prefer    text default null,
+    p_keep_only boolean default false,
+    p_dry_run   boolean default true
+)
+returns table (owner text, kind text, outcome text, seen integer, problems jsonb)
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_items jsonb;
+begin
+    if not p_dry_run then
+        perform from user_settings s
+          join jsonb_to_recordset(p_items) as i (owner text, kind text) on s.okx_uid = i.owner and s.setting_type = i.kind
+         where s.is_active order by s.id for no key update of s;
+    end if;
+
+    select coalesce(jsonb_agg(to_jsonb(c)), '[]') into v_items from (
+        select i.owner, i.kind, i.version, o.outcome, i.document,
+               case when o.outcome in ('new', 'edited', 'conflict') and i.document is not null
+                     and not (p_keep_only and o.outcome <> 'new')
+                    then (select jsonb_object_agg(p.key, p.problem) from validate_user_setting(i.kind, i.document) p)
+               end as problems
+          from (select r.owner, r.kind, r.version, nullif(r.document, 'null') as document
+                  from jsonb_to_recordset(p_items) as r (owner text, kind text, version integer, document jsonb)) i
+          left join app_users u on u.okx_uid = i.owner
+          left join user_settings s on s.user_id = u.id and s.setting_type = i.kind and s.is_active
+          left join user_settings base on base.user_id = u.id and base.setting_type = i.kind and base.version = i.version
+         cross join lateral (select case when s.deleted_at is null then s.settings end as active,
+                                    case when base.deleted_at is null then base.settings end as given) d
+         cross join lateral (select case
+               when s.version is null and i.document is null then 'ok'
+               when u.deleted_at is not null and i.document is not null then 'deleted'
+               when s.version is null then 'new'
+               when i.document is not distinct from d.active then case when i.version = s.version then 'ok' else 'same' end
+               when i.document is null then 'missing'
+               when i.version = s.version then 'edited'
+               when i.version between 1 and s.version and i.document is not distinct from d.given then 'stale'
+               else 'conflict' end as outcome) o) c;
+
+    if not p_dry_run then
+        insert into app_users (okx_uid)
+        select i.owner from jsonb_to_recordset(v_items) as i (owner text, outcome text, problems jsonb)
+         where i.outcome = 'new' and i.problems is null
+            on conflict (okx_uid) do nothing;
+
+        perform set_config('settings_store.reason', 'found in Redis', true);
+        insert into user_settings (user_id, okx_uid, telegram_id, setting_type, settings)
+        select u.id, u.okx_uid, u.telegram_id, i.kind, i.document
+          from jsonb_to_recordset(v_items) as i (owner text, kind text, outcome text, document jsonb, problems jsonb)
+          join app_users u on u.okx_uid = i.owner
+         where i.outcome = 'new' and i.problems is null
+            on conflict (user_id, setting_type) where is_active do nothing;
+
+        perform set_config('settings_store.reason', 'edited in Redis', true);
+        update user_settings s set settings = i.document, deleted_at = null
+          from jsonb_to_recordset(v_items) as i (owner text, kind text, outcome text, document jsonb, problems jsonb)
+         where s.okx_uid = i.owner and s.setting_type = i.kind and s.is_active and i.problems is null and not p_keep_only
+           and (i.outcome = 'edited' or i.outcome = 'conflict' and p_prefer = 'redis');
+
+        perform keep_losing_document(s.id, i.document)
+           from jsonb_to_recordset(v_items) as i (owner text, kind text, outcome text, document jsonb)
+           join user_settings s on s.okx_uid = i.owner and s.setting_type = i.kind and s.is_active
+          where i.document is not null
+            and (i.outcome = 'conflict' and (p_keep_only or p_prefer = 'db') or i.outcome = 'edited' and p_keep_only);
+    end if;
+
+    return query
+    select i.owner, i.kind, case when i.problems is null then i.outcome else 'invalid' end, i.version, i.problems
+      from jsonb_to_recordset(v_items) as i (owner text, kind text, version integer, outcome text, problems jsonb);
+end
+$$;
+
+comment on function import_documents(jsonb, text, boolean, boolean) is
+'Three-way comparison of documents found in Redis with PostgreSQL and its history; takes over what was edited there, or (p_keep_only) keeps it in the history only. The outcome of each item: ok, same, stale, missing, new, edited, conflict, deleted, invalid. Used by sync and verify.';
+revoke execute on function import_documents(jsonb, text, boolean, boolean) from public;

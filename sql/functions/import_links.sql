@@ -1,0 +1,53 @@
+-- Takes over Telegram links found in Redis.
+--
+-- p_items: [{"owner": Telegram ID, "version": that Redis was given (0: never by us), "okx_uid": whom Redis
+-- leads to (null: nobody)}, …]. The outcome of each is ok, same, stale, missing, new, edited, conflict as in
+-- import_documents(); conflict too if the user or the Telegram ID has another link in PostgreSQL that Redis
+-- wasn't given. p_prefer 'redis' takes Redis's link then. p_keep_only: PostgreSQL wins everywhere.
+create or replace function import_links(
+    p_items     jsonb,
+    p_prefer    text default null,
+    p_keep_only boolean default false,
+    p_dry_run   boolean default true
+)
+returns table (owner text, outcome text, seen integer)
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_item record;
+begin
+    for v_item in
+        select i.owner, i.version, i.okx_uid, o.outcome
+          from jsonb_to_recordset(p_items) as i (owner text, version integer, okx_uid text)
+          left join telegram_links l on l.telegram_id = i.owner
+          left join app_users u on u.okx_uid = i.okx_uid
+         cross join lateral (select case
+               when l.version is null and i.okx_uid is null then 'ok'
+               when i.okx_uid is not distinct from l.okx_uid then case when i.version = l.version then 'ok' else 'same' end
+               when i.okx_uid is null then 'missing'
+               when u.deleted_at is not null then 'deleted'
+               when l.version is not null and i.version between 1 and l.version - 1 then 'stale'
+               when u.telegram_id is not null or l.okx_uid is not null then
+                    case when i.version = l.version then 'edited' else 'conflict' end
+               when l.version is null then 'new'
+               else 'edited' end as outcome) o
+         order by i.owner
+    loop
+        if not p_dry_run and not p_keep_only
+           and (v_item.outcome in ('new', 'edited') or v_item.outcome = 'conflict' and p_prefer = 'redis') then
+            update app_users u set telegram_id = null
+             where u.telegram_id = v_item.owner and u.okx_uid <> v_item.okx_uid and u.deleted_at is null;
+            perform ensure_user(v_item.okx_uid, v_item.owner);
+        end if;
+        owner := v_item.owner;
+        outcome := v_item.outcome;
+        seen := v_item.version;
+        return next;
+    end loop;
+end
+$$;
+
+comment on function import_links(jsonb, text, boolean, boolean) is
+'Compares Telegram links found in Redis with PostgreSQL and takes over those that are new or were changed there. Used by sync.';
+revoke execute on function import_links(jsonb, text, boolean, boolean) from public;

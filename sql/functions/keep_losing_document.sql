@@ -1,0 +1,24 @@
+-- Puts a document that loses against the active one into the history: it becomes a version, which the
+-- active document then replaces again. Also one that isn't valid by the catalogue, as long as it is an
+-- object: what was found is kept as it was found. p_id: the active row, which the caller has locked.
+create or replace function keep_losing_document(p_id uuid, p_document jsonb)
+returns void
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_active user_settings;
+begin
+    select * into v_active from user_settings s where s.id = p_id;
+    perform set_config('settings_store.keep_as_found', 'on', true);
+    perform set_config('settings_store.reason', 'found in Redis, lost against PostgreSQL', true);
+    update user_settings s set settings = p_document, deleted_at = null where s.id = p_id;
+    perform set_config('settings_store.keep_as_found', '', true);
+    perform set_config('settings_store.reason', 'put back', true);
+    update user_settings s set settings = v_active.settings, deleted_at = v_active.deleted_at where s.id = p_id;
+end
+$$;
+
+comment on function keep_losing_document(uuid, jsonb) is
+'Keeps a document found in Redis in the history, though the active one stays in force. Used by import_documents().';
+revoke execute on function keep_losing_document(uuid, jsonb) from public;

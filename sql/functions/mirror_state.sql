@@ -1,0 +1,18 @@
+-- What Redis should hold now in these keys (arrays of one length); no row for a key nobody ever had.
+-- Reads only.
+create or replace function mirror_state(p_owners text[], p_kinds text[])
+returns setof mirror_source
+language plpgsql stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+begin
+    return query
+    select s.*
+      from unnest(p_owners, p_kinds) as wanted (owner, kind)
+      join mirror_source s on s.owner = wanted.owner and s.kind = wanted.kind;
+end
+$$;
+
+comment on function mirror_state(text[], text[]) is
+'What Redis should hold now in these keys; rows have the shape of the view mirror_source.';
+revoke execute on function mirror_state(text[], text[]) from public;

@@ -1,0 +1,14 @@
+-- How far Redis is behind: keys waiting, keys set aside, age of the oldest waiting mark. Reads only.
+create or replace function pending_lag()
+returns table (waiting bigint, set_aside bigint, oldest interval)
+language sql stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+    select count(*) filter (where m.last_error is null), count(*) filter (where m.last_error is not null),
+           coalesce(clock_timestamp() - min(m.marked_at) filter (where m.last_error is null), '0')
+      from mirror_pending m
+$$;
+
+comment on function pending_lag() is
+'How far Redis is behind PostgreSQL: keys waiting for the relay, keys set aside with an error, age of the oldest waiting.';
+revoke execute on function pending_lag() from public;

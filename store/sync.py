@@ -1,0 +1,166 @@
+"""Sync from Redis to PostgreSQL: takes over what only Redis has, three ways.
+
+The comparison and the writing are SQL's (import_documents, import_links); here keys are read, and what
+Redis should hold afterwards is written back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from store import calls, relay
+from store.calls import Call
+from store.connections import Connections
+from store.errors import DatabaseUnavailable, StoreError
+from store.mirror.foreign import Field, Unreadable, read_document
+from store.mirror.keys import OKX_UID, TELEGRAM_ID
+from store.mirror.mirror import Found, Place
+from store.verify import BATCH, TELEGRAM, item
+
+Prefer = Literal["redis", "db"]
+
+# Outcomes after which Redis gets PostgreSQL's current state.
+TO_MIRROR = {"same", "stale", "missing", "new", "edited"}
+NOTHING_DONE = {"conflict", "deleted", "invalid", "bad"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What becomes (or would become) of one Redis key. `problems`: setting key -> why it can't be taken."""
+
+    owner: str
+    kind: str
+    redis_key: str
+    outcome: str
+    seen: int = 0
+    problems: dict[str, str] | None = None
+
+
+@dataclass
+class Report:
+    """How many keys had which outcome (see import_documents; `bad`: not a document, or not a user's)."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def unresolved(self) -> int:
+        return sum(self.outcomes[name] for name in NOTHING_DONE)
+
+
+class Sync:
+    """One run. Raises RedisUnavailable, DatabaseUnavailable; bad data of one user never stops another's."""
+
+    def __init__(
+        self,
+        stores: Connections,
+        *,
+        okx_uid: str | None = None,
+        prefer: Prefer | None = None,
+        dry_run: bool = False,
+        tell: Callable[[Outcome], None] = lambda _: None,
+    ) -> None:
+        self._stores = stores
+        self._okx_uid = okx_uid
+        self._prefer = prefer
+        self._dry_run = dry_run
+        self._tell = tell
+        self._kinds: dict[str, Place] = {TELEGRAM.suffix: TELEGRAM}
+        self._fields: dict[str, dict[str, Field]] = {}
+        self.report = Report()
+
+    async def run(self) -> Report:
+        """Go through all keys of Redis (or those of one user); `tell` hears of each that isn't equal."""
+        for row in await self._stores.database.fetch(calls.list_setting_types()):
+            self._kinds[row["redis_suffix"]] = Place("", row["name"], row["redis_suffix"], row["redis_encoding"])
+        for row in await self._stores.database.fetch(calls.list_setting_fields()):
+            fields = self._fields.setdefault(row["setting_type"], {})
+            fields[row["key"]] = Field(row["json_type"], row["is_nullable"])
+        async for keys in self._stores.mirror.scan(BATCH):
+            await self._batch(list(dict.fromkeys(key for key in keys if key[1] in self._kinds)))
+        return self.report
+
+    async def _batch(self, keys: Sequence[tuple[str, str]]) -> None:
+        places = []
+        for owner, suffix in keys:
+            form = self._kinds[suffix]
+            if self._okx_uid in (None, owner) or form is TELEGRAM:
+                places.append(Place(owner, form.kind, suffix, form.encoding))
+        if not places:
+            return
+        documents, links = {}, {}
+        for place, found in zip(places, await self._stores.mirror.inspect(places), strict=True):
+            if self._okx_uid not in (None, place.owner, found.content):
+                continue  # another user's Telegram ID
+            if found.type == "none":
+                continue  # gone since
+            try:
+                if place.kind == TELEGRAM.kind:
+                    links[place] = self._link(place, found)
+                else:
+                    documents[place] = self._document(place, found)
+            except Unreadable as error:
+                self._count(place, Outcome(place.owner, place.kind, "", "bad", 0, {"$": str(error)}))
+        await self._import(calls.import_links, links)
+        await self._import(calls.import_documents, documents)
+        if not self._dry_run:
+            await relay.drain(self._stores, [place.owner for place in places])
+
+    def _document(self, place: Place, found: Found) -> str:
+        if not OKX_UID.fullmatch(place.owner):
+            raise Unreadable("not an OKX UID (16-20 digits)")
+        if found.type == "wrong":
+            raise Unreadable(f"not a Redis {'hash' if place.encoding == 'hash' else 'string'}")
+        document = read_document(found.type, found.content, self._fields.get(place.kind, {}))
+        return item(place, found.version, document)
+
+    def _link(self, place: Place, found: Found) -> str:
+        if not TELEGRAM_ID.fullmatch(place.owner):
+            raise Unreadable("not a Telegram ID (5-15 digits)")
+        if found.type == "wrong" or not OKX_UID.fullmatch(found.content):
+            raise Unreadable("doesn't lead to an OKX UID (16-20 digits)")
+        return json.dumps({"owner": place.owner, "version": found.version, "okx_uid": found.content})
+
+    async def _import(self, call: Callable[[str, Prefer | None, bool, bool], Call], items: dict[Place, str]) -> None:
+        """Have PostgreSQL compare and take over; if it refuses a batch, halve it to find the culprit."""
+        if not items:
+            return
+        try:
+            rows = await self._stores.database.fetch(
+                call(f"[{','.join(items.values())}]", self._prefer, False, self._dry_run)
+            )
+        except DatabaseUnavailable:
+            raise
+        except StoreError as error:
+            places = list(items)
+            if len(places) == 1:
+                self._count(places[0], Outcome(places[0].owner, places[0].kind, "", "bad", 0, {"$": str(error)}))
+                return
+            for half in (places[: len(places) // 2], places[len(places) // 2 :]):
+                await self._import(call, {place: items[place] for place in half})
+            return
+        await self._settle(items, rows)
+
+    async def _settle(self, items: dict[Place, str], rows: Sequence[dict[str, Any]]) -> None:
+        by_key = {(place.owner, place.kind): place for place in items}
+        to_mirror = []
+        for row in rows:
+            outcome = Outcome(
+                row["owner"], row.get("kind", TELEGRAM.kind), "", row["outcome"], row["seen"], row.get("problems")
+            )
+            decided = outcome.outcome == "conflict" and self._prefer is not None
+            if outcome.outcome in TO_MIRROR or decided:
+                to_mirror.append((outcome.owner, outcome.kind, outcome.seen))
+            self._count(by_key[outcome.owner, outcome.kind], outcome, f"{self._prefer} wins" if decided else None)
+        if to_mirror and not self._dry_run:
+            await relay.rewrite(self._stores, to_mirror)
+
+    def _count(self, place: Place, outcome: Outcome, decision: str | None = None) -> None:
+        name = f"{outcome.outcome}: {decision}" if decision else outcome.outcome
+        self.report.outcomes[name] += 1
+        if outcome.outcome != "ok":
+            key = self._stores.mirror.keys.of(place.owner, place.suffix)
+            self._tell(Outcome(place.owner, place.kind, key, name, outcome.seen, outcome.problems))

@@ -1,0 +1,252 @@
+"""Verify: compares every key of both sides, and mends what differs.
+
+Kinds of finding: missing, stale (Redis is older), ahead (Redis is newer: PostgreSQL came back from a
+backup), edited (right version, other content), orphan (PostgreSQL has no such document), unmarked (never
+mirrored by us), pending (missing or stale, but marked: the relay is about to mend it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from store import calls, relay
+from store.connections import Connections
+from store.mirror.codec import encode_hash
+from store.mirror.foreign import Unreadable, read_document
+from store.mirror.keys import OKX_UID
+from store.mirror.mirror import Found, Place
+from store.models import MirrorEntry
+
+BATCH = 1000  # keys a round trip
+LOOKS = 10  # at a key that keeps changing
+BETWEEN_LOOKS = 0.05  # seconds, for a write to get from one store to the other
+USERS_NAMED = 100
+
+TELEGRAM = Place("", "telegram", "okx_uid", "string")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A key that differs. Holds versions only, never content."""
+
+    owner: str
+    kind: str
+    finding: str
+    db_version: int | None
+    redis_version: int
+
+
+@dataclass
+class Report:
+    """The outcome. `users`: the first findings; `repaired`: how many of all findings are no more."""
+
+    checked: int = 0
+    ok: int = 0
+    findings: Counter[str] = field(default_factory=Counter)
+    repaired: int = 0
+    users: list[Finding] = field(default_factory=list)
+
+    @property
+    def remaining(self) -> int:
+        return self.findings.total() - self.repaired
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a key: what should be there (None: PostgreSQL never had it) and what is."""
+
+    place: Place
+    entry: MirrorEntry | None
+    found: Found
+
+    def finding(self) -> str | None:
+        """Name what is wrong, None if nothing is."""
+        version = self.entry.version if self.entry else None
+        if self.place.encoding != "fields" and (self.entry is None or self.entry.document is None):
+            return self._finding_where_nothing_should_be(version)
+        assert self.entry is not None
+        if self.found.version > self.entry.version:
+            return "ahead"
+        if self.found.type == "none" and not (self.found.version == version and self.entry.document == "{}"):
+            return "missing"
+        if self.found.version == 0:
+            return "unmarked"
+        if self.found.version < self.entry.version:
+            return "stale"
+        return None if _same_content(self.entry, self.found) else "edited"
+
+    def _finding_where_nothing_should_be(self, version: int | None) -> str | None:
+        if self.found.type == "none":
+            return None
+        if version is None:
+            return "orphan" if self.found.version else "unmarked"
+        if self.found.version > version:
+            return "ahead"
+        return "stale" if 0 < self.found.version < version else "orphan"
+
+
+async def verify(
+    stores: Connections,
+    *,
+    okx_uid: str | None = None,
+    repair: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Report:
+    """Compare all keys, or those of one user. `progress` is told how many keys were looked at since.
+
+    With `repair`, PostgreSQL wins; a document found only in Redis is kept in the history first. Left as it
+    is: what Redis holds of users PostgreSQL has never seen (unmarked) — `sync` imports that. Raises
+    RedisUnavailable, DatabaseUnavailable.
+    """
+    report = Report()
+    async for looks in _every_look(stores, okx_uid):
+        report.checked += len(looks)
+        suspects = [look for look in looks if look.finding()]
+        report.ok += len(looks) - len(suspects)
+        confirmed = await _confirmed(stores, suspects)
+        report.ok += len(suspects) - len(confirmed)
+        findings = await _named(stores, confirmed)
+        report.findings.update(finding.finding for finding in findings)
+        report.users += findings[: max(0, USERS_NAMED - len(report.users))]
+        if repair and confirmed:
+            report.repaired += await _repair(stores, confirmed)
+        progress(len(looks))
+    return report
+
+
+async def _every_look(stores: Connections, okx_uid: str | None) -> AsyncIterator[list[Look]]:
+    """Look at each key that PostgreSQL knows of, then at those that only Redis has."""
+    owners = None
+    if okx_uid is not None:
+        user = await stores.database.fetch(calls.find_user(okx_uid))
+        owners = [okx_uid, *([user[0]["telegram_id"]] if user and user[0]["telegram_id"] else [])]
+    async for rows in stores.database.stream(calls.mirror_source(owners), BATCH):
+        entries = [MirrorEntry(**row) for row in rows]
+        places = [Place(entry.owner, entry.kind, entry.suffix, entry.encoding) for entry in entries]
+        found = await stores.mirror.inspect(places)
+        yield [Look(*look) for look in zip(places, entries, found, strict=True)]
+
+    kinds = {row["redis_suffix"]: row for row in await stores.database.fetch(calls.list_setting_types())}
+    async for keys in _keys(stores, owners, list(kinds)):
+        places = []
+        for owner, suffix in set(keys):
+            if suffix in kinds and OKX_UID.fullmatch(owner):
+                places.append(Place(owner, kinds[suffix]["name"], suffix, kinds[suffix]["redis_encoding"]))
+            elif suffix == TELEGRAM.suffix and not OKX_UID.fullmatch(owner):
+                places.append(Place(owner, TELEGRAM.kind, suffix, TELEGRAM.encoding))
+        known = await _entries(stores, places)
+        unknown = [place for place in places if (place.owner, place.kind) not in known]
+        if unknown:
+            found = await stores.mirror.inspect(unknown)
+            yield [Look(place, None, what) for place, what in zip(unknown, found, strict=True)]
+
+
+async def _keys(
+    stores: Connections, owners: Sequence[str] | None, suffixes: Sequence[str]
+) -> AsyncIterator[list[tuple[str, str]]]:
+    if owners is not None:
+        yield [(owners[0], suffix) for suffix in suffixes]
+        return
+    async for keys in stores.mirror.scan(BATCH):
+        yield keys
+
+
+async def _look_again(stores: Connections, places: Sequence[Place]) -> list[Look]:
+    entries = await _entries(stores, places)
+    found = await stores.mirror.inspect(places)
+    return [
+        Look(place, entries.get((place.owner, place.kind)), what) for place, what in zip(places, found, strict=True)
+    ]
+
+
+async def _entries(stores: Connections, places: Sequence[Place]) -> dict[tuple[str, str], MirrorEntry]:
+    call = calls.mirror_state([place.owner for place in places], [place.kind for place in places])
+    rows = await stores.database.fetch(call) if places else []
+    return {(row["owner"], row["kind"]): MirrorEntry(**row) for row in rows}
+
+
+async def _confirmed(stores: Connections, suspects: list[Look]) -> list[Look]:
+    """Keep the suspects that look the same, and wrong, twice in a row: nobody is writing there right now."""
+    confirmed = []
+    for _ in range(LOOKS):
+        if not suspects:
+            break
+        await asyncio.sleep(BETWEEN_LOOKS)
+        again = await _look_again(stores, [look.place for look in suspects])
+        moving = []
+        for before, look in zip(suspects, again, strict=True):
+            if look.finding():
+                (confirmed if look == before else moving).append(look)
+        suspects = moving
+    return confirmed + suspects
+
+
+async def _named(stores: Connections, looks: Sequence[Look]) -> list[Finding]:
+    """Put findings in words; tell those apart that the relay has yet to mend."""
+    owners = sorted({look.place.owner for look in looks})
+    marked = set()
+    if owners:
+        rows = await stores.database.fetch(calls.pending_keys(owners, len(owners) * 100, True))
+        marked = {(row["owner"], row["kind"]) for row in rows}
+    findings = []
+    for look in looks:
+        place, kind = look.place, look.finding() or ""
+        if kind in ("missing", "stale") and (place.owner, place.kind) in marked:
+            kind = "pending"
+        version = look.entry.version if look.entry else None
+        findings.append(Finding(place.owner, place.kind, kind, version, look.found.version))
+    return findings
+
+
+async def _repair(stores: Connections, looks: Sequence[Look]) -> int:
+    """Mend confirmed findings; return how many are mended."""
+    await _keep(stores, [look for look in looks if look.finding() in ("edited", "ahead", "unmarked")])
+    known = [look for look in looks if look.entry is not None]
+    await relay.rewrite(stores, [(look.place.owner, look.place.kind, look.found.version) for look in known])
+    await stores.mirror.delete([look.place for look in looks if look.entry is None and look.finding() == "orphan"])
+    again = await _look_again(stores, [look.place for look in looks])
+    return sum(look.finding() is None for look in again)
+
+
+async def _keep(stores: Connections, looks: Sequence[Look]) -> None:
+    """Put documents that are in Redis only into the history."""
+    items = []
+    for look in looks:
+        if look.entry is not None and look.place.encoding in ("hash", "json") and look.found.type in ("hash", "string"):
+            try:
+                document = read_document(look.found.type, look.found.content, {})
+            except Unreadable:
+                continue  # nothing that was ever saved looks like this
+            items.append(item(look.place, look.found.version, document))
+    if items:
+        await stores.database.fetch(calls.import_documents(f"[{','.join(items)}]", None, True, False))
+
+
+def item(place: Place, version: int, document: str) -> str:
+    """Write an item for import_documents(); the document is JSON text already."""
+    head = json.dumps({"owner": place.owner, "kind": place.kind, "version": version})
+    return f'{head[:-1]}, "document": {document}}}'
+
+
+def _same_content(entry: MirrorEntry, found: Found) -> bool:
+    if entry.encoding == "fields":
+        return found.content == (json.loads(entry.document or "{}").get("telegram_id") or "")
+    if entry.document is None or found.type == "wrong":
+        return False
+    if entry.encoding == "string":
+        return bool(found.content == json.loads(entry.document))
+    if entry.encoding == "hash":
+        return bool((found.content if found.type == "hash" else {}) == encode_hash(entry.document))
+    return found.content == entry.document or _parsed(found.content) == _parsed(entry.document)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

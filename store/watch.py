@@ -1,0 +1,81 @@
+"""Changes as they reach Redis. The channel is a hint; the versions in Redis are the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from redis.exceptions import RedisError
+
+from store.connections import Connections
+from store.errors import RedisUnavailable
+from store.mirror.keys import OKX_UID
+from store.mirror.mirror import Mirror
+
+RETRY = 0.5  # seconds
+BATCH = 1000  # keys a round trip
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A version that reached Redis (for a deletion, too)."""
+
+    okx_uid: str
+    setting_type: str
+    version: int
+
+
+async def watch(stores: Connections, okx_uid: str | None) -> AsyncIterator[Change]:
+    """Yield changes of one user, or of all, each key's in order, from now on and without end.
+
+    After a lost connection, the newest version of every key that changed meanwhile comes first (those
+    between are in the history). Holds a version number per key it watches.
+    """
+    mirror, started = stores.mirror, False
+    seen: dict[tuple[str, str], int] = {}
+    while True:
+        try:
+            async with mirror.redis.pubsub() as pubsub:
+                await pubsub.subscribe(mirror.channel)
+                now = await _versions(mirror, okx_uid)
+                for key, version in now.items():
+                    if started and version > seen.get(key, 0):
+                        yield Change(*key, version)
+                seen |= {key: max(version, seen.get(key, 0)) for key, version in now.items()}
+                started = True
+                while True:
+                    message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=1.0)
+                    if message is None:
+                        await pubsub.ping()  # a connection that died silently fails here
+                        continue
+                    change = _change(message["data"])
+                    if change is None or (okx_uid is not None and change.okx_uid != okx_uid):
+                        continue
+                    if change.version > seen.get((change.okx_uid, change.setting_type), 0):
+                        seen[change.okx_uid, change.setting_type] = change.version
+                        yield change
+        except (RedisError, RedisUnavailable, OSError):
+            mirror.retry_now()
+            await asyncio.sleep(RETRY)
+
+
+async def _versions(mirror: Mirror, okx_uid: str | None) -> dict[tuple[str, str], int]:
+    """Read the version of every key from the mirror hashes."""
+    if okx_uid is not None:
+        return await mirror.versions([okx_uid])
+    found: dict[tuple[str, str], int] = {}
+    async for keys in mirror.scan(BATCH):
+        found |= await mirror.versions(
+            [owner for owner, suffix in keys if suffix == "mirror" and OKX_UID.fullmatch(owner)]
+        )
+    return found
+
+
+def _change(data: str) -> Change | None:
+    try:
+        message = json.loads(data)
+        return Change(message["okx_uid"], message["setting_type"], message["version"])
+    except (ValueError, TypeError, KeyError):
+        return None  # someone else's message

@@ -1,0 +1,106 @@
+"""The console script as its users have it: a process of its own, on the test's servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store import Config
+from tests.conftest import OKX_UID, TELEGRAM_ID
+
+CHECKOUT = Path(__file__).parents[2]
+SCRIPT = Path(sys.executable).with_name("settings-store")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    def is_one_clear_error(self) -> bool:
+        """Whether stderr holds one error in words, with nothing of Python in it, and stdout nothing."""
+        errors = [line for line in self.err.splitlines() if line.startswith("Error: ")]
+        python = ("Traceback", "  File ", "Exception", "psycopg", "asyncio", "Warning")
+        return self.out == "" and len(errors) == 1 and not any(word in self.err for word in python)
+
+
+@dataclass(frozen=True)
+class Cli:
+    """Runs `settings-store …` with an environment. Called with arguments, it must succeed."""
+
+    env: dict[str, str]
+    command: Sequence[str] = (str(SCRIPT),)
+    cwd: Path = CHECKOUT
+
+    def __call__(self, *arguments: str | bytes, stdin: str | bytes = b"") -> Result:
+        result = self.run(*arguments, stdin=stdin)
+        assert result.code == 0, result
+        assert result.err == ""
+        return result
+
+    def run(self, *arguments: str | bytes, stdin: str | bytes = b"", **env: str) -> Result:
+        """Run it, whatever comes of it. `env`: variables on top of the environment."""
+        done = subprocess.run(
+            [*self.command, *arguments],
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            capture_output=True,
+            check=False,
+            cwd=self.cwd,
+            env={**self.env, **env},
+            timeout=60,
+        )
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace"))
+
+    def fails(self, code: int, *arguments: str | bytes, stdin: str | bytes = b"", **env: str) -> str:
+        """Run it; it must fail with this exit code and one clear error, which is returned."""
+        result = self.run(*arguments, stdin=stdin, **env)
+        assert result.is_one_clear_error(), result
+        assert result.code == code, result
+        return result.err
+
+
+def environment(config: Config) -> dict[str, str]:
+    """An environment that leads to these servers and inherits no other choice."""
+    ours = ("DATABASE_URL", "REDIS_URL", "DB_", "REDIS_", "MIRROR_", "SETTINGS_STORE_", "PG", "PYTHON")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    assert config.database_url
+    assert config.redis_url
+    return {
+        **env,
+        "DATABASE_URL": config.database_url,
+        "REDIS_URL": config.redis_url,
+        "SETTINGS_STORE_HOME": str(config.home),
+        "PYTHONWARNINGS": "error::DeprecationWarning:cli",
+    }
+
+
+@pytest.fixture
+def cli(config: Config) -> Cli:
+    """The command line on the test's migrated database and empty Redis."""
+    return Cli(environment(config))
+
+
+@pytest.fixture
+def kim(cli: Cli) -> str:
+    """A registered user with the default documents; returns the OKX UID."""
+    cli("register", OKX_UID, "--telegram-id", TELEGRAM_ID, "--name", "Kim")
+    return OKX_UID

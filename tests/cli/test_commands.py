@@ -1,0 +1,206 @@
+"""The main job by the command line: schema, users, settings; what is printed and the exit codes."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import redis as redis_py
+
+from tests.cli.conftest import Cli
+from tests.conftest import OKX_UID, TELEGRAM_ID
+
+OTHER = "1000000000000001"
+DOCUMENT_KEYS = {"okx_uid", "telegram_id", "setting_type", "version", "settings", "updated_at", "source"}
+
+
+def test_an_empty_database_is_brought_up_told_about_and_rolled_back(cli: Cli, empty_database_url: str) -> None:
+    cli.env["DATABASE_URL"] = empty_database_url
+    pending = cli.run("migrate", "status", "--json")
+    assert (pending.code, pending.json["applied"], pending.err) == (1, [], "")
+    assert "settings-store migrate" in cli.fails(1, "get", OKX_UID, "params", "--source", "db")
+
+    applied = cli("migrate", "apply")
+    assert [line.removeprefix("applied ") for line in applied.lines[:-1]] == pending.json["pending"]
+    assert cli("migrate").lines == ["the database is up to date"]
+    assert cli("migrate", "status", "--json").json == {"applied": pending.json["pending"], "pending": [], "drifted": {}}
+
+    refused = cli.run("migrate", "rollback", stdin="n\n")
+    assert (refused.code, refused.err.strip()) == (1, "Aborted!")
+    newest = pending.json["pending"][-1]
+    assert cli("migrate", "rollback", "--yes").lines == [f"rolled back {newest}"]
+    half = cli.run("migrate", "status")
+    assert (half.code, half.lines[-1].split()) == (1, [newest, "pending"])
+    rolled_back = cli("migrate", "rollback", "--all", "--yes").lines
+    assert rolled_back == [f"rolled back {name}" for name in reversed(pending.json["pending"][:-1])]
+    assert cli("migrate").lines[-1] == "the database is up to date"
+
+
+def test_an_object_changed_in_the_database_is_told_by_migrate_status(
+    cli: Cli, db: psycopg.Connection[dict[str, Any]]
+) -> None:
+    db.execute("drop function find_user cascade")
+    drifted = cli.run("migrate", "status")
+    assert drifted.code == 1
+    assert [line.split(maxsplit=1) for line in drifted.lines if "find_user" in line] == [
+        ["functions/find_user.sql", "changed in the database since it was applied"]
+    ]
+    cli("migrate")
+    assert cli("migrate", "status", "--json").json["drifted"] == {}
+
+
+def test_register_saves_the_defaults_once(cli: Cli, redis: redis_py.Redis) -> None:
+    said = cli("register", OKX_UID, "--telegram-id", TELEGRAM_ID, "--name", "김", "--telegram-username", "kim")
+    assert said.lines == [
+        f"registered {OKX_UID} (Telegram {TELEGRAM_ID})",
+        *(f"{name}: version 1, in PostgreSQL and Redis" for name in ("dual_side", "params", "preferences")),
+    ]
+    assert redis.get(f"user:{TELEGRAM_ID}:okx_uid") == OKX_UID
+    cli("set", OKX_UID, "params", "leverage=3")
+    again = cli("register", OKX_UID, "--json").json
+    assert (again["user"]["name"], again["user"]["telegram_username"]) == ("김", "kim")
+    assert [(s["setting_type"], s["version"], len(s["settings"])) for s in again["settings"]] == [
+        ("dual_side", 1, 13), ("params", 2, 50), ("preferences", 1, 2),
+    ]  # fmt: skip
+
+
+def test_get_prints_one_object_of_a_type_and_a_list_of_all(cli: Cli, kim: str) -> None:
+    setting = cli("get", kim, "preferences", "--json").json
+    assert set(setting) == DOCUMENT_KEYS
+    assert datetime.fromisoformat(setting.pop("updated_at")).tzinfo is not None
+    assert setting == {
+        "okx_uid": kim, "telegram_id": TELEGRAM_ID, "setting_type": "preferences", "version": 1,
+        "settings": {"timeframe": "1m", "symbol": "BTC-USDT-SWAP"}, "source": "redis",
+    }  # fmt: skip
+    every = cli("get", TELEGRAM_ID, "--json").json
+    assert [s["setting_type"] for s in every] == ["dual_side", "params", "preferences"]
+    assert all(set(s) == DOCUMENT_KEYS for s in every)
+
+
+def test_get_asks_the_store_that_it_is_told_to(cli: Cli, kim: str, redis: redis_py.Redis) -> None:
+    sources = [cli("get", kim, "params", "--json", "--source", s).json["source"] for s in ("auto", "redis", "db")]
+    assert sources == ["redis", "redis", "db"]
+    redis.flushall()
+    assert "no params" in cli.fails(1, "get", kim, "params", "--source", "redis")
+    assert redis.keys("*") == []
+    assert cli("get", kim, "params", "--json").json["source"] == "db"
+    assert cli("get", kim, "params", "--json").json["source"] == "redis"
+
+
+def test_get_in_words_shows_every_value_as_json(cli: Cli, kim: str) -> None:
+    head, *rows = cli("get", kim, "preferences").lines
+    assert head.startswith("preferences · version 1 · ")
+    assert head.endswith(" · from redis")
+    assert sorted(row.split() for row in rows) == [["symbol", '"BTC-USDT-SWAP"'], ["timeframe", '"1m"']]
+
+
+def test_what_is_piped_has_no_colour_no_wrapping_and_no_trailing_blanks(cli: Cli, kim: str) -> None:
+    cli("set", kim, "params", "note=" + "가나다 " * 100 + "끝")
+    for command in (["get", kim], ["user", "list"], ["search", "params", "leverage=10"], ["status"], ["migrate", "status"]):
+        out = cli(*command).out
+        assert "\x1b" not in out
+        assert [line for line in out.splitlines() if line != line.rstrip()] == []
+    assert len([line for line in cli("get", kim, "params").lines if "끝" in line]) == 1
+
+
+def test_nothing_found_is_exit_code_1_with_a_line_on_stderr(cli: Cli, kim: str) -> None:
+    assert OTHER in cli.fails(1, "get", OTHER, "params")
+    assert OTHER in cli.fails(1, "get", OTHER)
+    assert OTHER in cli.fails(1, "user", "find", OTHER)
+    assert OTHER in cli.fails(1, "set", OTHER, "params", "leverage=1")
+    assert "dual_side, params, preferences" in cli.fails(1, "get", kim, "nonsense")
+    nobody = cli.run("search", "params", "leverage=99", "--json")
+    assert (nobody.code, nobody.json) == (0, [])
+
+
+def test_set_takes_values_as_json_where_they_parse_else_as_text(cli: Cli, kim: str) -> None:
+    said = cli("set", kim, "params", "leverage=20", "direction=롱", "use_sl=true", 'symbol_investments={"BTC": 1.5}',
+               "note=a=b c", 'quoted="20"', "list=[1, null]")  # fmt: skip
+    assert said.lines == ["params: version 2, in PostgreSQL and Redis"]
+    settings = cli("get", kim, "params", "--json").json["settings"]
+    assert len(settings) == 53
+    expected = {"leverage": 20, "direction": "롱", "use_sl": True, "symbol_investments": {"BTC": 1.5}, "note": "a=b c",
+                "quoted": "20", "list": [1, None]}  # fmt: skip
+    assert {key: settings[key] for key in expected} == expected
+
+
+def test_null_removes_a_key(cli: Cli, kim: str) -> None:
+    saved = cli("set", kim, "preferences", "symbol=null", "--json").json
+    assert (saved["version"], saved["settings"], saved["mirrored"]) == (2, {"timeframe": "1m"}, True)
+
+
+def test_set_reads_an_object_from_a_file_or_standard_input(cli: Cli, kim: str, tmp_path: Path) -> None:
+    file = tmp_path / "설정.json"
+    file.write_text('{"direction": "숏", "symbol_investments": {"ETH": 2}}')
+    merged = cli("set", kim, "params", "--file", str(file), "--json").json
+    assert (len(merged["settings"]), merged["settings"]["direction"]) == (50, "숏")
+    replaced = cli("set", kim, "params", "--stdin", "--replace", "--json", stdin='{"direction": "롱숏"}').json
+    assert (replaced["version"], replaced["settings"]) == (3, {"direction": "롱숏"})
+    assert cli("set", kim, "params", "--file", "-", "--json", stdin='{"leverage": 2}').json["version"] == 4
+
+
+def test_what_get_prints_can_be_saved_again(cli: Cli, kim: str) -> None:
+    printed = json.dumps(cli("get", kim, "params", "--json").json["settings"])
+    assert cli("set", kim, "params", "--stdin", "--replace", "--json", stdin=printed).json["version"] == 1
+
+
+def test_an_expected_version_that_is_not_the_current_one_saves_nothing(cli: Cli, kim: str) -> None:
+    assert cli("set", kim, "params", "leverage=2", "--expect-version", "1", "--json").json["version"] == 2
+    for extra in ([], ["--replace"]):
+        conflict = cli.fails(1, "set", kim, "params", "leverage=3", "--expect-version", "1", *extra)
+        assert "version conflict" in conflict
+        assert "current version 2" in conflict
+    assert cli("get", kim, "params", "--json", "--source", "db").json["settings"]["leverage"] == 2
+
+
+def test_who_and_why_are_kept_with_the_version(cli: Cli, kim: str, db: psycopg.Connection[dict[str, Any]]) -> None:
+    cli("set", kim, "params", "leverage=2", "--reason", "위험 줄이기", "--actor", "ops")
+    assert cli.run("set", kim, "params", "leverage=3", SETTINGS_STORE_ACTOR="night-shift").code == 0
+    rows = db.execute("select changed_by, change_reason from user_settings where version > 1 order by version").fetchall()
+    assert [tuple(row.values()) for row in rows] == [("ops", "위험 줄이기"), ("night-shift", None)]
+
+
+def test_every_bad_key_is_named_with_the_reason_and_without_the_value(cli: Cli, kim: str) -> None:
+    error = cli.fails(1, "set", kim, "params", "leverage=987654", "direction=sideways", "use_sl=1", "cooldown_time=5")
+    lines = error.splitlines()
+    assert lines[0] == "Error: invalid settings for params"
+    assert sorted(line.split(":")[0].strip() for line in lines[1:]) == ["direction", "leverage", "use_sl"]
+    assert not any(value in error for value in ("987654", "sideways"))
+
+
+def test_users_are_found_listed_linked_unlinked_and_deleted(cli: Cli, kim: str, redis: redis_py.Redis) -> None:
+    cli("register", OTHER)
+    found = cli("user", "find", TELEGRAM_ID, "--json").json
+    assert (found["okx_uid"], found["telegram_id"], found["name"]) == (kim, TELEGRAM_ID, "Kim")
+    assert cli("user", "find", found["id"], "--json").json == found
+    assert [row.split()[0] for row in cli("user", "list").lines] == ["okx_uid", OTHER, kim]
+    assert [u["okx_uid"] for u in cli("user", "list", "--after", OTHER, "--json").json] == [kim]
+    assert [u["okx_uid"] for u in cli("user", "list", "--limit", "1", "--json").json] == [OTHER]
+
+    assert "linked" in cli.fails(1, "user", "link", OTHER, TELEGRAM_ID)
+    assert cli("user", "link", kim, "99999", "--json").json["telegram_id"] == "99999"
+    assert (redis.get("user:99999:okx_uid"), redis.get(f"user:{TELEGRAM_ID}:okx_uid")) == (kim, None)
+    assert cli("user", "unlink", "99999", "--json").json["telegram_id"] is None
+    assert cli("user", "link", OTHER, "99999", "--json").json["okx_uid"] == OTHER
+
+    kept = cli.run("user", "delete", kim, stdin="n\n")
+    assert (kept.code, kept.err.strip()) == (1, "Aborted!")
+    assert cli("user", "delete", kim, "--yes").lines == [f"deleted {kim}"]
+    assert kim in cli.fails(1, "user", "find", kim)
+    assert redis.exists(f"user:{kim}:settings") == 0
+
+
+def test_search_finds_who_holds_all_the_values(cli: Cli, kim: str) -> None:
+    cli("register", OTHER)
+    cli("set", kim, "params", "leverage=33", "direction=롱")
+    assert [s["okx_uid"] for s in cli("search", "params", "leverage=33", "direction=롱", "--json").json] == [kim]
+    assert cli("search", "params", "leverage=33", "direction=숏", "--json").json == []
+    head, row = cli("search", "params", "leverage=33").lines
+    assert head.split() == ["okx_uid", "telegram_id", "version", "updated_at"]
+    assert row.split()[:3] == [kim, TELEGRAM_ID, "2"]
+    both = ["search", "preferences", "timeframe=1m", "--json"]
+    assert [s["okx_uid"] for s in cli(*both, "--limit", "1").json] == [OTHER]
+    assert [s["okx_uid"] for s in cli(*both, "--after", OTHER).json] == [kim]

