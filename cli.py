@@ -6,15 +6,27 @@ Exit codes: 0 done; 1 an error of the store, or nothing found; 2 usage; 3 a stor
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from store.output import (
+    parse_object,
+    parse_pairs,
+    print_json,
+    print_setting,
+    print_table,
+    print_users,
+    saved_line,
+    setting_json,
+    user_json,
+)
+
 if TYPE_CHECKING:
-    from store.models import Setting, User
+    from store.models import SavedSetting, Setting, Source
     from store.settings import SettingsStore
 
 T = TypeVar("T")
@@ -44,7 +56,7 @@ class _Failure(click.ClickException):
     def __init__(self, error: Any) -> None:
         super().__init__(str(error))
         self.error = error
-        self.exit_code = error.exit_code
+        self.exit_code: int = error.exit_code  # type: ignore[misc]
 
     def show(self, file: Any = None) -> None:
         super().show(file)
@@ -300,8 +312,6 @@ def get(identifier: str, setting_type: str | None, source: str, as_json: bool) -
       settings-store get 587662504768345929 params
       settings-store get 1709556958 --json
     """
-    from store.models import Source
-
     ask: Source | None = "redis" if source == "redis" else "db" if source == "db" else None
 
     async def read(store: SettingsStore) -> list[Setting]:
@@ -322,9 +332,7 @@ def get(identifier: str, setting_type: str | None, source: str, as_json: bool) -
             print_json(setting_json(found[0]))
         return
     for setting in found:
-        click.echo(f"{setting.setting_type} · version {setting.version} · {setting.updated_at:%Y-%m-%d %H:%M:%S %Z}"
-                   f" · from {setting.source}")  # fmt: skip
-        print_table(None, [(key, json.dumps(value, ensure_ascii=False)) for key, value in setting.settings.items()])
+        print_setting(setting)
 
 
 @main.command("set")
@@ -356,11 +364,11 @@ def set_(
         raise click.UsageError("Give KEY=VALUE pairs, or --file, or --stdin.")
     document = parse_pairs(pairs) if pairs else parse_object((file or click.get_binary_stream("stdin")).read())
 
-    async def write(store: SettingsStore) -> Any:
-        save = store.save if replace else store.patch
-        return await save(
-            identifier, setting_type, document, expected_version=expect_version, actor=actor, reason=reason
-        )
+    async def write(store: SettingsStore) -> SavedSetting:
+        who: Any = {"expected_version": expect_version, "actor": actor, "reason": reason}
+        if replace:
+            return await store.save(identifier, setting_type, document, **who)
+        return await store.patch(identifier, setting_type, document, **who)
 
     saved = run(write)
     if as_json:
@@ -389,6 +397,156 @@ def search(setting_type: str, pairs: Sequence[str], after: str | None, limit: in
         return
     rows = [(s.okx_uid, s.telegram_id or "", str(s.version), f"{s.updated_at:%Y-%m-%d %H:%M:%S}") for s in found]
     print_table(("okx_uid", "telegram_id", "version", "updated_at"), rows)
+
+
+# -- keeping both sides equal
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="Mirror what is marked now, and end; for cron and tests.")
+@click.option(
+    "--poll", type=click.FloatRange(0.001, 60), default=0.02, show_default=True, help="Seconds between looks."
+)
+@as_json
+def relay(once: bool, poll: float, as_json: bool) -> None:
+    """Bring to Redis what any writer changed in PostgreSQL. Runs until SIGTERM or Ctrl-C, then drains.
+
+    Reconciles all keys at its start, and when Redis restarted, failed over or lost its data. Several may
+    run. With --once the exit code is 1 if Redis refused a key.
+
+    \b
+    Example:
+      settings-store relay
+      settings-store relay --once
+    """
+    from store import service
+
+    if not once:
+        run(lambda store: service.run_relay(store.stores, poll))
+        return
+    progress, lag = run(lambda store: service.relay_once(store.stores))
+    if as_json:
+        failures = [{"owner": owner, "kind": kind, "error": why} for (owner, kind), why in progress.failures.items()]
+        print_json({"mirrored": progress.mirrored, "failures": failures, **lag})
+    else:
+        click.echo(f"mirrored {progress.mirrored} keys; {lag['waiting']} waiting, {lag['set_aside']} set aside")
+        for (owner, kind), why in progress.failures.items():
+            click.echo(f"  {kind} of {owner}: {why}", err=True)
+    if progress.failures:
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--okx-uid", metavar="U", help="This user only.")
+@click.option("--repair", is_flag=True, help="Mend what differs: PostgreSQL wins, Redis's value goes into the history.")
+@as_json
+def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
+    """Compare every key of both sides. Exit code 0 if equal, 1 if findings remain.
+
+    Findings: missing, stale, ahead, edited, orphan, unmarked, pending. Values are never shown.
+
+    \b
+    Example:
+      settings-store verify
+      settings-store verify --repair --json
+    """
+    from store import verify as checks
+
+    with counting("verify") as count:
+        report = run(lambda store: checks.verify(store.stores, okx_uid=okx_uid, repair=repair, progress=count))
+    users = [
+        {"okx_uid": f.owner, "setting_type": f.kind, "finding": f.finding, "db_version": f.db_version,
+         "redis_version": f.redis_version}
+        for f in report.users
+    ]  # fmt: skip
+    if as_json:
+        print_json({"checked": report.checked, "ok": report.ok, "findings": dict(report.findings),
+                    "repaired": report.repaired, "users": users})  # fmt: skip
+    else:
+        print_table(
+            ("user", "key", "finding", "PostgreSQL", "Redis"),
+            [tuple(str(value if value is not None else "-") for value in user.values()) for user in users],
+        ) if users else None
+        found = ", ".join(f"{number} {kind}" for kind, number in report.findings.items()) or "no findings"
+        click.echo(f"checked {report.checked} keys: {found}" + (f"; {report.repaired} repaired" if repair else ""))
+    if report.remaining:
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Write nothing on either side; print what would happen.")
+@click.option("--okx-uid", metavar="U", help="This user only.")
+@click.option("--from", "source", type=click.Choice(["redis", "db"]), default="redis", show_default=True,
+              help="redis: take over what Redis has; db: rebuild Redis from PostgreSQL.")  # fmt: skip
+@click.option("--prefer", type=click.Choice(["redis", "db"]), help="Who wins where both sides changed.")
+@as_json
+def sync(dry_run: bool, okx_uid: str | None, source: str, prefer: Any, as_json: bool) -> None:
+    """Take over into PostgreSQL what only Redis has: new users, older encodings, edited settings.
+
+    Three ways: what Redis was given tells a stale key (mirrored again) from an edited one (a new version)
+    and from one changed on both sides (a conflict: --prefer decides, the loser stays in the history).
+    Exit code 1 if conflicts or bad data remain.
+
+    \b
+    Example:
+      settings-store sync --dry-run
+      settings-store sync --okx-uid 587662504768345929 --prefer redis
+    """
+    from store import service
+
+    with counting("sync") as count:
+        report = run(lambda store: service.sync(store.stores, source, okx_uid, prefer, dry_run, count))
+    if as_json:
+        print_json({"dry_run": dry_run, "outcomes": report.outcomes, "keys": report.keys})
+    else:
+        for key in report.keys:
+            problems = key.get("problems") or {}
+            click.echo(f"{key['key']}: {key['outcome']}")
+            for name, why in problems.items():
+                click.echo(f"  {name}: {why}")
+        would = "would be " if dry_run else ""
+        click.echo(
+            ", ".join(f"{number} {would}{name}" for name, number in report.outcomes.items()) or "Redis has no settings"
+        )
+    if report.unresolved:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("identifier", required=False)
+@as_json
+def watch(identifier: str | None, as_json: bool) -> None:
+    """Print changes as they reach Redis, of one user or of all, until Ctrl-C. --json: a line each.
+
+    \b
+    Example:
+      settings-store watch 587662504768345929
+    """
+    from dataclasses import asdict
+    from json import dumps
+
+    async def follow(store: SettingsStore) -> None:
+        async for change in store.watch(identifier):
+            line = dumps(asdict(change)) if as_json else f"{change.okx_uid} {change.setting_type} {change.version}"
+            click.echo(line)
+            sys.stdout.flush()
+
+    run(follow)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how many keys were looked at."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:.0f} keys"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda number: progress.advance(task, number)
 
 
 # -- operating
@@ -505,100 +663,6 @@ def embedded_status(as_json: bool) -> None:
     click.echo(f"data in {config.home}")
     for name, pid in pids.items():
         click.echo(f"{name}: {f'running, process {pid}' if pid else 'not running'}")
-
-
-# -- words
-
-
-def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
-    """Read KEY=VALUE pairs: a value is JSON where it parses as JSON, else text."""
-    document = {}
-    for pair in pairs:
-        key, separator, text = pair.partition("=")
-        if not key or not separator:
-            raise click.UsageError("Settings are given as KEY=VALUE.")
-        try:
-            document[key] = json.loads(text, parse_constant=_no_constant)
-        except (ValueError, RecursionError):
-            document[key] = text
-    return document
-
-
-def parse_object(data: bytes) -> dict[str, Any]:
-    """Read a JSON object. The error says where it breaks off, not what is there."""
-    try:
-        document = json.loads(data, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise click.ClickException(f"not JSON: {error.msg}, line {error.lineno} column {error.colno}") from None
-    except UnicodeDecodeError:
-        raise click.ClickException("not JSON: the text is not UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        raise click.ClickException(
-            "not JSON: " + ("nested too deep" if isinstance(error, RecursionError) else str(error))
-        ) from None
-    if not isinstance(document, dict):
-        raise click.ClickException("not a JSON object")
-    return document
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def setting_json(setting: Setting) -> dict[str, Any]:
-    result = {
-        "okx_uid": setting.okx_uid,
-        "telegram_id": setting.telegram_id,
-        "setting_type": setting.setting_type,
-        "version": setting.version,
-        "settings": setting.settings,
-        "updated_at": setting.updated_at.isoformat(),
-        "source": setting.source,
-    }
-    mirrored = getattr(setting, "mirrored", None)
-    return result if mirrored is None else {**result, "mirrored": mirrored}
-
-
-def user_json(user: User) -> dict[str, Any]:
-    return {
-        "id": str(user.id),
-        "okx_uid": user.okx_uid,
-        "telegram_id": user.telegram_id,
-        "name": user.name,
-        "telegram_username": user.telegram_username,
-        "created_at": user.created_at.isoformat(),
-        "updated_at": user.updated_at.isoformat(),
-    }
-
-
-def saved_line(saved: Any) -> str:
-    where = "in PostgreSQL and Redis" if saved.mirrored else "in PostgreSQL; Redis will get it from the relay"
-    return f"{saved.setting_type}: version {saved.version}, {where}"
-
-
-def print_users(users: Sequence[User], as_json: bool, one: bool = False) -> None:
-    if as_json:
-        found = [user_json(user) for user in users]
-        print_json(found[0] if one else found)
-        return
-    columns = ("okx_uid", "telegram_id", "name", "telegram_username", "id")
-    print_table(columns, [tuple(str(getattr(user, column) or "") for column in columns) for user in users])
-
-
-def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
-
-
-def print_table(columns: Sequence[str] | None, rows: Iterable[tuple[str, ...]]) -> None:
-    """Print columns that line up, also with Korean text; a pipe gets the rows unwrapped."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*(columns or ()), box=None, pad_edge=False, show_header=columns is not None)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console(width=None if sys.stdout.isatty() else 10_000, soft_wrap=False, highlight=False).print(table)
 
 
 if __name__ == "__main__":

@@ -58,9 +58,7 @@ def json_text(document: object) -> str:
     except RecursionError:
         raise document_error("must be nested at most 64 levels deep") from None
     except (TypeError, ValueError):
-        raise document_error(
-            "must hold nothing but objects, arrays, strings, finite numbers, true, false, null"
-        ) from None
+        raise document_error("must hold only objects, arrays, strings, finite numbers, true, false, null") from None
     return text
 
 

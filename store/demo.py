@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from store.config import Config
 from store.models import Setting
 from store.relay import drain
 from store.settings import SettingsStore
+from store.sync import Sync
+from store.verify import verify
 
 OKX_UID = "587662504768345929"
 TELEGRAM_ID = "1709556958"
@@ -31,6 +32,7 @@ async def run(say: Print) -> None:
         await _register(store, say)
         await _change(store, say)
         await _show(store, say)
+        await _rogue_write(store, say)
         await _lose_redis(store, say)
         await _compare(store, say)
     say("\nLook around: settings-store get, psql, redis-cli, status. Stop the servers: settings-store embedded stop")
@@ -77,28 +79,44 @@ async def _show(store: SettingsStore, say: Print) -> None:
     say("\n3. Every version is in PostgreSQL")
     statement = (
         "select version, settings -> 'leverage' as leverage, changed_by, to_char(updated_at, 'HH24:MI:SS.MS') as saved,"
-        " is_active from user_settings where okx_uid = %(okx_uid)s and setting_type = 'params' order by version desc limit 5"
+        " is_active from user_settings where okx_uid = %(okx_uid)s and setting_type = 'params'"
+        " order by version desc limit 5"
     )
     for row in await store.stores.database.fetch(calls.Call(statement, {"okx_uid": OKX_UID})):
         active = "  <- active" if row["is_active"] else ""
         say(f"  version {row['version']}: leverage {row['leverage']}, by {row['changed_by']} at {row['saved']}{active}")
 
     say("   What Redis holds")
-    cli = [embedded.redis_program("cli"), "-s", str(embedded.redis_socket(store.config.home))]
-    for words in (["hgetall", f"user:{OKX_UID}:preferences"], ["hget", f"user:{OKX_UID}:dual_side", "use_dual_side_entry"],
-                  ["hget", f"user:{OKX_UID}:mirror", "params"], ["get", f"user:{TELEGRAM_ID}:okx_uid"]):  # fmt: skip
-        output = subprocess.run([*cli, *words], check=True, capture_output=True, text=True).stdout.split()
-        say(f"  {' '.join(words)}: {' '.join(output)}")
+    for words in (
+        ("hgetall", f"user:{OKX_UID}:preferences"),
+        ("hget", f"user:{OKX_UID}:dual_side", "use_dual_side_entry"),
+        ("hget", f"user:{OKX_UID}:mirror", "params"),
+        ("get", f"user:{TELEGRAM_ID}:okx_uid"),
+    ):
+        say(f"  {' '.join(words)}: {' '.join(_redis_cli(store, *words).split())}")
+
+
+async def _rogue_write(store: SettingsStore, say: Print) -> None:
+    say("\n4. Somebody writes into Redis behind our back")
+    before = await store.get(OKX_UID, "dual_side", source="db")
+    trigger = 1 + (before.settings.get("dual_side_entry_trigger", 3) if before else 3) % 9
+    _redis_cli(store, "hset", f"user:{OKX_UID}:dual_side", "dual_side_entry_trigger", str(trigger))
+    say(f"  redis-cli hset user:{OKX_UID}:dual_side dual_side_entry_trigger {trigger}")
+    report = await verify(store.stores, okx_uid=OKX_UID)
+    say(f"  verify:  {', '.join(f'{n} {kind}' for kind, n in report.findings.items())}")
+    await Sync(store.stores, okx_uid=OKX_UID).run()
+    found = await store.get(OKX_UID, "dual_side", source="db")
+    say(f"  sync:    taken over as version {found.version if found else None}; nothing is lost on either side")
 
 
 async def _lose_redis(store: SettingsStore, say: Print) -> None:
-    say("\n4. Take Redis away")
+    say("\n5. Take Redis away")
     embedded.stop_redis(store.config.home)
     found = await store.get(OKX_UID, "params")
     say(f"  read:  version {found.version if found else None}, from {found.source if found else None}")
-    saved = await store.patch(
-        OKX_UID, "dual_side", {"use_dual_side_entry": _flipped(await store.get(OKX_UID, "dual_side"))}
-    )
+    found = await store.get(OKX_UID, "dual_side")
+    is_used = found is not None and found.settings.get("use_dual_side_entry") is True
+    saved = await store.patch(OKX_UID, "dual_side", {"use_dual_side_entry": not is_used})
     say(f"  save:  dual_side version {saved.version} is safe in PostgreSQL; Redis has it: {_yes(saved.mirrored)}")
 
     say("   Bring it back")
@@ -110,23 +128,25 @@ async def _lose_redis(store: SettingsStore, say: Print) -> None:
 
 
 async def _compare(store: SettingsStore, say: Print) -> None:
-    say("\n5. Both sides")
+    say("\n6. Both sides")
     for there in await store.get_all(OKX_UID, source="db"):
         here = await store.get(OKX_UID, there.setting_type, source="redis")
-        same = here is not None and (here.version, here.settings) == (there.version, there.settings)
         redis = f"version {here.version}, {len(here.settings)} keys" if here else "nothing"
-        say(f"  {there.setting_type:12} PostgreSQL version {there.version}, {len(there.settings)} keys;"
-            f" Redis {redis}: {'equal' if same else 'DIFFERENT'}")  # fmt: skip
-        if not same:
-            raise SystemExit(1)
+        say(f"  {there.setting_type:12} PostgreSQL version {there.version}, {len(there.settings)} keys; Redis {redis}")
+    report = await verify(store.stores, okx_uid=OKX_UID)
+    findings = ", ".join(f"{n} {kind}" for kind, n in report.findings.items())
+    say(f"  verify:  {report.checked} keys compared, {findings or 'all equal'}")
+    if report.findings:
+        raise SystemExit(1)
+
+
+def _redis_cli(store: SettingsStore, *words: str) -> str:
+    command = [embedded.redis_program("cli"), "-s", str(embedded.redis_socket(store.config.home)), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def _line(setting: Setting) -> str:
     return f"{setting.setting_type}: version {setting.version}, {len(setting.settings)} keys"
-
-
-def _flipped(setting: Setting | None) -> bool:
-    return not (setting and json.loads(json.dumps(setting.settings.get("use_dual_side_entry", False))))
 
 
 def _yes(value: bool) -> str:

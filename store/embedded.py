@@ -81,7 +81,7 @@ def start_postgres(home: Path) -> tuple[str, bool]:
 
         folder = home / "postgres"
         if postgres_pid(home) is not None:
-            return PostmasterInfo.read_from_pgdata(folder).get_uri(database=DATABASE), False
+            return str(PostmasterInfo.read_from_pgdata(folder).get_uri(database=DATABASE)), False
         folder.mkdir(parents=True, exist_ok=True)
         try:
             # Not get_server(): it hands out the same object again after the server was stopped.
@@ -91,7 +91,7 @@ def start_postgres(home: Path) -> tuple[str, bool]:
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         if not connection.execute("select 1 from pg_database where datname = %s", (DATABASE,)).fetchone():
             connection.execute(f"create database {DATABASE} template template0 encoding 'utf8'")
-    return server.get_uri(DATABASE), True
+    return str(server.get_uri(DATABASE)), True
 
 
 def stop_postgres(home: Path) -> bool:

@@ -195,5 +195,5 @@ def _hash(file: Path) -> str:
 
 
 def _scalar(connection: psycopg.Connection[Any], query: str) -> Any:
-    row = connection.execute(query).fetchone()  # type: ignore[call-overload]
+    row = connection.execute(query).fetchone()
     return row[0] if row else None

@@ -314,7 +314,8 @@ class SettingsStore:
         kind = await self._type(row["setting_type"])
         document = None if row["deleted_at"] else row["document"]
         return MirrorEntry(
-            row["okx_uid"], kind.name, kind.redis_suffix, kind.redis_encoding, row["version"], row["updated_at"], document
+            row["okx_uid"], kind.name, kind.redis_suffix, kind.redis_encoding,
+            row["version"], row["updated_at"], document,
         )  # fmt: skip
 
     async def _type(self, name: str) -> SettingType:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from store import calls, relay
@@ -25,30 +25,18 @@ Prefer = Literal["redis", "db"]
 
 # Outcomes after which Redis gets PostgreSQL's current state.
 TO_MIRROR = {"same", "stale", "missing", "new", "edited"}
-NOTHING_DONE = {"conflict", "deleted", "invalid", "bad"}
+# Outcomes that leave both sides as they are, though they differ.
+NOTHING_DONE = ("conflict", "deleted", "invalid", "bad")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What becomes (or would become) of one Redis key. `problems`: setting key -> why it can't be taken."""
+    """What becomes (or would become) of one Redis key; see import_documents, and `bad`: not a user's key, or
+    no document. `problems`: setting key -> why it can't be taken."""
 
-    owner: str
-    kind: str
     redis_key: str
     outcome: str
-    seen: int = 0
     problems: dict[str, str] | None = None
-
-
-@dataclass
-class Report:
-    """How many keys had which outcome (see import_documents; `bad`: not a document, or not a user's)."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def unresolved(self) -> int:
-        return sum(self.outcomes[name] for name in NOTHING_DONE)
 
 
 class Sync:
@@ -62,18 +50,21 @@ class Sync:
         prefer: Prefer | None = None,
         dry_run: bool = False,
         tell: Callable[[Outcome], None] = lambda _: None,
+        progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._stores = stores
         self._okx_uid = okx_uid
         self._prefer = prefer
         self._dry_run = dry_run
         self._tell = tell
+        self._progress = progress
         self._kinds: dict[str, Place] = {TELEGRAM.suffix: TELEGRAM}
         self._fields: dict[str, dict[str, Field]] = {}
-        self.report = Report()
+        self._outcomes: Counter[str] = Counter()
 
-    async def run(self) -> Report:
-        """Go through all keys of Redis (or those of one user); `tell` hears of each that isn't equal."""
+    async def run(self) -> Counter[str]:
+        """Go through all keys of Redis (or those of one user); return how many had which outcome. `tell`
+        hears of each that isn't equal, `progress` how many keys were looked at since."""
         for row in await self._stores.database.fetch(calls.list_setting_types()):
             self._kinds[row["redis_suffix"]] = Place("", row["name"], row["redis_suffix"], row["redis_encoding"])
         for row in await self._stores.database.fetch(calls.list_setting_fields()):
@@ -81,7 +72,8 @@ class Sync:
             fields[row["key"]] = Field(row["json_type"], row["is_nullable"])
         async for keys in self._stores.mirror.scan(BATCH):
             await self._batch(list(dict.fromkeys(key for key in keys if key[1] in self._kinds)))
-        return self.report
+            self._progress(len(keys))
+        return self._outcomes
 
     async def _batch(self, keys: Sequence[tuple[str, str]]) -> None:
         places = []
@@ -103,7 +95,7 @@ class Sync:
                 else:
                     documents[place] = self._document(place, found)
             except Unreadable as error:
-                self._count(place, Outcome(place.owner, place.kind, "", "bad", 0, {"$": str(error)}))
+                self._count(place, "bad", {"$": str(error)})
         await self._import(calls.import_links, links)
         await self._import(calls.import_documents, documents)
         if not self._dry_run:
@@ -115,7 +107,9 @@ class Sync:
         if found.type == "wrong":
             raise Unreadable(f"not a Redis {'hash' if place.encoding == 'hash' else 'string'}")
         document = read_document(found.type, found.content, self._fields.get(place.kind, {}))
-        return item(place, found.version, document)
+        # In our own encoding what we wrote reads back exactly; the catalogue's types are for what others wrote.
+        as_given = read_document(found.type, found.content, {}) if found.version else "null"
+        return item(place, found.version, document, as_given)
 
     def _link(self, place: Place, found: Found) -> str:
         if not TELEGRAM_ID.fullmatch(place.owner):
@@ -137,7 +131,7 @@ class Sync:
         except StoreError as error:
             places = list(items)
             if len(places) == 1:
-                self._count(places[0], Outcome(places[0].owner, places[0].kind, "", "bad", 0, {"$": str(error)}))
+                self._count(places[0], "bad", {"$": str(error)})
                 return
             for half in (places[: len(places) // 2], places[len(places) // 2 :]):
                 await self._import(call, {place: items[place] for place in half})
@@ -148,19 +142,15 @@ class Sync:
         by_key = {(place.owner, place.kind): place for place in items}
         to_mirror = []
         for row in rows:
-            outcome = Outcome(
-                row["owner"], row.get("kind", TELEGRAM.kind), "", row["outcome"], row["seen"], row.get("problems")
-            )
-            decided = outcome.outcome == "conflict" and self._prefer is not None
-            if outcome.outcome in TO_MIRROR or decided:
-                to_mirror.append((outcome.owner, outcome.kind, outcome.seen))
-            self._count(by_key[outcome.owner, outcome.kind], outcome, f"{self._prefer} wins" if decided else None)
+            place, outcome = by_key[row["owner"], row.get("kind", TELEGRAM.kind)], row["outcome"]
+            is_decided = outcome == "conflict" and self._prefer is not None
+            if outcome in TO_MIRROR or is_decided:
+                to_mirror.append((place.owner, place.kind, row["seen"]))
+            self._count(place, f"conflict, {self._prefer} wins" if is_decided else outcome, row.get("problems"))
         if to_mirror and not self._dry_run:
             await relay.rewrite(self._stores, to_mirror)
 
-    def _count(self, place: Place, outcome: Outcome, decision: str | None = None) -> None:
-        name = f"{outcome.outcome}: {decision}" if decision else outcome.outcome
-        self.report.outcomes[name] += 1
-        if outcome.outcome != "ok":
-            key = self._stores.mirror.keys.of(place.owner, place.suffix)
-            self._tell(Outcome(place.owner, place.kind, key, name, outcome.seen, outcome.problems))
+    def _count(self, place: Place, outcome: str, problems: dict[str, str] | None = None) -> None:
+        self._outcomes[outcome] += 1
+        if outcome != "ok":
+            self._tell(Outcome(self._stores.mirror.keys.of(place.owner, place.suffix), outcome, problems))

@@ -172,13 +172,13 @@ async def _entries(stores: Connections, places: Sequence[Place]) -> dict[tuple[s
 
 async def _confirmed(stores: Connections, suspects: list[Look]) -> list[Look]:
     """Keep the suspects that look the same, and wrong, twice in a row: nobody is writing there right now."""
-    confirmed = []
+    confirmed: list[Look] = []
     for _ in range(LOOKS):
         if not suspects:
             break
         await asyncio.sleep(BETWEEN_LOOKS)
         again = await _look_again(stores, [look.place for look in suspects])
-        moving = []
+        moving: list[Look] = []
         for before, look in zip(suspects, again, strict=True):
             if look.finding():
                 (confirmed if look == before else moving).append(look)
@@ -227,22 +227,22 @@ async def _keep(stores: Connections, looks: Sequence[Look]) -> None:
         await stores.database.fetch(calls.import_documents(f"[{','.join(items)}]", None, True, False))
 
 
-def item(place: Place, version: int, document: str) -> str:
-    """Write an item for import_documents(); the document is JSON text already."""
+def item(place: Place, version: int, document: str, as_given: str = "null") -> str:
+    """Write an item for import_documents(); the documents are JSON text already."""
     head = json.dumps({"owner": place.owner, "kind": place.kind, "version": version})
-    return f'{head[:-1]}, "document": {document}}}'
+    return f'{head[:-1]}, "document": {document}, "as_given": {as_given}}}'
 
 
 def _same_content(entry: MirrorEntry, found: Found) -> bool:
     if entry.encoding == "fields":
-        return found.content == (json.loads(entry.document or "{}").get("telegram_id") or "")
+        return bool(found.content == (json.loads(entry.document or "{}").get("telegram_id") or ""))
     if entry.document is None or found.type == "wrong":
         return False
     if entry.encoding == "string":
         return bool(found.content == json.loads(entry.document))
     if entry.encoding == "hash":
         return bool((found.content if found.type == "hash" else {}) == encode_hash(entry.document))
-    return found.content == entry.document or _parsed(found.content) == _parsed(entry.document)
+    return bool(found.content == entry.document) or _parsed(found.content) == _parsed(entry.document)
 
 
 def _parsed(text: str) -> Any:

@@ -1,7 +1,8 @@
 -- Compares documents found in Redis with PostgreSQL, three ways, and takes over what was edited there.
 --
 -- p_items: [{"owner": OKX UID, "kind": setting type, "version": that Redis was given (0: never by us),
---            "document": what Redis holds (null: nothing)}, …], one of a key.
+--            "document": what Redis holds (null: nothing), read by the catalogue's types,
+--            "as_given": the same read in our own encoding, if it differs}, …], one item a key.
 -- With the version and the history we know what Redis was given, so the outcome of each item is
 --   ok         both sides equal
 --   same       equal content, but without our version in Redis: to be mirrored again
@@ -40,8 +41,9 @@ begin
                      and not (p_keep_only and o.outcome <> 'new')
                     then (select jsonb_object_agg(p.key, p.problem) from validate_user_setting(i.kind, i.document) p)
                end as problems
-          from (select r.owner, r.kind, r.version, nullif(r.document, 'null') as document
-                  from jsonb_to_recordset(p_items) as r (owner text, kind text, version integer, document jsonb)) i
+          from (select r.owner, r.kind, r.version, nullif(r.document, 'null') as document, r.as_given
+                  from jsonb_to_recordset(p_items)
+                    as r (owner text, kind text, version integer, document jsonb, as_given jsonb)) i
           left join app_users u on u.okx_uid = i.owner
           left join user_settings s on s.user_id = u.id and s.setting_type = i.kind and s.is_active
           left join user_settings base on base.user_id = u.id and base.setting_type = i.kind and base.version = i.version
@@ -51,10 +53,11 @@ begin
                when s.version is null and i.document is null then 'ok'
                when u.deleted_at is not null and i.document is not null then 'deleted'
                when s.version is null then 'new'
-               when i.document is not distinct from d.active then case when i.version = s.version then 'ok' else 'same' end
+               when i.document is not distinct from d.active or i.as_given = d.active then case when i.version = s.version then 'ok' else 'same' end
                when i.document is null then 'missing'
                when i.version = s.version then 'edited'
-               when i.version between 1 and s.version and i.document is not distinct from d.given then 'stale'
+               when i.version between 1 and s.version
+                    and (i.document is not distinct from d.given or i.as_given = d.given) then 'stale'
                else 'conflict' end as outcome) o) c;
 
     if not p_dry_run then

@@ -88,17 +88,15 @@ def _typed_text(text: str, field: Field | None) -> Any:
         return decode_value(text)
     if field.json_type != "string":
         return _typed_member(text, field)
-    if field.is_nullable and text in NULLS:
-        return None
     quoted = decode_value(text) if text.startswith('"') else None
-    return quoted if isinstance(quoted, str) else text
+    return quoted if isinstance(quoted, str) else _typed_member(text, field)
 
 
 def _typed_member(text: str, field: Field) -> Any:
     """Read a text that stands for a value of the catalogue's type; what doesn't fit stays a text, which
     validation then refuses."""
     if field.json_type == "string":
-        return text
+        return None if field.is_nullable and text in NULLS else text
     if text in NULLS:
         return None
     if field.json_type == "boolean":

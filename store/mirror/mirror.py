@@ -118,8 +118,7 @@ class Mirror:
     async def okx_uid_of(self, telegram_id: str) -> str | None:
         """Find whom a Telegram ID leads to."""
         key = self.keys.of(telegram_id, "okx_uid")
-        okx_uid: str | None = await self._call(lambda: self.redis.get(key))
-        return okx_uid
+        return await self._get(key)
 
     async def apply(self, entries: Sequence[MirrorEntry], seen: Sequence[int] | None = None) -> list[Applied]:
         """Write entries in one round trip, each guarded by its version; one refused by Redis doesn't stop
@@ -150,7 +149,7 @@ class Mirror:
         while True:
             at = cursor
             cursor, names = await self._call(lambda: self.redis.scan(at, match=pattern, count=batch))  # noqa: B023
-            yield [parts for name in names if (parts := self.keys.parse(name)) is not None]
+            yield [parts for name in names if (parts := self.keys.parse(str(name))) is not None]
             if cursor == 0:
                 return
 
@@ -184,7 +183,7 @@ class Mirror:
     async def identity(self) -> tuple[str, str | None]:
         """Return the server's run id, and the one at the last reconciliation, if its mark is still there."""
         info: dict[str, Any] = await self._call(lambda: self.redis.info("server"))
-        return str(info["run_id"]), await self._call(lambda: self.redis.get(RECONCILED))
+        return str(info["run_id"]), await self._get(RECONCILED)
 
     async def mark_reconciled(self, run_id: str) -> None:
         """Leave a mark that goes when Redis loses its data, and differs after a restart or failover."""
@@ -198,6 +197,10 @@ class Mirror:
         """Return the server's INFO section `server`."""
         info: dict[str, Any] = await self._call(lambda: self.redis.info("server"))
         return info
+
+    async def _get(self, key: str) -> str | None:
+        value = await self._call(lambda: self.redis.get(key))
+        return None if value is None else str(value)
 
     def _apply_command(self, entry: MirrorEntry, seen: int | None) -> tuple[tuple[str, str], list[str]]:
         data_key, mirror_key = self.keys.of(entry.owner, entry.suffix), self.keys.mirror(entry.owner)
@@ -243,9 +246,9 @@ class Mirror:
 
     async def _run(self, script: Script, keys: tuple[str, str], arguments: Sequence[str]) -> Any:
         try:
-            return await self.redis.execute_command("EVALSHA", script.digest, 2, *keys, *arguments)
+            return await self.redis.evalsha(script.digest, 2, *keys, *arguments)
         except exceptions.NoScriptError:
-            return await self.redis.execute_command("EVAL", script.text, 2, *keys, *arguments)
+            return await self.redis.eval(script.text, 2, *keys, *arguments)
 
     async def _call(self, command: Callable[[], Awaitable[T]]) -> T:
         """Run a command unless Redis failed just now; translate its errors."""

@@ -1,0 +1,114 @@
+"""What the command line reads and prints: KEY=VALUE pairs, JSON, tables."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from store.models import SavedSetting, Setting, User
+
+
+def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read KEY=VALUE pairs: a value is JSON where it parses as JSON, else text."""
+    document = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not key or not separator:
+            raise click.UsageError("Settings are given as KEY=VALUE.")
+        try:
+            document[key] = json.loads(text, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            document[key] = text
+    return document
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """Read a JSON object. The error says where it breaks off, not what is there."""
+    try:
+        document = json.loads(data, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise click.ClickException(f"not JSON: {error.msg}, line {error.lineno} column {error.colno}") from None
+    except UnicodeDecodeError:
+        raise click.ClickException("not JSON: the text is not UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise click.ClickException(
+            "not JSON: " + ("nested too deep" if isinstance(error, RecursionError) else str(error))
+        ) from None
+    if not isinstance(document, dict):
+        raise click.ClickException("not a JSON object")
+    return document
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def setting_json(setting: Setting) -> dict[str, Any]:
+    result = {
+        "okx_uid": setting.okx_uid,
+        "telegram_id": setting.telegram_id,
+        "setting_type": setting.setting_type,
+        "version": setting.version,
+        "settings": setting.settings,
+        "updated_at": setting.updated_at.isoformat(),
+        "source": setting.source,
+    }
+    mirrored = getattr(setting, "mirrored", None)
+    return result if mirrored is None else {**result, "mirrored": mirrored}
+
+
+def user_json(user: User) -> dict[str, Any]:
+    return {
+        "id": str(user.id),
+        "okx_uid": user.okx_uid,
+        "telegram_id": user.telegram_id,
+        "name": user.name,
+        "telegram_username": user.telegram_username,
+        "created_at": user.created_at.isoformat(),
+        "updated_at": user.updated_at.isoformat(),
+    }
+
+
+def print_setting(setting: Setting) -> None:
+    at = f"{setting.updated_at:%Y-%m-%d %H:%M:%S %Z}"
+    click.echo(f"{setting.setting_type} · version {setting.version} · {at} · from {setting.source}")
+    print_table(None, [(key, json.dumps(value, ensure_ascii=False)) for key, value in setting.settings.items()])
+
+
+def saved_line(saved: SavedSetting) -> str:
+    where = "in PostgreSQL and Redis" if saved.mirrored else "in PostgreSQL; Redis will get it from the relay"
+    return f"{saved.setting_type}: version {saved.version}, {where}"
+
+
+def print_users(users: Sequence[User], as_json: bool, one: bool = False) -> None:
+    if as_json:
+        found = [user_json(user) for user in users]
+        print_json(found[0] if one else found)
+        return
+    columns = ("okx_uid", "telegram_id", "name", "telegram_username", "id")
+    print_table(columns, [tuple(str(getattr(user, column) or "") for column in columns) for user in users])
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_table(columns: Sequence[str] | None, rows: Iterable[tuple[str, ...]]) -> None:
+    """Print columns that line up, also with Korean text; a pipe gets the rows unwrapped."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*(columns or ()), box=None, pad_edge=False, show_header=columns is not None)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())

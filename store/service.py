@@ -1,0 +1,93 @@
+"""The jobs as the command line runs them: signals, logging, and reports ready to print."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from store import calls
+from store.connections import Connections
+from store.relay import Progress, Relay, drain
+from store.sync import NOTHING_DONE, Outcome, Prefer, Sync
+from store.verify import verify
+
+LAG_EVERY = 10.0  # seconds between the relay's reports
+
+
+async def run_relay(stores: Connections, poll: float) -> None:
+    """Run a relay until SIGTERM or SIGINT; log how far behind it is."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    relay = Relay(stores, poll)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, relay.stopping.set)
+    reporter = asyncio.create_task(_report_lag(stores))
+    try:
+        await relay.run()
+    finally:
+        reporter.cancel()
+    logging.getLogger("store.relay").info("stopped")
+
+
+async def relay_once(stores: Connections) -> tuple[Progress, dict[str, Any]]:
+    """Mirror what is marked; return what was done and what is left."""
+    progress = await drain(stores, include_failed=True)
+    return progress, await lag(stores)
+
+
+async def lag(stores: Connections) -> dict[str, Any]:
+    """Ask how far Redis is behind: keys waiting, keys set aside, age of the oldest in seconds."""
+    row = (await stores.database.fetch(calls.pending_lag()))[0]
+    return {"waiting": row["waiting"], "set_aside": row["set_aside"], "oldest_seconds": row["oldest"].total_seconds()}
+
+
+async def _report_lag(stores: Connections) -> None:
+    log = logging.getLogger("store.relay")
+    while True:
+        await asyncio.sleep(LAG_EVERY)
+        try:
+            behind = await lag(stores)
+        except Exception as error:  # the relay itself reports what is wrong
+            log.debug("no lag to report: %s", error)
+            continue
+        if behind["waiting"] or behind["set_aside"]:
+            log.info("behind: %(waiting)d keys waiting, %(set_aside)d set aside, oldest %(oldest_seconds).1f s", behind)
+
+
+@dataclass
+class SyncReport:
+    """Counts by outcome, and the keys that weren't equal."""
+
+    outcomes: dict[str, int] = field(default_factory=dict)
+    keys: list[dict[str, Any]] = field(default_factory=list)
+    unresolved: int = 0
+
+
+async def sync(
+    stores: Connections,
+    source: str,
+    okx_uid: str | None,
+    prefer: Prefer | None,
+    dry_run: bool,
+    progress: Callable[[int], None],
+) -> SyncReport:
+    """Sync in either direction. From PostgreSQL it is verify, with everything mended."""
+    report = SyncReport()
+    if source == "db":
+        checked = await verify(stores, okx_uid=okx_uid, repair=not dry_run, progress=progress)
+        report.outcomes = {"ok": checked.ok, **checked.findings}
+        report.keys = [{"key": f"{f.owner} {f.kind}", "outcome": f.finding} for f in checked.users]
+        report.unresolved = 0 if dry_run else checked.remaining
+        return report
+
+    def tell(outcome: Outcome) -> None:
+        report.keys.append({"key": outcome.redis_key, "outcome": outcome.outcome, "problems": outcome.problems})
+
+    done = await Sync(stores, okx_uid=okx_uid, prefer=prefer, dry_run=dry_run, tell=tell, progress=progress).run()
+    report.outcomes = dict(done)
+    report.unresolved = sum(done[name] for name in NOTHING_DONE)
+    return report

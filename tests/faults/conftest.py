@@ -1,0 +1,52 @@
+"""A Redis of every test's own, and a PostgreSQL for those that stop it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from store import Config, SettingsStore, schema
+from tests.conftest import OKX_UID, TELEGRAM_ID
+from tests.faults.servers import PostgresServer, RedisServer
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis that only this test uses."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def config(servers: Config, database_url: str, own_redis: RedisServer) -> Config:
+    """The configuration of the test's database and its own Redis."""
+    return replace(servers, database_url=database_url, redis_url=own_redis.url, redis_retry_after=0.2)
+
+
+@pytest.fixture
+async def store(config: Config) -> AsyncIterator[SettingsStore]:
+    """An open store on them, with the user OKX_UID registered."""
+    async with SettingsStore(config) as opened:
+        await opened.register(OKX_UID, TELEGRAM_ID)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shared_postgres() -> Iterator[PostgresServer]:
+    """A migrated PostgreSQL that the tests of a module stop and start."""
+    with PostgresServer() as server:
+        schema.migrate(server.url)
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("alter system set fsync = off")
+            connection.execute("select pg_reload_conf()")
+        yield server
+
+
+@pytest.fixture
+def own_postgres(shared_postgres: PostgresServer) -> PostgresServer:
+    """That PostgreSQL, running."""
+    shared_postgres.start()
+    return shared_postgres

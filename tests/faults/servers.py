@@ -1,0 +1,171 @@
+"""Servers that a test may stop, pause or fill: its own, in a short temporary folder, ended by their ids."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+import redis as redis_py
+
+from store import embedded
+
+PATIENCE = 30.0  # seconds until a condition that never comes true fails a test
+
+
+class RedisServer:
+    """A Redis of the test's own, through store.embedded."""
+
+    def __init__(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="ss-"))
+        self.url = f"unix://{embedded.redis_socket(self.home)}"
+        self._password: str | None = None
+        self._paused: int | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        self.stop()
+        shutil.rmtree(self.home)
+
+    @property
+    def pid(self) -> int:
+        pid = embedded.redis_pid(self.home)
+        assert pid is not None
+        return pid
+
+    def start(self) -> None:
+        embedded.start_redis(self.home)
+
+    def start_loading(self) -> None:
+        """Start it so that it goes on loading what the last one left until finish_loading()."""
+        socket, folder = embedded.redis_socket(self.home), self.home / "redis"
+        subprocess.run(
+            [
+                embedded.redis_program("server"), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder),
+                "--daemonize", "yes", "--pidfile", str(folder / "redis.pid"), "--logfile", str(folder / "redis.log"),
+                "--appendonly", "no", "--key-load-delay", "100000", "--loading-process-events-interval-bytes", "1024",
+            ],
+            check=True,
+        )  # fmt: skip
+        wait_until(self._is_loading)
+
+    def finish_loading(self) -> None:
+        with self.client() as client:
+            client.config_set("key-load-delay", 0)
+        wait_until(lambda: not self._is_loading())
+
+    def stop(self) -> None:
+        """End it at once, by its id, its data saved as far as its settings have it."""
+        self.resume()
+        if embedded.redis_pid(self.home) is not None:
+            process = psutil.Process(self.pid)
+            process.terminate()
+            _gone(process)
+
+    def pause(self) -> None:
+        """Make it hang: it keeps its connections and answers nothing."""
+        self._paused = self.pid
+        os.kill(self._paused, signal.SIGSTOP)
+        wait_until(lambda: psutil.Process(self._paused).status() == psutil.STATUS_STOPPED)
+
+    def resume(self) -> None:
+        if self._paused is not None:
+            os.kill(self._paused, signal.SIGCONT)
+            self._paused = None
+
+    def require_password(self, password: str | None) -> None:
+        with self.client() as client:
+            client.config_set("requirepass", password or "")
+        self._password = password
+
+    def client(self) -> redis_py.Redis:
+        return redis_py.Redis.from_url(self.url, password=self._password, decode_responses=True)
+
+    def content(self) -> dict[str, bytes]:
+        """Everything it holds."""
+        with self.client() as client:
+            return {str(key): bytes(client.dump(key) or b"") for key in client.scan_iter()}
+
+    def _is_loading(self) -> bool:
+        try:
+            with self.client() as client:
+                client.ping()
+        except redis_py.BusyLoadingError:
+            return True
+        except redis_py.ConnectionError:  # not yet listening
+            return False
+        return False
+
+
+class PostgresServer:
+    """A PostgreSQL of the test's own, through store.embedded."""
+
+    def __init__(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="ss-"))
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        self.stop()
+        shutil.rmtree(self.home)
+
+    def start(self) -> None:
+        """Start it unless it runs."""
+        self.url, _ = embedded.start_postgres(self.home)
+
+    def stop(self) -> None:
+        embedded.stop_postgres(self.home)
+
+    def crash(self) -> None:
+        """Kill the postmaster and what it started, as a crash would."""
+        pid = embedded.postgres_pid(self.home)
+        assert pid is not None
+        process = psutil.Process(pid)
+        backends = process.children(recursive=True)
+        process.kill()
+        for each in [process, *backends]:
+            _gone(each)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition of another process, which can only be polled."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never came true"
+        time.sleep(0.01)
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Await a condition of another process, which can only be polled."""
+    async with asyncio.timeout(PATIENCE):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+def _gone(process: psutil.Process) -> None:
+    def is_gone() -> bool:
+        try:
+            return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    wait_until(is_gone)
