@@ -9,7 +9,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
@@ -362,7 +362,8 @@ def set_(
     """
     if (len(pairs) > 0) + (file is not None) + stdin != 1:
         raise click.UsageError("Give KEY=VALUE pairs, or --file, or --stdin.")
-    document = parse_pairs(pairs) if pairs else parse_object((file or click.get_binary_stream("stdin")).read())
+    source: BinaryIO = file or click.get_binary_stream("stdin")
+    document = parse_pairs(pairs) if pairs else parse_object(source.read())
 
     async def write(store: SettingsStore) -> SavedSetting:
         who: Any = {"expected_version": expect_version, "actor": actor, "reason": reason}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
 import pytest
 
-from tests.conftest import OKX_UID, TELEGRAM_ID
+from tests.conftest import TELEGRAM_ID
 from tests.sql.sessions import DEADLINE, Connection, Session, at_once, fetch, one, refused, value
 
 Connect = Callable[[], Connection]
@@ -120,7 +119,7 @@ def test_concurrent_registrations_of_one_new_user_all_succeed(db: Connection, co
     [
         ("select from upsert_user_setting(%s, 'params', '{\"n\": 1}')", ()),
         ("select from patch_user_setting(%s, 'params', '{\"n\": 1}')", ()),
-        ("select from save_user_settings(%s, '{\"params\": {}, \"dual_side\": {}}')", ()),
+        ('select from save_user_settings(%s, \'{"params": {}, "dual_side": {}}\')', ()),
         ("select from link_telegram(%s, '77777')", ()),
         ("select from unlink_telegram(%s)", ()),
         ("select from delete_user(%s)", ()),
@@ -198,5 +197,3 @@ def test_a_reader_never_waits(session: Open, db: Connection, uid: str) -> None:
     found = one(db, "select version, settings from get_user_settings(%s, 'params')", (TELEGRAM_ID,))
     assert (found["version"], found["settings"]["leverage"]) == (1, 10)
     assert value(db, "select count(*) from pending_keys()") == 5
-
-

@@ -47,9 +47,9 @@ def test_a_save_of_several_documents_and_a_change_of_the_user_do_not_deadlock(
         fetch(db, SAVE, (bare_uid, setting_type))
     saver, other = session(), session()
     saver.run("begin")
-    saver.run("select from save_user_settings(%s, '{\"dual_side\": {\"n\": 1}}')", (bare_uid,))
+    saver.run('select from save_user_settings(%s, \'{"dual_side": {"n": 1}}\')', (bare_uid,))
     changed = other.run_blocked(USER_LEVEL[name], (bare_uid,))
-    saver.run("select from save_user_settings(%s, '{\"params\": {\"n\": 1}}')", (bare_uid,))
+    saver.run('select from save_user_settings(%s, \'{"params": {"n": 1}}\')', (bare_uid,))
     saver.run("commit")
     changed.result(DEADLINE)
 
@@ -61,9 +61,9 @@ def test_a_save_that_holds_a_first_document_and_a_change_of_the_user_do_not_dead
     fetch(db, SAVE, (bare_uid, "dual_side"))
     saver, other = session(), session()
     saver.run("begin")
-    saver.run("select from save_user_settings(%s, '{\"dual_side\": {\"n\": 1}}')", (bare_uid,))
+    saver.run('select from save_user_settings(%s, \'{"dual_side": {"n": 1}}\')', (bare_uid,))
     changed = other.run_blocked(USER_LEVEL[name], (bare_uid,))
-    saver.run("select from save_user_settings(%s, '{\"params\": {\"n\": 1}}')", (bare_uid,))
+    saver.run('select from save_user_settings(%s, \'{"params": {"n": 1}}\')', (bare_uid,))
     saver.run("commit")
     changed.result(DEADLINE)
 

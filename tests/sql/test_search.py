@@ -65,7 +65,7 @@ def test_a_search_uses_the_gin_index(crowd: Connection) -> None:
     for _ in range(12):  # from the sixth on, PL/pgSQL may take a plan for any filter
         with plans(crowd) as found:
             rows = fetch(crowd, SEARCH, (RARE,))
-        searching = [plan for plan in found if "@>" in plan and "Filter" in plan or "Index Cond" in plan]
+        searching = [plan for plan in found if ("@>" in plan and "Filter" in plan) or "Index Cond" in plan]
         assert any("Bitmap Index Scan on idx_user_settings_jsonb" in plan for plan in searching), "\n".join(found)
         assert not any("Seq Scan on user_settings" in plan for plan in found)
         assert len(rows) == USERS // 2000
@@ -101,7 +101,9 @@ def test_every_identifier_is_looked_up_by_its_index(crowd: Connection, kind: str
             with plans(crowd) as found:
                 rows = fetch(crowd, f"select okx_uid from {function}(%s)", (identifier,))
             assert any(f"using {index} on app_users" in plan for plan in found), "\n".join(found)
-            assert not any("Seq Scan on app_users" in p or "Seq Scan on user_settings" in p for p in found), "\n".join(found)
+            assert not any("Seq Scan on app_users" in p or "Seq Scan on user_settings" in p for p in found), "\n".join(
+                found
+            )
             assert {row["okx_uid"] for row in rows} == {OKX_UID}
 
 

@@ -13,7 +13,9 @@ OTHER_UID = "1000000000000001"
 HISTORY = "select * from user_settings where okx_uid = %s and setting_type = 'params' order by version"
 UPSERT = "select * from upsert_user_setting(%s, 'params', %s::jsonb)"
 EXPECTING = "select version from upsert_user_setting(%s, 'params', %s::jsonb, %s)"
-RAW_UPDATE = "update user_settings set settings = %s::jsonb where okx_uid = %s and setting_type = 'params' and is_active"
+RAW_UPDATE = (
+    "update user_settings set settings = %s::jsonb where okx_uid = %s and setting_type = 'params' and is_active"
+)
 
 
 def history(db: Connection, uid: str) -> Rows:
@@ -46,7 +48,9 @@ def test_a_raw_update_becomes_a_version(db: Connection, bare_uid: str) -> None:
     ids=["upsert", "patch", "delete", "delete_user", "raw update", "raw delete"],
 )
 def test_the_old_value_stays_word_for_word(db: Connection, bare_uid: str, change: str) -> None:
-    fetch(db, "select set_config('settings_store.actor', 'ops', false), set_config('settings_store.reason', 'y', false)")
+    fetch(
+        db, "select set_config('settings_store.actor', 'ops', false), set_config('settings_store.reason', 'y', false)"
+    )
     fetch(db, UPSERT, (bare_uid, '{"n": 1.50, "text": "a\\"b\\\\ 롱", "deep": [null, {"x": 1e3}]}'))
     fetch(db, "select set_config('settings_store.actor', '', false), set_config('settings_store.reason', '', false)")
     query = "select *, settings::text as words, ctid::text <> '' as x from user_settings where version = 1"
@@ -100,7 +104,9 @@ def test_a_user_with_history_cannot_be_removed_by_hand(db: Connection, uid: str)
     assert value(db, "select count(*) from app_users") == 1
 
 
-@pytest.mark.parametrize("again", ['{"n": 1, "deep": {"a": [1]}}', '{"deep": {"a": [1.0]}, "n": 1.0}'], ids=["1", "1.0"])
+@pytest.mark.parametrize(
+    "again", ['{"n": 1, "deep": {"a": [1]}}', '{"deep": {"a": [1.0]}, "n": 1.0}'], ids=["1", "1.0"]
+)
 def test_an_unchanged_document_makes_no_version(db: Connection, bare_uid: str, again: str) -> None:
     first = fetch(db, UPSERT, (bare_uid, '{"n": 1, "deep": {"a": [1]}}'))
     words = value(db, "select settings::text from user_settings")

@@ -1,0 +1,206 @@
+"""What sql/ must hold to as a whole, read from PostgreSQL's catalog and compared with the files and Python."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store import calls, errors, models
+from tests.sql.sessions import Connection, fetch
+
+SQL = Path(__file__).parents[2] / "sql"
+FUNCTION_FILES = {file.stem for folder in ("functions", "triggers") for file in (SQL / folder).glob("*.sql")}
+ARGUMENTS: dict[Any, Any] = {str: "1000000000000001", int: 1, bool: True, float: 1.0}
+
+CATALOGUE = {
+    "preferences": {"timeframe", "symbol"},
+    "params": {
+        *("btc_investment", "eth_investment", "sol_investment", "entry_amount_option", "symbol_investments"),
+        *("execution_mode", "signal_bot_token", "signal_bot_webhook_url", "symbol_execution_modes", "leverage"),
+        *("direction", "entry_multiplier", "use_cooldown", "cooldown_time", "use_trend_logic", "trend_timeframe"),
+        *("use_trend_close", "rsi_length", "rsi_oversold", "rsi_overbought", "entry_option", "tp_option", "tp1_ratio"),
+        *("tp2_ratio", "tp3_ratio", "tp1_value", "tp2_value", "tp3_value", "use_tp1", "use_tp2", "use_tp3", "use_sl"),
+        *("use_sl_on_last", "sl_option", "sl_value", "use_break_even", "use_break_even_tp2", "use_break_even_tp3"),
+        *("use_check_DCA_with_price", "use_rsi_with_pyramiding", "entry_criterion", "pyramiding_type"),
+        *("pyramiding_limit", "pyramiding_entry_type", "pyramiding_value", "trailing_stop_active"),
+        *("trailing_start_point", "trailing_stop_type", "use_trailing_stop_value_with_tp2_tp3_difference"),
+        "trailing_stop_offset_value",
+    },
+    "dual_side": {
+        *("use_dual_side_entry", "dual_side_entry_trigger", "dual_side_entry_ratio_type"),
+        *("dual_side_entry_ratio_value", "dual_side_entry_tp_trigger_type", "dual_side_entry_tp_value"),
+        *("close_main_on_hedge_tp", "use_dual_sl", "dual_side_entry_sl_trigger_type", "dual_side_entry_sl_value"),
+        *("dual_side_pyramiding_limit", "activate_tp_sl_after_all_dca", "dual_side_trend_close"),
+    },
+}
+
+FUNCTIONS = """
+    select p.proname as name, p.oid::regprocedure::text as signature, p.prorettype::regtype::text as returns,
+           obj_description(p.oid, 'pg_proc') as comment, coalesce(p.proconfig, '{}') as settings,
+           exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+                    where a.grantee = 0 and a.privilege_type = 'EXECUTE') as is_public
+      from pg_proc p
+     where p.pronamespace = 'public'::regnamespace
+       and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')"""
+
+
+def source(folder: str = "") -> str:
+    return "\n".join(file.read_text() for file in sorted((SQL / folder).glob("**/*.sql")))
+
+
+def test_every_function_is_documented_and_closed(db: Connection) -> None:
+    functions = fetch(db, FUNCTIONS)
+    assert len(functions) >= 30
+    for function in functions:
+        assert function["comment"], f"{function['signature']} has no comment"
+        paths = [setting for setting in function["settings"] if setting.startswith("search_path=")]
+        assert paths, f"{function['signature']} has no search_path of its own"
+        assert paths[0].endswith("pg_temp"), f"{function['signature']}: pg_temp must come last, or it comes first"
+        assert not function["is_public"], f"{function['signature']} may be executed by PUBLIC"
+
+
+def test_every_function_has_its_file_and_no_overload(db: Connection) -> None:
+    names = [function["name"] for function in fetch(db, FUNCTIONS)]
+    assert sorted(names) == sorted(FUNCTION_FILES)
+
+
+def test_every_trigger_is_named_after_its_file(db: Connection) -> None:
+    query = """
+        select t.tgname as name, p.proname as function, t.tgenabled::text as enabled
+          from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+         where not t.tgisinternal and p.pronamespace = 'public'::regnamespace"""
+    triggers = fetch(db, query)
+    assert {trigger["function"] for trigger in triggers} == {f.stem for f in (SQL / "triggers").glob("*.sql")}
+    for trigger in triggers:
+        assert trigger["name"].startswith(trigger["function"])
+        assert trigger["enabled"] == "O"
+
+
+def test_every_view_has_its_file_and_a_comment(db: Connection) -> None:
+    query = """
+        select c.relname as name, obj_description(c.oid, 'pg_class') as comment from pg_class c
+         where c.relkind = 'v' and c.relnamespace = 'public'::regnamespace
+           and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e')"""
+    views = fetch(db, query)
+    assert {view["name"] for view in views} == {file.stem for file in (SQL / "views").glob("*.sql")}
+    assert all(view["comment"] for view in views)
+
+
+def test_every_table_of_ours_is_documented(db: Connection) -> None:
+    query = """
+        select c.relname as name, obj_description(c.oid, 'pg_class') as comment from pg_class c
+         where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace and c.relname !~ '^_?yoyo'"""
+    tables = {row["name"]: row["comment"] for row in fetch(db, query)}
+    assert {"app_users", "user_settings", "mirror_pending"} <= set(tables)
+    assert [name for name, comment in tables.items() if not comment] == []
+
+
+def test_every_file_holds_to_the_order_contract_object_comment_grants() -> None:
+    for file in sorted(SQL.glob("functions/*.sql")):
+        text = file.read_text()
+        assert text.startswith("-- "), f"{file.name} begins with its contract"
+        marks = [f"create or replace function {file.stem}(", "comment on function", "revoke execute on function"]
+        places = [text.find(mark) for mark in marks]
+        assert -1 not in places, file.name
+        assert places == sorted(places), file.name
+
+
+def test_every_raised_code_has_its_exception() -> None:
+    raised = set(re.findall(r"errcode = '(US\d{3})'", source()))
+    assert raised <= set(errors.BY_SQLSTATE)
+    assert set(errors.BY_SQLSTATE) - raised <= {"US006"}
+    assert len(set(errors.BY_SQLSTATE.values())) == len(errors.BY_SQLSTATE)
+
+
+def test_every_raise_has_a_code_of_ours() -> None:
+    raises = re.findall(r"raise exception\b(.*?);", source(), re.DOTALL)
+    assert len(raises) > 10
+    assert [text for text in raises if "errcode = 'US" not in text] == []
+
+
+def constructors() -> list[str]:
+    return [
+        name
+        for name, made in inspect.getmembers(calls, inspect.isfunction)
+        if made.__module__ == calls.__name__ and not name.startswith("_") and name not in ("checked", "json_text")
+    ]
+
+
+def argument(annotation: Any) -> Any:
+    """Make a value that fits a parameter's annotation."""
+    origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation in ARGUMENTS:
+        return ARGUMENTS[annotation]
+    if origin is None and annotation is Any:
+        return "1000000000000001"
+    if origin in (list, Sequence):
+        return [argument(inside[0])] if inside[0] is not Any else []
+    if origin in (dict, Mapping):
+        return {"params": argument(inside[1])} if inside[1] is not Any else {"a": 1}
+    if origin is tuple:
+        return tuple(argument(part) for part in inside if part is not Ellipsis)
+    if inside:  # a union, a Literal
+        return argument(inside[0]) if isinstance(inside[0], type) or typing.get_origin(inside[0]) else inside[0]
+    raise AssertionError(f"teach this test to make a {annotation}")
+
+
+@pytest.mark.parametrize("name", constructors())
+def test_every_call_of_python_fits_the_function_it_names(shared_db: Connection, name: str) -> None:
+    constructor = getattr(calls, name)
+    annotations = typing.get_type_hints(constructor)
+    annotations.pop("return")
+    call = constructor(**{key: argument(annotation) for key, annotation in annotations.items()})
+    named = set(re.findall(r"\b([a-z_]+)\(\s*p_", call.query)) or set(re.findall(r"\bfrom ([a-z_]+)\(", call.query))
+    assert named, call.query
+    assert named <= FUNCTION_FILES
+    assert fetch(shared_db, f"explain {call.query}", call.params)
+
+
+def test_the_types_python_knows_are_those_of_the_database(db: Connection) -> None:
+    rows = fetch(db, "select setting_type as name, redis_suffix, redis_encoding from setting_types")
+    assert {row["name"]: models.SettingType(**row) for row in rows} == models.BUILT_IN_TYPES
+
+
+def test_the_catalogue_has_the_known_keys(db: Connection) -> None:
+    rows = fetch(db, "select * from setting_fields")
+    found = {name: {row["key"] for row in rows if row["setting_type"] == name} for name in CATALOGUE}
+    assert found == CATALOGUE
+    assert {name: len(keys) for name, keys in found.items()} == {"preferences": 2, "params": 50, "dual_side": 13}
+    assert [row["key"] for row in rows if row["is_secret"]] == ["signal_bot_token"]
+    assert {row["key"] for row in rows if row["is_nullable"]} == {"signal_bot_token", "signal_bot_webhook_url"}
+
+
+@pytest.mark.parametrize(
+    ("key", "json_type", "default", "minimum", "maximum"),
+    [
+        ("leverage", "integer", 10, 1, 125),
+        ("btc_investment", "number", 20, 1, 1000000),
+        ("sl_value", "number", 5.0, 0.1, 100),
+        ("cooldown_time", "integer", 300, 0, 3000),
+        ("pyramiding_limit", "integer", 4, 1, 10),
+        ("rsi_oversold", "integer", 30, 0, 100),
+        ("direction", "string", "롱숏", None, None),
+        ("signal_bot_token", "string", None, None, None),
+        ("pyramiding_type", "string", "0", None, None),
+        ("dual_side_entry_tp_value", "number", 0.3, None, None),
+    ],
+)
+def test_the_catalogue_has_the_known_limits(
+    shared_db: Connection, key: str, json_type: str, default: Any, minimum: float | None, maximum: float | None
+) -> None:
+    (row,) = fetch(shared_db, "select * from setting_fields where key = %s", (key,))
+    limits = [None if limit is None else float(limit) for limit in (row["minimum"], row["maximum"])]
+    assert (row["json_type"], row["default_value"], limits) == (json_type, default, [minimum, maximum])
+
+
+def test_the_defaults_are_valid(db: Connection) -> None:
+    for name, keys in CATALOGUE.items():
+        (row,) = fetch(db, "select default_user_setting(%s) as document", (name,))
+        assert set(row["document"]) == keys
+        assert fetch(db, "select key from validate_user_setting(%s, default_user_setting(%s))", (name, name)) == []
