@@ -362,7 +362,7 @@ def set_(
     """
     if (len(pairs) > 0) + (file is not None) + stdin != 1:
         raise click.UsageError("Give KEY=VALUE pairs, or --file, or --stdin.")
-    source: BinaryIO = file or click.get_binary_stream("stdin")
+    source: BinaryIO = file or sys.stdin.buffer
     document = parse_pairs(pairs) if pairs else parse_object(source.read())
 
     async def write(store: SettingsStore) -> SavedSetting:

@@ -160,6 +160,10 @@ def fail_pending(owner: str, kind: str, error: str) -> Call:
     return _read("r", "fail_pending", owner=owner, kind=kind, error=error)
 
 
+def retry_pending() -> Call:
+    return _read("r", "retry_pending")
+
+
 def pending_lag() -> Call:
     return _read("r.*", "pending_lag")
 

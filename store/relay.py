@@ -41,18 +41,18 @@ async def mirror(stores: Connections, entries: Sequence[MirrorEntry]) -> list[Ap
     return results
 
 
-async def drain(stores: Connections, owners: Sequence[str] | None = None, *, include_failed: bool = False) -> Progress:
+async def drain(stores: Connections, owners: Sequence[str] | None = None) -> Progress:
     """Mirror everything that is marked (for these owners). Raises RedisUnavailable, DatabaseUnavailable.
 
     A key that Redis refuses is set aside with the reason; a Redis that refuses all of them is unavailable.
     """
     progress = Progress()
     while True:
-        rows = await stores.database.fetch(calls.pending_keys(owners, BATCH, include_failed))
+        rows = await stores.database.fetch(calls.pending_keys(owners, BATCH))
         entries = [MirrorEntry(**row) for row in rows]
-        handled = await _settle(stores, entries, await mirror(stores, entries), progress)
-        progress.mirrored += handled
-        if len(rows) < BATCH or not handled:
+        await _settle(stores, entries, await mirror(stores, entries), progress)
+        progress.mirrored += len(entries)
+        if len(rows) < BATCH:
             return progress
 
 
@@ -66,7 +66,8 @@ async def reconcile(stores: Connections) -> Progress:
         results = await mirror(stores, entries)
         progress.mirrored += sum(result.status == 1 for result in results)
         await _settle(stores, entries, results, progress)
-    await drain(stores, include_failed=True)
+    await stores.database.fetch(calls.retry_pending())
+    progress.failures |= (await drain(stores)).failures
     await stores.mirror.mark_reconciled(run_id)
     return progress
 
@@ -91,6 +92,15 @@ class Relay:
         self._stores = stores
         self._poll = poll
         self.stopping = asyncio.Event()
+
+    async def once(self) -> Progress:
+        """Mirror what is marked now, also what was set aside; everything, if Redis lost data since the last
+        reconciliation. Raises RedisUnavailable, DatabaseUnavailable."""
+        run_id, reconciled = await self._stores.mirror.identity()
+        if run_id != reconciled:
+            return await reconcile(self._stores)
+        await self._stores.database.fetch(calls.retry_pending())
+        return await drain(self._stores)
 
     async def run(self) -> None:
         """Reconcile, then mirror what gets marked, until `stopping` is set; then drain and return."""
@@ -137,8 +147,8 @@ class Relay:
 
 async def _settle(
     stores: Connections, entries: Sequence[MirrorEntry], results: Sequence[Applied], progress: Progress
-) -> int:
-    """Deal with what Redis did not take; return how many keys are settled."""
+) -> None:
+    """Deal with what Redis did not take."""
     refused = []
     for entry, result in zip(entries, results, strict=True):
         if result.error is not None:
@@ -152,7 +162,6 @@ async def _settle(
         # Either someone else mirrored a newer version just now, or Redis is ahead of a PostgreSQL that came
         # back from a backup. Reading again tells: the newer version is there, or it never will be.
         await rewrite(stores, refused)
-    return len(entries)
 
 
 async def _clear(stores: Connections, done: Sequence[MirrorEntry]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from store import calls
 from store.connections import Connections
-from store.relay import Progress, Relay, drain
+from store.relay import Progress, Relay
 from store.sync import NOTHING_DONE, Outcome, Prefer, Sync
 from store.verify import verify
 
@@ -35,7 +35,7 @@ async def run_relay(stores: Connections, poll: float) -> None:
 
 async def relay_once(stores: Connections) -> tuple[Progress, dict[str, Any]]:
     """Mirror what is marked; return what was done and what is left."""
-    progress = await drain(stores, include_failed=True)
+    progress = await Relay(stores).once()
     return progress, await lag(stores)
 
 

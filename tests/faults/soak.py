@@ -1,0 +1,332 @@
+"""Several processes write, read and relay while servers and processes are killed; then everything is checked.
+
+    python -m tests.faults.soak --ops 1000000 --processes 6 --seed 1
+
+Every acknowledged save is a line in a file. Checked at the end: each is in the history at its version;
+versions are gapless; one row is active; after the faults end and one relay pass (with rogue writers in
+Redis: a sync and a repair), verify finds nothing; no read with min_version ever returned less. Exit code 1
+on any violation. The seed repeats the choices, not the interleaving.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import redis as redis_py
+
+from store import Config, SettingsStore, StoreError, embedded
+from store.calls import Call
+from store.relay import Relay
+from store.sync import Sync
+from store.verify import verify
+
+USERS = [f"10000000000000{number:02}" for number in range(8)]
+SUFFIXES = {"preferences": "preferences", "params": "settings", "dual_side": "dual_side"}
+RAW_UPDATE = (
+    "update user_settings set settings = settings || jsonb_build_object('n', %(n)s::bigint)"
+    " where okx_uid = %(user)s and setting_type = %(kind)s and is_active and deleted_at is null returning version"
+)
+
+
+# -- a worker process
+
+
+async def work(seed: int, ops: int, notes: Path, rogue: bool) -> None:
+    """Write and read at random; note each acknowledged save as `saved okx_uid type version n`."""
+    random_ = random.Random(seed)
+    latest: dict[tuple[str, str], int] = {}
+    with notes.open("a", buffering=1) as file:
+        async with SettingsStore() as store:
+            for number in range(ops):
+                user, kind = random_.choice(USERS), random_.choice(list(SUFFIXES))
+                token = seed * 100_000_000 + number
+                try:
+                    note = await _operate(store, random_, user, kind, token, latest.get((user, kind), 0), rogue)
+                except StoreError as error:
+                    note = f"error {type(error).__name__}"
+                    await asyncio.sleep(0.005)
+                file.write(note + "\n")
+                if note.startswith("saved"):
+                    latest[user, kind] = max(latest.get((user, kind), 0), int(note.split()[3]))
+
+
+async def _operate(
+    store: SettingsStore, random_: random.Random, user: str, kind: str, token: int, latest: int, rogue: bool
+) -> str:
+    choice = random_.random()
+    if choice < 0.3:
+        saved = await store.save(user, kind, {"n": token, "pad": "x" * random_.randrange(200)})
+        return f"saved {user} {kind} {saved.version} {token}"
+    if choice < 0.45:
+        saved = await store.patch(user, kind, {"n": token})
+        return f"saved {user} {kind} {saved.version} {token}"
+    if choice < 0.55:  # another program, which knows nothing of Redis
+        rows = await store.stores.database.fetch(Call(RAW_UPDATE, {"user": user, "kind": kind, "n": token}))
+        return f"saved {user} {kind} {rows[0]['version']} {token}" if rows else "nothing"
+    if choice < 0.57:
+        await store.delete(user, kind)
+        return "deleted"
+    if choice < 0.6 and rogue:
+        key = f"user:{user}:{SUFFIXES[kind]}"
+        with contextlib.suppress(redis_py.RedisError, OSError):
+            if kind == "params":
+                await store.stores.mirror.redis.set(key, f'{{"n": {-token}}}')
+            else:
+                await store.stores.mirror.redis.hset(key, "n", str(-token))
+        return "rogue"
+    found = await store.get(user, kind, min_version=latest)  # none: deleted, which is a newer version
+    return f"less {user} {kind} {latest} {found.version}" if found and found.version < latest else "read"
+
+
+# -- faults
+
+
+@dataclass
+class World:
+    """The servers, and the processes that run on them."""
+
+    config: Config
+    folder: Path
+    rogue: bool
+    workers: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+    todo: dict[int, int] = field(default_factory=dict)
+    relays: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    next_seed: int = 1
+
+    @property
+    def home(self) -> Path:
+        return self.config.home
+
+    @property
+    def environment(self) -> dict[str, str]:
+        urls = {"DATABASE_URL": self.config.database_url or "", "REDIS_URL": self.config.redis_url or ""}
+        return {**os.environ, **urls, "REDIS_TIMEOUT": "0.2", "DB_TIMEOUT": "2"}
+
+    def start_worker(self, ops: int) -> None:
+        seed, self.next_seed = self.next_seed, self.next_seed + 1
+        command = [sys.executable, "-m", "tests.faults.soak", "--worker", str(seed), "--ops", str(ops)]
+        command += ["--notes", str(self.folder / f"notes-{seed}")] + (["--rogue"] if self.rogue else [])
+        self.workers[seed] = subprocess.Popen(command, env=self.environment)
+        self.todo[seed] = ops
+
+    def start_relay(self) -> None:
+        log = (self.folder / "relay.log").open("ab")
+        command = [sys.executable, "-m", "cli", "relay", "--poll", "0.01"]
+        self.relays.append(subprocess.Popen(command, env=self.environment, stderr=log))
+        log.close()
+
+    def done(self, seed: int) -> int:
+        """Count the operations that a worker noted."""
+        notes = self.folder / f"notes-{seed}"
+        return notes.read_bytes().count(b"\n") if notes.exists() else 0
+
+    def redis(self) -> redis_py.Redis:
+        return redis_py.Redis.from_url(self.config.redis_url or "", socket_timeout=5)
+
+    # Each fault is a method; the names are printed.
+
+    def redis_restarted(self) -> None:
+        embedded.stop_redis(self.home)
+        time.sleep(0.2)
+        embedded.start_redis(self.home)
+
+    def redis_killed(self) -> None:
+        pid = embedded.redis_pid(self.home)
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        _until(lambda: embedded.redis_pid(self.home) is None)
+        embedded.start_redis(self.home)
+
+    def redis_paused(self) -> None:
+        pid = embedded.redis_pid(self.home)
+        assert pid
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.6)
+        os.kill(pid, signal.SIGCONT)
+
+    def redis_flushed(self) -> None:
+        with self.redis() as client:
+            client.flushall()
+
+    def redis_from_older_snapshot(self) -> None:
+        snapshot = self.folder / "snapshot"
+        embedded.stop_redis(self.home)
+        if snapshot.exists():
+            shutil.rmtree(self.home / "redis")
+            snapshot.rename(self.home / "redis")
+        else:
+            shutil.copytree(self.home / "redis", snapshot)
+        embedded.start_redis(self.home)
+
+    def redis_full(self) -> None:
+        with self.redis() as client:
+            client.config_set("maxmemory", "100kb")
+            time.sleep(0.3)
+            client.config_set("maxmemory", "0")
+
+    def redis_read_only(self) -> None:
+        with self.redis() as client:
+            client.execute_command("REPLICAOF", "127.0.0.1", "1")
+            time.sleep(0.3)
+            client.execute_command("REPLICAOF", "NO", "ONE")
+
+    def postgres_restarted(self) -> None:
+        embedded.stop_postgres(self.home)
+        embedded.start_postgres(self.home)
+
+    def connections_cut(self) -> None:
+        with psycopg.connect(self.config.database_url or "", autocommit=True) as connection:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()"
+            )
+
+    def worker_killed(self) -> None:
+        alive = [seed for seed, worker in self.workers.items() if worker.poll() is None]
+        if alive:
+            seed = random.choice(alive)
+            self.workers[seed].kill()
+            self.workers[seed].wait()
+            left = self.todo[seed] - self.done(seed)
+            if left > 0:
+                self.start_worker(left)
+
+    def relay_killed(self) -> None:
+        self.relays[0].kill()
+        self.relays.pop(0).wait()
+        self.start_relay()
+
+    def all_faults(self) -> list[Callable[[], None]]:
+        return [
+            self.redis_restarted, self.redis_killed, self.redis_paused, self.redis_flushed,
+            self.redis_from_older_snapshot, self.redis_full, self.redis_read_only, self.postgres_restarted,
+            self.connections_cut, self.worker_killed, self.relay_killed,
+        ]  # fmt: skip
+
+
+def _until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+# -- the run
+
+
+def run(ops: int, processes: int, seed: int, rogue: bool, say: Callable[[str], Any] = print) -> list[str]:
+    """Run it all; return the violations."""
+    random.seed(seed)
+    folder = Path(tempfile.mkdtemp(prefix="ss-soak-"))
+    config = embedded.provide(Config(home=folder / "home"))
+    world = World(config, folder, rogue)
+    try:
+        asyncio.run(_register(config))
+        for _ in range(2):
+            world.start_relay()
+        for _ in range(processes):
+            world.start_worker(ops // processes)
+        while any(worker.poll() is None for worker in world.workers.values()):
+            time.sleep(random.uniform(0.1, 0.8))
+            fault = random.choice(world.all_faults())
+            fault()
+            world.faults[fault.__name__] += 1
+        for relay in world.relays:
+            relay.terminate()
+            relay.wait(30)
+        violations = _check_notes(world) + asyncio.run(_check_stores(config, rogue))
+        ends = [worker.returncode for worker in world.workers.values()]
+        violations += [f"a worker ended with {code}" for code in ends if code not in (0, -signal.SIGKILL)]
+    finally:
+        for process in [*world.workers.values(), *world.relays]:
+            process.kill()
+            process.wait()
+        embedded.stop(config)
+        shutil.rmtree(folder)
+    say(f"operations: {world.notes.total()} {dict(world.notes)}")
+    say(f"faults: {world.faults.total()} {dict(world.faults)}")
+    say(f"violations: {len(violations)}")
+    for violation in violations[:20]:
+        say(f"  {violation}")
+    return violations
+
+
+async def _register(config: Config) -> None:
+    async with SettingsStore(config) as store:
+        for user in USERS:
+            await store.register(user)
+
+
+def _check_notes(world: World) -> list[str]:
+    """Hold every acknowledged save against the history."""
+    violations = []
+    with psycopg.connect(world.config.database_url or "") as connection:
+        history = {
+            (user, kind, version): n
+            for user, kind, version, n in connection.execute(
+                "select okx_uid, setting_type, version, settings ->> 'n' from user_settings"
+            )
+        }
+        for user, kind, versions, highest, active in connection.execute(
+            "select okx_uid, setting_type, count(*), max(version), count(*) filter (where is_active)"
+            " from user_settings group by 1, 2"
+        ):
+            if versions != highest or active != 1:
+                violations.append(f"{user} {kind}: {versions} versions up to {highest}, {active} active")
+    for file in sorted(world.folder.glob("notes-*")):
+        for line in file.read_text().split("\n")[:-1]:
+            what, *rest = line.split()
+            world.notes[what] += 1
+            if what == "less":
+                violations.append(f"a read returned less: {line}")
+            elif what == "saved" and history.get((rest[0], rest[1], int(rest[2]))) != rest[3]:
+                violations.append(f"acknowledged, not in the history: {line}")
+    return violations
+
+
+async def _check_stores(config: Config, rogue: bool) -> list[str]:
+    """One relay pass, then both sides must be equal."""
+    async with SettingsStore(replace(config, redis_timeout=5.0)) as store:
+        await Relay(store.stores).once()
+        if rogue:
+            await Sync(store.stores, prefer="redis").run()
+            await verify(store.stores, repair=True)
+        report = await verify(store.stores)
+        return [f"verify: {finding}" for finding in report.users]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ops", type=int, default=100_000)
+    parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rogue", action="store_true", help="also write into Redis behind the store's back")
+    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--notes", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker is not None:
+        asyncio.run(work(options.worker, options.ops, options.notes, options.rogue))
+    elif run(options.ops, options.processes, options.seed, options.rogue):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
