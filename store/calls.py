@@ -151,9 +151,11 @@ def delete_user_setting(identifier: str, setting_type: str, expected_version: in
     )  # fmt: skip
 
 
-def pending_keys(owners: Sequence[str] | None, limit: int, include_failed: bool = False) -> Call:
-    wanted = None if owners is None else list(owners)
-    return _read(ENTRY, "pending_keys", owners=wanted, limit=limit, include_failed=include_failed)
+def pending_keys(
+    owners: Sequence[str] | None, kinds: Sequence[str] | None, limit: int, include_failed: bool = False
+) -> Call:
+    wanted = {"owners": owners and list(owners), "kinds": kinds and list(kinds)}
+    return _read(ENTRY, "pending_keys", **wanted, limit=limit, include_failed=include_failed)
 
 
 def fail_pending(owner: str, kind: str, error: str) -> Call:

@@ -61,7 +61,7 @@ async def _change(store: SettingsStore, say: Print) -> None:
     say(f"  psql     {statement}")
     psql = [embedded.postgres_program("psql"), store.config.database_url or "", "-XAtc", statement]
     version = subprocess.run(psql, check=True, capture_output=True, text=True).stdout.split("|")[0]
-    marked = await store.stores.database.fetch(calls.pending_keys([OKX_UID], 10))
+    marked = await store.stores.database.fetch(calls.pending_keys([OKX_UID], None, 10))
     say(f"           version {version}; Redis doesn't know yet, but {len(marked)} key is marked for it")
     await drain(store.stores, [OKX_UID])
     found = await store.get(OKX_UID, "params", source="redis")

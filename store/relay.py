@@ -41,14 +41,16 @@ async def mirror(stores: Connections, entries: Sequence[MirrorEntry]) -> list[Ap
     return results
 
 
-async def drain(stores: Connections, owners: Sequence[str] | None = None) -> Progress:
-    """Mirror everything that is marked (for these owners). Raises RedisUnavailable, DatabaseUnavailable.
+async def drain(
+    stores: Connections, owners: Sequence[str] | None = None, kinds: Sequence[str] | None = None
+) -> Progress:
+    """Mirror everything that is marked (of these owners and kinds). Raises RedisUnavailable, DatabaseUnavailable.
 
     A key that Redis refuses is set aside with the reason; a Redis that refuses all of them is unavailable.
     """
     progress = Progress()
     while True:
-        rows = await stores.database.fetch(calls.pending_keys(owners, BATCH))
+        rows = await stores.database.fetch(calls.pending_keys(owners, kinds, BATCH))
         entries = [MirrorEntry(**row) for row in rows]
         await _settle(stores, entries, await mirror(stores, entries), progress)
         progress.mirrored += len(entries)

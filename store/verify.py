@@ -191,7 +191,7 @@ async def _named(stores: Connections, looks: Sequence[Look]) -> list[Finding]:
     owners = sorted({look.place.owner for look in looks})
     marked = set()
     if owners:
-        rows = await stores.database.fetch(calls.pending_keys(owners, len(owners) * 100, True))
+        rows = await stores.database.fetch(calls.pending_keys(owners, None, len(owners) * 100, True))
         marked = {(row["owner"], row["kind"]) for row in rows}
     findings = []
     for look in looks:

@@ -1,8 +1,9 @@
 -- Keys that Redis may not have, with what it should hold now: marks joined with the current state, oldest
--- first. p_owners limits it to those. Keys set aside with an error are left out unless p_include_failed.
+-- first. p_owners and p_kinds limit it to those. Keys set aside with an error are left out unless p_include_failed.
 -- Takes no lock, so no writer waits.
 create or replace function pending_keys(
     p_owners         text[] default null,
+    p_kinds          text[] default null,
     p_limit          integer default 1000,
     p_include_failed boolean default false
 )
@@ -15,6 +16,7 @@ begin
     select s.*
       from (select * from mirror_pending p
              where (p_owners is null or p.owner = any (p_owners))
+               and (p_kinds is null or p.kind = any (p_kinds))
                and (p_include_failed or p.last_error is null)
              order by p.marked_at
              limit p_limit) m
@@ -23,6 +25,6 @@ begin
 end
 $$;
 
-comment on function pending_keys(text[], integer, boolean) is
-'What is to be mirrored: the current state of every key marked in mirror_pending (of these owners), oldest first; without those set aside, unless p_include_failed. Rows have the shape of the view mirror_source.';
-revoke execute on function pending_keys(text[], integer, boolean) from public;
+comment on function pending_keys(text[], text[], integer, boolean) is
+'What is to be mirrored: the current state of every key marked in mirror_pending (of these owners and kinds), oldest first; without those set aside, unless p_include_failed. Rows have the shape of the view mirror_source.';
+revoke execute on function pending_keys(text[], text[], integer, boolean) from public;
