@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from store import calls
 from store.connections import Connections
 from store.errors import DatabaseUnavailable, StoreError
-from store.mirror.mirror import Applied
+from store.keep import keep
+from store.mirror.mirror import Applied, Place
 from store.models import MirrorEntry
 
 BATCH = 1000  # keys a round trip
@@ -33,10 +34,22 @@ class Progress:
 
 
 async def mirror(stores: Connections, entries: Sequence[MirrorEntry]) -> list[Applied]:
-    """Write entries to Redis and clear the marks of those it has now. Raises RedisUnavailable."""
+    """Write entries to Redis and clear the marks of those it has now. Raises RedisUnavailable.
+
+    What somebody else wrote there goes into the history first.
+    """
     if not entries:
         return []
     results = await stores.mirror.apply(entries)
+    foreign = [
+        (Place(entry.owner, entry.kind, entry.suffix, entry.encoding), result.foreign)
+        for entry, result in zip(entries, results, strict=True)
+        if result.foreign is not None
+    ]
+    if foreign:
+        await keep(stores, foreign)
+        await rewrite(stores, [(place.owner, place.kind, found.version) for place, found in foreign])
+        results = await stores.mirror.apply(entries)
     await _clear(stores, [entry for entry, result in zip(entries, results, strict=True) if result.is_current])
     return results
 

@@ -31,6 +31,7 @@ from store.models import (
     Source,
     User,
 )
+from store.sync import Sync
 from store.watch import Change, watch
 
 
@@ -84,9 +85,13 @@ class SettingsStore:
     ) -> Registration:
         """Register a user and save a first document of every type, by default the catalogue's defaults.
 
-        Idempotent: documents that are there stay. Raises AlreadyLinked, BadIdentifier, InvalidSettings.
+        Idempotent: documents that are there stay; those that only Redis has (of a user who comes from an
+        older system) are taken over. Raises AlreadyLinked, BadIdentifier, InvalidSettings.
         """
         before = await self.find_user(okx_uid)
+        if before is None and OKX_UID.fullmatch(okx_uid):
+            with contextlib.suppress(RedisUnavailable):
+                await Sync(self.stores).take_over(okx_uid)
         call = calls.register_user(_identifier(okx_uid), telegram_id, name, telegram_username, documents or {})
         rows = await self._write(call, actor, reason)
         user = await self._user(okx_uid)

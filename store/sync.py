@@ -16,10 +16,11 @@ from store import calls, relay
 from store.calls import Call
 from store.connections import Connections
 from store.errors import DatabaseUnavailable, StoreError
+from store.keep import item
 from store.mirror.foreign import Field, Unreadable, read_document
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
 from store.mirror.mirror import Found, Place
-from store.verify import BATCH, TELEGRAM, item
+from store.verify import BATCH, TELEGRAM
 
 Prefer = Literal["redis", "db"]
 
@@ -65,15 +66,23 @@ class Sync:
     async def run(self) -> Counter[str]:
         """Go through all keys of Redis (or those of one user); return how many had which outcome. `tell`
         hears of each that isn't equal, `progress` how many keys were looked at since."""
+        await self._load_catalogue()
+        async for keys in self._stores.mirror.scan(BATCH):
+            await self._batch(list(dict.fromkeys(key for key in keys if key[1] in self._kinds)))
+            self._progress(len(keys))
+        return self._outcomes
+
+    async def take_over(self, okx_uid: str) -> None:
+        """Take over the documents of one user, without searching Redis for anything else."""
+        await self._load_catalogue()
+        await self._batch([(okx_uid, suffix) for suffix in self._kinds if suffix != TELEGRAM.suffix])
+
+    async def _load_catalogue(self) -> None:
         for row in await self._stores.database.fetch(calls.list_setting_types()):
             self._kinds[row["redis_suffix"]] = Place("", row["name"], row["redis_suffix"], row["redis_encoding"])
         for row in await self._stores.database.fetch(calls.list_setting_fields()):
             fields = self._fields.setdefault(row["setting_type"], {})
             fields[row["key"]] = Field(row["json_type"], row["is_nullable"])
-        async for keys in self._stores.mirror.scan(BATCH):
-            await self._batch(list(dict.fromkeys(key for key in keys if key[1] in self._kinds)))
-            self._progress(len(keys))
-        return self._outcomes
 
     async def _batch(self, keys: Sequence[tuple[str, str]]) -> None:
         places = []

@@ -16,8 +16,8 @@ from typing import Any
 
 from store import calls, relay
 from store.connections import Connections
+from store.keep import keep
 from store.mirror.codec import encode_hash
-from store.mirror.foreign import Unreadable, read_document
 from store.mirror.keys import OKX_UID
 from store.mirror.mirror import Found, Place
 from store.models import MirrorEntry
@@ -205,32 +205,12 @@ async def _named(stores: Connections, looks: Sequence[Look]) -> list[Finding]:
 
 async def _repair(stores: Connections, looks: Sequence[Look]) -> int:
     """Mend confirmed findings; return how many are mended."""
-    await _keep(stores, [look for look in looks if look.finding() in ("edited", "ahead", "unmarked")])
     known = [look for look in looks if look.entry is not None]
+    await keep(stores, [(look.place, look.found) for look in known])
     await relay.rewrite(stores, [(look.place.owner, look.place.kind, look.found.version) for look in known])
     await stores.mirror.delete([look.place for look in looks if look.entry is None and look.finding() == "orphan"])
     again = await _look_again(stores, [look.place for look in looks])
     return sum(look.finding() is None for look in again)
-
-
-async def _keep(stores: Connections, looks: Sequence[Look]) -> None:
-    """Put documents that are in Redis only into the history."""
-    items = []
-    for look in looks:
-        if look.entry is not None and look.place.encoding in ("hash", "json") and look.found.type in ("hash", "string"):
-            try:
-                document = read_document(look.found.type, look.found.content, {})
-            except Unreadable:
-                continue  # nothing that was ever saved looks like this
-            items.append(item(look.place, look.found.version, document))
-    if items:
-        await stores.database.fetch(calls.import_documents(f"[{','.join(items)}]", None, True, False))
-
-
-def item(place: Place, version: int, document: str, as_given: str = "null") -> str:
-    """Write an item for import_documents(); the documents are JSON text already."""
-    head = json.dumps({"owner": place.owner, "kind": place.kind, "version": version})
-    return f'{head[:-1]}, "document": {document}, "as_given": {as_given}}}'
 
 
 def _same_content(entry: MirrorEntry, found: Found) -> bool:

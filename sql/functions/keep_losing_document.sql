@@ -1,6 +1,7 @@
 -- Puts a document that loses against the active one into the history: it becomes a version, which the
 -- active document then replaces again. Also one that isn't valid by the catalogue, as long as it is an
--- object: what was found is kept as it was found. p_id: the active row, which the caller has locked.
+-- object: what was found is kept as it was found. Nothing to do if a version has this very content.
+-- p_id: the active row, which the caller has locked.
 create or replace function keep_losing_document(p_id uuid, p_document jsonb)
 returns void
 language plpgsql
@@ -10,6 +11,11 @@ declare
     v_active user_settings;
 begin
     select * into v_active from user_settings s where s.id = p_id;
+    if exists (select from user_settings s
+                where s.user_id = v_active.user_id and s.setting_type = v_active.setting_type
+                  and s.deleted_at is null and s.settings = p_document) then
+        return;
+    end if;
     perform set_config('settings_store.keep_as_found', 'on', true);
     perform set_config('settings_store.reason', 'found in Redis, lost against PostgreSQL', true);
     update user_settings s set settings = p_document, deleted_at = null where s.id = p_id;

@@ -47,26 +47,6 @@ SERVER_REFUSALS = ("OOM", "READONLY", "MISCONF", "LOADING", "BUSY", "NOREPLICAS"
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
-    """What became of one entry. `version`: what Redis has now. `error`: why it isn't there, else None."""
-
-    status: int  # 1 written, 0 there already, -1 refused: Redis has a newer version
-    version: int
-    error: RedisUnavailable | None = None
-    is_servers: bool = False  # the error is the server's (full, read-only), not this key's
-
-    @property
-    def is_current(self) -> bool:
-        """Whether Redis has exactly this version now."""
-        return self.error is None and self.status >= 0
-
-    @property
-    def is_served(self) -> bool:
-        """Whether Redis has this version or a newer one."""
-        return self.error is None
-
-
-@dataclass(frozen=True, slots=True)
 class Place:
     """A key of the mirror: whose, which, and how it is laid out."""
 
@@ -84,6 +64,27 @@ class Found:
     version: int
     type: str
     content: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of one entry. `version`: what Redis has now. `error`: why it isn't there, else None."""
+
+    status: int  # 1 written, 0 there already, -1 refused: Redis has another version, -2: somebody else's content
+    version: int
+    foreign: Found | None = None  # what somebody else wrote there
+    error: RedisUnavailable | None = None
+    is_servers: bool = False  # the error is the server's (full, read-only), not this key's
+
+    @property
+    def is_current(self) -> bool:
+        """Whether Redis has exactly this version now."""
+        return self.error is None and self.status >= 0
+
+    @property
+    def is_served(self) -> bool:
+        """Whether Redis has this version or a newer one."""
+        return self.error is None and self.foreign is None
 
 
 class Mirror:
@@ -140,7 +141,7 @@ class Mirror:
             if isinstance(reply, Exception):
                 raise RedisUnavailable(f"Redis refused: {first_line(reply)}")
             version, kind, content = reply
-            found.append(Found(_integer(version), kind, _pairs(content) if kind == "hash" else content))
+            found.append(_found(_integer(version), kind, content))
         return found
 
     async def scan(self, batch: int) -> AsyncIterator[list[tuple[str, str]]]:
@@ -169,7 +170,7 @@ class Mirror:
             (okx_uid, kind): _integer(version)
             for okx_uid, versions in zip(okx_uids, await self._call(read), strict=True)
             for kind, version in versions.items()
-            if kind not in ("user", "telegram_id") and ":" not in kind
+            if kind not in ("user", "telegram_id") and ":" not in kind  # our own fields
         }
 
     async def delete(self, places: Sequence[Place]) -> None:
@@ -177,7 +178,7 @@ class Mirror:
         for place in places:
             keys = (self.keys.of(place.owner, place.suffix), self.keys.mirror(place.owner))
             await self._call(lambda: self.redis.delete(keys[0]))  # noqa: B023
-            fields = (place.kind, f"{place.kind}:updated_at")
+            fields = (place.kind, f"{place.kind}:updated_at", f"{place.kind}:digest")
             await self._call(lambda: self.redis.hdel(keys[1], *fields))  # noqa: B023
 
     async def identity(self) -> tuple[str, str | None]:
@@ -274,13 +275,19 @@ def _content(entry: MirrorEntry) -> list[str]:
     return [json.loads(entry.document) if entry.encoding == "string" else entry.document]
 
 
+def _found(version: int, kind: str, content: Any) -> Found:
+    if kind not in ("hash", "string", "none"):
+        return Found(version, "wrong", "")
+    return Found(version, kind, _pairs(content) if kind == "hash" else content)
+
+
 def _applied(reply: Any) -> Applied:
     if isinstance(reply, Exception):
         text = first_line(reply)
         is_servers = not isinstance(reply, exceptions.ResponseError) or any(word in text for word in SERVER_REFUSALS)
-        return Applied(-1, 0, RedisUnavailable(f"Redis refused: {text}"), is_servers)
-    status, version = reply
-    return Applied(int(status), int(version))
+        return Applied(-1, 0, None, RedisUnavailable(f"Redis refused: {text}"), is_servers)
+    status, version, *foreign = reply
+    return Applied(status, version, _found(version, *foreign) if foreign else None)
 
 
 def _integer(text: str) -> int:

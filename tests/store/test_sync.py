@@ -179,3 +179,41 @@ async def test_a_telegram_link_changed_in_redis_is_taken_over(
     assert found is not None
     assert found.okx_uid == "1000000000000001"
     assert not (await verify(store.stores)).findings
+
+
+async def test_registering_takes_over_what_only_redis_has(store: SettingsStore, db: Db, redis: redis_py.Redis) -> None:
+    redis.set(f"user:{OKX_UID}:settings", '{"leverage": "33"}')
+    await store.register(OKX_UID)
+    found = await store.get(OKX_UID, "params", source="redis")
+    assert found is not None
+    assert found.settings == {"leverage": 33}
+    assert len(_documents(db, "preferences")) == 1
+    assert not (await verify(store.stores)).findings
+
+
+@pytest.mark.parametrize("kind", ["params", "dual_side"])
+async def test_a_write_over_an_edit_in_redis_keeps_the_edit_in_the_history(
+    store: SettingsStore, user: str, db: Db, redis: redis_py.Redis, kind: str
+) -> None:
+    if kind == "params":
+        redis.set(f"user:{user}:settings", '{"leverage": 3}')
+    else:
+        redis.delete(f"user:{user}:dual_side")
+        redis.hset(f"user:{user}:dual_side", "leverage", "3")
+    saved = await store.save(user, kind, {"leverage": 4})
+    assert saved.mirrored
+    assert [document.get("leverage") for document in _documents(db, kind)][1:] == [4, 3, 4]
+    found = await store.get(user, kind, source="redis")
+    assert found is not None
+    assert (found.version, found.settings) == (4, {"leverage": 4})
+    assert not (await verify(store.stores)).findings
+
+
+async def test_another_formatting_of_the_same_document_is_no_edit(
+    store: SettingsStore, user: str, db: Db, redis: redis_py.Redis
+) -> None:
+    await store.save(user, "params", {"leverage": 3, "a": 1})
+    redis.set(f"user:{user}:settings", '{"a":1,"leverage":3}')
+    await store.save(user, "params", {"leverage": 4})
+    assert len(_documents(db, "params")) == 3
+    assert not (await verify(store.stores)).findings
