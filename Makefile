@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench soak clean
+.PHONY: demo test test-pgbouncer soak lint bench clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -14,6 +14,12 @@ demo: .venv/installed   ## the main job, end to end
 
 test: .venv/installed   ## the test suite (TEST_DATABASE_URL, TEST_REDIS_URL: on other servers)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-pgbouncer: .venv/installed   ## behind a transaction-mode pooler; needs pgbouncer on PATH
+	$(BIN)/python -m pytest -m pgbouncer $(ARGS)
+
+soak: .venv/installed   ## several processes and faults at length: make soak OPS=1000000 ARGS=--rogue
+	$(BIN)/python -m tests.faults.soak --ops $(or $(OPS),100000) $(ARGS)
 
 lint: .venv/installed   ## ruff and mypy
 	$(BIN)/ruff check .

@@ -61,7 +61,11 @@ class _Failure(click.ClickException):
     def show(self, file: Any = None) -> None:
         super().show(file)
         problems = getattr(self.error, "problems", None)
-        lines = [f"{key}: {why}" for key, why in problems.items()] if problems else [self.error.detail, self.error.hint]
+        lines = (
+            [f"{key}: {why}" for key, why in sorted(problems.items())]
+            if problems
+            else [self.error.detail, self.error.hint]
+        )
         for line in filter(None, lines):
             click.echo(f"  {line}", err=True)
 
@@ -97,7 +101,7 @@ def configured() -> Any:
     """Return the configuration, the embedded servers started where it has no URL."""
     from store import Config, embedded
 
-    config = Config.from_env()
+    config = Config.from_env().checked()
     if config.database_url is None or config.redis_url is None:
         config = embedded.provide(config)
     return config

@@ -26,7 +26,7 @@ async def measure(config: Config) -> list[Outcome]:
             assert setting.source == "redis"
 
         async def raw(_: int) -> None:
-            assert json.loads(await redis.get(KEY))
+            assert json.loads(await redis.get(KEY) or "{}")
 
         found = await interleave(
             {"get": lambda: microseconds(ours, CALLS), "raw": lambda: microseconds(raw, CALLS)}, REPEATS

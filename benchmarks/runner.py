@@ -9,7 +9,7 @@ import gc
 import json
 import platform
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -61,7 +61,7 @@ class Outcome:
         }
 
 
-Measure = Callable[[Config], Awaitable[list[Outcome]]]
+Measure = Callable[[Config], Coroutine[Any, Any, list[Outcome]]]
 
 
 async def interleave(
@@ -95,7 +95,9 @@ async def microseconds(work: Callable[[int], Awaitable[object]], calls: int) -> 
 def show(name: str, outcome: Outcome) -> None:
     """Print a comparison as one line."""
     found = outcome.as_json()
-    target = "" if outcome.reach is None else f"  ({outcome.bound} {outcome.reach}: {'yes' if outcome.is_reached else 'NO'})"
+    target = (
+        "" if outcome.reach is None else f"  ({outcome.bound} {outcome.reach}: {'yes' if outcome.is_reached else 'NO'})"
+    )
     low, high = found["quartiles"]
     print(
         f"{name:8} {found['ratio']:6.3f}  [{low:.3f} - {high:.3f}]  {found['ours']:9.1f} / {found['theirs']:9.1f}"

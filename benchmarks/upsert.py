@@ -129,7 +129,7 @@ def _prepare(database_url: str) -> str:
         )
         for function in FUNCTIONS.values():
             connection.execute(
-                f"select {function}(u.okx_uid, 'params', default_user_setting('params'))"  # type: ignore[arg-type]
+                f"select {function}(u.okx_uid, 'params', default_user_setting('params'))"
                 " from app_users u where u.okx_uid like '3%'"
             )
         connection.execute("vacuum analyze")

@@ -30,7 +30,9 @@ create table setting_fields (
     is_secret     boolean not null default false,
     primary key (setting_type, key),
     constraint setting_fields_json_type check (json_type in ('string', 'number', 'integer', 'boolean', 'object', 'array')),
-    constraint setting_fields_range check (minimum <= maximum)
+    constraint setting_fields_range check (minimum <= maximum),
+    constraint setting_fields_range_of_numbers check (coalesce(minimum, maximum) is null or json_type in ('number', 'integer')),
+    constraint setting_fields_choices_of_strings check (choices is null or json_type = 'string')
 );
 
 create table user_settings (
@@ -38,7 +40,7 @@ create table user_settings (
     user_id       uuid not null references app_users,
     okx_uid       text not null,
     telegram_id   text,
-    setting_type  text not null references setting_types,
+    setting_type  text not null,    -- one of setting_types: see the trigger setting_types_in_use
     settings      jsonb not null,
     version       integer not null default 1,
     is_active     boolean not null default true,

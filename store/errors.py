@@ -66,6 +66,10 @@ class AlreadyLinked(StoreError):
     """The Telegram ID is linked to another user (US008)."""
 
 
+class InvalidArgument(StoreError):
+    """An argument is of a wrong type or out of range."""
+
+
 class NotMigrated(StoreError):
     """The database lacks the store's tables or functions: run `migrate`."""
 
@@ -137,6 +141,8 @@ def from_postgres(error: Any) -> StoreError:
         return NotMigrated("the database lacks the store's tables or functions", hint="Run: settings-store migrate")
     if state is None and type(error).__name__ == "DataError":  # psycopg itself couldn't write a parameter
         return DatabaseError("a text must not contain the character U+0000")
+    if state is None and type(error).__name__ == "ProgrammingError":
+        return DatabaseError("an argument is of a type that PostgreSQL doesn't take")
     if state is None or state[:2] in ("08", "53") or state[:3] == "57P":
         return DatabaseUnavailable(f"PostgreSQL can't be reached: {first_line(error)}")
     return DatabaseError(f"PostgreSQL: {error.diag.message_primary} ({state})")

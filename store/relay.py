@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from store import calls
 from store.connections import Connections
-from store.errors import DatabaseUnavailable, StoreError
+from store.errors import StoreError
 from store.keep import keep
 from store.mirror.mirror import Applied, Place
 from store.models import MirrorEntry
@@ -33,8 +33,9 @@ class Progress:
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
-async def mirror(stores: Connections, entries: Sequence[MirrorEntry]) -> list[Applied]:
-    """Write entries to Redis and clear the marks of those it has now. Raises RedisUnavailable.
+async def mirror(stores: Connections, entries: Sequence[MirrorEntry], *, wait: bool = True) -> list[Applied]:
+    """Write entries to Redis and clear the marks of those it has now (soon, if not to `wait`). Raises
+    RedisUnavailable.
 
     What somebody else wrote there goes into the history first.
     """
@@ -50,7 +51,9 @@ async def mirror(stores: Connections, entries: Sequence[MirrorEntry]) -> list[Ap
         await keep(stores, foreign)
         await rewrite(stores, [(place.owner, place.kind, found.version) for place, found in foreign])
         results = await stores.mirror.apply(entries)
-    await _clear(stores, [entry for entry, result in zip(entries, results, strict=True) if result.is_current])
+    _note_done(stores, entries, results)
+    if wait:
+        await stores.marks.clear()
     return results
 
 
@@ -96,7 +99,8 @@ async def rewrite(stores: Connections, keys: Sequence[tuple[str, str, int]]) -> 
     if not entries:
         return []
     results = await stores.mirror.apply(entries, [seen[entry.owner, entry.kind] for entry in entries])
-    await _clear(stores, [entry for entry, result in zip(entries, results, strict=True) if result.is_current])
+    _note_done(stores, entries, results)
+    await stores.marks.clear()
     return results
 
 
@@ -179,8 +183,7 @@ async def _settle(
         await rewrite(stores, refused)
 
 
-async def _clear(stores: Connections, done: Sequence[MirrorEntry]) -> None:
-    if done:
-        clear = calls.clear_pending([e.owner for e in done], [e.kind for e in done], [e.version for e in done])
-        with contextlib.suppress(DatabaseUnavailable):  # a mark that stays is applied once more, no harm
-            await stores.database.fetch(clear)
+def _note_done(stores: Connections, entries: Sequence[MirrorEntry], results: Sequence[Applied]) -> None:
+    for entry, result in zip(entries, results, strict=True):
+        if result.is_current:
+            stores.marks.done(entry.owner, entry.kind, entry.version)

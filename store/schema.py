@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import yoyo
@@ -84,45 +84,52 @@ def status(database_url: str) -> SchemaStatus:
             return SchemaStatus([], ids)
         done = {row[0] for row in connection.execute("select migration_id from public._yoyo_migration")}
         applied, pending = [i for i in ids if i in done], [i for i in ids if i not in done]
-        if _scalar(connection, "select to_regclass('public.schema_objects')") is None:
-            return SchemaStatus(applied, pending)
+        if _scalar(connection, "select to_regproc('public.installed_definition')") is None:
+            return SchemaStatus(applied, pending, {_name(file): "not applied" for file in sql_files()})
         return SchemaStatus(applied, pending, _drift(connection))
 
 
 def _apply_sql(connection: psycopg.Connection[Any]) -> None:
     connection.execute("set local search_path = public")
+    _drop_sql(connection, keep=[_name(file) for file in sql_files()])
     connection.execute("set local check_function_bodies = off")
     connection.execute("set local client_min_messages = warning")
     for file in sql_files():
         try:
             connection.execute(file.read_bytes())
         except psycopg.Error as error:
-            raise MigrationError(f"sql/{file.parent.name}/{file.name}: {first_line(error)}") from None
+            raise MigrationError(f"sql/{_name(file)}: {first_line(error)}") from None
     connection.execute("delete from schema_objects")
     for file in sql_files():
+        if _scalar(connection, "select installed_definition(%s)", file.stem) is None:
+            raise MigrationError(f"sql/{_name(file)} makes no object of its name")
         connection.execute(
             "insert into schema_objects (file, file_hash, definition_hash)"
             " values (%s, %s, sha256(convert_to(installed_definition(%s), 'utf8'))::text)",
-            (f"{file.parent.name}/{file.name}", _hash(file), file.stem),
+            (_name(file), _hash(file), file.stem),
         )
 
 
-def _drop_sql(connection: psycopg.Connection[Any]) -> None:
-    """Drop what sql/ made, so that the tables it stands on can go."""
+def _drop_sql(connection: psycopg.Connection[Any], keep: Sequence[str] = ()) -> None:
+    """Drop what sql/ made, but for the files to keep: the tables it stands on are to go, or the file has."""
     connection.execute("set local search_path = public")
     connection.execute("set local client_min_messages = warning")
-    statements = connection.execute("""
-        with made as (select regexp_replace(file, '^.*/|[.]sql$', '', 'g') as name from schema_objects)
-        select format('drop view if exists %s cascade', c.oid::regclass)
+    statements = connection.execute(
+        """
+        with made as (select regexp_replace(file, '^.*/|[.]sql$', '', 'g') as name from schema_objects
+                       where file <> all (%s))
+        select format('drop view if exists %%s cascade', c.oid::regclass)
           from pg_class c join made on made.name = c.relname
          where c.relkind = 'v' and c.relnamespace = 'public'::regnamespace
         union all
-        select format('drop function if exists %s cascade', p.oid::regprocedure)
+        select format('drop function if exists %%s cascade', p.oid::regprocedure)
           from pg_proc p join made on made.name = p.proname
-         where p.pronamespace = 'public'::regnamespace""").fetchall()
+         where p.pronamespace = 'public'::regnamespace""",
+        [list(keep)],
+    ).fetchall()
     for (statement,) in statements:
         connection.execute(statement)
-    connection.execute("delete from schema_objects")
+    connection.execute("delete from schema_objects where file <> all (%s)", [list(keep)])
 
 
 def _drift(connection: psycopg.Connection[Any]) -> dict[str, str]:
@@ -135,7 +142,7 @@ def _drift(connection: psycopg.Connection[Any]) -> dict[str, str]:
     }
     drifted = {}
     for path in sql_files():
-        file = f"{path.parent.name}/{path.name}"
+        file = _name(path)
         file_hash, is_unchanged = installed.pop(file, (None, True))
         if file_hash is None:
             drifted[file] = "not applied"
@@ -190,10 +197,15 @@ def _translated() -> Iterator[None]:
         raise MigrationError(f"the migration failed: {first_line(error)}") from None
 
 
+def _name(file: Path) -> str:
+    """Name a file of sql/ as schema_objects and messages do: functions/x.sql."""
+    return f"{file.parent.name}/{file.name}"
+
+
 def _hash(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _scalar(connection: psycopg.Connection[Any], query: str) -> Any:
-    row = connection.execute(query).fetchone()
+def _scalar(connection: psycopg.Connection[Any], query: LiteralString, *parameters: object) -> Any:
+    row = connection.execute(query, parameters).fetchone()
     return row[0] if row else None

@@ -16,6 +16,7 @@ from store.errors import (
     BadIdentifier,
     DatabaseUnavailable,
     RedisUnavailable,
+    StoreError,
     UnknownSettingType,
     UnknownUser,
 )
@@ -44,7 +45,7 @@ class SettingsStore:
     """
 
     def __init__(self, config: Config | None = None) -> None:
-        self.config = config or Config.from_env()
+        self.config = (config or Config.from_env()).checked()
         self._stores: Connections | None = None
         self._types = dict(BUILT_IN_TYPES)
         self._types_loaded = False
@@ -88,11 +89,11 @@ class SettingsStore:
         Idempotent: documents that are there stay; those that only Redis has (of a user who comes from an
         older system) are taken over. Raises AlreadyLinked, BadIdentifier, InvalidSettings.
         """
+        call = calls.register_user(_identifier(okx_uid), telegram_id, name, telegram_username, documents or {})
         before = await self.find_user(okx_uid)
         if before is None and OKX_UID.fullmatch(okx_uid):
             with contextlib.suppress(RedisUnavailable):
                 await Sync(self.stores).take_over(okx_uid)
-        call = calls.register_user(_identifier(okx_uid), telegram_id, name, telegram_username, documents or {})
         rows = await self._write(call, actor, reason)
         user = await self._user(okx_uid)
         mirrored = await self._mirror_user(user, before)
@@ -109,15 +110,16 @@ class SettingsStore:
 
     async def link(self, identifier: str, telegram_id: str, *, telegram_username: str | None = None) -> User:
         """Link a Telegram ID to a user, in place of an earlier one. Raises AlreadyLinked, UnknownUser."""
-        return await self._change_user(identifier, calls.link_telegram(identifier, telegram_id, telegram_username))
+        call = calls.link_telegram(_identifier(identifier), telegram_id, telegram_username)
+        return await self._change_user(identifier, call)
 
     async def unlink(self, identifier: str) -> User:
         """Take the Telegram ID from a user. Raises UnknownUser."""
-        return await self._change_user(identifier, calls.unlink_telegram(identifier))
+        return await self._change_user(identifier, calls.unlink_telegram(_identifier(identifier)))
 
     async def delete_user(self, identifier: str) -> User:
         """Soft-delete a user and the settings; the history stays. Raises UnknownUser."""
-        return await self._change_user(identifier, calls.delete_user(identifier))
+        return await self._change_user(identifier, calls.delete_user(_identifier(identifier)))
 
     # -- reading
 
@@ -130,7 +132,7 @@ class SettingsStore:
         `min_version` (what a save returned), and then Redis is filled again. `source` asks one store only.
         Raises BadIdentifier, UnknownSettingType, UnknownUser, and DatabaseUnavailable if neither answers.
         """
-        identifier = _identifier(identifier)
+        identifier, setting_type = _identifier(identifier), _setting_type(setting_type)
         if source != "db":
             kind = await self._type(setting_type)
             found = await self._read_mirror(identifier, kind, source == "redis")
@@ -248,8 +250,9 @@ class SettingsStore:
     async def _mirror_settings(self, rows: list[dict[str, Any]]) -> list[SavedSetting]:
         """Bring saved rows to Redis. They are committed: whatever happens here, the caller gets them."""
         try:
-            results = await relay.mirror(self.stores, [await self._entry(row) for row in rows])
-        except RedisUnavailable:
+            entries = [await self._entry(row) for row in rows]
+            results = await relay.mirror(self.stores, entries, wait=False)
+        except StoreError:
             return [_saved(row, False) for row in rows]
         return [_saved(row, result.is_served) for row, result in zip(rows, results, strict=True)]
 
@@ -306,14 +309,20 @@ class SettingsStore:
             flight.exception()  # seen, even if every caller has given up
 
     async def _read_database(self, identifier: str, setting_type: str, refill: bool) -> Setting | None:
-        call = calls.get_user_settings(identifier, _setting_type(setting_type))
-        rows = await self.stores.database.fetch(call)
+        rows = await self.stores.database.fetch(calls.get_user_settings(identifier, setting_type))
         if not rows:
             return None
+        setting = _setting(rows[0])
         if refill:
-            with contextlib.suppress(RedisUnavailable):  # the relay will find what is missing
-                await self.stores.mirror.apply([await self._entry(rows[0])])
-        return _setting(rows[0])
+            with contextlib.suppress(StoreError):  # the relay will find what is missing
+                await self._refill(setting)
+        return setting
+
+    async def _refill(self, setting: Setting) -> None:
+        """Bring everything of a user to Redis: where one key is gone, the others may be."""
+        owners = [owner for owner in (setting.okx_uid, setting.telegram_id) if owner]
+        rows = await self.stores.database.fetch(calls.mirror_source(owners))
+        await self.stores.mirror.apply([MirrorEntry(**row) for row in rows])
 
     async def _entry(self, row: dict[str, Any]) -> MirrorEntry:
         kind = await self._type(row["setting_type"])
@@ -332,11 +341,11 @@ class SettingsStore:
 
 def _identifier(value: str) -> str:
     """Refuse what can't be an identifier, before it gets anywhere."""
-    return calls.checked(value, "an identifier", BadIdentifier)
+    return calls.line(value, "an identifier", BadIdentifier)
 
 
 def _setting_type(value: str) -> str:
-    return calls.checked(value, "a setting type", UnknownSettingType)
+    return calls.line(value, "a setting type", UnknownSettingType)
 
 
 def _setting(row: dict[str, Any]) -> Setting:

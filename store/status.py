@@ -30,7 +30,7 @@ def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Put what gather() found in words, a line each."""
     database, redis = found["postgresql"], found["redis"]
     yield "PostgreSQL", database.get("version") or database["error"]
-    if "version" in database:
+    if "pending_migrations" in database:
         yield "schema", _schema_line(database)
         yield "TimescaleDB", database.get("timescaledb") or "not installed (ordinary tables)"
         for name in ("users", "settings", "versions", "pending", "set_aside"):
@@ -58,7 +58,7 @@ async def _postgresql(config: Config, stores: Connections) -> dict[str, Any]:
         found["version"] = rows[0]["version"]
         state = await asyncio.to_thread(schema.status, config.database_url or "")
         found |= {"pending_migrations": state.pending, "drifted": state.drifted}
-        if not state.pending:
+        if state.is_current:
             found |= (await stores.database.fetch(calls.store_statistics()))[0]
     except StoreError as error:
         found["error"] = str(error)

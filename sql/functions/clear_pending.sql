@@ -11,8 +11,11 @@ declare
 begin
     perform set_config('synchronous_commit', 'off', true);
     delete from mirror_pending m
-     using unnest(p_owners, p_kinds, p_versions) as done (owner, kind, version)
-     where m.owner = done.owner and m.kind = done.kind and m.version <= done.version;
+     using (select p.owner, p.kind
+              from unnest(p_owners, p_kinds, p_versions) as done (owner, kind, version)
+              join mirror_pending p on p.owner = done.owner and p.kind = done.kind and p.version <= done.version
+               for update of p skip locked) as done
+     where m.owner = done.owner and m.kind = done.kind;
     get diagnostics v_count = row_count;
     return v_count;
 end

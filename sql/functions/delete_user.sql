@@ -10,6 +10,9 @@ declare
 begin
     update app_users u set deleted_at = now() where u.id = v_user.id and u.deleted_at is null
     returning * into v_user;
+    if not found then    -- deleted while we waited
+        return resolve_user(p_identifier);
+    end if;
     update user_settings s set deleted_at = now()
      where s.user_id = v_user.id and s.is_active and s.deleted_at is null;
     return v_user;

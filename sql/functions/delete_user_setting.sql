@@ -17,10 +17,10 @@ begin
     select * into v_row from user_settings s
      where s.user_id = v_user.id and s.setting_type = p_setting_type and s.is_active
        for no key update;
-    if v_row.version <> p_expected_version then
+    if coalesce(v_row.version, 0) <> p_expected_version then
         raise exception using errcode = 'US001',
             message = format('version conflict on %s of user %s', p_setting_type, v_user.okx_uid),
-            detail = format('expected version %s, current version %s', p_expected_version, v_row.version),
+            detail = format('expected version %s, current version %s', p_expected_version, coalesce(v_row.version, 0)),
             hint = 'Read the current version and decide again.';
     end if;
     if v_row.deleted_at is null then

@@ -1,5 +1,6 @@
 -- Registers a user, or finds and updates the one with this OKX UID; idempotent, safe under concurrency.
--- A NULL argument leaves that field as it is. A deleted user comes back (settings stay deleted).
+-- A NULL argument leaves that field as it is. A deleted user comes back (settings stay deleted), with the
+-- old Telegram ID if that is still free.
 -- Raises US007 for a malformed OKX UID or Telegram ID, US008 if the Telegram ID leads to someone else.
 -- Locks the user's row until the transaction ends.
 create or replace function ensure_user(
@@ -13,22 +14,30 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_user         app_users;
-    v_link_is_free boolean;    -- whether a deleted user may have the old Telegram ID back
+    v_user app_users;
 begin
     perform check_identifiers(p_okx_uid, p_telegram_id);
-    select not exists (select from app_users o where o.telegram_id = d.telegram_id and o.deleted_at is null)
-      into v_link_is_free
-      from app_users d where d.okx_uid = p_okx_uid and d.deleted_at is not null;
+    loop
+        update app_users u
+           set telegram_id       = coalesce(p_telegram_id, case when u.deleted_at is null or telegram_is_free(u.telegram_id)
+                                                                then u.telegram_id end),
+               name              = coalesce(p_name, u.name),
+               telegram_username = coalesce(p_telegram_username, u.telegram_username),
+               deleted_at        = null
+         where u.okx_uid = p_okx_uid
+        returning * into v_user;
+        exit when found;
 
-    insert into app_users as u (okx_uid, telegram_id, name, telegram_username)
-    values (p_okx_uid, p_telegram_id, p_name, p_telegram_username)
-    on conflict (okx_uid) do update
-        set telegram_id       = coalesce(excluded.telegram_id, case when u.deleted_at is null or v_link_is_free then u.telegram_id end),
-            name              = coalesce(excluded.name, u.name),
-            telegram_username = coalesce(excluded.telegram_username, u.telegram_username),
-            deleted_at        = null
-    returning * into v_user;
+        insert into app_users (okx_uid, telegram_id, name, telegram_username)
+        values (p_okx_uid, p_telegram_id, p_name, p_telegram_username)
+        on conflict do nothing      -- no target: a rival's row hits two unique indexes
+        returning * into v_user;
+        exit when found;
+
+        if not exists (select from app_users u where u.okx_uid = p_okx_uid) and not telegram_is_free(p_telegram_id) then
+            raise unique_violation;
+        end if;
+    end loop;
     return v_user;
 exception
     when unique_violation then

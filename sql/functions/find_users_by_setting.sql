@@ -9,6 +9,7 @@ create or replace function find_users_by_setting(
 returns setof user_settings
 language plpgsql stable
 set search_path = pg_catalog, public, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 begin
     perform check_setting_type(p_setting_type);

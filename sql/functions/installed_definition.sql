@@ -14,7 +14,7 @@ as $$
               from pg_class c
              where c.relname = p_name and c.relkind = 'v' and c.relnamespace = 'public'::regnamespace
             union all
-            select pg_get_triggerdef(t.oid)
+            select t.tgenabled::text || ' ' || pg_get_triggerdef(t.oid)
               from pg_trigger t
               join pg_proc p on p.oid = t.tgfoid
              where p.proname = p_name and not t.tgisinternal) as d (definition)

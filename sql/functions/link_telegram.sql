@@ -12,7 +12,20 @@ as $$
 declare
     v_user app_users := resolve_user(p_identifier);
 begin
-    return ensure_user(v_user.okx_uid, coalesce(p_telegram_id, ''), p_telegram_username => p_telegram_username);
+    perform check_identifiers(v_user.okx_uid, coalesce(p_telegram_id, ''));
+    update app_users u
+       set telegram_id = p_telegram_id, telegram_username = coalesce(p_telegram_username, u.telegram_username)
+     where u.id = v_user.id and u.deleted_at is null
+    returning * into v_user;
+    if not found then    -- deleted while we waited
+        return resolve_user(p_identifier);
+    end if;
+    return v_user;
+exception
+    when unique_violation then
+        raise exception using errcode = 'US008',
+            message = format('Telegram ID %s is linked to another user', p_telegram_id),
+            hint = 'Free it with unlink_telegram() first.';
 end
 $$;
 

@@ -22,6 +22,11 @@ begin
     end if;
     loop
         select * into v_row from user_settings s
+         where s.user_id = v_user.id and s.setting_type = p_setting_type and s.is_active and s.deleted_at is null
+           for no key update;
+        exit when found;
+        perform from app_users u where u.id = v_user.id for share;     -- the user's row before the setting's
+        select * into v_row from user_settings s
          where s.user_id = v_user.id and s.setting_type = p_setting_type and s.is_active
            for no key update;
         exit when found;

@@ -20,7 +20,7 @@ begin
                and (p_include_failed or p.last_error is null)
              order by p.marked_at
              limit p_limit) m
-      join mirror_source s on s.owner = m.owner and s.kind = m.kind
+     cross join lateral (select * from mirror_source e where e.owner = m.owner and e.kind = m.kind offset 0) s
      order by m.marked_at;
 end
 $$;

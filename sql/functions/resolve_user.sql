@@ -27,7 +27,7 @@ begin
         raise exception using errcode = 'US004',
             message = format('unknown user %s', p_identifier),
             detail = case when v_user.id is null then 'nobody has this identifier' else 'the user was deleted' end,
-            hint = 'Register with ensure_user().';
+            hint = 'Register the user first.';
     end if;
     return v_user;
 end

@@ -8,8 +8,11 @@ declare
     v_user app_users := resolve_user(p_identifier);
 begin
     update app_users u set telegram_id = null, telegram_username = null
-     where u.id = v_user.id
+     where u.id = v_user.id and u.deleted_at is null
     returning * into v_user;
+    if not found then    -- deleted while we waited
+        return resolve_user(p_identifier);
+    end if;
     return v_user;
 end
 $$;

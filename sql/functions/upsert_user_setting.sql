@@ -1,6 +1,8 @@
 -- Saves a settings document: the whole rule of writing.
 --
---   One statement, so no race: the first writer inserts version 1, everybody else updates the active row.
+--   A live document that changes is one update of its active row. Everything else (no document yet, a
+--   deleted one, nothing to change, another version than expected) is decided with the user's row locked
+--   before the setting's, the order in which delete_user() and link_telegram() lock them.
 --   The triggers on user_settings do the rest, for raw SQL too:
 --     user_settings_version   raises the version, refuses to touch history, records who and why
 --     user_settings_archive   keeps the old value as an inactive row
@@ -22,33 +24,41 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_user           app_users := resolve_user(p_identifier);
-    v_row            user_settings;
-    v_version_before integer;
+    v_user app_users := resolve_user(p_identifier);
+    v_row  user_settings;
 begin
-    insert into user_settings as s (user_id, okx_uid, telegram_id, setting_type, settings)
-    values (v_user.id, v_user.okx_uid, v_user.telegram_id, p_setting_type, p_settings)
-    on conflict (user_id, setting_type) where is_active
-    do update set settings = excluded.settings, deleted_at = null
-        where (s.settings <> excluded.settings or s.deleted_at is not null)
-          and s.version = coalesce(p_expected_version, s.version)
-    returning * into v_row;
+    loop
+        update user_settings s set settings = p_settings
+         where s.user_id = v_user.id and s.setting_type = p_setting_type and s.is_active and s.deleted_at is null
+           and s.settings <> p_settings and s.version = coalesce(p_expected_version, s.version)
+        returning * into v_row;
+        if found then
+            return v_row;
+        end if;
 
-    if found then
-        v_version_before := v_row.version - 1;
-    else    -- unchanged or another version than expected; the row is locked all the same
+        select * into v_user from app_users u where u.id = v_user.id for share;
         select * into v_row from user_settings s
-         where s.user_id = v_user.id and s.setting_type = p_setting_type and s.is_active;
-        v_version_before := v_row.version;
-    end if;
+         where s.user_id = v_user.id and s.setting_type = p_setting_type and s.is_active
+           for no key update;
 
-    if v_version_before <> p_expected_version then
-        raise exception using errcode = 'US001',
-            message = format('version conflict on %s of user %s', p_setting_type, v_user.okx_uid),
-            detail = format('expected version %s, current version %s', p_expected_version, v_version_before),
-            hint = 'Read the current version and decide again.';
-    end if;
-    return v_row;
+        if coalesce(v_row.version, 0) <> p_expected_version then
+            raise exception using errcode = 'US001',
+                message = format('version conflict on %s of user %s', p_setting_type, v_user.okx_uid),
+                detail = format('expected version %s, current version %s', p_expected_version, coalesce(v_row.version, 0)),
+                hint = 'Read the current version and decide again.';
+        elsif v_row.version is null then
+            insert into user_settings (user_id, okx_uid, telegram_id, setting_type, settings)
+            values (v_user.id, v_user.okx_uid, v_user.telegram_id, p_setting_type, p_settings)
+            on conflict do nothing      -- no target: a rival's first version hits two unique indexes
+            returning * into v_row;
+            continue when not found;    -- somebody else was first
+        elsif v_row.deleted_at is not null or v_row.settings is distinct from p_settings then
+            update user_settings s set settings = p_settings, deleted_at = null, telegram_id = v_user.telegram_id
+             where s.id = v_row.id
+            returning * into v_row;
+        end if;
+        return v_row;
+    end loop;
 end
 $$;
 

@@ -17,7 +17,7 @@ begin
         on conflict (telegram_id) do update
             set okx_uid = excluded.okx_uid, version = l.version + 1, updated_at = clock_timestamp();
         update user_settings s set telegram_id = new.telegram_id
-         where s.user_id = new.id and s.is_active and s.telegram_id is distinct from new.telegram_id;
+         where s.user_id = new.id and s.is_active and s.deleted_at is null and s.telegram_id is distinct from new.telegram_id;
     end if;
     perform mark_pending(new.okx_uid, 'user', new.version);
     return null;

@@ -14,7 +14,7 @@ begin
         raise exception using errcode = 'US004',
             message = format('unknown user %s', new.okx_uid),
             detail = case when v_user.okx_uid <> new.okx_uid then 'the OKX UID is not that of user_id' else 'the user was deleted' end,
-            hint = 'Register with ensure_user().';
+            hint = 'Register the user first.';
     end if;
     if v_user.telegram_id is distinct from new.telegram_id then
         update user_settings s set telegram_id = v_user.telegram_id where s.id = new.id;

@@ -1,25 +1,24 @@
 -- Checks every new version against the catalogue; US003 names all bad keys, and no value.
--- After the row is written, as a conflicting insert would be checked twice before.
+-- It is on the write path: a quick look decides, the messages are made only for what is bad.
 create or replace function user_settings_validate()
 returns trigger
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
-declare
-    v_problems jsonb;
 begin
+    if document_problem(new.settings) is null
+       and not exists (select from setting_fields f
+                        cross join lateral (select new.settings -> f.key as value offset 0) v
+                        where f.setting_type = new.setting_type and v.value is not null and not is_valid_value(f, v.value)) then
+        return null;
+    end if;
     if current_setting('settings_store.keep_as_found', true) = 'on' then
         return null;    -- keep_losing_document(): the active document replaces it in the next statement
     end if;
-    select jsonb_object_agg(p.key, p.problem) into v_problems
-      from validate_user_setting(new.setting_type, new.settings) p;
-    if v_problems is not null then
-        raise exception using errcode = 'US003',
-            message = format('invalid settings for %s', new.setting_type),
-            detail = v_problems::text,
-            hint = 'The table setting_fields lists what each key may hold.';
-    end if;
-    return null;
+    raise exception using errcode = 'US003',
+        message = format('invalid settings for %s', new.setting_type),
+        detail = (select jsonb_object_agg(p.key, p.problem) from validate_user_setting(new.setting_type, new.settings) p),
+        hint = 'The table setting_fields lists what each key may hold.';
 end
 $$;
 

@@ -18,6 +18,10 @@ begin
             hint = 'Update the active row''s settings, or call upsert_user_setting() or delete_user_setting().';
     end if;
 
+    if jsonb_typeof(new.settings) is distinct from 'object' then
+        raise exception using errcode = 'US003', message = 'invalid settings',
+            detail = '{"$": "must be an object"}';
+    end if;
     if tg_op = 'UPDATE' then
         if not old.is_active or (new.id, new.user_id, new.okx_uid, new.setting_type)
                                 is distinct from (old.id, old.user_id, old.okx_uid, old.setting_type) then
@@ -32,6 +36,7 @@ begin
         if new.settings = old.settings and (new.deleted_at is null) = (old.deleted_at is null) then
             new.version       := old.version;
             new.settings      := old.settings;
+            new.deleted_at    := old.deleted_at;
             new.updated_at    := old.updated_at;
             new.changed_by    := old.changed_by;
             new.change_reason := old.change_reason;
@@ -40,10 +45,6 @@ begin
         new.version    := old.version + 1;
         new.updated_at := greatest(clock_timestamp(), old.updated_at + interval '1 microsecond');
     else
-        if jsonb_typeof(new.settings) is distinct from 'object' then
-            raise exception using errcode = 'US003', message = 'invalid settings',
-                detail = '{"$": "must be an object"}';
-        end if;
         perform check_setting_type(new.setting_type);
         if new.okx_uid is null then
             select u.okx_uid, u.telegram_id into new.okx_uid, new.telegram_id

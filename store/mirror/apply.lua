@@ -20,6 +20,14 @@ if type(mirrored) == 'table' then    -- someone put another type of value there
 end
 local current = tonumber(mirrored or 0) or 0
 
+-- What the data key is, and what it should be: an empty document for a hash is no key at all.
+local type_, expected = redis.call('TYPE', KEYS[1]).ok, 'string'
+if encoding == 'none' or (encoding == 'hash' and #ARGV < 8) then
+    expected = 'none'
+elseif encoding == 'hash' or encoding == 'fields' then
+    expected = 'hash'
+end
+
 -- A digest of a document: of the text, or of a hash's fields in the order of their names.
 local function digest(flat)
     local pairs_, joined = {}, {}
@@ -39,12 +47,12 @@ if seen ~= '' then
     end
 elseif version < current then
     return {-1, current}
-elseif version == current and (encoding == 'none' or #ARGV < 8 or redis.call('EXISTS', KEYS[1]) == 1) then
+elseif version == current and type_ == expected then
     return {0, current}
 end
 
 if seen == '' and is_document then
-    local type_, content, found = redis.call('TYPE', KEYS[1]).ok, '', ''
+    local content, found = '', ''
     if type_ == 'string' then
         content = redis.call('GET', KEYS[1])
         found = redis.sha1hex(content)

@@ -4,15 +4,16 @@
 --   ARGV  1 kind  2 encoding: hash or json
 --
 -- Returns {version, updated_at, telegram_id, content}, or nothing if we never mirrored it or it is gone.
-local meta = redis.call('HMGET', KEYS[2], ARGV[1], ARGV[1] .. ':updated_at', 'telegram_id')
+local meta = redis.call('HMGET', KEYS[2], ARGV[1], ARGV[1] .. ':updated_at', 'telegram_id', ARGV[1] .. ':digest')
 if not meta[1] then
     return false
 end
+local digest = meta[4]
 if ARGV[2] == 'json' then
     meta[4] = redis.call('GET', KEYS[1])
 else
     meta[4] = redis.call('HGETALL', KEYS[1])
-    if #meta[4] == 0 then
+    if #meta[4] == 0 and digest ~= redis.sha1hex('') then    -- an empty document is no key at all
         return false
     end
 end

@@ -67,27 +67,27 @@ def test_register_saves_the_defaults_once(cli: Cli, redis: redis_py.Redis) -> No
     ]  # fmt: skip
 
 
-def test_get_prints_one_object_of_a_type_and_a_list_of_all(cli: Cli, kim: str) -> None:
-    setting = cli("get", kim, "preferences", "--json").json
+def test_get_prints_one_object_of_a_type_and_a_list_of_all(inside: Cli, kim: str) -> None:
+    setting = inside("get", kim, "preferences", "--json").json
     assert set(setting) == DOCUMENT_KEYS
     assert datetime.fromisoformat(setting.pop("updated_at")).tzinfo is not None
     assert setting == {
         "okx_uid": kim, "telegram_id": TELEGRAM_ID, "setting_type": "preferences", "version": 1,
         "settings": {"timeframe": "1m", "symbol": "BTC-USDT-SWAP"}, "source": "redis",
     }  # fmt: skip
-    every = cli("get", TELEGRAM_ID, "--json").json
+    every = inside("get", TELEGRAM_ID, "--json").json
     assert [s["setting_type"] for s in every] == ["dual_side", "params", "preferences"]
     assert all(set(s) == DOCUMENT_KEYS for s in every)
 
 
-def test_get_asks_the_store_that_it_is_told_to(cli: Cli, kim: str, redis: redis_py.Redis) -> None:
-    sources = [cli("get", kim, "params", "--json", "--source", s).json["source"] for s in ("auto", "redis", "db")]
+def test_get_asks_the_store_that_it_is_told_to(inside: Cli, kim: str, redis: redis_py.Redis) -> None:
+    sources = [inside("get", kim, "params", "--json", "--source", s).json["source"] for s in ("auto", "redis", "db")]
     assert sources == ["redis", "redis", "db"]
     redis.flushall()
-    assert "no params" in cli.fails(1, "get", kim, "params", "--source", "redis")
+    assert "no params" in inside.fails(1, "get", kim, "params", "--source", "redis")
     assert redis.keys("*") == []
-    assert cli("get", kim, "params", "--json").json["source"] == "db"
-    assert cli("get", kim, "params", "--json").json["source"] == "redis"
+    assert inside("get", kim, "params", "--json").json["source"] == "db"
+    assert inside("get", kim, "params", "--json").json["source"] == "redis"
 
 
 def test_get_in_words_shows_every_value_as_json(cli: Cli, kim: str) -> None:
@@ -99,36 +99,42 @@ def test_get_in_words_shows_every_value_as_json(cli: Cli, kim: str) -> None:
 
 def test_what_is_piped_has_no_colour_no_wrapping_and_no_trailing_blanks(cli: Cli, kim: str) -> None:
     cli("set", kim, "params", "note=" + "가나다 " * 100 + "끝")
-    for command in (["get", kim], ["user", "list"], ["search", "params", "leverage=10"], ["status"], ["migrate", "status"]):
+    for command in (
+        ["get", kim],
+        ["user", "list"],
+        ["search", "params", "leverage=10"],
+        ["status"],
+        ["migrate", "status"],
+    ):
         out = cli(*command).out
         assert "\x1b" not in out
         assert [line for line in out.splitlines() if line != line.rstrip()] == []
     assert len([line for line in cli("get", kim, "params").lines if "끝" in line]) == 1
 
 
-def test_nothing_found_is_exit_code_1_with_a_line_on_stderr(cli: Cli, kim: str) -> None:
-    assert OTHER in cli.fails(1, "get", OTHER, "params")
-    assert OTHER in cli.fails(1, "get", OTHER)
-    assert OTHER in cli.fails(1, "user", "find", OTHER)
-    assert OTHER in cli.fails(1, "set", OTHER, "params", "leverage=1")
-    assert "dual_side, params, preferences" in cli.fails(1, "get", kim, "nonsense")
-    nobody = cli.run("search", "params", "leverage=99", "--json")
+def test_nothing_found_is_exit_code_1_with_a_line_on_stderr(inside: Cli, kim: str) -> None:
+    assert OTHER in inside.fails(1, "get", OTHER, "params")
+    assert OTHER in inside.fails(1, "get", OTHER)
+    assert OTHER in inside.fails(1, "user", "find", OTHER)
+    assert OTHER in inside.fails(1, "set", OTHER, "params", "leverage=1")
+    assert "dual_side, params, preferences" in inside.fails(1, "get", kim, "nonsense")
+    nobody = inside.run("search", "params", "leverage=99", "--json")
     assert (nobody.code, nobody.json) == (0, [])
 
 
-def test_set_takes_values_as_json_where_they_parse_else_as_text(cli: Cli, kim: str) -> None:
-    said = cli("set", kim, "params", "leverage=20", "direction=롱", "use_sl=true", 'symbol_investments={"BTC": 1.5}',
+def test_set_takes_values_as_json_where_they_parse_else_as_text(inside: Cli, kim: str) -> None:
+    said = inside("set", kim, "params", "leverage=20", "direction=롱", "use_sl=true", 'symbol_investments={"BTC": 1.5}',
                "note=a=b c", 'quoted="20"', "list=[1, null]")  # fmt: skip
     assert said.lines == ["params: version 2, in PostgreSQL and Redis"]
-    settings = cli("get", kim, "params", "--json").json["settings"]
+    settings = inside("get", kim, "params", "--json").json["settings"]
     assert len(settings) == 53
     expected = {"leverage": 20, "direction": "롱", "use_sl": True, "symbol_investments": {"BTC": 1.5}, "note": "a=b c",
                 "quoted": "20", "list": [1, None]}  # fmt: skip
     assert {key: settings[key] for key in expected} == expected
 
 
-def test_null_removes_a_key(cli: Cli, kim: str) -> None:
-    saved = cli("set", kim, "preferences", "symbol=null", "--json").json
+def test_null_removes_a_key(inside: Cli, kim: str) -> None:
+    saved = inside("set", kim, "preferences", "symbol=null", "--json").json
     assert (saved["version"], saved["settings"], saved["mirrored"]) == (2, {"timeframe": "1m"}, True)
 
 
@@ -147,60 +153,64 @@ def test_what_get_prints_can_be_saved_again(cli: Cli, kim: str) -> None:
     assert cli("set", kim, "params", "--stdin", "--replace", "--json", stdin=printed).json["version"] == 1
 
 
-def test_an_expected_version_that_is_not_the_current_one_saves_nothing(cli: Cli, kim: str) -> None:
-    assert cli("set", kim, "params", "leverage=2", "--expect-version", "1", "--json").json["version"] == 2
+def test_an_expected_version_that_is_not_the_current_one_saves_nothing(inside: Cli, kim: str) -> None:
+    assert inside("set", kim, "params", "leverage=2", "--expect-version", "1", "--json").json["version"] == 2
     for extra in ([], ["--replace"]):
-        conflict = cli.fails(1, "set", kim, "params", "leverage=3", "--expect-version", "1", *extra)
+        conflict = inside.fails(1, "set", kim, "params", "leverage=3", "--expect-version", "1", *extra)
         assert "version conflict" in conflict
         assert "current version 2" in conflict
-    assert cli("get", kim, "params", "--json", "--source", "db").json["settings"]["leverage"] == 2
+    assert inside("get", kim, "params", "--json", "--source", "db").json["settings"]["leverage"] == 2
 
 
 def test_who_and_why_are_kept_with_the_version(cli: Cli, kim: str, db: psycopg.Connection[dict[str, Any]]) -> None:
     cli("set", kim, "params", "leverage=2", "--reason", "위험 줄이기", "--actor", "ops")
     assert cli.run("set", kim, "params", "leverage=3", SETTINGS_STORE_ACTOR="night-shift").code == 0
-    rows = db.execute("select changed_by, change_reason from user_settings where version > 1 order by version").fetchall()
+    rows = db.execute(
+        "select changed_by, change_reason from user_settings where version > 1 order by version"
+    ).fetchall()
     assert [tuple(row.values()) for row in rows] == [("ops", "위험 줄이기"), ("night-shift", None)]
 
 
-def test_every_bad_key_is_named_with_the_reason_and_without_the_value(cli: Cli, kim: str) -> None:
-    error = cli.fails(1, "set", kim, "params", "leverage=987654", "direction=sideways", "use_sl=1", "cooldown_time=5")
+def test_every_bad_key_is_named_with_the_reason_and_without_the_value(inside: Cli, kim: str) -> None:
+    error = inside.fails(
+        1, "set", kim, "params", "leverage=987654", "direction=sideways", "use_sl=1", "cooldown_time=5"
+    )
     lines = error.splitlines()
     assert lines[0] == "Error: invalid settings for params"
     assert sorted(line.split(":")[0].strip() for line in lines[1:]) == ["direction", "leverage", "use_sl"]
     assert not any(value in error for value in ("987654", "sideways"))
 
 
-def test_users_are_found_listed_linked_unlinked_and_deleted(cli: Cli, kim: str, redis: redis_py.Redis) -> None:
-    cli("register", OTHER)
-    found = cli("user", "find", TELEGRAM_ID, "--json").json
+def test_users_are_found_listed_linked_unlinked_and_deleted(inside: Cli, kim: str, redis: redis_py.Redis) -> None:
+    inside("register", OTHER)
+    found = inside("user", "find", TELEGRAM_ID, "--json").json
     assert (found["okx_uid"], found["telegram_id"], found["name"]) == (kim, TELEGRAM_ID, "Kim")
-    assert cli("user", "find", found["id"], "--json").json == found
-    assert [row.split()[0] for row in cli("user", "list").lines] == ["okx_uid", OTHER, kim]
-    assert [u["okx_uid"] for u in cli("user", "list", "--after", OTHER, "--json").json] == [kim]
-    assert [u["okx_uid"] for u in cli("user", "list", "--limit", "1", "--json").json] == [OTHER]
+    assert inside("user", "find", found["id"], "--json").json == found
+    assert [row.split()[0] for row in inside("user", "list").lines] == ["okx_uid", OTHER, kim]
+    assert [u["okx_uid"] for u in inside("user", "list", "--after", OTHER, "--json").json] == [kim]
+    assert [u["okx_uid"] for u in inside("user", "list", "--limit", "1", "--json").json] == [OTHER]
 
-    assert "linked" in cli.fails(1, "user", "link", OTHER, TELEGRAM_ID)
-    assert cli("user", "link", kim, "99999", "--json").json["telegram_id"] == "99999"
+    assert "linked" in inside.fails(1, "user", "link", OTHER, TELEGRAM_ID)
+    assert inside("user", "link", kim, "99999", "--json").json["telegram_id"] == "99999"
     assert (redis.get("user:99999:okx_uid"), redis.get(f"user:{TELEGRAM_ID}:okx_uid")) == (kim, None)
-    assert cli("user", "unlink", "99999", "--json").json["telegram_id"] is None
-    assert cli("user", "link", OTHER, "99999", "--json").json["okx_uid"] == OTHER
+    assert inside("user", "unlink", "99999", "--json").json["telegram_id"] is None
+    assert inside("user", "link", OTHER, "99999", "--json").json["okx_uid"] == OTHER
 
-    kept = cli.run("user", "delete", kim, stdin="n\n")
+    kept = inside.run("user", "delete", kim, stdin="n\n")
     assert (kept.code, kept.err.strip()) == (1, "Aborted!")
-    assert cli("user", "delete", kim, "--yes").lines == [f"deleted {kim}"]
-    assert kim in cli.fails(1, "user", "find", kim)
+    assert inside("user", "delete", kim, "--yes").lines == [f"deleted {kim}"]
+    assert kim in inside.fails(1, "user", "find", kim)
     assert redis.exists(f"user:{kim}:settings") == 0
 
 
-def test_search_finds_who_holds_all_the_values(cli: Cli, kim: str) -> None:
-    cli("register", OTHER)
-    cli("set", kim, "params", "leverage=33", "direction=롱")
-    assert [s["okx_uid"] for s in cli("search", "params", "leverage=33", "direction=롱", "--json").json] == [kim]
-    assert cli("search", "params", "leverage=33", "direction=숏", "--json").json == []
-    head, row = cli("search", "params", "leverage=33").lines
+def test_search_finds_who_holds_all_the_values(inside: Cli, kim: str) -> None:
+    inside("register", OTHER)
+    inside("set", kim, "params", "leverage=33", "direction=롱")
+    assert [s["okx_uid"] for s in inside("search", "params", "leverage=33", "direction=롱", "--json").json] == [kim]
+    assert inside("search", "params", "leverage=33", "direction=숏", "--json").json == []
+    head, row = inside("search", "params", "leverage=33").lines
     assert head.split() == ["okx_uid", "telegram_id", "version", "updated_at"]
     assert row.split()[:3] == [kim, TELEGRAM_ID, "2"]
     both = ["search", "preferences", "timeframe=1m", "--json"]
-    assert [s["okx_uid"] for s in cli(*both, "--limit", "1").json] == [OTHER]
-    assert [s["okx_uid"] for s in cli(*both, "--after", OTHER).json] == [kim]
+    assert [s["okx_uid"] for s in inside(*both, "--limit", "1").json] == [OTHER]
+    assert [s["okx_uid"] for s in inside(*both, "--after", OTHER).json] == [kim]

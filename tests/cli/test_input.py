@@ -59,14 +59,13 @@ ARGUMENTS: dict[str, tuple[int, list[str | bytes]]] = {
 
 
 @pytest.fixture
-def unchanged(
-    kim: str, db: psycopg.Connection[dict[str, Any]], redis: redis_py.Redis
-) -> Iterator[None]:
+def unchanged(kim: str, db: psycopg.Connection[dict[str, Any]], redis: redis_py.Redis) -> Iterator[None]:
     """After the test, both stores hold what they held before."""
 
-    def everything() -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, bytes]]:
+    def everything() -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
         settings = db.execute("select * from user_settings order by id").fetchall()
-        return settings, db.execute("select * from mirror_pending").fetchall(), {k: redis.dump(k) for k in redis.keys()}
+        marks = db.execute("select * from mirror_pending").fetchall()
+        return settings, marks, {str(key): redis.dump(str(key)) for key in redis.scan_iter()}
 
     before = everything()
     assert len(before[0]) == 3
@@ -75,11 +74,11 @@ def unchanged(
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_a_file_that_is_no_settings_document_is_refused(cli: Cli, tmp_path: Path) -> None:
+def test_a_file_that_is_no_settings_document_is_refused(inside: Cli, tmp_path: Path) -> None:
     file = tmp_path / "settings.json"
     for content, why in FILES.values():
         file.write_bytes(content)
-        error = cli.fails(1, "set", OKX_UID, "params", "--file", str(file))
+        error = inside.fails(1, "set", OKX_UID, "params", "--file", str(file))
         assert why in error
         assert len(error) < 300
         assert "sys." not in error
@@ -93,39 +92,40 @@ def test_standard_input_is_judged_like_a_file(cli: Cli) -> None:
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_arguments_that_make_no_sense_are_refused(cli: Cli) -> None:
+def test_arguments_that_make_no_sense_are_refused(cli: Cli, inside: Cli) -> None:
     for code, arguments in ARGUMENTS.values():
-        cli.fails(code, "set", *arguments)
+        has_bytes = any(isinstance(word, bytes) for word in arguments)
+        (cli if has_bytes else inside).fails(code, "set", *arguments)
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_other_commands_refuse_hostile_identifiers_too(cli: Cli) -> None:
+def test_other_commands_refuse_hostile_identifiers_too(inside: Cli) -> None:
     for command in (
         ["register", "1' or '1'='1"], ["register", "123"], ["register", "1000000000000001", "--telegram-id", "12"],
         ["get", "user:*"], ["get", b"\xff", "params", "--source", "redis"], ["user", "find", "1\n2"],
         ["user", "link", OKX_UID, "12345'"], ["user", "unlink", "' --"], ["user", "delete", "%", "--yes"],
         ["user", "list", "--after", b"\xff"], ["register", "1000000000000001", "--name", b"\xff"],
     ):  # fmt: skip
-        cli.fails(1, *command)
+        inside.fails(1, *command)
 
 
-def test_text_that_looks_like_code_is_kept_as_text(cli: Cli, kim: str) -> None:
+def test_text_that_looks_like_code_is_kept_as_text(inside: Cli, kim: str) -> None:
     for text in ("'; drop table user_settings; --", "%(identifier)s %s {0}", "[bold]x[/bold]", "\\", "=", "NaN", "01"):
-        saved = cli("set", kim, "params", f"note={text}", "--json").json
+        saved = inside("set", kim, "params", f"note={text}", "--json").json
         assert saved["settings"]["note"] == text
-        row = next(line for line in cli("get", kim, "params").lines if line.startswith("note "))
-        assert row.split(maxsplit=1)[1].strip('"') == text.replace("\\", "\\\\")
+        row = next(line for line in inside("get", kim, "params").lines if line.startswith("note "))
+        assert row.split(maxsplit=1)[1].rstrip().strip('"') == text.replace("\\", "\\\\")
 
 
-def test_a_key_may_hold_anything_but_an_equals_sign(cli: Cli, kim: str) -> None:
+def test_a_key_may_hold_anything_but_an_equals_sign(inside: Cli, kim: str) -> None:
     keys = ["키", "a b", "$.x", "'", "-x", "a:b"]
-    saved = cli("set", kim, "preferences", "--replace", "--json", "--", *(f"{key}=1" for key in keys)).json
+    saved = inside("set", kim, "preferences", "--replace", "--json", "--", *(f"{key}=1" for key in keys)).json
     assert saved["settings"] == dict.fromkeys(keys, 1)
-    assert cli("get", kim, "preferences", "--json", "--source", "redis").json["settings"] == saved["settings"]
+    assert inside("get", kim, "preferences", "--json", "--source", "redis").json["settings"] == saved["settings"]
 
 
-def test_the_longest_argument_that_the_system_passes_on_is_saved(cli: Cli, kim: str) -> None:
+def test_the_longest_argument_that_the_system_passes_on_is_saved(inside: Cli, kim: str) -> None:
     if not sys.platform.startswith("linux"):
         pytest.skip("the limit of one argument is Linux's")
     text = "가" * 40_000  # 120 kB of 128
-    assert cli("set", kim, "params", f"note={text}", "--json").json["settings"]["note"] == text
+    assert inside("set", kim, "params", f"note={text}", "--json").json["settings"]["note"] == text

@@ -43,7 +43,18 @@ def installed(wheel: Path, tmp_path: Path, config: Config, empty_database_url: s
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
     python = venv / "bin" / "python"
     place = Path(sysconfig.get_path("purelib", vars={"base": str(venv)}))
-    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        str(wheel),
+    ]
     subprocess.run(install, check=True, capture_output=True, cwd=empty)
     # A path in a .pth file is put on sys.path; .pth files in there (the editable checkout's) aren't read.
     (place / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")

@@ -50,23 +50,29 @@ class RedisServer:
     def start(self) -> None:
         embedded.start_redis(self.home)
 
+    def fill(self) -> None:
+        """Save 40 MB in large keys: it answers while loading once in 2 MB."""
+        with self.client() as client:
+            client.config_set("rdbcompression", "no")
+            for n in range(40):
+                client.set(f"other:{n}", "x" * 1_000_000)
+            client.save()
+
     def start_loading(self) -> None:
-        """Start it so that it goes on loading what the last one left until finish_loading()."""
+        """Start it so that it takes some seconds to load what fill() left."""
         socket, folder = embedded.redis_socket(self.home), self.home / "redis"
         subprocess.run(
             [
                 embedded.redis_program("server"), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder),
                 "--daemonize", "yes", "--pidfile", str(folder / "redis.pid"), "--logfile", str(folder / "redis.log"),
-                "--appendonly", "no", "--key-load-delay", "100000", "--loading-process-events-interval-bytes", "1024",
+                "--appendonly", "no", "--key-load-delay", "100000",
             ],
             check=True,
         )  # fmt: skip
-        wait_until(self._is_loading)
+        wait_until(self.is_loading)
 
     def finish_loading(self) -> None:
-        with self.client() as client:
-            client.config_set("key-load-delay", 0)
-        wait_until(lambda: not self._is_loading())
+        wait_until(lambda: not self.is_loading())
 
     def stop(self) -> None:
         """End it at once, by its id, its data saved as far as its settings have it."""
@@ -90,6 +96,7 @@ class RedisServer:
     def require_password(self, password: str | None) -> None:
         with self.client() as client:
             client.config_set("requirepass", password or "")
+            client.client_kill_filter(_type="normal", skipme=True)  # who is connected needn't log in
         self._password = password
 
     def client(self) -> redis_py.Redis:
@@ -100,7 +107,7 @@ class RedisServer:
         with self.client() as client:
             return {str(key): bytes(client.dump(key) or b"") for key in client.scan_iter()}
 
-    def _is_loading(self) -> bool:
+    def is_loading(self) -> bool:
         try:
             with self.client() as client:
                 client.ping()
@@ -136,14 +143,12 @@ class PostgresServer:
         embedded.stop_postgres(self.home)
 
     def crash(self) -> None:
-        """Kill the postmaster and what it started, as a crash would."""
+        """Make it abort, as after the crash of a backend: no goodbye to its clients, recovery at the next start."""
         pid = embedded.postgres_pid(self.home)
         assert pid is not None
         process = psutil.Process(pid)
-        backends = process.children(recursive=True)
-        process.kill()
-        for each in [process, *backends]:
-            _gone(each)
+        process.send_signal(signal.SIGQUIT)
+        _gone(process)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

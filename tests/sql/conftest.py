@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
-from psycopg.rows import dict_row
 
-from store import Config
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.sql.sessions import Connection, Session, fetch
 
@@ -40,14 +36,3 @@ def session(db: Connection, connect: Callable[[], Connection]) -> Iterator[Calla
     yield open_session
     for each in opened:
         each.close()
-
-
-@pytest.fixture(scope="session")
-def shared_db(servers: Config, template: str) -> Iterator[Connection]:
-    """A connection for tests that write nothing: every transaction on it is read-only."""
-    assert servers.database_url
-    with psycopg.connect(
-        make_conninfo(servers.database_url, dbname=template), autocommit=True, row_factory=dict_row
-    ) as connection:
-        fetch(connection, "set default_transaction_read_only = on")
-        yield connection

@@ -23,7 +23,7 @@ DEADLINE = 30.0  # seconds until a condition that doesn't come true fails the te
 
 def fetch(connection: Connection, query: str, parameters: Parameters = ()) -> Rows:
     """Run a query; return its rows, none if it isn't one that has rows."""
-    cursor = connection.execute(query, parameters)  # type: ignore[call-overload]
+    cursor = connection.execute(query, parameters)
     rows: Rows = cursor.fetchall() if cursor.description else []
     return rows
 

@@ -12,7 +12,9 @@ Connect = Callable[[], Connection]
 Open = Callable[[], Session]
 
 SAVE = "select from upsert_user_setting(%s, %s, jsonb_build_object('n', random()))"
-SAVE_BOTH = "select from save_user_settings(%s, jsonb_build_object(%s::text, '{\"n\": 1}'::jsonb, %s::text, '{\"n\": 2}'::jsonb))"
+SAVE_BOTH = """
+    select from save_user_settings(%s, (select jsonb_object_agg(t, jsonb_build_object('n', random()))
+                                          from unnest(array[%s, %s]) t))"""
 DELETE_SETTING = "select from delete_user_setting(%s, %s)"
 USER_LEVEL = {
     "delete_user": "select from delete_user(%s)",

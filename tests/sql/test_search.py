@@ -34,6 +34,7 @@ def crowd(db: Connection, uid: str) -> Connection:
         " from app_users where okx_uid > %s and okx_uid < '3'",
         ("2000000000000000",),
     )
+    fetch(db, "insert into telegram_links select telegram_id, okx_uid from app_users on conflict do nothing")
     fetch(db, "reset session_replication_role")
     fetch(db, "vacuum analyze app_users, user_settings, mirror_pending, telegram_links")
     return db

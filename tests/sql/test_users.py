@@ -204,7 +204,7 @@ def test_a_document_cannot_come_to_be_for_a_deleted_or_another_user(db: Connecti
         ("select from patch_user_setting(%s, 'params', '{\"leverage\": 3}')", {"params": 2}),
         ("update user_settings set settings = '{}' where okx_uid = %s and setting_type = 'params'", {"params": 2}),
         ("select from delete_user_setting(%s, 'dual_side')", {"dual_side": 2}),
-        ("select from link_telegram(%s, '99999')", {"user": 2, "telegram": 2, "new": 1}),
+        ("select from link_telegram(%s, '99999')", {"user": 2, "telegram": 2, "new telegram": 1}),
         ("select from unlink_telegram(%s)", {"user": 2, "telegram": 2}),
         ("select from delete_user(%s)", {"user": 2, "telegram": 2, "params": 2, "dual_side": 2, "preferences": 2}),
         ("update app_users set telegram_id = null where okx_uid = %s", {"user": 2, "telegram": 2}),
@@ -216,7 +216,7 @@ def test_every_change_is_marked_in_its_own_transaction(
     db: Connection, uid: str, statement: str, expected: dict[str, int]
 ) -> None:
     def found() -> dict[str, int]:
-        return marks(db, uid) | marks(db, TELEGRAM_ID) | {"new": v for v in marks(db, "99999").values()}
+        return marks(db, uid) | marks(db, TELEGRAM_ID) | {f"new {k}": v for k, v in marks(db, "99999").items()}
 
     assert found() == {"user": 1, "params": 1, "dual_side": 1, "preferences": 1, "telegram": 1}
     fetch(db, "delete from mirror_pending")

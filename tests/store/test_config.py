@@ -110,9 +110,9 @@ def test_a_password_shows_in_no_repr() -> None:
         f"postgresql://u:{SECRET}%zz@db/x",
     ],
 )
-async def test_a_malformed_database_url_is_one_error_without_the_password(config: Config, database_url: str) -> None:
+async def test_a_malformed_database_url_is_one_error_without_the_password(servers: Config, database_url: str) -> None:
     with pytest.raises(StoreError) as caught:
-        async with SettingsStore(replace(config, database_url=database_url, db_timeout=0.5)) as store:
+        async with SettingsStore(replace(servers, database_url=database_url, db_timeout=0.5)) as store:
             await store.find_user("587662504768345929")
     assert SECRET not in str(caught.value) + repr(caught.value)
     assert "busy" not in str(caught.value)
@@ -121,9 +121,9 @@ async def test_a_malformed_database_url_is_one_error_without_the_password(config
 @pytest.mark.parametrize(
     "redis_url", [f"http://:{SECRET}@cache", f"redis://:{SECRET}@cache:port", f"redis://:{SECRET}@[cache"]
 )
-async def test_a_malformed_redis_url_is_one_error_without_the_password(config: Config, redis_url: str) -> None:
+async def test_a_malformed_redis_url_is_one_error_without_the_password(servers: Config, redis_url: str) -> None:
     with pytest.raises(StoreError) as caught:
-        async with SettingsStore(replace(config, redis_url=redis_url)):
+        async with SettingsStore(replace(servers, redis_url=redis_url)):
             pass
     assert SECRET not in str(caught.value) + repr(caught.value)
 
@@ -153,8 +153,8 @@ async def test_no_connection_is_made_before_the_first_query(
         assert (connections(db), len(redis.client_list())) == (1, clients + 1)
 
 
-async def test_a_store_that_was_never_used_opens_and_closes_with_both_servers_away(config: Config) -> None:
-    nowhere = replace(config, database_url="postgresql://localhost:1/x", redis_url="redis://localhost:1")
+async def test_a_store_that_was_never_used_opens_and_closes_with_both_servers_away(servers: Config) -> None:
+    nowhere = replace(servers, database_url="postgresql://localhost:1/x", redis_url="redis://localhost:1")
     async with SettingsStore(nowhere) as store:
         assert store.stores
     with pytest.raises(RuntimeError, match="async with"):

@@ -72,10 +72,8 @@ async def test_every_order_and_repetition_ends_in_the_newest_state(
     versions = [deletion(kind, n) if n == deleted else entry(kind, n) for n in range(1, 6)]
     await mirror.apply([versions[-1]])
     newest = content(redis)
-    assert newest[f"user:{OKX_UID}:mirror"] == {
-        kind: "5",
-        f"{kind}:updated_at": (EPOCH + timedelta(days=5)).isoformat(),
-    }
+    marks = newest[f"user:{OKX_UID}:mirror"]
+    assert (marks[kind], marks[f"{kind}:updated_at"]) == ("5", (EPOCH + timedelta(days=5)).isoformat())
     assert (data_key(kind) in newest) is (deleted != 5)
     for order in itertools.permutations(versions):
         redis.flushall()
@@ -159,10 +157,11 @@ async def test_a_repair_of_what_was_never_mirrored(mirror: Mirror, redis: redis_
 async def test_a_mirror_hash_of_another_type_is_replaced(mirror: Mirror, redis: redis_py.Redis, kind: str) -> None:
     await mirror.apply([entry(kind, 2)])
     wanted = content(redis)
-    redis.delete(f"user:{OKX_UID}:mirror")
-    redis.rpush(f"user:{OKX_UID}:mirror", "someone else's")
-    assert await statuses(mirror, [entry(kind, 2)]) == [1]
-    assert content(redis) == wanted
+    for evicted in (True, False):
+        redis.delete(f"user:{OKX_UID}:mirror", *([data_key(kind)] if evicted else []))
+        redis.rpush(f"user:{OKX_UID}:mirror", "someone else's")
+        assert await statuses(mirror, [entry(kind, 2)], seen=None if evicted else [0]) == [1]
+        assert content(redis) == wanted
 
 
 @pytest.mark.parametrize("version", ["abc", "", "nan", "1.5", "0x"])
@@ -177,7 +176,7 @@ async def test_a_version_that_is_no_number_counts_as_none(mirror: Mirror, redis:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("version", [2, 4])
-async def test_a_data_key_of_another_type_is_replaced(
+async def test_a_data_key_of_another_type_is_handed_back_and_replaced_by_a_repair(
     mirror: Mirror, redis: redis_py.Redis, kind: str, version: int
 ) -> None:
     await mirror.apply([entry(kind, version)])
@@ -186,7 +185,10 @@ async def test_a_data_key_of_another_type_is_replaced(
     await mirror.apply([entry(kind, 2)])
     redis.delete(data_key(kind))
     redis.rpush(data_key(kind), "someone else's")
-    assert await statuses(mirror, [entry(kind, version)]) == [1]
+    (applied,) = await mirror.apply([entry(kind, version)])
+    assert not applied.is_current
+    assert redis.lrange(data_key(kind), 0, -1) == ["someone else's"]
+    assert await statuses(mirror, [entry(kind, version)], seen=[2]) == [1]
     assert content(redis) == wanted
 
 

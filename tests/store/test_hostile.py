@@ -122,20 +122,18 @@ async def test_a_version_that_nobody_can_have_is_a_conflict_or_refused(
     assert wrong == {}
 
 
-@pytest.mark.parametrize("name", sorted(TEXTS.keys() - {"nul", "surrogate", "empty"}))
-async def test_a_hostile_actor_reason_or_name_is_kept(store: SettingsStore, user: str, db: Db, name: str) -> None:
-    text = TEXTS[name]
-    await store.save(user, "params", {"leverage": 3}, actor=text, reason=text)
-    row = db.execute("select * from user_settings where setting_type = 'params' and is_active").fetchone()
-    assert row is not None
-    assert (row["version"], row["settings"], row["changed_by"], row["change_reason"]) == (
-        2,
-        {"leverage": 3},
-        text,
-        text,
-    )
-    registered = (await store.register(NOBODY, name=text, telegram_username=text)).user
-    assert (registered.name, registered.telegram_username) == (text, text)
+async def test_a_hostile_actor_reason_or_name_is_kept(store: SettingsStore, user: str, db: Db) -> None:
+    for n, name in enumerate(sorted(TEXTS.keys() - {"nul", "surrogate", "empty"}), start=1):
+        text = TEXTS[name]
+        saved = await store.save(user, "params", {"leverage": n}, actor=text, reason=text)
+        assert saved.version == n + 1
+        row = db.execute(
+            "select * from user_settings where okx_uid = %s and setting_type = 'params' and is_active", (user,)
+        ).fetchone()
+        assert row is not None
+        assert (row["settings"], row["changed_by"], row["change_reason"]) == ({"leverage": n}, text, text)
+        registered = (await store.register(NOBODY, name=text, telegram_username=text)).user
+        assert (registered.name, registered.telegram_username) == (text, text)
 
 
 @pytest.mark.parametrize("name", ["nul", "surrogate"])

@@ -41,20 +41,23 @@ async def test_a_key_that_postgresql_cant_hold_is_refused(
                 await store.save(user, setting_type, document)
 
 
-@pytest.mark.parametrize("name", BAD_VALUES)
 async def test_a_value_that_json_or_the_limits_forbid_is_refused_untold(
-    store: SettingsStore, user: str, untouched: None, name: str
+    store: SettingsStore, user: str, untouched: None
 ) -> None:
-    document = {"signal_bot_token": SECRET, "?k": BAD_VALUES[name]}
-    for call in (
-        partial(store.save, user, "params", document), partial(store.patch, user, "preferences", document),
-        partial(store.save_all, user, {"dual_side": {}, "params": document}),
-        partial(store.register, NOBODY, documents={"params": document}),
-    ):  # fmt: skip
-        with pytest.raises(InvalidSettings) as caught:
-            await call()
-        assert caught.value.problems.keys() == {"$"}
-        assert SECRET not in told(caught.value)
+    leaks = []
+    for name, value in BAD_VALUES.items():
+        document = {"signal_bot_token": SECRET, "?k": value}
+        for call in (
+            partial(store.save, user, "params", document), partial(store.patch, user, "preferences", document),
+            partial(store.save_all, user, {"dual_side": {}, "params": document}),
+            partial(store.register, NOBODY, documents={"params": document}),
+        ):  # fmt: skip
+            with pytest.raises(InvalidSettings) as caught:
+                await call()
+            assert caught.value.problems.keys() == {"$"}
+            assert SECRET not in f"{caught.value} {caught.value!r} {caught.value.detail} {caught.value.hint}"
+            leaks += [name] if SECRET in told(caught.value) else []
+    assert leaks == []
 
 
 async def test_a_search_for_such_a_value_is_refused_untold(store: SettingsStore, user: str) -> None:
@@ -73,12 +76,12 @@ async def test_a_document_that_is_no_object_is_refused_untold(store: SettingsSto
             assert SECRET not in told(caught.value)
 
 
-@pytest.mark.parametrize("key", [1, True, None, 1.5], ids=repr)
-async def test_a_key_that_is_no_text_is_refused(store: SettingsStore, user: str, untouched: None, key: Any) -> None:
-    documents: list[Any] = [{key: "a"}, {"?in": [{key: "a"}]}, {key: "a", "1": "b"}]
-    for document in documents:
-        with pytest.raises(InvalidSettings):
-            await store.save(user, "params", document)
+async def test_a_key_that_is_no_text_is_refused(store: SettingsStore, user: str, untouched: None) -> None:
+    keys: list[Any] = [1, True, None, 1.5]
+    for key in keys:
+        for document in ({key: "a"}, {"?in": [{key: "a"}]}, {key: "a", "1": "b"}):
+            with pytest.raises(InvalidSettings):
+                await store.save(user, "params", document)
 
 
 async def test_a_refused_value_is_told_nowhere(store: SettingsStore, user: str, untouched: None) -> None:

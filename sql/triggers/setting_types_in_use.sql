@@ -1,0 +1,25 @@
+-- A setting type that documents are saved under can't be renamed or removed. Not a foreign key: its check
+-- would lock the type's one row in every write, of all writers (measured: a third of the throughput).
+create or replace function setting_types_in_use()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+begin
+    lock table user_settings in share mode;
+    if exists (select from user_settings s where s.setting_type = old.setting_type) then
+        raise exception using errcode = 'US005',
+            message = format('setting type %s is in use', old.setting_type),
+            detail = 'The history holds documents of this type.';
+    end if;
+    return case tg_op when 'DELETE' then old else new end;
+end
+$$;
+
+comment on function setting_types_in_use() is
+'Trigger on setting_types: refuses to rename or remove a type that documents are saved under (US005).';
+revoke execute on function setting_types_in_use() from public;
+
+create or replace trigger setting_types_in_use
+    before delete or update of setting_type on setting_types
+    for each row execute function setting_types_in_use();

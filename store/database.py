@@ -1,0 +1,130 @@
+"""PostgreSQL: a pool of connections, made when first used, and errors of ours only."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import select
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from store.calls import Call
+from store.config import Config
+from store.errors import DatabaseError, DatabaseUnavailable, StoreError, from_postgres
+
+Connection = psycopg.AsyncConnection[dict[str, Any]]
+
+# The pool reports each failed attempt as a warning; callers get one DatabaseUnavailable instead.
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+
+
+class Database:
+    """PostgreSQL, through a pool that opens with the first statement."""
+
+    def __init__(self, config: Config) -> None:
+        assert config.database_url is not None
+        self._config = config
+        self._url = config.database_url
+        self._pool = AsyncConnectionPool(
+            config.database_url,
+            connection_class=psycopg.AsyncConnection[dict[str, Any]],
+            # No prepared statements: a transaction-mode pooler may not know them, and the functions keep
+            # their plans on the server anyway. Autocommit: a statement is a transaction.
+            kwargs={"row_factory": dict_row, "autocommit": True, "prepare_threshold": None},
+            min_size=0,
+            max_size=config.pool_size,
+            timeout=config.db_timeout,
+            reconnect_timeout=0,  # the next caller tries again; no backoff that outlives an outage
+            open=False,
+            name="settings-store",
+        )
+        self._probing = asyncio.Lock()
+
+    async def fetch(self, call: Call) -> Sequence[dict[str, Any]]:
+        """Run a statement as a transaction of its own and return its rows. Raises errors of ours only."""
+        with _translated() as failure:
+            async with self._connection() as connection:
+                return await (await connection.execute(call.query, call.params)).fetchall()
+        raise failure.error
+
+    async def stream(self, call: Call, batch: int) -> AsyncIterator[Sequence[dict[str, Any]]]:
+        """Read a statement's rows in batches, as of one moment, without holding them all."""
+        with _translated() as failure:
+            async with (
+                self._connection() as connection,
+                connection.transaction(),
+                connection.cursor(name="settings_store") as cursor,
+            ):
+                await cursor.execute(call.query, call.params)
+                while rows := await cursor.fetchmany(batch):
+                    yield rows
+            return
+        raise failure.error
+
+    async def close(self) -> None:
+        if not self._pool.closed:
+            await self._pool.close()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """Borrow a connection that is alive."""
+        try:
+            while True:
+                if self._pool.closed or not self._pool.get_stats()["pool_size"]:
+                    await self._probe()
+                async with self._pool.connection() as connection:
+                    if await _is_alive(connection):
+                        yield connection
+                        return
+        except PoolTimeout:
+            size, seconds = self._config.pool_size, self._config.db_timeout
+            raise DatabaseUnavailable(f"PostgreSQL: all {size} connections were busy for {seconds:g} s") from None
+
+    async def _probe(self) -> None:
+        """With no connection open, try one: if it fails, say why at once, where the pool would only wait."""
+        async with self._probing:
+            if self._pool.closed:
+                await self._pool.open()
+            elif self._pool.get_stats()["pool_size"]:
+                return
+            seconds = max(2, math.ceil(min(self._config.db_timeout, 60)))
+            connection = await psycopg.AsyncConnection.connect(self._url, connect_timeout=seconds)
+            await connection.close()
+
+
+async def _is_alive(connection: Connection) -> bool:
+    """Test a pooled connection, with a round trip only if the server has said something meanwhile, as it
+    does when it shuts down. A dead one is closed, and the pool drops it."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if not poll.poll(0):
+        return True
+    try:
+        await AsyncConnectionPool.check_connection(connection)
+    except psycopg.Error:
+        await connection.close()
+        return False
+    return True
+
+
+class _Failure:
+    error: StoreError
+
+
+@contextmanager
+def _translated() -> Iterator[_Failure]:
+    """Catch what psycopg raises and hand the caller an error of ours to raise. Not raised here, where the
+    original, which may quote values, would become its context."""
+    failure = _Failure()
+    try:
+        yield failure
+    except UnicodeEncodeError:
+        failure.error = DatabaseError("a text must not contain a lone surrogate")
+    except psycopg.Error as error:
+        failure.error = from_postgres(error)

@@ -1,0 +1,200 @@
+"""migrate and rollback: repeatable, concurrent, and unharmed by a broken file or a kill."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from store import schema
+from store.errors import DatabaseUnavailable, MigrationError
+from tests.conftest import OKX_UID
+from tests.migrations.dump import dump
+
+DEADLINE = 30.0  # seconds
+IDS = sorted(f.stem for f in schema.resources("migrations").glob("*.sql") if not f.stem.endswith(".rollback"))
+MIGRATE = "import sys; from store import schema; print(*schema.migrate(sys.argv[1]))"
+TABLES = "select relname from pg_class where relkind in ('r', 'v') and relnamespace = 'public'::regnamespace"
+
+
+def query(url: str, statement: str, *parameters: Any) -> list[Any]:
+    """Run a statement in a transaction of its own; return the first column."""
+    with psycopg.connect(url) as connection:
+        cursor = connection.execute(statement.encode(), parameters or None)
+        return [row[0] for row in cursor] if cursor.description else []
+
+
+def save(url: str) -> int:
+    """Save a document, by which most functions and triggers are used; return the version."""
+    query(url, "select okx_uid from ensure_user(%s)", OKX_UID)
+    call = "select version from upsert_user_setting(%s, 'params', jsonb_build_object('n', random()))"
+    version: int = query(url, call, OKX_UID)[0]
+    return version
+
+
+def await_(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def sql_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of sql/ that migrate uses, to be edited."""
+    original = schema.resources
+    shutil.copytree(original("sql"), tmp_path / "sql")
+    monkeypatch.setattr(schema, "resources", lambda name: tmp_path / "sql" if name == "sql" else original(name))
+    return tmp_path / "sql"
+
+
+def test_an_empty_database_is_brought_to_this_release(empty_database_url: str) -> None:
+    before = schema.status(empty_database_url)
+    assert (before.applied, before.pending, before.is_current) == ([], IDS, False)
+    assert schema.migrate(empty_database_url) == IDS
+    after = schema.status(empty_database_url)
+    assert (after.applied, after.pending, after.drifted, after.is_current) == (IDS, [], {}, True)
+    assert save(empty_database_url) == 1
+
+
+def test_migrating_again_changes_nothing(database_url: str) -> None:
+    save(database_url)
+    before = dump(database_url)
+    assert schema.migrate(database_url) == []
+    assert dump(database_url) == before
+    assert save(database_url) == 2
+    assert schema.status(database_url).is_current
+
+
+def test_threads_that_migrate_at_once_all_succeed(empty_database_url: str) -> None:
+    barrier = threading.Barrier(4)
+
+    def migrate(_: int) -> list[str]:
+        barrier.wait(DEADLINE)
+        return schema.migrate(empty_database_url)
+
+    with ThreadPoolExecutor(4) as pool:
+        applied = sorted(pool.map(migrate, range(4)))
+    assert applied == [[], [], [], IDS]
+    assert schema.status(empty_database_url).is_current
+
+
+def test_processes_that_migrate_at_once_all_succeed(empty_database_url: str) -> None:
+    command = [sys.executable, "-c", MIGRATE, empty_database_url]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    ended = [(*process.communicate(timeout=60), process.returncode) for process in running]
+    assert sorted(ended) == [("\n", "", 0), (" ".join(IDS) + "\n", "", 0)]
+    assert save(empty_database_url) == 1
+
+
+def test_an_edited_file_of_sql_is_told_and_applied(database_url: str, sql_folder: Path) -> None:
+    file = sql_folder / "functions" / "merge_patch.sql"
+    file.write_text(file.read_text().replace("return v_target;", "return v_target || '{\"edited\": true}';"))
+    assert schema.status(database_url).drifted == {
+        "functions/merge_patch.sql": "the file changed since it was applied",
+    }
+    assert schema.migrate(database_url) == []
+    assert query(database_url, "select merge_patch('{}', '{}')") == [{"edited": True}]
+    assert schema.status(database_url).is_current
+
+
+@pytest.mark.parametrize(
+    ("statement", "file"),
+    [
+        (
+            "create or replace function merge_patch(p_target jsonb, p_patch jsonb) returns jsonb"
+            " language sql immutable as 'select ''{}''::jsonb'",
+            "functions/merge_patch.sql",
+        ),
+        ("drop function merge_patch(jsonb, jsonb)", "functions/merge_patch.sql"),
+        ("drop trigger user_settings_archive on user_settings", "triggers/user_settings_archive.sql"),
+        ("drop trigger user_settings_mark_update on user_settings", "triggers/user_settings_mark.sql"),
+        ("alter table user_settings disable trigger user_settings_archive", "triggers/user_settings_archive.sql"),
+        ("alter function find_user(text) reset search_path", "functions/find_user.sql"),
+    ],
+    ids=["replaced", "dropped", "trigger dropped", "one of two triggers dropped", "trigger disabled", "search_path"],
+)
+def test_a_change_by_hand_is_told_and_mended(database_url: str, statement: str, file: str) -> None:
+    before = dump(database_url)
+    query(database_url, statement)
+    assert schema.status(database_url).drifted == {file: "changed in the database since it was applied"}
+    schema.migrate(database_url)
+    assert schema.status(database_url).is_current
+    assert dump(database_url) == before
+
+
+def test_a_file_that_is_no_longer_part_is_told(database_url: str, sql_folder: Path) -> None:
+    (sql_folder / "functions" / "merge_patch.sql").unlink()
+    assert schema.status(database_url).drifted == {
+        "functions/merge_patch.sql": "applied once, no longer part of this release"
+    }
+
+
+@pytest.mark.parametrize("broken", ["create or replace function broken(", "select 1 / 0;"])
+def test_a_broken_file_is_named_and_harms_nothing(database_url: str, sql_folder: Path, broken: str) -> None:
+    before = dump(database_url)
+    (sql_folder / "functions" / "merge_patch.sql").write_text("comment on table app_users is 'changed';\n" + broken)
+    with pytest.raises(MigrationError, match=r"sql/functions/merge_patch\.sql: "):
+        schema.migrate(database_url)
+    assert dump(database_url) == before
+    assert save(database_url) == 1
+
+
+def test_a_file_that_makes_no_object_of_its_name_is_named(database_url: str, sql_folder: Path) -> None:
+    (sql_folder / "functions" / "misnamed.sql").write_text("select 1;")
+    with pytest.raises(MigrationError, match="misnamed"):
+        schema.migrate(database_url)
+    assert save(database_url) == 1
+
+
+def test_rolling_back_everything_leaves_nothing_of_ours(database_url: str) -> None:
+    save(database_url)
+    assert schema.rollback(database_url, None) == IDS[::-1]
+    assert [name for name in query(database_url, TABLES) if "yoyo" not in name] == []
+    assert query(database_url, "select count(*) from pg_proc where pronamespace = 'public'::regnamespace") == [0]
+    assert schema.status(database_url).pending == IDS
+    assert schema.rollback(database_url, None) == []
+    assert schema.migrate(database_url) == IDS
+    assert save(database_url) == 1
+
+
+def test_rolling_back_goes_one_by_one_and_keeps_the_data_of_the_rest(database_url: str) -> None:
+    save(database_url)
+    assert schema.rollback(database_url) == IDS[-1:]
+    assert schema.status(database_url).pending == IDS[-1:]
+    assert query(database_url, "select okx_uid from app_users") == [OKX_UID]
+    assert schema.migrate(database_url) == IDS[-1:]
+    assert save(database_url) == 2
+    assert schema.status(database_url).is_current
+
+
+@pytest.mark.parametrize("applied", [1, len(IDS)], ids=["in a migration", "in sql/"])
+def test_a_killed_migrate_leaves_a_database_that_migrates_at_once(database_url: str, applied: int) -> None:
+    expected = dump(database_url)
+    schema.rollback(database_url, len(IDS) - applied)
+    waiting = "select count(*) from pg_locks where relation = 'app_users'::regclass and not granted"
+    with psycopg.connect(database_url) as holder:
+        holder.execute("lock table app_users in access exclusive mode")
+        process = subprocess.Popen([sys.executable, "-c", MIGRATE, database_url])
+        await_(lambda: query(database_url, waiting) == [1], "migrate doesn't wait for the table")
+        process.kill()
+        process.wait(DEADLINE)
+    assert schema.migrate(database_url) == IDS[applied:]
+    assert dump(database_url) == expected
+    assert schema.status(database_url).is_current
+
+
+def test_an_unreachable_database_is_told() -> None:
+    url = "postgresql://nobody@127.0.0.1:1/none?connect_timeout=5"
+    for action in (schema.migrate, schema.rollback, schema.status):
+        with pytest.raises(DatabaseUnavailable):
+            action(url)
