@@ -1,11 +1,12 @@
 """The command line: words and exit codes. No SQL and no Redis call here; store/ does the work.
 
-Exit codes: 0 done; 1 an error of the store, or nothing found; 2 usage; 3 a store can't be reached.
+Exit codes: 0 done; 1 an error of the store, or nothing found; 2 usage; 3 a store can't be reached; 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -91,10 +92,17 @@ def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
     from store import SettingsStore
 
     async def session() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         async with SettingsStore() as store:
             return await work(store)
 
-    return asyncio.run(session())
+    try:
+        return asyncio.run(session())
+    except asyncio.CancelledError:
+        sys.exit(130)
 
 
 def configured() -> Any:

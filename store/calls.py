@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from store.errors import BadIdentifier, InvalidArgument, StoreError, document_error
+from store.arguments import count_or_none, json_text, line, text_or_none, version_or_none
+from store.errors import BadIdentifier
 from store.models import Document
 
 SETTING = (
@@ -34,7 +34,7 @@ class Call:
 
     def by(self, actor: str | None, reason: str | None) -> Call:
         """Say who writes and why."""
-        who = {"actor": _optional(actor, "actor") or "", "reason": _optional(reason, "reason") or ""}
+        who = {"actor": text_or_none(actor, "actor") or "", "reason": text_or_none(reason, "reason") or ""}
         return replace(self, params={**self.params, **who})
 
 
@@ -49,50 +49,6 @@ def _write(columns: str, function: str, first: str, identifier: str, **arguments
     return Call(query, {"identifier": identifier, **arguments}).by(None, None)
 
 
-def json_text(document: object) -> str:
-    """Write a document as JSON. Raises InvalidSettings for what JSON can't hold."""
-    problem = "must hold only objects with text keys, arrays, strings, finite numbers, true, false, null"
-    try:
-        if _has_text_keys(document):
-            text = json.dumps(document, allow_nan=False, ensure_ascii=False)
-            text.encode()
-            return text
-    except UnicodeEncodeError:
-        problem = "must not contain a lone surrogate"
-    except RecursionError:
-        problem = "must be nested at most 64 levels deep"
-    except (TypeError, ValueError):
-        pass
-    raise document_error(problem)  # out here, where nothing that quotes the document is its context
-
-
-def _has_text_keys(value: object) -> bool:
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _has_text_keys(member) for key, member in value.items())
-    return not isinstance(value, list | tuple) or all(map(_has_text_keys, value))
-
-
-def line(value: object, what: str, error: type[StoreError] = InvalidArgument) -> str:
-    """Refuse an argument that isn't a plain line of text. Raises `error`."""
-    if not isinstance(value, str):
-        raise error(f"{what} must be a string, not {type(value).__name__}")
-    if not value.isprintable():
-        raise error(f"{what} must not contain control characters")
-    return value
-
-
-def _optional(value: object, what: str, error: type[StoreError] = InvalidArgument) -> str | None:
-    return None if value is None else line(value, what, error)
-
-
-def _version(value: object) -> int | None:
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
-        raise InvalidArgument("expected_version must be an integer from 0 to 2147483647")
-    return value
-
-
 def register_user(
     okx_uid: str,
     telegram_id: str | None,
@@ -102,8 +58,8 @@ def register_user(
 ) -> Call:
     return _write(
         SETTING, "register_user", "okx_uid", okx_uid,
-        telegram_id=_optional(telegram_id, "a Telegram ID", BadIdentifier), name=_optional(name, "name"),
-        telegram_username=_optional(telegram_username, "telegram_username"), documents=json_text(documents),
+        telegram_id=telegram_id and line(telegram_id, "a Telegram ID", BadIdentifier), name=text_or_none(name, "name"),
+        telegram_username=text_or_none(telegram_username, "telegram_username"), documents=json_text(documents),
     )  # fmt: skip
 
 
@@ -112,14 +68,14 @@ def find_user(identifier: str) -> Call:
 
 
 def list_users(after: str | None, limit: int | None) -> Call:
-    return _read(USER, "list_users", after=after, limit=limit)
+    return _read(USER, "list_users", after=text_or_none(after, "after"), limit=count_or_none(limit, "limit"))
 
 
 def link_telegram(identifier: str, telegram_id: str, telegram_username: str | None) -> Call:
     return _write(
         USER, "link_telegram", "identifier", identifier,
         telegram_id=line(telegram_id, "a Telegram ID", BadIdentifier),
-        telegram_username=_optional(telegram_username, "telegram_username"),
+        telegram_username=text_or_none(telegram_username, "telegram_username"),
     )  # fmt: skip
 
 
@@ -146,21 +102,22 @@ def get_user_settings(identifier: str, setting_type: str | None) -> Call:
 def find_users_by_setting(setting_type: str, filter: Document, after: str | None, limit: int | None) -> Call:
     return _read(
         SETTING, "find_users_by_setting",
-        setting_type=setting_type, filter=json_text(filter), after=after, limit=limit,
+        setting_type=setting_type, filter=json_text(filter),
+        after=text_or_none(after, "after"), limit=count_or_none(limit, "limit"),
     )  # fmt: skip
 
 
 def upsert_user_setting(identifier: str, setting_type: str, settings: Document, expected_version: int | None) -> Call:
     return _write(
         SETTING, "upsert_user_setting", "identifier", identifier,
-        setting_type=setting_type, settings=json_text(settings), expected_version=_version(expected_version),
+        setting_type=setting_type, settings=json_text(settings), expected_version=version_or_none(expected_version),
     )  # fmt: skip
 
 
 def patch_user_setting(identifier: str, setting_type: str, patch: Document, expected_version: int | None) -> Call:
     return _write(
         SETTING, "patch_user_setting", "identifier", identifier,
-        setting_type=setting_type, patch=json_text(patch), expected_version=_version(expected_version),
+        setting_type=setting_type, patch=json_text(patch), expected_version=version_or_none(expected_version),
     )  # fmt: skip
 
 
@@ -171,7 +128,7 @@ def save_user_settings(identifier: str, documents: Mapping[str, Document]) -> Ca
 def delete_user_setting(identifier: str, setting_type: str, expected_version: int | None) -> Call:
     return _write(
         SETTING, "delete_user_setting", "identifier", identifier,
-        setting_type=setting_type, expected_version=_version(expected_version),
+        setting_type=setting_type, expected_version=version_or_none(expected_version),
     )  # fmt: skip
 
 

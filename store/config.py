@@ -39,9 +39,11 @@ class Config:
     actor: str | None = None  # who writes; None: the database user
 
     def __post_init__(self) -> None:
-        fields = [(name, spec, conversion) for _, name, spec, conversion in Formatter().parse(self.key_template)]
-        plain = [name for name, spec, conversion in fields if name is not None and not spec and conversion is None]
-        if sorted(plain) != ["id", "suffix"] or len(plain) != sum(name is not None for name, _, _ in fields):
+        try:
+            fields = [field[1:] for field in Formatter().parse(self.key_template) if field[1] is not None]
+        except ValueError:
+            fields = []
+        if sorted(fields, key=str) != [("id", "", None), ("suffix", "", None)]:
             raise ConfigError("MIRROR_KEY_TEMPLATE must hold {id} and {suffix} once each, as in user:{id}:{suffix}")
         for name, seconds in (("DB_TIMEOUT", self.db_timeout), ("REDIS_TIMEOUT", self.redis_timeout)):
             if not 0 < seconds < 86400:

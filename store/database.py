@@ -44,7 +44,7 @@ class Database:
             open=False,
             name="settings-store",
         )
-        self._probing = asyncio.Lock()
+        self._opening = asyncio.Lock()
 
     async def fetch(self, call: Call) -> Sequence[dict[str, Any]]:
         """Run a statement as a transaction of its own and return its rows. Raises errors of ours only."""
@@ -75,27 +75,28 @@ class Database:
     async def _connection(self) -> AsyncIterator[Connection]:
         """Borrow a connection that is alive."""
         try:
+            is_suspect = self._pool.closed or not self._pool.get_stats()["pool_size"]
             while True:
-                if self._pool.closed or not self._pool.get_stats()["pool_size"]:
+                if is_suspect:
                     await self._probe()
                 async with self._pool.connection() as connection:
                     if await _is_alive(connection):
                         yield connection
                         return
+                is_suspect = True
         except PoolTimeout:
+            await self._probe()
             size, seconds = self._config.pool_size, self._config.db_timeout
             raise DatabaseUnavailable(f"PostgreSQL: all {size} connections were busy for {seconds:g} s") from None
 
     async def _probe(self) -> None:
-        """With no connection open, try one: if it fails, say why at once, where the pool would only wait."""
-        async with self._probing:
-            if self._pool.closed:
+        """Connect once: if that fails, it says why at once, where the pool would only wait."""
+        if self._pool.closed:
+            async with self._opening:
                 await self._pool.open()
-            elif self._pool.get_stats()["pool_size"]:
-                return
-            seconds = max(2, math.ceil(min(self._config.db_timeout, 60)))
-            connection = await psycopg.AsyncConnection.connect(self._url, connect_timeout=seconds)
-            await connection.close()
+        seconds = max(2, math.ceil(min(self._config.db_timeout, 60)))
+        connection = await psycopg.AsyncConnection.connect(self._url, connect_timeout=seconds)
+        await connection.close()
 
 
 async def _is_alive(connection: Connection) -> bool:

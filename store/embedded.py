@@ -202,7 +202,7 @@ def _locked(home: Path) -> Iterator[None]:
         home.mkdir(parents=True, exist_ok=True)
         lock = open(home / "lock", "w")  # noqa: SIM115
     except OSError as error:
-        raise ConfigError(f"SETTINGS_STORE_HOME can't be used: {error.strerror}") from None
+        raise ConfigError(f"SETTINGS_STORE_HOME {home} can't be used: {error.strerror}") from None
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -35,10 +35,10 @@ def parse_object(data: bytes) -> dict[str, Any]:
         raise click.ClickException(f"not JSON: {error.msg}, line {error.lineno} column {error.colno}") from None
     except UnicodeDecodeError:
         raise click.ClickException("not JSON: the text is not UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        raise click.ClickException(
-            "not JSON: " + ("nested too deep" if isinstance(error, RecursionError) else str(error))
-        ) from None
+    except RecursionError:
+        raise click.ClickException("not JSON: nested too deep") from None
+    except ValueError:
+        raise click.ClickException("not JSON: it holds NaN, Infinity or a number of thousands of digits") from None
     if not isinstance(document, dict):
         raise click.ClickException("not a JSON object")
     return document

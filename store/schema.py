@@ -85,7 +85,8 @@ def status(database_url: str) -> SchemaStatus:
         done = {row[0] for row in connection.execute("select migration_id from public._yoyo_migration")}
         applied, pending = [i for i in ids if i in done], [i for i in ids if i not in done]
         if _scalar(connection, "select to_regproc('public.installed_definition')") is None:
-            return SchemaStatus(applied, pending, {_name(file): "not applied" for file in sql_files()})
+            missing = {} if pending else {_name(file): "not applied" for file in sql_files()}
+            return SchemaStatus(applied, pending, missing)
         return SchemaStatus(applied, pending, _drift(connection))
 
 

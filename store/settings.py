@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
 
 from store import calls, relay
+from store.arguments import line
 from store.calls import Call
 from store.config import Config
 from store.connections import Connections
@@ -341,11 +342,11 @@ class SettingsStore:
 
 def _identifier(value: str) -> str:
     """Refuse what can't be an identifier, before it gets anywhere."""
-    return calls.line(value, "an identifier", BadIdentifier)
+    return line(value, "an identifier", BadIdentifier)
 
 
 def _setting_type(value: str) -> str:
-    return calls.line(value, "a setting type", UnknownSettingType)
+    return line(value, "a setting type", UnknownSettingType)
 
 
 def _setting(row: dict[str, Any]) -> Setting:

@@ -131,7 +131,7 @@ def constructors() -> list[str]:
     return [
         name
         for name, made in inspect.getmembers(calls, inspect.isfunction)
-        if made.__module__ == calls.__name__ and not name.startswith("_") and name not in ("checked", "json_text")
+        if made.__module__ == calls.__name__ and not name.startswith("_")
     ]
 
 

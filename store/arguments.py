@@ -1,0 +1,58 @@
+"""Checks of what callers pass: a wrong type gets a clear error before it gets anywhere."""
+
+from __future__ import annotations
+
+import json
+
+from store.errors import InvalidArgument, StoreError, document_error
+
+
+def json_text(document: object) -> str:
+    """Write a document as JSON. Raises InvalidSettings for what JSON can't hold."""
+    problem = "must hold only objects with text keys, arrays, strings, finite numbers, true, false, null"
+    try:
+        if _has_text_keys(document):
+            text = json.dumps(document, allow_nan=False, ensure_ascii=False)
+            text.encode()
+            return text
+    except UnicodeEncodeError:
+        problem = "must not contain a lone surrogate"
+    except RecursionError:
+        problem = "must be nested at most 64 levels deep"
+    except (TypeError, ValueError):
+        pass
+    raise document_error(problem)  # out here, where nothing that quotes the document is its context
+
+
+def _has_text_keys(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _has_text_keys(member) for key, member in value.items())
+    return not isinstance(value, list | tuple) or all(map(_has_text_keys, value))
+
+
+def line(value: object, what: str, error: type[StoreError]) -> str:
+    """Refuse an argument that isn't a plain line of text. Raises `error`."""
+    if not isinstance(value, str):
+        raise error(f"{what} must be a string, not {type(value).__name__}")
+    if not value.isprintable():
+        raise error(f"{what} must not contain control characters")
+    return value
+
+
+def text_or_none(value: object, what: str) -> str | None:
+    """Refuse an argument that isn't text. Raises InvalidArgument."""
+    if value is not None and not isinstance(value, str):
+        raise InvalidArgument(f"{what} must be a string, not {type(value).__name__}")
+    return value
+
+
+def count_or_none(value: object, what: str) -> int | None:
+    """Refuse an argument that isn't a number PostgreSQL can count to. Raises InvalidArgument."""
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31):
+        raise InvalidArgument(f"{what} must be a whole number from 0 to 2147483647")
+    return value
+
+
+def version_or_none(value: object) -> int | None:
+    """Refuse an expected_version that isn't one. Raises InvalidArgument."""
+    return count_or_none(value, "expected_version")
