@@ -15,6 +15,8 @@ from store.mirror.keys import OKX_UID
 from store.mirror.mirror import Mirror
 
 RETRY = 0.5  # seconds
+PING = 1.0  # seconds without a message after which the connection is tested
+SILENCE = 3.0  # seconds without an answer after which it is given up
 BATCH = 1000  # keys a round trip
 
 
@@ -35,6 +37,7 @@ async def watch(stores: Connections, okx_uid: str | None) -> AsyncIterator[Chang
     """
     mirror, started = stores.mirror, False
     seen: dict[tuple[str, str], int] = {}
+    clock = asyncio.get_running_loop().time
     while True:
         try:
             async with mirror.redis.pubsub() as pubsub:
@@ -45,10 +48,15 @@ async def watch(stores: Connections, okx_uid: str | None) -> AsyncIterator[Chang
                         yield Change(*key, version)
                 seen |= {key: max(version, seen.get(key, 0)) for key, version in now.items()}
                 started = True
-                while True:
-                    message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=1.0)
-                    if message is None:
-                        await pubsub.ping()  # a connection that died silently fails here
+                asked = answered = clock()
+                while answered >= asked - SILENCE:
+                    message = await pubsub.get_message(timeout=PING)
+                    if message is not None:
+                        answered = clock()
+                    elif clock() - asked >= PING:
+                        await pubsub.ping()
+                        asked = clock()
+                    if message is None or message["type"] != "message":
                         continue
                     change = _change(message["data"])
                     if change is None or (okx_uid is not None and change.okx_uid != okx_uid):
