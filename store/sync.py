@@ -19,8 +19,8 @@ from store.errors import DatabaseUnavailable, StoreError
 from store.keep import item
 from store.mirror.foreign import Field, Unreadable, read_document
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
-from store.mirror.mirror import Found, Place
-from store.verify import BATCH, TELEGRAM
+from store.mirror.mirror import TELEGRAM, Found, Place
+from store.relay import BATCH
 
 Prefer = Literal["redis", "db"]
 

@@ -19,15 +19,13 @@ from store.connections import Connections
 from store.keep import keep
 from store.mirror.codec import encode_hash
 from store.mirror.keys import OKX_UID
-from store.mirror.mirror import Found, Place
+from store.mirror.mirror import TELEGRAM, Found, Place
 from store.models import MirrorEntry
+from store.relay import BATCH
 
-BATCH = 1000  # keys a round trip
 LOOKS = 10  # at a key that keeps changing
 BETWEEN_LOOKS = 0.05  # seconds, for a write to get from one store to the other
 USERS_NAMED = 100
-
-TELEGRAM = Place("", "telegram", "okx_uid", "string")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,7 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
-    if not new.is_active then
-        if tg_op = 'INSERT' and pg_trigger_depth() > 1 then
-            return new;
-        end if;
+    if not new.is_active then    -- by hand: the rows of user_settings_archive don't come here
         raise exception using errcode = 'US005',
             message = 'the history of settings is immutable',
             detail = 'Archived versions are made by the trigger only, and never change.',
@@ -63,6 +60,10 @@ comment on function user_settings_version() is
 'Trigger on user_settings: numbers the versions, records who and why, refuses changes of history (US005).';
 revoke execute on function user_settings_version() from public;
 
-create or replace trigger user_settings_version
-    before insert or update on user_settings
+create or replace trigger user_settings_version_insert
+    before insert on user_settings
+    for each row when (new.is_active or pg_trigger_depth() = 0) execute function user_settings_version();
+
+create or replace trigger user_settings_version_update
+    before update on user_settings
     for each row execute function user_settings_version();

@@ -56,6 +56,9 @@ class Place:
     encoding: str
 
 
+TELEGRAM = Place("", "telegram", "okx_uid", "string")  # of any Telegram ID
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a key holds, whoever wrote it. `version`: the one we mirrored there, 0 if never. `type`: 'none',
