@@ -55,7 +55,7 @@ class Commands(click.Group):
 
 class _Failure(click.ClickException):
     def __init__(self, error: Any) -> None:
-        super().__init__(str(error))
+        super().__init__(error.message)
         self.error = error
         self.exit_code: int = error.exit_code  # type: ignore[misc]
 
@@ -176,7 +176,7 @@ def migrate_status(as_json: bool) -> None:
 def migrate_rollback(everything: bool, yes: bool) -> None:
     """Roll back the newest migration. THE DATA OF ITS TABLES ARE LOST.
 
-    The functions go too; `migrate apply` brings them back.
+    The functions and triggers go too, so nothing is versioned or mirrored until `migrate apply` brings them back.
 
     \b
     Example:
@@ -373,7 +373,7 @@ def set_(
       settings-store set 587662504768345929 params --file params.json --replace --expect-version 3
     """
     if (len(pairs) > 0) + (file is not None) + stdin != 1:
-        raise click.UsageError("Give KEY=VALUE pairs, or --file, or --stdin.")
+        raise click.UsageError("Give one of these: KEY=VALUE pairs, --file, --stdin.")
     source: BinaryIO = file or sys.stdin.buffer
     document = parse_pairs(pairs) if pairs else parse_object(source.read())
 
@@ -456,7 +456,10 @@ def relay(once: bool, poll: float, as_json: bool) -> None:
 def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
     """Compare every key of both sides. Exit code 0 if equal, 1 if findings remain.
 
-    Findings: missing, stale, ahead, edited, orphan, unmarked, pending. Values are never shown.
+    Findings: missing (not in Redis), stale (older in Redis), pending (missing or stale, but marked for the
+    relay), ahead (newer in Redis: PostgreSQL came back from a backup), edited (somebody wrote into Redis),
+    unmarked (never mirrored by us: `sync` takes it over), orphan (PostgreSQL has no such document).
+    PostgreSQL's and Redis's versions are shown, values never.
 
     \b
     Example:
@@ -468,7 +471,7 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
     with counting("verify") as count:
         report = run(lambda store: checks.verify(store.stores, okx_uid=okx_uid, repair=repair, progress=count))
     users = [
-        {"okx_uid": f.owner, "setting_type": f.kind, "finding": f.finding, "db_version": f.db_version,
+        {"owner": f.owner, "kind": f.kind, "finding": f.finding, "db_version": f.db_version,
          "redis_version": f.redis_version}
         for f in report.users
     ]  # fmt: skip
@@ -477,7 +480,7 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
                     "repaired": report.repaired, "users": users})  # fmt: skip
     else:
         print_table(
-            ("user", "key", "finding", "PostgreSQL", "Redis"),
+            ("owner", "kind", "finding", "PostgreSQL", "Redis"),
             [tuple(str(value if value is not None else "-") for value in user.values()) for user in users],
         ) if users else None
         found = ", ".join(f"{number} {kind}" for kind, number in report.findings.items()) or "no findings"
@@ -497,7 +500,8 @@ def sync(dry_run: bool, okx_uid: str | None, source: str, prefer: Any, as_json: 
     """Take over into PostgreSQL what only Redis has: new users, older encodings, edited settings.
 
     Three ways: what Redis was given tells a stale key (mirrored again) from an edited one (a new version)
-    and from one changed on both sides (a conflict: --prefer decides, the loser stays in the history).
+    and from one changed on both sides (a conflict: --prefer decides, the loser stays in the history). Where
+    a relay runs, it decides conflicts at once: PostgreSQL wins, Redis's value goes into the history.
     Exit code 1 if conflicts or bad data remain.
 
     \b

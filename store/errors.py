@@ -17,8 +17,12 @@ class StoreError(Exception):
 
     def __init__(self, message: str, *, detail: str | None = None, hint: str | None = None) -> None:
         super().__init__(message)
+        self.message = message
         self.detail = detail
         self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.detail}" if self.detail else self.message
 
 
 class VersionConflict(StoreError):
@@ -42,8 +46,11 @@ class InvalidSettings(StoreError):
         try:
             problems: dict[str, str] = json.loads(self.detail or "{}")
         except ValueError:
-            return {"$": self.detail or str(self)}
+            return {"$": self.detail or self.message}
         return problems
+
+    def __str__(self) -> str:
+        return "; ".join([self.message, *(f"{key}: {why}" for key, why in sorted(self.problems.items()))])
 
 
 class UnknownUser(StoreError):

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from store import calls
 from store.connections import Connections
-from store.errors import StoreError
+from store.errors import DatabaseUnavailable, RedisUnavailable, StoreError
 from store.keep import keep
-from store.mirror.mirror import Applied, Place
+from store.mirror.mirror import Applied, Found, Place
 from store.models import MirrorEntry
 
 BATCH = 1000  # keys a round trip
@@ -42,15 +42,9 @@ async def mirror(stores: Connections, entries: Sequence[MirrorEntry], *, wait: b
     if not entries:
         return []
     results = await stores.mirror.apply(entries)
-    foreign = [
-        (Place(entry.owner, entry.kind, entry.suffix, entry.encoding), result.foreign)
-        for entry, result in zip(entries, results, strict=True)
-        if result.foreign is not None
-    ]
-    if foreign:
-        await keep(stores, foreign)
-        await rewrite(stores, [(place.owner, place.kind, found.version) for place, found in foreign])
-        results = await stores.mirror.apply(entries)
+    for i, (entry, result) in enumerate(zip(entries, results, strict=True)):
+        if result.foreign is not None:
+            results[i] = await _keep_then_write(stores, entry, result.foreign)
     _note_done(stores, entries, results)
     if wait:
         await stores.marks.clear()
@@ -181,6 +175,25 @@ async def _settle(
         # Either someone else mirrored a newer version just now, or Redis is ahead of a PostgreSQL that came
         # back from a backup. Reading again tells: the newer version is there, or it never will be.
         await rewrite(stores, refused)
+
+
+async def _keep_then_write(stores: Connections, entry: MirrorEntry, found: Found) -> Applied:
+    """Put what somebody else wrote into the history, then write over it."""
+    place = Place(entry.owner, entry.kind, entry.suffix, entry.encoding)
+    try:
+        await keep(stores, [(place, found)])
+    except DatabaseUnavailable:
+        raise
+    except StoreError as error:
+        why = f"what is in {stores.mirror.keys.of(entry.owner, entry.suffix)} can't be kept: {error}"
+        return Applied(-1, found.version, None, RedisUnavailable(why))
+    rows = await stores.database.fetch(calls.mirror_state([entry.owner], [entry.kind]))
+    now = MirrorEntry(**rows[0])
+    (result,) = await stores.mirror.apply([now], [found.version])
+    if result.is_current and now.document == entry.document:
+        stores.marks.done(now.owner, now.kind, now.version)  # the entry, put back as a newer version
+        return result
+    return Applied(-1, result.version, None, result.error)
 
 
 def _note_done(stores: Connections, entries: Sequence[MirrorEntry], results: Sequence[Applied]) -> None:

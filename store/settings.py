@@ -20,6 +20,7 @@ from store.errors import (
     StoreError,
     UnknownSettingType,
     UnknownUser,
+    UnknownVersion,
 )
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
 from store.models import (
@@ -69,7 +70,7 @@ class SettingsStore:
     def stores(self) -> Connections:
         """The connections to both stores."""
         if self._stores is None:
-            raise RuntimeError("use `async with SettingsStore(…) as store`")
+            raise StoreError("the store is not open: use `async with SettingsStore(…) as store`")
         return self._stores
 
     # -- users
@@ -131,7 +132,8 @@ class SettingsStore:
 
         From Redis; from PostgreSQL if Redis hasn't got it, can't be reached, or is older than
         `min_version` (what a save returned), and then Redis is filled again. `source` asks one store only.
-        Raises BadIdentifier, UnknownSettingType, UnknownUser, and DatabaseUnavailable if neither answers.
+        Raises BadIdentifier, UnknownSettingType, UnknownUser, UnknownVersion (`min_version` isn't there),
+        and DatabaseUnavailable if neither answers.
         """
         identifier, setting_type = _identifier(identifier), _setting_type(setting_type)
         if source != "db":
@@ -143,6 +145,8 @@ class SettingsStore:
         if min_version and (found is None or found.version < min_version):
             # A flight that left before that version was saved; one of our own can't miss it.
             found = await self._read_database(identifier, setting_type, refill=source is None)
+            if found is not None and found.version < min_version:
+                raise UnknownVersion(f"{setting_type} of {identifier} has no version {min_version} yet")
         return found
 
     async def get_all(self, identifier: str, *, source: Source | None = None) -> list[Setting]:
@@ -255,6 +259,9 @@ class SettingsStore:
             results = await relay.mirror(self.stores, entries, wait=False)
         except StoreError:
             return [_saved(row, False) for row in rows]
+        for row, result in zip(rows, results, strict=True):
+            if result.is_current:  # a newer version, if this one was put back over a rogue write
+                row["version"] = max(row["version"], result.version)
         return [_saved(row, result.is_served) for row, result in zip(rows, results, strict=True)]
 
     async def _mirror_user(self, user: User, before: User | None) -> bool:

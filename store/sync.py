@@ -15,7 +15,7 @@ from typing import Any, Literal
 from store import calls, relay
 from store.calls import Call
 from store.connections import Connections
-from store.errors import DatabaseUnavailable, StoreError
+from store.errors import BadIdentifier, DatabaseUnavailable, StoreError
 from store.keep import item
 from store.mirror.foreign import Field, Unreadable, read_document
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
@@ -66,6 +66,8 @@ class Sync:
     async def run(self) -> Counter[str]:
         """Go through all keys of Redis (or those of one user); return how many had which outcome. `tell`
         hears of each that isn't equal, `progress` how many keys were looked at since."""
+        if self._okx_uid is not None and not OKX_UID.fullmatch(self._okx_uid):
+            raise BadIdentifier("not an OKX UID", hint="An OKX UID has 16-20 digits.")
         await self._load_catalogue()
         async for keys in self._stores.mirror.scan(BATCH):
             await self._batch(list(dict.fromkeys(key for key in keys if key[1] in self._kinds)))
@@ -114,8 +116,9 @@ class Sync:
     def _document(self, place: Place, found: Found) -> str:
         if not OKX_UID.fullmatch(place.owner):
             raise Unreadable("not an OKX UID (16-20 digits)")
-        if found.type == "wrong":
-            raise Unreadable(f"not a Redis {'hash' if place.encoding == 'hash' else 'string'}")
+        expected = "hash" if place.encoding == "hash" else "string"
+        if found.type != expected:
+            raise Unreadable(f"not a Redis {expected}")
         document = read_document(found.type, found.content, self._fields.get(place.kind, {}))
         # In our own encoding what we wrote reads back exactly; the catalogue's types are for what others wrote.
         as_given = read_document(found.type, found.content, {}) if found.version else "null"
@@ -124,7 +127,7 @@ class Sync:
     def _link(self, place: Place, found: Found) -> str:
         if not TELEGRAM_ID.fullmatch(place.owner):
             raise Unreadable("not a Telegram ID (5-15 digits)")
-        if found.type == "wrong" or not OKX_UID.fullmatch(found.content):
+        if found.type != "string" or not OKX_UID.fullmatch(found.content):
             raise Unreadable("doesn't lead to an OKX UID (16-20 digits)")
         return json.dumps({"owner": place.owner, "version": found.version, "okx_uid": found.content})
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from store import calls, relay
 from store.connections import Connections
+from store.errors import BadIdentifier
 from store.keep import keep
 from store.mirror.codec import encode_hash
 from store.mirror.keys import OKX_UID
@@ -76,6 +77,8 @@ class Look:
             return "unmarked"
         if self.found.version < self.entry.version:
             return "stale"
+        if self.found.type == "none":
+            return None  # an empty hash
         return None if _same_content(self.entry, self.found) else "edited"
 
     def _finding_where_nothing_should_be(self, version: int | None) -> str | None:
@@ -121,6 +124,8 @@ async def _every_look(stores: Connections, okx_uid: str | None) -> AsyncIterator
     """Look at each key that PostgreSQL knows of, then at those that only Redis has."""
     owners = None
     if okx_uid is not None:
+        if not OKX_UID.fullmatch(okx_uid):
+            raise BadIdentifier("not an OKX UID", hint="An OKX UID has 16-20 digits.")
         user = await stores.database.fetch(calls.find_user(okx_uid))
         owners = [okx_uid, *([user[0]["telegram_id"]] if user and user[0]["telegram_id"] else [])]
     async for rows in stores.database.stream(calls.mirror_source(owners), BATCH):
@@ -214,12 +219,12 @@ async def _repair(stores: Connections, looks: Sequence[Look]) -> int:
 def _same_content(entry: MirrorEntry, found: Found) -> bool:
     if entry.encoding == "fields":
         return bool(found.content == (json.loads(entry.document or "{}").get("telegram_id") or ""))
-    if entry.document is None or found.type == "wrong":
+    if entry.document is None or found.type != ("hash" if entry.encoding == "hash" else "string"):
         return False
     if entry.encoding == "string":
         return bool(found.content == json.loads(entry.document))
     if entry.encoding == "hash":
-        return bool((found.content if found.type == "hash" else {}) == encode_hash(entry.document))
+        return bool(found.content == encode_hash(entry.document))
     return bool(found.content == entry.document) or _parsed(found.content) == _parsed(entry.document)
 
 

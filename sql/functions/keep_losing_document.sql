@@ -19,9 +19,9 @@ begin
     perform set_config('settings_store.keep_as_found', 'on', true);
     perform set_config('settings_store.reason', 'found in Redis, lost against PostgreSQL', true);
     update user_settings s set settings = p_document, deleted_at = null where s.id = p_id;
-    perform set_config('settings_store.keep_as_found', '', true);
-    perform set_config('settings_store.reason', 'put back', true);
+    perform set_config('settings_store.reason', 'put back', true);    -- it may be older than today's catalogue
     update user_settings s set settings = v_active.settings, deleted_at = v_active.deleted_at where s.id = p_id;
+    perform set_config('settings_store.keep_as_found', '', true);
 end
 $$;
 

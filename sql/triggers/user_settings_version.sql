@@ -12,7 +12,7 @@ begin
         raise exception using errcode = 'US005',
             message = 'the history of settings is immutable',
             detail = 'Archived versions are made by the trigger only, and never change.',
-            hint = 'Update the active row''s settings, or call upsert_user_setting() or delete_user_setting().';
+            hint = 'Update the active row only (… and is_active), or call upsert_user_setting() or delete_user_setting().';
     end if;
 
     if jsonb_typeof(new.settings) is distinct from 'object' then
@@ -25,7 +25,7 @@ begin
             raise exception using errcode = 'US005',
                 message = 'the history of settings is immutable',
                 detail = 'An archived version, or the owner or type of a document, can''t be changed.',
-                hint = 'Call upsert_user_setting() for the user and type you mean.';
+                hint = 'Update the active row only (… and is_active), or call upsert_user_setting().';
         end if;
         if new.deleted_at is not null then
             new.settings := case when old.deleted_at is null then '{}' else old.settings end;

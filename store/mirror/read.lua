@@ -4,17 +4,20 @@
 --   ARGV  1 kind  2 encoding: hash or json
 --
 -- Returns {version, updated_at, telegram_id, content}, or nothing if we never mirrored it or it is gone.
-local meta = redis.call('HMGET', KEYS[2], ARGV[1], ARGV[1] .. ':updated_at', 'telegram_id', ARGV[1] .. ':digest')
-if not meta[1] then
+local meta = redis.pcall('HMGET', KEYS[2], ARGV[1], ARGV[1] .. ':updated_at', 'telegram_id', ARGV[1] .. ':digest')
+if meta.err or not meta[1] then
     return false
 end
 local digest = meta[4]
 if ARGV[2] == 'json' then
-    meta[4] = redis.call('GET', KEYS[1])
+    meta[4] = redis.pcall('GET', KEYS[1])
 else
-    meta[4] = redis.call('HGETALL', KEYS[1])
+    meta[4] = redis.pcall('HGETALL', KEYS[1])
     if #meta[4] == 0 and digest ~= redis.sha1hex('') then    -- an empty document is no key at all
         return false
     end
 end
-return meta[4] and meta or false
+if not meta[4] or (type(meta[4]) == 'table' and meta[4].err) then    -- gone, or of another Redis type
+    return false
+end
+return meta

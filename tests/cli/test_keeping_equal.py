@@ -56,7 +56,7 @@ def test_a_flushed_redis_is_found_and_repaired(environment: dict[str, str], redi
     code, output = run(environment, "verify", "--json")
     report = json.loads(output)
     assert (code, report["checked"], report["ok"], report["findings"]) == (1, 5, 0, {"missing": 5})
-    assert {user["okx_uid"] for user in report["users"]} == {OKX_UID, TELEGRAM_ID}
+    assert {user["owner"] for user in report["users"]} == {OKX_UID, TELEGRAM_ID}
     assert run(environment, "verify", "--repair")[0] == 0
     assert run(environment, "verify", "--okx-uid", OKX_UID)[0] == 0
     redis.flushall()

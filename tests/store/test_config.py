@@ -157,5 +157,5 @@ async def test_a_store_that_was_never_used_opens_and_closes_with_both_servers_aw
     nowhere = replace(servers, database_url="postgresql://localhost:1/x", redis_url="redis://localhost:1")
     async with SettingsStore(nowhere) as store:
         assert store.stores
-    with pytest.raises(RuntimeError, match="async with"):
+    with pytest.raises(StoreError, match="async with"):
         _ = store.stores
