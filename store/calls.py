@@ -139,8 +139,12 @@ def pending_keys(
     return _read(ENTRY, "pending_keys", **wanted, limit=limit, include_failed=include_failed)
 
 
-def fail_pending(owner: str, kind: str, error: str) -> Call:
-    return _read("r", "fail_pending", owner=owner, kind=kind, error=error)
+def fail_pending(owner: str, kind: str, version: int, error: str) -> Call:
+    return _read("r", "fail_pending", owner=owner, kind=kind, version=version, error=error)
+
+
+def database_identity() -> Call:
+    return _read("r", "database_identity")
 
 
 def retry_pending() -> Call:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import select
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -53,7 +53,7 @@ class Database:
                 return await (await connection.execute(call.query, call.params)).fetchall()
         raise failure.error
 
-    async def stream(self, call: Call, batch: int) -> AsyncIterator[Sequence[dict[str, Any]]]:
+    async def stream(self, call: Call, batch: int) -> AsyncGenerator[Sequence[dict[str, Any]], None]:
         """Read a statement's rows in batches, as of one moment, without holding them all."""
         with _translated() as failure:
             async with (

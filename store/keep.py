@@ -7,22 +7,29 @@ from collections.abc import Iterable
 
 from store import calls
 from store.connections import Connections
+from store.errors import DatabaseUnavailable, StoreError
 from store.mirror.foreign import Unreadable, read_document
 from store.mirror.mirror import Found, Place
 
 
 async def keep(stores: Connections, finds: Iterable[tuple[Place, Found]]) -> None:
     """Keep documents found in Redis as versions that PostgreSQL's own replace again; those whose content
-    is in the history already need nothing. What is no settings document at all is not kept."""
-    items = []
+    is in the history already need nothing. A text or hash that is no settings document is kept as
+    {"$unreadable": …}; lists, sets and streams aren't kept. Raises DatabaseUnavailable."""
     for place, found in finds:
         if place.encoding in ("hash", "json") and found.type in ("hash", "string"):
             try:
-                items.append(item(place, found.version, read_document(found.type, found.content, {})))
-            except Unreadable:
-                continue
-    if items:
-        await stores.database.fetch(calls.import_documents(f"[{','.join(items)}]", None, True, False))
+                await _keep(stores, item(place, found.version, read_document(found.type, found.content, {})))
+            except DatabaseUnavailable:
+                raise
+            except (Unreadable, StoreError):  # not JSON, or JSON that PostgreSQL doesn't take
+                text = found.content if found.type == "string" else json.dumps(found.content)
+                plain = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+                await _keep(stores, item(place, found.version, json.dumps({"$unreadable": plain})))
+
+
+async def _keep(stores: Connections, one: str) -> None:
+    await stores.database.fetch(calls.import_documents(f"[{one}]", None, True, False))
 
 
 def item(place: Place, version: int, document: str, as_given: str = "null") -> str:

@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from store import calls
 from store.connections import Connections
-from store.errors import DatabaseUnavailable, RedisUnavailable, StoreError
+from store.errors import RedisUnavailable, StoreError
 from store.keep import keep
 from store.mirror.mirror import Applied, Found, Place
 from store.models import MirrorEntry
 
-BATCH = 1000  # keys a round trip
-CHECK = 1.0  # seconds between looks at which Redis this is
+BATCH = 500  # keys a query
+CHUNK = 4_000_000  # characters of documents a round trip, within Redis's timeout
+TRIES = 5  # at a key that somebody else keeps writing, at a Redis that keeps losing its data
+CHECK = 1.0  # seconds between looks at which servers these are
+RETRY_FAILED = 60.0  # seconds until keys that were set aside are tried again
 
 log = logging.getLogger("store.relay")
 
@@ -34,35 +38,58 @@ class Progress:
 
 
 async def mirror(stores: Connections, entries: Sequence[MirrorEntry], *, wait: bool = True) -> list[Applied]:
-    """Write entries to Redis and clear the marks of those it has now (soon, if not to `wait`). Raises
-    RedisUnavailable.
+    """Write entries to Redis and clear the marks of those it has now (soon, if not to `wait`).
 
-    What somebody else wrote there goes into the history first.
+    What isn't ours in Redis goes into the history first. Raises RedisUnavailable, DatabaseUnavailable.
     """
-    if not entries:
-        return []
-    results = await stores.mirror.apply(entries)
-    for i, (entry, result) in enumerate(zip(entries, results, strict=True)):
-        if result.foreign is not None:
-            results[i] = await _keep_then_write(stores, entry, result.foreign)
-    _note_done(stores, entries, results)
-    if wait:
-        await stores.marks.clear()
+    results = []
+    for chunk in _chunks(entries):
+        applied = await stores.mirror.apply(chunk)
+        for i, (entry, result) in enumerate(zip(chunk, applied, strict=True)):
+            if result.foreign is not None:
+                applied[i] = await overwrite(stores, _place(entry), result.foreign, entry)
+            elif result.error is None and not result.is_current:
+                applied[i] = await _catch_up(stores, entry)
+            if applied[i].is_current:
+                stores.marks.done(entry.owner, entry.kind, applied[i].version)
+        if wait:
+            await stores.marks.clear()
+        results += applied
     return results
+
+
+async def overwrite(stores: Connections, place: Place, found: Found, entry: MirrorEntry | None = None) -> Applied:
+    """Write PostgreSQL's current state over what was found in a key, whatever its version, the history
+    having it first. Somebody who writes there meanwhile is kept, too.
+
+    The result is that of `entry`, if given: written also if it was put back as a newer version.
+    """
+    for _ in range(TRIES):
+        await keep(stores, [(place, found)])
+        rows = await stores.database.fetch(calls.mirror_state([place.owner], [place.kind]))
+        if not rows:
+            break  # of nobody PostgreSQL knows: sync's
+        now = MirrorEntry(**rows[0])
+        (result,) = await stores.mirror.apply([now], [found])
+        if result.foreign is None:
+            if result.is_current:
+                stores.marks.done(now.owner, now.kind, now.version)
+            is_same = entry is None or now.document == entry.document
+            return result if is_same or not result.is_current else Applied(-1, result.version)
+        found = result.foreign
+    return Applied(-1, found.version, None, RedisUnavailable("somebody else keeps writing there"))
 
 
 async def drain(
     stores: Connections, owners: Sequence[str] | None = None, kinds: Sequence[str] | None = None
 ) -> Progress:
-    """Mirror everything that is marked (of these owners and kinds). Raises RedisUnavailable, DatabaseUnavailable.
-
-    A key that Redis refuses is set aside with the reason; a Redis that refuses all of them is unavailable.
-    """
+    """Mirror everything that is marked (of these owners and kinds). A key that Redis refuses is set aside
+    with the reason. Raises RedisUnavailable if Redis refuses all of them, DatabaseUnavailable."""
     progress = Progress()
     while True:
         rows = await stores.database.fetch(calls.pending_keys(owners, kinds, BATCH))
         entries = [MirrorEntry(**row) for row in rows]
-        await _settle(stores, entries, await mirror(stores, entries), progress)
+        await _set_aside(stores, entries, await mirror(stores, entries), progress)
         progress.mirrored += len(entries)
         if len(rows) < BATCH:
             return progress
@@ -70,32 +97,23 @@ async def drain(
 
 async def reconcile(stores: Connections) -> Progress:
     """Bring every key to Redis that it lacks or has older (or newer, if PostgreSQL came back from a backup),
-    also those set aside. Content of the right version is not looked at: that is verify's."""
-    run_id, _ = await stores.mirror.identity()
+    also those set aside. Content of the right version is not looked at: that is verify's. Raises as drain().
+    """
     progress = Progress()
-    async for rows in stores.database.stream(calls.mirror_source(), BATCH):
-        entries = [MirrorEntry(**row) for row in rows]
-        results = await mirror(stores, entries)
-        progress.mirrored += sum(result.status == 1 for result in results)
-        await _settle(stores, entries, results, progress)
-    await stores.database.fetch(calls.retry_pending())
-    progress.failures |= (await drain(stores)).failures
-    await stores.mirror.mark_reconciled(run_id)
-    return progress
-
-
-async def rewrite(stores: Connections, keys: Sequence[tuple[str, str, int]]) -> list[Applied]:
-    """Write the current state of keys (owner, kind, the version seen in Redis), whatever version Redis has,
-    unless that moved meanwhile. A result for each key that PostgreSQL knows."""
-    seen = {(owner, kind): version for owner, kind, version in keys}
-    rows = await stores.database.fetch(calls.mirror_state([k[0] for k in keys], [k[1] for k in keys]))
-    entries = [MirrorEntry(**row) for row in rows]
-    if not entries:
-        return []
-    results = await stores.mirror.apply(entries, [seen[entry.owner, entry.kind] for entry in entries])
-    _note_done(stores, entries, results)
-    await stores.marks.clear()
-    return results
+    for _ in range(TRIES):
+        between, token = await _servers(stores), uuid.uuid4().hex
+        await stores.mirror.begin_reconciling(token)
+        async with contextlib.aclosing(stores.database.stream(calls.mirror_source(), BATCH)) as batches:
+            async for rows in batches:
+                entries = [MirrorEntry(**row) for row in rows]
+                results = await mirror(stores, entries)
+                progress.mirrored += sum(result.status == 1 for result in results)
+                await _set_aside(stores, entries, results, progress)
+        await stores.database.fetch(calls.retry_pending())
+        progress.failures |= (await drain(stores)).failures
+        if await stores.mirror.end_reconciling(token, between):
+            return progress
+    raise RedisUnavailable("Redis lost its data again and again while it was filled")
 
 
 class Relay:
@@ -107,27 +125,26 @@ class Relay:
         self.stopping = asyncio.Event()
 
     async def once(self) -> Progress:
-        """Mirror what is marked now, also what was set aside; everything, if Redis lost data since the last
-        reconciliation. Raises RedisUnavailable, DatabaseUnavailable."""
-        run_id, reconciled = await self._stores.mirror.identity()
-        if run_id != reconciled:
+        """Mirror what is marked now, also what was set aside; everything, if Redis or PostgreSQL aren't
+        those of the last reconciliation. Raises RedisUnavailable, DatabaseUnavailable."""
+        if await _servers(self._stores) != await self._stores.mirror.reconciled():
             return await reconcile(self._stores)
         await self._stores.database.fetch(calls.retry_pending())
         return await drain(self._stores)
 
     async def run(self) -> None:
         """Reconcile, then mirror what gets marked, until `stopping` is set; then drain and return."""
-        waits = 0.1
-        started = False
-        checked = 0.0
         clock = asyncio.get_running_loop().time
+        waits, is_started, checked, retried = 0.1, False, 0.0, clock()
         while not self.stopping.is_set():
             try:
-                if clock() - checked >= CHECK or not started:
-                    started = await self._reconcile_if_needed(started)
-                    checked = clock()
-                progress = await drain(self._stores)
-                self._report(progress)
+                if clock() - checked >= CHECK or not is_started:
+                    await self._reconcile_if_needed(is_started)
+                    is_started, checked = True, clock()
+                if clock() - retried >= RETRY_FAILED:
+                    await self._stores.database.fetch(calls.retry_pending())
+                    retried = clock()
+                self._report(await drain(self._stores))
                 waits = 0.1
                 await self._sleep(self._poll)
             except StoreError as error:
@@ -137,17 +154,16 @@ class Relay:
         with contextlib.suppress(StoreError):
             self._report(await drain(self._stores))
 
-    async def _reconcile_if_needed(self, started: bool) -> bool:
+    async def _reconcile_if_needed(self, is_started: bool) -> None:
         self._stores.mirror.retry_now()
-        run_id, reconciled = await self._stores.mirror.identity()
-        if started and run_id == reconciled:
-            return True
-        why = "started" if not started else "Redis lost its data" if reconciled is None else "Redis restarted"
-        log.info("%s: reconciling", why)
+        servers, reconciled = await _servers(self._stores), await self._stores.mirror.reconciled()
+        if is_started and servers == reconciled:
+            return
+        lost = "Redis lost its data" if reconciled is None else "Redis or PostgreSQL is another than before"
+        log.info("%s: reconciling", lost if is_started else "started")
         progress = await reconcile(self._stores)
         self._report(progress)
         log.info("reconciled: %d keys mirrored", progress.mirrored)
-        return True
 
     def _report(self, progress: Progress) -> None:
         for (owner, kind), why in progress.failures.items():
@@ -158,45 +174,49 @@ class Relay:
             await asyncio.wait_for(self.stopping.wait(), seconds)
 
 
-async def _settle(
+async def _servers(stores: Connections) -> str:
+    """Tell which Redis and which PostgreSQL these are: another after a restart of Redis, a failover, a
+    restored backup."""
+    run_id = (await stores.mirror.server())["run_id"]
+    rows = await stores.database.fetch(calls.database_identity())
+    return f"{run_id} {rows[0]['r']}"
+
+
+async def _catch_up(stores: Connections, entry: MirrorEntry) -> Applied:
+    """Deal with a key of which Redis has a newer version than the entry: either someone else saved and
+    mirrored that just now, or PostgreSQL came back from a backup and Redis is ahead of it."""
+    (found,) = await stores.mirror.inspect([_place(entry)])
+    (row,) = await stores.database.fetch(calls.mirror_state([entry.owner], [entry.kind]))
+    now = MirrorEntry(**row)
+    if now.version < found.version:  # read later, yet older
+        return await overwrite(stores, _place(entry), found, entry)
+    return Applied(-1, found.version)
+
+
+async def _set_aside(
     stores: Connections, entries: Sequence[MirrorEntry], results: Sequence[Applied], progress: Progress
 ) -> None:
-    """Deal with what Redis did not take."""
-    refused = []
     for entry, result in zip(entries, results, strict=True):
         if result.error is not None:
             if result.is_servers:
                 raise result.error
             progress.failures[entry.owner, entry.kind] = str(result.error)
-            await stores.database.fetch(calls.fail_pending(entry.owner, entry.kind, str(result.error)))
-        elif not result.is_current:
-            refused.append((entry.owner, entry.kind, result.version))
-    if refused:
-        # Either someone else mirrored a newer version just now, or Redis is ahead of a PostgreSQL that came
-        # back from a backup. Reading again tells: the newer version is there, or it never will be.
-        await rewrite(stores, refused)
+            fail = calls.fail_pending(entry.owner, entry.kind, entry.version, str(result.error))
+            await stores.database.fetch(fail)
 
 
-async def _keep_then_write(stores: Connections, entry: MirrorEntry, found: Found) -> Applied:
-    """Put what somebody else wrote into the history, then write over it."""
-    place = Place(entry.owner, entry.kind, entry.suffix, entry.encoding)
-    try:
-        await keep(stores, [(place, found)])
-    except DatabaseUnavailable:
-        raise
-    except StoreError as error:
-        why = f"what is in {stores.mirror.keys.of(entry.owner, entry.suffix)} can't be kept: {error}"
-        return Applied(-1, found.version, None, RedisUnavailable(why))
-    rows = await stores.database.fetch(calls.mirror_state([entry.owner], [entry.kind]))
-    now = MirrorEntry(**rows[0])
-    (result,) = await stores.mirror.apply([now], [found.version])
-    if result.is_current and now.document == entry.document:
-        stores.marks.done(now.owner, now.kind, now.version)  # the entry, put back as a newer version
-        return result
-    return Applied(-1, result.version, None, result.error)
+def _place(entry: MirrorEntry) -> Place:
+    return Place(entry.owner, entry.kind, entry.suffix, entry.encoding)
 
 
-def _note_done(stores: Connections, entries: Sequence[MirrorEntry], results: Sequence[Applied]) -> None:
-    for entry, result in zip(entries, results, strict=True):
-        if result.is_current:
-            stores.marks.done(entry.owner, entry.kind, entry.version)
+def _chunks(entries: Sequence[MirrorEntry]) -> Iterator[Sequence[MirrorEntry]]:
+    """Cut entries so that one round trip carries no more than Redis takes within its timeout."""
+    start, size = 0, 0
+    for i, entry in enumerate(entries):
+        length = len(entry.document or "")
+        if size + length > CHUNK and i > start:
+            yield entries[start:i]
+            start, size = i, 0
+        size += length
+    if start < len(entries):
+        yield entries[start:]

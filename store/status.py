@@ -67,7 +67,7 @@ async def _postgresql(config: Config, stores: Connections) -> dict[str, Any]:
 
 async def _redis(stores: Connections) -> dict[str, Any]:
     try:
-        info = await stores.mirror.ping()
+        info = await stores.mirror.server()
     except StoreError as error:
         return {"error": str(error)}
     if "valkey_version" in info:

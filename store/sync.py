@@ -20,6 +20,7 @@ from store.keep import item
 from store.mirror.foreign import Field, Unreadable, read_document
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
 from store.mirror.mirror import TELEGRAM, Found, Place
+from store.models import MirrorEntry
 from store.relay import BATCH
 
 Prefer = Literal["redis", "db"]
@@ -62,6 +63,7 @@ class Sync:
         self._kinds: dict[str, Place] = {TELEGRAM.suffix: TELEGRAM}
         self._fields: dict[str, dict[str, Field]] = {}
         self._outcomes: Counter[str] = Counter()
+        self._finds: dict[Place, Found] = {}
 
     async def run(self) -> Counter[str]:
         """Go through all keys of Redis (or those of one user); return how many had which outcome. `tell`
@@ -72,10 +74,14 @@ class Sync:
         async for keys in self._stores.mirror.scan(BATCH):
             await self._batch(list(dict.fromkeys(key for key in keys if key[1] in self._kinds)))
             self._progress(len(keys))
+        if not self._dry_run:
+            # What came with new users and links. Not documents: one left in conflict would be overwritten.
+            await relay.drain(self._stores, kinds=("user", TELEGRAM.kind))
         return self._outcomes
 
     async def take_over(self, okx_uid: str) -> None:
-        """Take over the documents of one user, without searching Redis for anything else."""
+        """Take over the documents of one user, without searching Redis for anything else; the marks of the
+        user stay for the caller."""
         await self._load_catalogue()
         await self._batch([(okx_uid, suffix) for suffix in self._kinds if suffix != TELEGRAM.suffix])
 
@@ -94,12 +100,13 @@ class Sync:
                 places.append(Place(owner, form.kind, suffix, form.encoding))
         if not places:
             return
-        documents, links = {}, {}
+        documents, links, finds = {}, {}, {}
         for place, found in zip(places, await self._stores.mirror.inspect(places), strict=True):
             if self._okx_uid not in (None, place.owner, found.content):
                 continue  # another user's Telegram ID
             if found.type == "none":
                 continue  # gone since
+            finds[place] = found
             try:
                 if place.kind == TELEGRAM.kind:
                     links[place] = self._link(place, found)
@@ -107,11 +114,9 @@ class Sync:
                     documents[place] = self._document(place, found)
             except Unreadable as error:
                 self._count(place, "bad", {"$": str(error)})
+        self._finds = finds
         await self._import(calls.import_links, links)
         await self._import(calls.import_documents, documents)
-        if not self._dry_run:
-            # What came with new users and links. Not documents: one left in conflict would be overwritten.
-            await relay.drain(self._stores, kinds=("user", TELEGRAM.kind))
 
     def _document(self, place: Place, found: Found) -> str:
         if not OKX_UID.fullmatch(place.owner):
@@ -158,10 +163,23 @@ class Sync:
             place, outcome = by_key[row["owner"], row.get("kind", TELEGRAM.kind)], row["outcome"]
             is_decided = outcome == "conflict" and self._prefer is not None
             if outcome in TO_MIRROR or is_decided:
-                to_mirror.append((place.owner, place.kind, row["seen"]))
+                to_mirror.append(place)
             self._count(place, f"conflict, {self._prefer} wins" if is_decided else outcome, row.get("problems"))
-        if to_mirror and not self._dry_run:
-            await relay.rewrite(self._stores, to_mirror)
+        if not self._dry_run:
+            await self._write_back(to_mirror)
+
+    async def _write_back(self, places: Sequence[Place]) -> None:
+        """Write what PostgreSQL has now over what was looked at. What somebody has written there since stays,
+        for the next run."""
+        call = calls.mirror_state([place.owner for place in places], [place.kind for place in places])
+        rows = await self._stores.database.fetch(call) if places else []
+        by_key = {(place.owner, place.kind): self._finds[place] for place in places}
+        entries = [MirrorEntry(**row) for row in rows]
+        results = await self._stores.mirror.apply(entries, [by_key[entry.owner, entry.kind] for entry in entries])
+        for entry, result in zip(entries, results, strict=True):
+            if result.is_current:
+                self._stores.marks.done(entry.owner, entry.kind, entry.version)
+        await self._stores.marks.clear()
 
     def _count(self, place: Place, outcome: str, problems: dict[str, str] | None = None) -> None:
         self._outcomes[outcome] += 1

@@ -8,16 +8,17 @@ mirrored by us), pending (missing or stale, but marked: the relay is about to me
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from store import calls, relay
 from store.connections import Connections
 from store.errors import BadIdentifier
-from store.keep import keep
 from store.mirror.codec import encode_hash
 from store.mirror.keys import OKX_UID
 from store.mirror.mirror import TELEGRAM, Found, Place
@@ -101,7 +102,7 @@ async def verify(
     """Compare all keys, or those of one user. `progress` is told how many keys were looked at since.
 
     With `repair`, PostgreSQL wins; a document found only in Redis is kept in the history first. Left as it
-    is: what Redis holds of users PostgreSQL has never seen (unmarked) — `sync` imports that. Raises
+    is: what Redis holds of users PostgreSQL doesn't know (unmarked, orphan) — `sync` imports that. Raises
     RedisUnavailable, DatabaseUnavailable.
     """
     report = Report()
@@ -128,11 +129,12 @@ async def _every_look(stores: Connections, okx_uid: str | None) -> AsyncIterator
             raise BadIdentifier("not an OKX UID", hint="An OKX UID has 16-20 digits.")
         user = await stores.database.fetch(calls.find_user(okx_uid))
         owners = [okx_uid, *([user[0]["telegram_id"]] if user and user[0]["telegram_id"] else [])]
-    async for rows in stores.database.stream(calls.mirror_source(owners), BATCH):
-        entries = [MirrorEntry(**row) for row in rows]
-        places = [Place(entry.owner, entry.kind, entry.suffix, entry.encoding) for entry in entries]
-        found = await stores.mirror.inspect(places)
-        yield [Look(*look) for look in zip(places, entries, found, strict=True)]
+    async with contextlib.aclosing(stores.database.stream(calls.mirror_source(owners), BATCH)) as batches:
+        async for rows in batches:
+            entries = [MirrorEntry(**row) for row in rows]
+            places = [Place(entry.owner, entry.kind, entry.suffix, entry.encoding) for entry in entries]
+            found = await stores.mirror.inspect(places)
+            yield [Look(*look) for look in zip(places, entries, found, strict=True)]
 
     kinds = {row["redis_suffix"]: row for row in await stores.database.fetch(calls.list_setting_types())}
     async for keys in _keys(stores, owners, list(kinds)):
@@ -207,11 +209,14 @@ async def _named(stores: Connections, looks: Sequence[Look]) -> list[Finding]:
 
 
 async def _repair(stores: Connections, looks: Sequence[Look]) -> int:
-    """Mend confirmed findings; return how many are mended."""
+    """Mend confirmed findings; return how many are mended. What is of nobody PostgreSQL knows is sync's."""
     known = [look for look in looks if look.entry is not None]
-    await keep(stores, [(look.place, look.found) for look in known])
-    await relay.rewrite(stores, [(look.place.owner, look.place.kind, look.found.version) for look in known])
-    await stores.mirror.delete([look.place for look in looks if look.entry is None and look.finding() == "orphan"])
+    lacking = [look.entry for look in known if look.entry and look.finding() in ("missing", "stale")]
+    await relay.mirror(stores, lacking)
+    for look in known:
+        if look.entry not in lacking:
+            await relay.overwrite(stores, look.place, look.found)
+    await stores.marks.clear()
     again = await _look_again(stores, [look.place for look in looks])
     return sum(look.finding() is None for look in again)
 
@@ -229,7 +234,12 @@ def _same_content(entry: MirrorEntry, found: Found) -> bool:
 
 
 def _parsed(text: str) -> Any:
+    """Read JSON for a comparison that tells 1 from true, and every digit."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return json.loads(text, parse_int=_number, parse_float=_number)
+    except (ValueError, RecursionError, ArithmeticError):
         return None
+
+
+def _number(text: str) -> tuple[str, Decimal]:
+    return "number", Decimal(text)

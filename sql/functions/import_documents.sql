@@ -15,7 +15,8 @@
 --   invalid    Redis's would be saved, but is not valid: nothing happens; problems says why
 -- p_keep_only: PostgreSQL wins everywhere, also over what was edited in Redis (repair, rebuild).
 -- A losing Redis document is kept in the history all the same: as a version that the old one replaces
--- again. p_dry_run: the outcomes only. Raises US002. Locks the active rows concerned, in the order of ids.
+-- again. p_dry_run: the outcomes only. Raises US002. Locks the users, then the active
+-- rows concerned.
 create or replace function import_documents(
     p_items     jsonb,
     p_prefer    text default null,
@@ -30,6 +31,16 @@ declare
     v_items jsonb;
 begin
     if not p_dry_run then
+        -- The order of locks: users, then settings. Only then the comparison holds until the end.
+        if not p_keep_only then
+            insert into app_users (okx_uid)
+            select distinct i.owner from jsonb_to_recordset(p_items) as i (owner text, kind text, document jsonb)
+             where i.document <> 'null' and not exists (select from validate_user_setting(i.kind, i.document))
+             order by i.owner
+                on conflict (okx_uid) do nothing;
+        end if;
+        perform from app_users u where u.okx_uid in (select i.owner from jsonb_to_recordset(p_items) as i (owner text))
+          order by u.okx_uid for share;
         perform from user_settings s
           join jsonb_to_recordset(p_items) as i (owner text, kind text) on s.okx_uid = i.owner and s.setting_type = i.kind
          where s.is_active order by s.id for no key update of s;
@@ -37,8 +48,8 @@ begin
 
     select coalesce(jsonb_agg(to_jsonb(c)), '[]') into v_items from (
         select i.owner, i.kind, i.version, o.outcome, i.document,
-               case when o.outcome in ('new', 'edited', 'conflict') and i.document is not null
-                     and not (p_keep_only and o.outcome <> 'new')
+               case when not p_keep_only and (o.outcome in ('new', 'edited')
+                                              or o.outcome = 'conflict' and p_prefer is distinct from 'db')
                     then (select jsonb_object_agg(p.key, p.problem) from validate_user_setting(i.kind, i.document) p)
                end as problems
           from (select r.owner, r.kind, r.version, nullif(r.document, 'null') as document, r.as_given
@@ -51,7 +62,7 @@ begin
                                     case when base.deleted_at is null then base.settings end as given) d
          cross join lateral (select case
                when s.version is null and i.document is null then 'ok'
-               when u.deleted_at is not null and i.document is not null then 'deleted'
+               when u.deleted_at is not null and i.document is not null and not p_keep_only then 'deleted'
                when s.version is null then 'new'
                when i.document is not distinct from d.active or i.as_given = d.active then case when i.version = s.version then 'ok' else 'same' end
                when i.document is null then 'missing'
@@ -61,18 +72,12 @@ begin
                else 'conflict' end as outcome) o) c;
 
     if not p_dry_run then
-        insert into app_users (okx_uid)
-        select i.owner from jsonb_to_recordset(v_items) as i (owner text, outcome text, problems jsonb)
-         where i.outcome = 'new' and i.problems is null
-            on conflict (okx_uid) do nothing;
-
         perform set_config('settings_store.reason', 'found in Redis', true);
         insert into user_settings (user_id, okx_uid, telegram_id, setting_type, settings)
         select u.id, u.okx_uid, u.telegram_id, i.kind, i.document
           from jsonb_to_recordset(v_items) as i (owner text, kind text, outcome text, document jsonb, problems jsonb)
           join app_users u on u.okx_uid = i.owner
-         where i.outcome = 'new' and i.problems is null
-            on conflict (user_id, setting_type) where is_active do nothing;
+         where i.outcome = 'new' and i.problems is null and not p_keep_only;
 
         perform set_config('settings_store.reason', 'edited in Redis', true);
         update user_settings s set settings = i.document, deleted_at = null

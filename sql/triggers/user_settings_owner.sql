@@ -10,7 +10,8 @@ declare
     v_user app_users;
 begin
     select * into v_user from app_users u where u.id = new.user_id for share;
-    if v_user.deleted_at is not null or v_user.okx_uid <> new.okx_uid then
+    if (v_user.deleted_at is not null and current_setting('settings_store.keep_as_found', true) is distinct from 'on')
+       or v_user.okx_uid <> new.okx_uid then
         raise exception using errcode = 'US004',
             message = format('unknown user %s', new.okx_uid),
             detail = case when v_user.okx_uid <> new.okx_uid then 'the OKX UID is not that of user_id' else 'the user was deleted' end,

@@ -1,1 +1,1 @@
-"""Everything that knows Redis: keys, encodings, the two scripts, and the client that runs them."""
+"""Everything that knows Redis: keys, encodings, the scripts, and the client that runs them."""

@@ -3,22 +3,13 @@
 --   KEYS  1 the data key    2 the owner's mirror hash
 --   ARGV  1 kind  2 encoding: 'fields' looks at the field of the mirror hash itself
 --
--- Returns {version ('' if never mirrored), type, content}: type is Redis's; content that of a hash or string.
-local version = redis.pcall('HGET', KEYS[2], ARGV[1])
-if type(version) ~= 'string' then
-    version = ''
-end
+-- Returns {version (0 if we never mirrored it), Redis type, content of a hash or string, its digest}.
+local version = version_of(redis.pcall('HGET', KEYS[2], ARGV[1]))
 if ARGV[2] == 'fields' then
     local value = redis.pcall('HGET', KEYS[1], 'telegram_id')
     if type(value) ~= 'string' then
-        return {version, 'none', ''}
+        return {version, 'none', '', ''}
     end
-    return {version, 'string', value}
+    return {version, 'string', value, ''}
 end
-local found = redis.call('TYPE', KEYS[1]).ok
-if found == 'hash' then
-    return {version, 'hash', redis.call('HGETALL', KEYS[1])}
-elseif found == 'string' then
-    return {version, 'string', redis.call('GET', KEYS[1])}
-end
-return {version, found, ''}
+return {version, look(KEYS[1])}

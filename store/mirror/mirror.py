@@ -31,16 +31,22 @@ class Script:
     digest: str
 
     @classmethod
-    def load(cls, name: str) -> Script:
-        text = files("store.mirror").joinpath(name).read_text()
+    def load(cls, *names: str) -> Script:
+        text = "".join(files("store.mirror").joinpath(name).read_text() for name in names)
         return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-APPLY = Script.load("apply.lua")
+APPLY = Script.load("digest.lua", "apply.lua")
 READ = Script.load("read.lua")
-INSPECT = Script.load("inspect.lua")
+INSPECT = Script.load("digest.lua", "inspect.lua")
 
-RECONCILED = "settings:reconciled"
+END_RECONCILING = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+    return 0
+end
+redis.call('SET', KEYS[2], ARGV[2])
+return 1
+"""
 
 # Redis says so of itself, not of the key: every other key would be refused too.
 SERVER_REFUSALS = ("OOM", "READONLY", "MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH")
@@ -61,12 +67,13 @@ TELEGRAM = Place("", "telegram", "okx_uid", "string")  # of any Telegram ID
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a key holds, whoever wrote it. `version`: the one we mirrored there, 0 if never. `type`: 'none',
-    'hash' (content: dict), 'string' (content: str), or 'wrong'."""
+    """What a key holds, whoever wrote it. `version`: the one we mirrored there, 0 if never. `type`: Redis's;
+    'none', 'hash' (content: dict), 'string' (content: str), or another."""
 
     version: int
     type: str
     content: Any
+    digest: str  # of content; '' for what is no settings document
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +131,10 @@ class Mirror:
         key = self.keys.of(telegram_id, "okx_uid")
         return await self._get(key)
 
-    async def apply(self, entries: Sequence[MirrorEntry], seen: Sequence[int] | None = None) -> list[Applied]:
+    async def apply(self, entries: Sequence[MirrorEntry], seen: Sequence[Found] | None = None) -> list[Applied]:
         """Write entries in one round trip, each guarded by its version; one refused by Redis doesn't stop
-        the others. `seen`: the versions Redis had when the caller looked, to write older ones (repair)."""
+        the others. `seen`: what the caller found there and has dealt with, to write over that whatever its
+        version, unless it changed."""
         commands = [self._apply_command(entry, seen[i] if seen else None) for i, entry in enumerate(entries)]
         if len(commands) == 1:
             return [await self._apply_one(*commands[0])]
@@ -143,8 +151,7 @@ class Mirror:
         for reply in await self._call(lambda: self._pipeline(INSPECT, commands)):
             if isinstance(reply, Exception):
                 raise RedisUnavailable(f"Redis refused: {first_line(reply)}")
-            version, kind, content = reply
-            found.append(_found(_integer(version), kind, content))
+            found.append(_found(*reply))
         return found
 
     async def scan(self, batch: int) -> AsyncIterator[list[tuple[str, str]]]:
@@ -176,37 +183,39 @@ class Mirror:
             if kind not in ("user", "telegram_id") and ":" not in kind  # our own fields
         }
 
-    async def delete(self, places: Sequence[Place]) -> None:
-        """Delete data keys and what the mirror hash says of them."""
-        for place in places:
-            keys = (self.keys.of(place.owner, place.suffix), self.keys.mirror(place.owner))
-            await self._call(lambda: self.redis.delete(keys[0]))  # noqa: B023
-            fields = (place.kind, f"{place.kind}:updated_at", f"{place.kind}:digest")
-            await self._call(lambda: self.redis.hdel(keys[1], *fields))  # noqa: B023
-
-    async def identity(self) -> tuple[str, str | None]:
-        """Return the server's run id, and the one at the last reconciliation, if its mark is still there."""
+    async def server(self) -> dict[str, Any]:
+        """Return the server's INFO section `server`."""
         info: dict[str, Any] = await self._call(lambda: self.redis.info("server"))
-        return str(info["run_id"]), await self._get(RECONCILED)
+        return info
 
-    async def mark_reconciled(self, run_id: str) -> None:
-        """Leave a mark that goes when Redis loses its data, and differs after a restart or failover."""
-        await self._call(lambda: self.redis.set(RECONCILED, run_id))
+    # The relay's marks in Redis: what was reconciled with what, and that a reconciliation is under way.
+    # They go when Redis loses its data, and one of each belongs to a key template.
+
+    async def reconciled(self) -> str | None:
+        """Read what the last reconciliation was between."""
+        return await self._get(self._state_key("reconciled"))
+
+    async def begin_reconciling(self, token: str) -> None:
+        """Leave a token that is gone if Redis loses its data before the end."""
+        await self._call(lambda: self.redis.set(self._state_key("reconciling"), token))
+
+    async def end_reconciling(self, token: str, between: str) -> bool:
+        """Mark the reconciliation as done if the token is still there; return whether it was."""
+        keys = [self._state_key("reconciling"), self._state_key("reconciled")]
+        return bool(await self._call(lambda: self.redis.eval(END_RECONCILING, 2, *keys, token, between)))
+
+    def _state_key(self, name: str) -> str:
+        return f"settings:{{{sha1(self.keys.template.encode(), usedforsecurity=False).hexdigest()[:8]}}}:{name}"
 
     def retry_now(self) -> None:
         """Forget that Redis failed a moment ago."""
         self._down_until = 0.0
 
-    async def ping(self) -> dict[str, Any]:
-        """Return the server's INFO section `server`."""
-        info: dict[str, Any] = await self._call(lambda: self.redis.info("server"))
-        return info
-
     async def _get(self, key: str) -> str | None:
         value = await self._call(lambda: self.redis.get(key))
         return None if value is None else str(value)
 
-    def _apply_command(self, entry: MirrorEntry, seen: int | None) -> tuple[tuple[str, str], list[str]]:
+    def _apply_command(self, entry: MirrorEntry, seen: Found | None) -> tuple[tuple[str, str], list[str]]:
         data_key, mirror_key = self.keys.of(entry.owner, entry.suffix), self.keys.mirror(entry.owner)
         encoding = entry.encoding if entry.document is not None or entry.encoding == "fields" else "none"
         message = ""
@@ -217,7 +226,8 @@ class Mirror:
             str(entry.version),
             entry.updated_at.astimezone(UTC).isoformat(),
             encoding,
-            "" if seen is None else str(seen),
+            "" if seen is None else str(seen.version),
+            "" if seen is None else seen.digest,
             self.channel if message else "",
             message,
             *_content(entry),
@@ -278,10 +288,8 @@ def _content(entry: MirrorEntry) -> list[str]:
     return [json.loads(entry.document) if entry.encoding == "string" else entry.document]
 
 
-def _found(version: int, kind: str, content: Any) -> Found:
-    if kind not in ("hash", "string", "none"):
-        return Found(version, "wrong", "")
-    return Found(version, kind, _pairs(content) if kind == "hash" else content)
+def _found(version: int, kind: str, content: Any, digest: str) -> Found:
+    return Found(version, kind, _pairs(content) if kind == "hash" else content, digest)
 
 
 def _applied(reply: Any) -> Applied:

@@ -16,7 +16,7 @@ from redis.asyncio import Redis as AsyncRedis
 from store import Config, RedisUnavailable
 from store.connections import Connections
 from store.mirror.keys import Keys
-from store.mirror.mirror import Mirror
+from store.mirror.mirror import Mirror, Place
 from store.models import BUILT_IN_TYPES, MirrorEntry
 from tests.conftest import OKX_UID, TELEGRAM_ID
 
@@ -61,7 +61,12 @@ async def mirror(servers: Config, redis: redis_py.Redis) -> AsyncIterator[Mirror
 
 
 async def statuses(mirror: Mirror, entries: Sequence[MirrorEntry], seen: Sequence[int] | None = None) -> list[int]:
-    return [applied.status for applied in await mirror.apply(entries, seen)]
+    """Apply entries; `seen`: as if the caller had found these versions there, and what is there now."""
+    if seen is None:
+        return [applied.status for applied in await mirror.apply(entries)]
+    found = await mirror.inspect([Place(e.owner, e.kind, e.suffix, e.encoding) for e in entries])
+    looked_at = [replace(what, version=version) for what, version in zip(found, seen, strict=True)]
+    return [applied.status for applied in await mirror.apply(entries, looked_at)]
 
 
 @pytest.mark.parametrize("deleted", [3, 5])

@@ -14,6 +14,7 @@ import redis as redis_py
 
 from store import SettingsStore
 from store.relay import drain, reconcile
+from store.sync import Sync
 from store.verify import verify
 from tests.conftest import OKX_UID, TELEGRAM_ID
 
@@ -40,6 +41,7 @@ async def test_each_kind_of_finding_is_found_and_repaired(
     groups = [users[i : i + PER_KIND] for i in range(0, 1000, PER_KIND)]
 
     # stale and pending: Redis goes back to version 1 after a version 2
+    db.execute("select count(delete_user_setting(u, 'preferences')) from unnest(%s::text[]) u", (groups[4],))
     old = {user: str(redis.get(f"user:{user}:settings")) for user in groups[0]}
     _raw_update(db, groups[0])
     await drain(store.stores)
@@ -53,9 +55,8 @@ async def test_each_kind_of_finding_is_found_and_repaired(
     for user in groups[3]:
         redis.hset(f"user:{user}:mirror", "dual_side", "9")  # ahead
         redis.hdel(f"user:{user}:mirror", "preferences")  # unmarked
-    for number in range(PER_KIND):  # orphan: of users PostgreSQL doesn't have, but mirrored once
-        redis.set(f"user:{2000000000000000 + number}:settings", "{}")
-        redis.hset(f"user:{2000000000000000 + number}:mirror", "params", "3")
+    for user in groups[4]:  # orphan: deleted, and there again
+        redis.hset(f"user:{user}:preferences", "symbol", "X")
 
     expected = dict.fromkeys(("stale", "pending", "missing", "edited", "ahead", "unmarked", "orphan"), PER_KIND)
     report = await verify(store.stores)
@@ -95,6 +96,20 @@ async def test_repair_leaves_users_alone_that_only_redis_knows(store: SettingsSt
     report = await verify(store.stores, repair=True)
     assert (dict(report.findings), report.repaired) == ({"unmarked": 1}, 0)
     assert redis.get("user:3000000000000001:settings") == '{"leverage": 3}'
+
+
+async def test_repair_leaves_to_sync_what_postgresql_lost(
+    store: SettingsStore, user: str, redis: redis_py.Redis
+) -> None:
+    redis.set("user:3000000000000001:settings", '{"leverage": 50}')
+    redis.hset("user:3000000000000001:mirror", "params", "3")  # mirrored once: PostgreSQL came back from a backup
+    report = await verify(store.stores, repair=True)
+    assert (dict(report.findings), report.repaired) == ({"orphan": 1}, 0)
+    await Sync(store.stores).run()
+    found = await store.get("3000000000000001", "params", source="db")
+    assert found is not None
+    assert found.settings == {"leverage": 50}
+    assert not (await verify(store.stores)).findings
 
 
 async def test_a_document_that_comes_back_after_a_deletion_is_an_orphan(
@@ -155,4 +170,4 @@ async def test_a_database_that_came_back_from_a_backup_wins_over_a_newer_redis(
     await reconcile(store.stores)
     found = await store.get(user, "params", source="redis")
     assert found is not None
-    assert (found.version, found.settings["leverage"]) == (1, 10)
+    assert (found.version, found.settings["leverage"]) == (3, 10)  # 50 is version 2, in the history
