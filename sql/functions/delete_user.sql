@@ -1,4 +1,4 @@
--- Soft-deletes a user: the user no longer resolves, settings are deleted as versions of their own.
+-- Soft-deletes a user: the user no longer resolves; the trigger app_users_links deletes the settings.
 -- Raises US004, US007. Locks the user's row, then the active settings; a writer who waits gets US004.
 create or replace function delete_user(p_identifier text)
 returns app_users
@@ -13,8 +13,6 @@ begin
     if not found then    -- deleted while we waited
         return resolve_user(p_identifier);
     end if;
-    update user_settings s set deleted_at = now()
-     where s.user_id = v_user.id and s.is_active and s.deleted_at is null;
     return v_user;
 end
 $$;

@@ -1,5 +1,5 @@
 -- Carries a changed Telegram link to where it is read: telegram_links (whom an ID leads to) and the
--- telegram_id column of the active settings. Marks the user for Redis.
+-- telegram_id column of the active settings. Deletes the settings of a deleted user. Marks the user for Redis.
 create or replace function app_users_links()
 returns trigger
 language plpgsql
@@ -18,6 +18,10 @@ begin
             set okx_uid = excluded.okx_uid, version = l.version + 1, updated_at = clock_timestamp();
         update user_settings s set telegram_id = new.telegram_id
          where s.user_id = new.id and s.is_active and s.deleted_at is null and s.telegram_id is distinct from new.telegram_id;
+    end if;
+    if new.deleted_at is not null then
+        update user_settings s set deleted_at = now()
+         where s.user_id = new.id and s.is_active and s.deleted_at is null;
     end if;
     perform mark_pending(new.okx_uid, 'user', new.version);
     return null;

@@ -99,7 +99,7 @@ def test_history_and_ownership_cannot_be_changed(db: Connection, bare_uid: str) 
 
 
 def test_a_user_with_history_cannot_be_removed_by_hand(db: Connection, uid: str) -> None:
-    with refused("23503"):
+    with refused("US005"):
         fetch(db, "delete from app_users")
     assert value(db, "select count(*) from app_users") == 1
 
