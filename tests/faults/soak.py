@@ -109,6 +109,7 @@ class World:
     relays: list[subprocess.Popen[bytes]] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
     next_seed: int = 1
 
     @property
@@ -214,11 +215,24 @@ class World:
         self.relays.pop(0).wait()
         self.start_relay()
 
+    def synced(self) -> None:
+        self._job("sync", "--prefer", random.choice(["redis", "db"]))
+
+    def repaired(self) -> None:
+        self._job("verify", "--repair")
+
+    def _job(self, *arguments: str) -> None:
+        """Run a command amid the faults: it may find something, or a store away, but not fail otherwise."""
+        command = [sys.executable, "-m", "cli", *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode not in (0, 1, 3) or "Traceback" in done.stderr:
+            self.violations.append(f"{arguments} ended with {done.returncode}: {done.stderr[-500:]}")
+
     def all_faults(self) -> list[Callable[[], None]]:
         return [
             self.redis_restarted, self.redis_killed, self.redis_paused, self.redis_flushed,
             self.redis_from_older_snapshot, self.redis_full, self.redis_read_only, self.postgres_restarted,
-            self.connections_cut, self.worker_killed, self.relay_killed,
+            self.connections_cut, self.worker_killed, self.relay_killed, self.synced, self.repaired,
         ]  # fmt: skip
 
 
@@ -252,7 +266,7 @@ def run(ops: int, processes: int, seed: int, rogue: bool, say: Callable[[str], A
         for relay in world.relays:
             relay.terminate()
             relay.wait(30)
-        violations = _check_notes(world) + asyncio.run(_check_stores(config, rogue))
+        violations = world.violations + _check_notes(world) + asyncio.run(_check_stores(config, rogue))
         ends = [worker.returncode for worker in world.workers.values()]
         violations += [f"a worker ended with {code}" for code in ends if code not in (0, -signal.SIGKILL)]
     finally:
