@@ -479,12 +479,13 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
         print_json({"checked": report.checked, "ok": report.ok, "findings": dict(report.findings),
                     "repaired": report.repaired, "users": users})  # fmt: skip
     else:
-        print_table(
-            ("owner", "kind", "finding", "PostgreSQL", "Redis"),
-            [tuple(str(value if value is not None else "-") for value in user.values()) for user in users],
-        ) if users else None
+        if users:
+            columns = ("owner", "kind", "finding", "PostgreSQL", "Redis")
+            print_table(columns, [tuple("-" if v is None else str(v) for v in user.values()) for user in users])
         found = ", ".join(f"{number} {kind}" for kind, number in report.findings.items()) or "no findings"
         click.echo(f"checked {report.checked} keys: {found}" + (f"; {report.repaired} repaired" if repair else ""))
+        if report.findings["unmarked"] + report.findings["orphan"] and report.remaining:
+            click.echo("what only Redis has is taken over by: settings-store sync", err=True)
     if report.remaining:
         sys.exit(1)
 

@@ -56,7 +56,7 @@ def migrate(database_url: str) -> list[str]:
     with _locked(database_url), _yoyo(database_url) as (backend, migrations):
         pending = backend.to_apply(migrations)
         backend.apply_migrations(pending)
-        with psycopg.connect(database_url) as connection:
+        with _connect(database_url) as connection:
             _apply_sql(connection)
         return [migration.id for migration in pending]
 
@@ -70,7 +70,7 @@ def rollback(database_url: str, count: int | None = 1) -> list[str]:
     with _locked(database_url), _yoyo(database_url) as (backend, migrations):
         newest = backend.to_rollback(migrations)[:count]
         if newest:
-            with psycopg.connect(database_url) as connection:
+            with _connect(database_url) as connection:
                 _drop_sql(connection)
             backend.rollback_migrations(newest)
         return [migration.id for migration in newest]
@@ -79,7 +79,7 @@ def rollback(database_url: str, count: int | None = 1) -> list[str]:
 def status(database_url: str) -> SchemaStatus:
     """Compare a database with this release. Writes nothing, takes no lock."""
     ids = [m.id for m in yoyo.read_migrations(str(resources("migrations")))]
-    with _translated(), psycopg.connect(database_url) as connection:
+    with _translated(), _connect(database_url) as connection:
         if _scalar(connection, "select to_regclass('public._yoyo_migration')") is None:
             return SchemaStatus([], ids)
         done = {row[0] for row in connection.execute("select migration_id from public._yoyo_migration")}
@@ -155,11 +155,16 @@ def _drift(connection: psycopg.Connection[Any]) -> dict[str, str]:
     return drifted
 
 
+def _connect(database_url: str, autocommit: bool = False) -> psycopg.Connection[Any]:
+    """Connect without prepared statements and session settings, which a pooler would hand to others."""
+    return psycopg.connect(database_url, autocommit=autocommit, prepare_threshold=None)
+
+
 @contextmanager
 def _locked(database_url: str) -> Iterator[None]:
     """Let one migration run at a time. A lock of this transaction: it holds behind a transaction-mode
     pooler too, and goes with the process, however that ends."""
-    with _translated(), psycopg.connect(database_url) as connection:
+    with _translated(), _connect(database_url) as connection:
         connection.execute("set local idle_in_transaction_session_timeout = 0")
         connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
         yield
@@ -171,10 +176,11 @@ def _yoyo(database_url: str) -> Iterator[tuple[Any, MigrationList]]:
         """yoyo's backend on any libpq connection string, which its own URL parser doesn't read."""
 
         def connect(self, dburi: Any) -> Any:
-            connection = psycopg.connect(database_url, autocommit=True)
-            connection.execute("set client_min_messages = warning")
-            connection.execute("set search_path = public")
-            return connection
+            return _connect(database_url, autocommit=True)
+
+        def begin(self) -> None:
+            super().begin()
+            self.execute("set local search_path = public")
 
     backend = Backend(parse_uri("postgresql+psycopg:///"), "_yoyo_migration")
     with backend:

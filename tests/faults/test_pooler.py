@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -44,21 +45,26 @@ def pooled(config: Config) -> Iterator[Config]:
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
         "pool_mode = transaction\ndefault_pool_size = 3\n"
     )
-    as_user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    as_user = []
+    if os.geteuid() == 0:  # it refuses to be root, and must reach the socket
+        host = str(at.get("host", ""))
+        as_user = ["-u", pwd.getpwuid(os.stat(host).st_uid).pw_name if host.startswith("/") else "nobody"]
     pooler = subprocess.Popen(["pgbouncer", "-q", *as_user, str(folder / "pgbouncer.ini")])
-    url = make_conninfo(host="127.0.0.1", port=port, dbname=str(at["dbname"]), user=str(at["user"]))
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            psycopg.connect(url).close()
-            break
-        except psycopg.OperationalError:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-    yield replace(config, database_url=url)
-    pooler.terminate()
-    pooler.wait(10)
-    shutil.rmtree(folder)
+    try:
+        url = make_conninfo(host="127.0.0.1", port=port, dbname=str(at["dbname"]), user=str(at["user"]))
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                psycopg.connect(url, connect_timeout=2).close()
+                break
+            except psycopg.OperationalError:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        yield replace(config, database_url=url)
+    finally:
+        pooler.terminate()
+        pooler.wait(10)
+        shutil.rmtree(folder)
 
 
 async def test_everything_works_behind_a_transaction_mode_pooler(
