@@ -170,12 +170,12 @@ def list_setting_fields() -> Call:
     return _read("r.setting_type, r.key, r.json_type, r.is_nullable", "list_setting_fields")
 
 
-def import_documents(items: str, prefer: str | None, keep_only: bool, dry_run: bool) -> Call:
+def import_documents(items: str, prefer: str | None, dry_run: bool, keep_only: bool = False) -> Call:
     return _read("r.*", "import_documents", items=items, prefer=prefer, keep_only=keep_only, dry_run=dry_run)
 
 
-def import_links(items: str, prefer: str | None, keep_only: bool, dry_run: bool) -> Call:
-    return _read("r.*", "import_links", items=items, prefer=prefer, keep_only=keep_only, dry_run=dry_run)
+def import_links(items: str, prefer: str | None, dry_run: bool) -> Call:
+    return _read("r.*", "import_links", items=items, prefer=prefer, dry_run=dry_run)
 
 
 def clear_pending(owners: Sequence[str], kinds: Sequence[str], versions: Sequence[int]) -> Call:

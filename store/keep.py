@@ -29,7 +29,7 @@ async def keep(stores: Connections, finds: Iterable[tuple[Place, Found]]) -> Non
 
 
 async def _keep(stores: Connections, one: str) -> None:
-    await stores.database.fetch(calls.import_documents(f"[{one}]", None, True, False))
+    await stores.database.fetch(calls.import_documents(f"[{one}]", None, dry_run=False, keep_only=True))
 
 
 def item(place: Place, version: int, document: str, as_given: str = "null") -> str:

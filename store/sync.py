@@ -136,14 +136,12 @@ class Sync:
             raise Unreadable("doesn't lead to an OKX UID (16-20 digits)")
         return json.dumps({"owner": place.owner, "version": found.version, "okx_uid": found.content})
 
-    async def _import(self, call: Callable[[str, Prefer | None, bool, bool], Call], items: dict[Place, str]) -> None:
+    async def _import(self, call: Callable[[str, Prefer | None, bool], Call], items: dict[Place, str]) -> None:
         """Have PostgreSQL compare and take over; if it refuses a batch, halve it to find the culprit."""
         if not items:
             return
         try:
-            rows = await self._stores.database.fetch(
-                call(f"[{','.join(items.values())}]", self._prefer, False, self._dry_run)
-            )
+            rows = await self._stores.database.fetch(call(f"[{','.join(items.values())}]", self._prefer, self._dry_run))
         except DatabaseUnavailable:
             raise
         except StoreError as error:

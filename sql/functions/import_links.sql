@@ -3,12 +3,11 @@
 -- p_items: [{"owner": Telegram ID, "version": that Redis was given (0: never by us), "okx_uid": whom Redis
 -- leads to (null: nobody)}, …]. The outcome of each is ok, same, stale, missing, new, edited, conflict as in
 -- import_documents(); conflict too if the user or the Telegram ID has another link in PostgreSQL that Redis
--- wasn't given. p_prefer 'redis' takes Redis's link then. p_keep_only: PostgreSQL wins everywhere.
+-- wasn't given. p_prefer 'redis' takes Redis's link then.
 create or replace function import_links(
-    p_items     jsonb,
-    p_prefer    text default null,
-    p_keep_only boolean default false,
-    p_dry_run   boolean default true
+    p_items   jsonb,
+    p_prefer  text default null,
+    p_dry_run boolean default true
 )
 returns table (owner text, outcome text, seen integer)
 language plpgsql
@@ -34,7 +33,7 @@ begin
                else 'edited' end as outcome) o
          order by i.owner
     loop
-        if not p_dry_run and not p_keep_only
+        if not p_dry_run
            and (v_item.outcome in ('new', 'edited') or v_item.outcome = 'conflict' and p_prefer = 'redis') then
             update app_users u set telegram_id = null
              where u.telegram_id = v_item.owner and u.okx_uid <> v_item.okx_uid and u.deleted_at is null;
@@ -48,6 +47,6 @@ begin
 end
 $$;
 
-comment on function import_links(jsonb, text, boolean, boolean) is
+comment on function import_links(jsonb, text, boolean) is
 'Compares Telegram links found in Redis with PostgreSQL and takes over those that are new or were changed there. Used by sync.';
-revoke execute on function import_links(jsonb, text, boolean, boolean) from public;
+revoke execute on function import_links(jsonb, text, boolean) from public;
