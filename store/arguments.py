@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 from store.errors import InvalidArgument, StoreError, document_error
 
@@ -50,6 +51,21 @@ def count_or_none(value: object, what: str) -> int | None:
     """Refuse an argument that isn't a number PostgreSQL can count to. Raises InvalidArgument."""
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31):
         raise InvalidArgument(f"{what} must be a whole number from 0 to 2147483647")
+    return value
+
+
+def count(value: object, what: str) -> int:
+    """Refuse an argument that isn't a number PostgreSQL can count to. Raises InvalidArgument."""
+    number = count_or_none(value, what)
+    if number is None:
+        raise InvalidArgument(f"{what} must be a whole number from 0 to 2147483647")
+    return number
+
+
+def time(value: object, what: str) -> datetime:
+    """Refuse an argument that isn't a moment: a datetime with a time zone. Raises InvalidArgument."""
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidArgument(f"{what} must be a datetime with a time zone")
     return value
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from store.arguments import count_or_none, json_text, line, text_or_none, version_or_none
-from store.errors import BadIdentifier
+from store.arguments import count, count_or_none, json_text, line, text_or_none, time, version_or_none
+from store.errors import BadIdentifier, InvalidArgument
 from store.models import Document
 
 SETTING = (
@@ -15,6 +16,7 @@ SETTING = (
 )
 USER = "r.id, r.okx_uid, r.telegram_id, r.name, r.telegram_username, r.created_at, r.updated_at"
 ENTRY = "r.owner, r.kind, r.suffix, r.encoding, r.version, r.updated_at, r.document::text as document"
+TEMPLATE = "r.name, r.setting_type, r.settings::text as document, r.changed_by, r.updated_at"
 TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding"
 
 # Who writes and why, set in the statement that writes, for its transaction only. The function takes its
@@ -44,8 +46,10 @@ def _read(columns: str, function: str, **arguments: Any) -> Call:
 
 
 def _write(columns: str, function: str, first: str, identifier: str, **arguments: Any) -> Call:
+    """`first`: the parameter that takes the identifier, with a cast if it isn't text."""
+    name, cast = first.split("::") if "::" in first else (first, "text")
     named = "".join(f", p_{name} => %({name})s" for name in arguments)
-    query = f"select {columns} from {WRITER}{function}(p_{first} => writer.identifier{named}) r"
+    query = f"select {columns} from {WRITER}{function}(p_{name} => writer.identifier::{cast}{named}) r"
     return Call(query, {"identifier": identifier, **arguments}).by(None, None)
 
 
@@ -55,11 +59,13 @@ def register_user(
     name: str | None,
     telegram_username: str | None,
     documents: Mapping[str, Document],
+    template: str,
 ) -> Call:
     return _write(
         SETTING, "register_user", "okx_uid", okx_uid,
         telegram_id=telegram_id and line(telegram_id, "a Telegram ID", BadIdentifier), name=text_or_none(name, "name"),
         telegram_username=text_or_none(telegram_username, "telegram_username"), documents=json_text(documents),
+        template=line(template, "a template's name", InvalidArgument),
     )  # fmt: skip
 
 
@@ -85,6 +91,14 @@ def unlink_telegram(identifier: str) -> Call:
 
 def delete_user(identifier: str) -> Call:
     return _write(USER, "delete_user", "identifier", identifier)
+
+
+def restore_user(identifier: str) -> Call:
+    return _write(USER, "restore_user", "identifier", identifier)
+
+
+def erase_user(identifier: str) -> Call:
+    return _write("r.*", "erase_user", "identifier", identifier)
 
 
 def list_setting_types() -> Call:
@@ -132,6 +146,93 @@ def delete_user_setting(identifier: str, setting_type: str, expected_version: in
     )  # fmt: skip
 
 
+def user_setting_history(identifier: str, setting_type: str | None, before: datetime | None, limit: int | None) -> Call:
+    return _read(
+        "r.*", "user_setting_history", identifier=identifier, setting_type=setting_type,
+        before=before and time(before, "before"), limit=count_or_none(limit, "limit"),
+    )  # fmt: skip
+
+
+def user_setting_version(identifier: str, setting_type: str, version: int) -> Call:
+    version = count(version, "version")
+    return _read(SETTING, "user_setting_version", identifier=identifier, setting_type=setting_type, version=version)
+
+
+def user_setting_at(identifier: str, setting_type: str | None, at: datetime) -> Call:
+    return _read(SETTING, "user_setting_at", identifier=identifier, setting_type=setting_type, at=time(at, "at"))
+
+
+def diff_user_setting(identifier: str, setting_type: str, from_: int, to: int) -> Call:
+    versions = {"from": count(from_, "version"), "to": count(to, "version")}
+    return _read("r.*", "diff_user_setting", identifier=identifier, setting_type=setting_type, **versions)
+
+
+def rollback_user_setting(identifier: str, setting_type: str, version: int, expected_version: int | None) -> Call:
+    return _write(
+        SETTING, "rollback_user_setting", "identifier", identifier, setting_type=setting_type,
+        version=count(version, "version"), expected_version=version_or_none(expected_version),
+    )  # fmt: skip
+
+
+def rollback_user_settings(identifier: str, at: datetime) -> Call:
+    return _write(SETTING, "rollback_user_settings", "identifier", identifier, at=time(at, "at"))
+
+
+def restore_user_setting(identifier: str, setting_type: str, expected_version: int | None) -> Call:
+    return _write(
+        SETTING, "restore_user_setting", "identifier", identifier,
+        setting_type=setting_type, expected_version=version_or_none(expected_version),
+    )  # fmt: skip
+
+
+def prune_user_settings(keep: int, older_than: timedelta, identifier: str | None, dry_run: bool) -> Call:
+    keep = count(keep, "keep")
+    return _read("r.*", "prune_user_settings", keep=keep, older_than=older_than, identifier=identifier, dry_run=dry_run)
+
+
+def save_setting_template(name: str, setting_type: str, settings: Document) -> Call:
+    return _write(
+        TEMPLATE, "save_setting_template", "name", line(name, "a template's name", InvalidArgument),
+        setting_type=setting_type, settings=json_text(settings),
+    )  # fmt: skip
+
+
+def list_setting_templates(name: str | None) -> Call:
+    return _read(TEMPLATE, "list_setting_templates", name=name and line(name, "a template's name", InvalidArgument))
+
+
+def delete_setting_template(name: str, setting_type: str | None) -> Call:
+    name = line(name, "a template's name", InvalidArgument)
+    return _read("r", "delete_setting_template", name=name, setting_type=setting_type)
+
+
+def apply_setting_template(
+    name: str,
+    setting_type: str,
+    identifiers: Sequence[str] | None,
+    filter: Document | None,
+    replace: bool,
+    dry_run: bool,
+) -> Call:
+    return _write(
+        "r.*", "apply_setting_template", "name", line(name, "a template's name", InvalidArgument),
+        setting_type=setting_type, identifiers=None if identifiers is None else list(identifiers),
+        filter=None if filter is None else json_text(filter), replace=replace, dry_run=dry_run,
+    )  # fmt: skip
+
+
+def export_users(identifiers: Sequence[str] | None, with_secrets: bool, after: str | None, limit: int) -> Call:
+    return _read(
+        "r.okx_uid, jsonb_pretty(r.document) as document", "export_users",
+        identifiers=None if identifiers is None else list(identifiers), with_secrets=with_secrets,
+        after=after, limit=limit,
+    )  # fmt: skip
+
+
+def import_users(users: str, dry_run: bool) -> Call:
+    return _write("r.*", "import_users", "users::jsonb", users, dry_run=dry_run)
+
+
 def pending_keys(
     owners: Sequence[str] | None, kinds: Sequence[str] | None, limit: int, include_failed: bool = False
 ) -> Call:
@@ -170,6 +271,10 @@ def list_setting_fields() -> Call:
     return _read("r.setting_type, r.key, r.json_type, r.is_nullable", "list_setting_fields")
 
 
+def list_secret_fields() -> Call:
+    return Call("select r.setting_type, r.key from list_setting_fields() r where r.is_secret", {})
+
+
 def import_documents(items: str, prefer: str | None, dry_run: bool, keep_only: bool = False) -> Call:
     return _read("r.*", "import_documents", items=items, prefer=prefer, keep_only=keep_only, dry_run=dry_run)
 
@@ -178,9 +283,62 @@ def import_links(items: str, prefer: str | None, dry_run: bool) -> Call:
     return _read("r.*", "import_links", items=items, prefer=prefer, dry_run=dry_run)
 
 
-def clear_pending(owners: Sequence[str], kinds: Sequence[str], versions: Sequence[int]) -> Call:
-    return _read("r", "clear_pending", owners=list(owners), kinds=list(kinds), versions=list(versions))
+def clear_pending(owners: Sequence[str], kinds: Sequence[str], versions: Sequence[int], erased: Sequence[bool]) -> Call:
+    return _read(
+        "r", "clear_pending", owners=list(owners), kinds=list(kinds), versions=list(versions), erased=list(erased)
+    )
 
 
 def store_statistics() -> Call:
     return _read("r.*", "store_statistics")
+
+
+# What a backup holds, in the order in which references allow it to be copied in.
+BACKUP_TABLES = ("setting_types", "setting_fields", "setting_templates", "app_users", "telegram_links", "user_settings")
+
+
+def table_columns(table: str) -> Call:
+    """The columns of a table, in its order."""
+    query = (
+        "select attname as name from pg_attribute"
+        " where attrelid = %(table)s::regclass and attnum > 0 and not attisdropped order by attnum"
+    )
+    return Call(query, {"table": f"public.{table}"})
+
+
+def copy_out(table: str, columns: Sequence[str]) -> str:
+    return f"copy public.{table} ({', '.join(columns)}) to stdout"
+
+
+def copy_in(table: str, columns: Sequence[str]) -> str:
+    return f"copy {table} ({', '.join(columns)}) from stdin"
+
+
+def begin_restore(replace: bool) -> Call:
+    return _read("r", "begin_restore", replace=replace)
+
+
+def end_restore() -> Call:
+    return _read("r", "end_restore")
+
+
+def make_temporary(table: str) -> Call:
+    """A table like that one, to look into a backup; gone with the transaction."""
+    query = f"create temporary table restored_{table} (like public.{table} including defaults) on commit drop"
+    return Call(query, {})
+
+
+def restored_users(okx_uid: str | None, after: str, limit: int) -> Call:
+    """Users of the backup in those tables, as import_users() takes them; without a Telegram ID that is taken by now."""
+    query = """
+        select u.okx_uid, jsonb_build_object(
+                   'okx_uid', u.okx_uid, 'name', u.name, 'telegram_username', u.telegram_username,
+                   'telegram_id', case when not exists (select from app_users o where o.telegram_id = u.telegram_id
+                                                           and o.okx_uid <> u.okx_uid and o.deleted_at is null)
+                                       then u.telegram_id end,
+                   'settings', (select coalesce(jsonb_object_agg(s.setting_type, s.settings), '{}')
+                                  from restored_user_settings s where s.okx_uid = u.okx_uid))::text as document
+          from restored_app_users u
+         where u.okx_uid > %(after)s and (%(okx_uid)s::text is null or u.okx_uid = %(okx_uid)s) and u.deleted_at is null
+         order by u.okx_uid limit %(limit)s"""
+    return Call(query, {"okx_uid": okx_uid, "after": after, "limit": limit})

@@ -36,7 +36,7 @@ class Config:
     redis_retry_after: float = 1.0  # seconds to leave Redis alone after it failed
     key_template: str = "user:{id}:{suffix}"
     channel: str = "settings:changes"
-    actor: str | None = None  # who writes; None: the database user
+    actor: str | None = None  # who writes, unless acting_as or the call says; None: the database user
 
     def __post_init__(self) -> None:
         try:

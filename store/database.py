@@ -67,6 +67,18 @@ class Database:
             return
         raise failure.error
 
+    @asynccontextmanager
+    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
+        """Run several statements as one transaction; with `snapshot`, read only and all as of one moment."""
+        with _translated() as failure:
+            async with self._connection() as connection, connection.transaction():
+                await connection.execute("set local idle_in_transaction_session_timeout = 0")
+                if snapshot:
+                    await connection.execute("set transaction isolation level repeatable read, read only")
+                yield Transaction(connection)
+            return
+        raise failure.error
+
     async def close(self) -> None:
         if not self._pool.closed:
             await self._pool.close()
@@ -112,6 +124,38 @@ async def _is_alive(connection: Connection) -> bool:
         await connection.close()
         return False
     return True
+
+
+class Transaction:
+    """A transaction under way. Raises errors of ours only; it can't go on after one."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def fetch(self, call: Call) -> Sequence[dict[str, Any]]:
+        """Run a statement and return its rows."""
+        with _translated() as failure:
+            cursor = await self._connection.execute(call.query, call.params)
+            return await cursor.fetchall() if cursor.description else []
+        raise failure.error
+
+    async def copy_out(self, statement: str) -> AsyncIterator[bytes]:
+        """Run a COPY … TO STDOUT and yield what it sends."""
+        with _translated() as failure:
+            async with self._connection.cursor().copy(statement.encode()) as copy:
+                async for block in copy:
+                    yield bytes(block)
+            return
+        raise failure.error
+
+    async def copy_in(self, statement: str, blocks: Iterator[bytes]) -> None:
+        """Run a COPY … FROM STDIN on these blocks."""
+        with _translated() as failure:
+            async with self._connection.cursor().copy(statement.encode()) as copy:
+                for block in blocks:
+                    await copy.write(block)
+            return
+        raise failure.error
 
 
 class _Failure:

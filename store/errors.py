@@ -73,8 +73,16 @@ class AlreadyLinked(StoreError):
     """The Telegram ID is linked to another user (US008)."""
 
 
+class UnknownTemplate(StoreError):
+    """No template of this name for this setting type (US009)."""
+
+
 class InvalidArgument(StoreError):
-    """An argument is of a wrong type or out of range."""
+    """An argument is of a wrong type or out of range (US010)."""
+
+
+class NotEmpty(StoreError):
+    """The database to restore into holds data already (US011)."""
 
 
 class NotMigrated(StoreError):
@@ -116,6 +124,9 @@ BY_SQLSTATE: dict[str, type[StoreError]] = {
     "US006": UnknownVersion,
     "US007": BadIdentifier,
     "US008": AlreadyLinked,
+    "US009": UnknownTemplate,
+    "US010": InvalidArgument,
+    "US011": NotEmpty,
 }
 
 # What PostgreSQL says of a parameter that it can't read as text or jsonb, and of one nested too deep.

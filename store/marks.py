@@ -8,6 +8,7 @@ import contextlib
 from store import calls
 from store.database import Database
 from store.errors import StoreError
+from store.models import MirrorEntry
 
 DELAY = 0.05  # seconds
 
@@ -21,12 +22,13 @@ class Marks:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._done: dict[tuple[str, str], int] = {}
+        self._done: dict[tuple[str, str, bool], int] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def done(self, owner: str, kind: str, version: int) -> None:
-        """Note that Redis has this version; the mark is cleared soon."""
-        self._done[owner, kind] = max(version, self._done.get((owner, kind), 0))
+    def done(self, entry: MirrorEntry, version: int) -> None:
+        """Note that Redis has this version of an entry; the mark is cleared soon."""
+        mark = (entry.owner, entry.kind, entry.is_erased)
+        self._done[mark] = max(version, self._done.get(mark, 0))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._clear_soon())
 
@@ -34,9 +36,9 @@ class Marks:
         """Clear the marks of what was noted, now."""
         done, self._done = self._done, {}
         if done:
-            owners, kinds = zip(*done, strict=True)
+            owners, kinds, erased = zip(*done, strict=True)
             with contextlib.suppress(StoreError):
-                await self._database.fetch(calls.clear_pending(owners, kinds, list(done.values())))
+                await self._database.fetch(calls.clear_pending(owners, kinds, list(done.values()), erased))
 
     async def close(self) -> None:
         if self._task is not None:

@@ -26,6 +26,7 @@ BUILT_IN_TYPES = {
     "params": SettingType("params", "settings", "json"),
     "dual_side": SettingType("dual_side", "dual_side", "hash"),
 }
+BUILT_IN_SECRETS = {"params": {"signal_bot_token"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,66 @@ class SavedSetting(Setting):
     key is marked, and the relay brings Redis up."""
 
     mirrored: bool
+    is_deleted: bool = False  # this version is a deletion
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChange:
+    """What became of one key. `change`: added (then old is None), removed (new is None) or changed. Secrets are
+    masked."""
+
+    key: str
+    change: Literal["added", "removed", "changed"]
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a user's settings: when, who, why, and what it changed against the version before (None:
+    that one was pruned)."""
+
+    okx_uid: str
+    setting_type: str
+    version: int
+    saved_at: datetime
+    changed_by: str
+    change_reason: str | None
+    is_deleted: bool
+    changes: list[KeyChange] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A named document of a setting type. `changed_by`, `updated_at`: None for the catalogue's defaults."""
+
+    name: str
+    setting_type: str
+    settings: Document
+    changed_by: str | None
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateEffect:
+    """What a template does, or would do, to one user's document. `version`: after it, or before a preview."""
+
+    okx_uid: str
+    setting_type: str
+    version: int
+    changes: list[KeyChange]
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """The receipt of an erasure. `mirrored`: Redis has nothing of the person any more; if not, the keys are
+    marked, and the relay clears them."""
+
+    okx_uid: str
+    settings: int
+    versions: int
+    telegram_links: int
+    mirrored: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +145,13 @@ class MirrorEntry:
     version: int
     updated_at: datetime
     document: str | None
+
+    @property
+    def is_setting(self) -> bool:
+        """Whether it is a settings document, not a user's or a Telegram ID's."""
+        return self.kind not in ("user", "telegram")
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether the person was erased: the mark is all there is in PostgreSQL."""
+        return self.encoding == "erased"

@@ -47,11 +47,11 @@ async def mirror(stores: Connections, entries: Sequence[MirrorEntry], *, wait: b
         applied = await stores.mirror.apply(chunk)
         for i, (entry, result) in enumerate(zip(chunk, applied, strict=True)):
             if result.foreign is not None:
-                applied[i] = await overwrite(stores, _place(entry), result.foreign, entry)
+                applied[i] = await overwrite(stores, Place.of(entry), result.foreign, entry)
             elif result.error is None and not result.is_current:
                 applied[i] = await _catch_up(stores, entry)
             if applied[i].is_current:
-                stores.marks.done(entry.owner, entry.kind, applied[i].version)
+                stores.marks.done(entry, applied[i].version)
         if wait:
             await stores.marks.clear()
         results += applied
@@ -73,7 +73,7 @@ async def overwrite(stores: Connections, place: Place, found: Found, entry: Mirr
         (result,) = await stores.mirror.apply([now], [found])
         if result.foreign is None:
             if result.is_current:
-                stores.marks.done(now.owner, now.kind, now.version)
+                stores.marks.done(now, now.version)
             is_same = entry is None or now.document == entry.document
             return result if is_same or not result.is_current else Applied(-1, result.version)
         found = result.foreign
@@ -185,11 +185,10 @@ async def _servers(stores: Connections) -> str:
 async def _catch_up(stores: Connections, entry: MirrorEntry) -> Applied:
     """Deal with a key of which Redis has a newer version than the entry: either someone else saved and
     mirrored that just now, or PostgreSQL came back from a backup and Redis is ahead of it."""
-    (found,) = await stores.mirror.inspect([_place(entry)])
-    (row,) = await stores.database.fetch(calls.mirror_state([entry.owner], [entry.kind]))
-    now = MirrorEntry(**row)
-    if now.version < found.version:  # read later, yet older
-        return await overwrite(stores, _place(entry), found, entry)
+    (found,) = await stores.mirror.inspect([Place.of(entry)])
+    rows = await stores.database.fetch(calls.mirror_state([entry.owner], [entry.kind]))
+    if rows and rows[0]["version"] < found.version:  # read later, yet older
+        return await overwrite(stores, Place.of(entry), found, entry)
     return Applied(-1, found.version)
 
 
@@ -203,10 +202,6 @@ async def _set_aside(
             progress.failures[entry.owner, entry.kind] = str(result.error)
             fail = calls.fail_pending(entry.owner, entry.kind, entry.version, str(result.error))
             await stores.database.fetch(fail)
-
-
-def _place(entry: MirrorEntry) -> Place:
-    return Place(entry.owner, entry.kind, entry.suffix, entry.encoding)
 
 
 def _chunks(entries: Sequence[MirrorEntry]) -> Iterator[Sequence[MirrorEntry]]:

@@ -176,7 +176,7 @@ class Sync:
         results = await self._stores.mirror.apply(entries, [by_key[entry.owner, entry.kind] for entry in entries])
         for entry, result in zip(entries, results, strict=True):
             if result.is_current:
-                self._stores.marks.done(entry.owner, entry.kind, entry.version)
+                self._stores.marks.done(entry, entry.version)
         await self._stores.marks.clear()
 
     def _count(self, place: Place, outcome: str, problems: dict[str, str] | None = None) -> None:

@@ -67,9 +67,12 @@ class Look:
     def finding(self) -> str | None:
         """Name what is wrong, None if nothing is."""
         version = self.entry.version if self.entry else None
-        if self.place.encoding != "fields" and (self.entry is None or self.entry.document is None):
+        if (
+            self.entry is None
+            or self.entry.is_erased
+            or (self.entry.document is None and self.place.encoding != "fields")
+        ):
             return self._finding_where_nothing_should_be(version)
-        assert self.entry is not None
         if self.found.version > self.entry.version:
             return "ahead"
         if self.found.type == "none" and not (self.found.version == version and self.entry.document == "{}"):
@@ -132,7 +135,7 @@ async def _every_look(stores: Connections, okx_uid: str | None) -> AsyncIterator
     async with contextlib.aclosing(stores.database.stream(calls.mirror_source(owners), BATCH)) as batches:
         async for rows in batches:
             entries = [MirrorEntry(**row) for row in rows]
-            places = [Place(entry.owner, entry.kind, entry.suffix, entry.encoding) for entry in entries]
+            places = [Place.of(entry) for entry in entries]
             found = await stores.mirror.inspect(places)
             yield [Look(*look) for look in zip(places, entries, found, strict=True)]
 

@@ -1,7 +1,7 @@
--- Deletes the marks of keys that Redis now has at these versions; a mark that is newer stays. The arrays
--- are of one length. Returns how many. The commit doesn't wait for the disk: a mark that comes back after
+-- Deletes the marks of keys that Redis now has at these versions, or (p_erased) no longer has since they were erased;
+-- a mark that is newer, or of the other sort, stays. The arrays are of one length. Returns how many. The commit doesn't wait for the disk: a mark that comes back after
 -- a crash is only applied once more.
-create or replace function clear_pending(p_owners text[], p_kinds text[], p_versions integer[])
+create or replace function clear_pending(p_owners text[], p_kinds text[], p_versions integer[], p_erased boolean[])
 returns integer
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
@@ -12,8 +12,8 @@ begin
     perform set_config('synchronous_commit', 'off', true);
     delete from mirror_pending m
      using (select p.owner, p.kind
-              from unnest(p_owners, p_kinds, p_versions) as done (owner, kind, version)
-              join mirror_pending p on p.owner = done.owner and p.kind = done.kind and p.version <= done.version
+              from unnest(p_owners, p_kinds, p_versions, p_erased) as done (owner, kind, version, erased)
+              join mirror_pending p on p.owner = done.owner and p.kind = done.kind and p.erased = done.erased and p.version <= done.version
                for update of p skip locked) as done
      where m.owner = done.owner and m.kind = done.kind;
     get diagnostics v_count = row_count;
@@ -21,6 +21,6 @@ begin
 end
 $$;
 
-comment on function clear_pending(text[], text[], integer[]) is
+comment on function clear_pending(text[], text[], integer[], boolean[]) is
 'Deletes marks from mirror_pending whose keys Redis has at these versions; newer marks stay. Returns how many.';
-revoke execute on function clear_pending(text[], text[], integer[]) from public;
+revoke execute on function clear_pending(text[], text[], integer[], boolean[]) from public;

@@ -1,4 +1,5 @@
--- Soft-deletes a user: the user no longer resolves; the trigger app_users_links deletes the settings.
+-- Soft-deletes a user: the user no longer resolves; the trigger app_users_links deletes the settings. The reason,
+-- unless one is given: user deleted. restore_user() brings everything back.
 -- Raises US004, US007. Locks the user's row, then the active settings; a writer who waits gets US004.
 create or replace function delete_user(p_identifier text)
 returns app_users
@@ -6,13 +7,15 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_user app_users := resolve_user(p_identifier);
+    v_user  app_users := resolve_user(p_identifier);
+    v_given text := note_reason('user deleted');
 begin
-    update app_users u set deleted_at = now() where u.id = v_user.id and u.deleted_at is null
+    update app_users u set deleted_at = clock_timestamp() where u.id = v_user.id and u.deleted_at is null
     returning * into v_user;
     if not found then    -- deleted while we waited
         return resolve_user(p_identifier);
     end if;
+    perform set_config('settings_store.reason', v_given, true);
     return v_user;
 end
 $$;

@@ -24,7 +24,7 @@ begin
             hint = 'Read the current version and decide again.';
     end if;
     if v_row.deleted_at is null then
-        update user_settings s set deleted_at = now() where s.id = v_row.id returning * into v_row;
+        update user_settings s set deleted_at = clock_timestamp() where s.id = v_row.id returning * into v_row;
     end if;
     return v_row;
 end

@@ -11,7 +11,7 @@
 --   new        PostgreSQL never had one: Redis's becomes version 1, the user is made if need be
 --   edited     changed in Redis only: Redis's becomes the next version
 --   conflict   changed on both sides: p_prefer decides ('redis', 'db'); without it nothing happens
---   deleted    Redis holds something of a deleted user: nothing happens
+--   deleted    Redis holds something of a user who was deleted, or erased just now: nothing happens
 --   invalid    Redis's would be saved, but is not valid: nothing happens; problems says why
 -- p_keep_only: PostgreSQL wins everywhere, also over what was edited in Redis (repair, rebuild).
 -- A losing Redis document is kept in the history all the same: as a version that the old one replaces
@@ -31,11 +31,13 @@ declare
     v_items jsonb;
 begin
     if not p_dry_run then
+        perform pg_advisory_xact_lock_shared(erasure_lock());
         -- The order of locks: users, then settings. Only then the comparison holds until the end.
         if not p_keep_only then
             insert into app_users (okx_uid)
             select distinct i.owner from jsonb_to_recordset(p_items) as i (owner text, kind text, document jsonb)
              where i.document <> 'null' and not exists (select from validate_user_setting(i.kind, i.document))
+               and not exists (select from mirror_pending p where p.owner = i.owner and p.erased)
              order by i.owner
                 on conflict (okx_uid) do nothing;
         end if;
@@ -63,6 +65,7 @@ begin
          cross join lateral (select case
                when s.version is null and i.document is null then 'ok'
                when u.deleted_at is not null and i.document is not null and not p_keep_only then 'deleted'
+               when exists (select from mirror_pending p where p.owner = i.owner and p.kind = i.kind and p.erased) then 'deleted'
                when s.version is null then 'new'
                when i.document is not distinct from d.active or i.as_given = d.active then case when i.version = s.version then 'ok' else 'same' end
                when i.document is null then 'missing'

@@ -16,6 +16,9 @@ as $$
 declare
     v_item record;
 begin
+    if not p_dry_run then
+        perform pg_advisory_xact_lock_shared(erasure_lock());
+    end if;
     for v_item in
         select i.owner, i.version, i.okx_uid, o.outcome
           from jsonb_to_recordset(p_items) as i (owner text, version integer, okx_uid text)
@@ -26,6 +29,7 @@ begin
                when i.okx_uid is not distinct from l.okx_uid then case when i.version = l.version then 'ok' else 'same' end
                when i.okx_uid is null then 'missing'
                when u.deleted_at is not null then 'deleted'
+               when exists (select from mirror_pending p where p.owner in (i.owner, i.okx_uid) and p.erased) then 'deleted'
                when l.version is not null and i.version between 1 and l.version - 1 then 'stale'
                when u.telegram_id is not null or l.okx_uid is not null then
                     case when i.version = l.version then 'edited' else 'conflict' end

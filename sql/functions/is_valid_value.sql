@@ -9,6 +9,7 @@ return case jsonb_typeof(p_value)
                    and p_value::numeric between coalesce((p_field).minimum, '-infinity') and coalesce((p_field).maximum, 'infinity')
                    and ((p_field).json_type = 'number' or p_value::numeric % 1 = 0)
     when 'string' then (p_field).json_type = 'string'
+                   and not ((p_field).is_secret and p_value = '"********"')    -- secret_mask()
                    and ((p_field).choices is null or p_value #>> '{}' = any ((p_field).choices))
     else (p_field).json_type = jsonb_typeof(p_value)
 end;

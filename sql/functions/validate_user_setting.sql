@@ -21,6 +21,8 @@ begin
                 then 'must be a whole number'
                 when t.type = 'number'
                 then format('must be between %s and %s', coalesce(f.minimum, '-infinity'), coalesce(f.maximum, 'infinity'))
+                when f.is_secret and v.value = secret_mask()
+                then 'must be the secret itself, not its mask'
                 else format('must be one of: %s', array_to_string(f.choices, ', '))
            end
       from jsonb_each(p_settings) v

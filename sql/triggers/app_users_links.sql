@@ -12,15 +12,15 @@ begin
     if v_before is distinct from v_after then
         update telegram_links l set okx_uid = null, version = l.version + 1, updated_at = clock_timestamp()
          where l.telegram_id = v_before;
-        insert into telegram_links as l (telegram_id, okx_uid)
-        select v_after, new.okx_uid where v_after is not null
+        insert into telegram_links as l (telegram_id, okx_uid, last_okx_uid)
+        select v_after, new.okx_uid, new.okx_uid where v_after is not null
         on conflict (telegram_id) do update
-            set okx_uid = excluded.okx_uid, version = l.version + 1, updated_at = clock_timestamp();
+            set okx_uid = excluded.okx_uid, last_okx_uid = excluded.okx_uid, version = l.version + 1, updated_at = clock_timestamp();
         update user_settings s set telegram_id = new.telegram_id
          where s.user_id = new.id and s.is_active and s.deleted_at is null and s.telegram_id is distinct from new.telegram_id;
     end if;
     if new.deleted_at is not null then
-        update user_settings s set deleted_at = now()
+        update user_settings s set deleted_at = new.deleted_at    -- the same moment: restore_user() knows them by it
          where s.user_id = new.id and s.is_active and s.deleted_at is null;
     end if;
     perform mark_pending(new.okx_uid, 'user', new.version);

@@ -15,10 +15,8 @@ begin
     if current_setting('settings_store.keep_as_found', true) = 'on' then
         return null;    -- keep_losing_document(): the active document replaces it in the next statement
     end if;
-    raise exception using errcode = 'US003',
-        message = format('invalid settings for %s', new.setting_type),
-        detail = (select jsonb_object_agg(p.key, p.problem) from validate_user_setting(new.setting_type, new.settings) p),
-        hint = 'The table setting_fields lists what each key may hold.';
+    perform check_settings(new.setting_type, new.settings);
+    return null;
 end
 $$;
 

@@ -2,7 +2,7 @@
 -- relay, repair, verify and rebuild all read this.
 --   owner     the identifier in the key         kind      the field of the owner's mirror hash
 --   suffix    the rest of the key               encoding  how the document is laid out in Redis
---   document  null: the key must not exist (deleted, unlinked)
+--   document  null: the key must not exist (deleted, unlinked, erased)
 create or replace view mirror_source as
 select s.okx_uid as owner, s.setting_type as kind, t.redis_suffix as suffix, t.redis_encoding as encoding,
        s.version, s.updated_at, case when s.deleted_at is null then s.settings end as document
@@ -17,7 +17,13 @@ select u.okx_uid, 'user', 'mirror', 'fields',
 union all
 select l.telegram_id, 'telegram', 'okx_uid', 'string',
        l.version, l.updated_at, to_jsonb(l.okx_uid)
-  from telegram_links l;
+  from telegram_links l
+union all
+select p.owner, p.kind, coalesce(t.redis_suffix, case p.kind when 'user' then 'mirror' when 'telegram' then 'okx_uid' end), 'erased',
+       p.version, p.marked_at, null
+  from mirror_pending p
+  left join setting_types t on t.setting_type = p.kind
+ where p.erased;
 
 comment on view mirror_source is
 'What Redis should hold, one row a key: owner and suffix make the key, version guards it, document is its content (null: the key must not exist).';

@@ -3,7 +3,9 @@
 --
 --   KEYS  1 the data key    2 the owner's mirror hash: kind -> version mirrored
 --   ARGV  1 kind  2 version  3 updated_at
---         4 encoding: hash, json, string, fields (of the mirror hash itself), none (the key must not exist)
+--         4 encoding: hash, json, string, fields (of the mirror hash itself), none (the key must not exist),
+--           erased (none, whatever is there; of the person's mirror hash only the versions stay, for an hour,
+--           so that a write still under way doesn't bring anything back)
 --         5, 6 the version and digest the caller saw there and has dealt with: write, whatever they are,
 --              unless they moved ('': write only if newer, or if the data key is gone)
 --         7 channel, '' if this is no settings document   8 message
@@ -15,6 +17,8 @@
 local kind, version, updated_at, encoding = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local seen, seen_digest, channel, message, first = ARGV[5], ARGV[6], ARGV[7], ARGV[8], 9
 local is_document = channel ~= ''
+local is_erased = encoding == 'erased'
+local ERASED_FOR = 3600    -- seconds
 
 local mirrored = redis.pcall('HGET', KEYS[2], kind)
 if type(mirrored) == 'table' then    -- someone put another type of value there
@@ -25,7 +29,7 @@ local current = version_of(mirrored)
 
 -- What should be there, and what is: an empty document for a hash is no key at all.
 local expected, written = 'string', ''
-if encoding == 'none' or (encoding == 'hash' and #ARGV < first) then
+if encoding == 'none' or is_erased or (encoding == 'hash' and #ARGV < first) then
     expected = 'none'
 elseif encoding == 'hash' or encoding == 'fields' then
     expected = 'hash'
@@ -49,7 +53,7 @@ elseif version == current and type_ == expected and is_same then
     return {0, current}
 end
 
-if is_document and type_ ~= 'none' then
+if is_document and type_ ~= 'none' and not is_erased then
     local _, content, found = look(KEYS[1])
     local is_known = found == given and (version > current or is_same)    -- ours, and in the history
     if seen ~= '' then
@@ -65,14 +69,19 @@ redis.call('HSET', KEYS[2], kind, ARGV[2], kind .. ':updated_at', updated_at)
 if is_document then
     redis.call('HSET', KEYS[2], kind .. ':digest', written)
 end
-if encoding == 'hash' or encoding == 'none' then
+if is_erased and KEYS[1] == KEYS[2] then
+    redis.call('HDEL', KEYS[1], 'telegram_id')
+elseif encoding == 'hash' or encoding == 'none' or is_erased then
     redis.call('DEL', KEYS[1])
+end
+if not is_document then    -- the owner comes or goes
+    if is_erased then redis.call('EXPIRE', KEYS[2], ERASED_FOR) else redis.call('PERSIST', KEYS[2]) end
 end
 if encoding == 'hash' or encoding == 'fields' then
     for i = first, #ARGV, 2 do
         redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
     end
-elseif encoding ~= 'none' then
+elseif encoding ~= 'none' and not is_erased then
     redis.call('SET', KEYS[1], ARGV[first])
 end
 if is_document then

@@ -61,6 +61,11 @@ class Place:
     suffix: str
     encoding: str
 
+    @classmethod
+    def of(cls, entry: MirrorEntry) -> Place:
+        """Return the key of an entry; an erased user's is a field of the mirror hash, too."""
+        return cls(entry.owner, entry.kind, entry.suffix, "fields" if entry.kind == "user" else entry.encoding)
+
 
 TELEGRAM = Place("", "telegram", "okx_uid", "string")  # of any Telegram ID
 
@@ -217,9 +222,9 @@ class Mirror:
 
     def _apply_command(self, entry: MirrorEntry, seen: Found | None) -> tuple[tuple[str, str], list[str]]:
         data_key, mirror_key = self.keys.of(entry.owner, entry.suffix), self.keys.mirror(entry.owner)
-        encoding = entry.encoding if entry.document is not None or entry.encoding == "fields" else "none"
+        encoding = entry.encoding if entry.document is not None or entry.encoding in ("fields", "erased") else "none"
         message = ""
-        if entry.encoding in ("hash", "json"):
+        if entry.is_setting:
             message = json.dumps({"okx_uid": entry.owner, "setting_type": entry.kind, "version": entry.version})
         return (data_key, mirror_key), [
             entry.kind,
@@ -278,6 +283,8 @@ class Mirror:
 
 
 def _content(entry: MirrorEntry) -> list[str]:
+    if entry.encoding == "erased":
+        return []
     if entry.encoding == "fields":
         document = json.loads(entry.document or '{"telegram_id": null}')
         return [item for key, value in document.items() for item in (key, value or "")]

@@ -20,6 +20,7 @@ from tests.conftest import OKX_UID, TELEGRAM_ID
 
 CHECKOUT = Path(__file__).parents[2]
 SCRIPT = Path(sys.executable).with_name("settings-store")
+COMMAND_MODULES = ("cli", *(f"store.commands.{file.stem}" for file in (CHECKOUT / "store/commands").glob("[a-z]*.py")))
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def environment(config: Config) -> dict[str, str]:
         "DATABASE_URL": config.database_url,
         "REDIS_URL": config.redis_url,
         "SETTINGS_STORE_HOME": str(config.home),
-        "PYTHONWARNINGS": "error::DeprecationWarning:cli",
+        "PYTHONWARNINGS": ",".join(f"error::DeprecationWarning:{module}" for module in COMMAND_MODULES),
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 import redis as redis_py
 
 from tests.cli.conftest import Cli
@@ -169,6 +170,43 @@ def test_who_and_why_are_kept_with_the_version(cli: Cli, kim: str, db: psycopg.C
         "select changed_by, change_reason from user_settings where version > 1 order by version"
     ).fetchall()
     assert [tuple(row.values()) for row in rows] == [("ops", "위험 줄이기"), ("night-shift", None)]
+
+
+def test_who_writes_is_the_option_else_the_variable_else_the_user_of_the_system(
+    inside: Cli, kim: str, db: psycopg.Connection[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written_by(*options: str, **env: str) -> tuple[str, str | None, bool]:
+        result = inside.run("set", kim, "params", f"leverage={next(leverage)}", *options, **env)
+        assert result.code == 0, result
+        row = db.execute("select *, session_user from user_settings order by updated_at desc limit 1").fetchone()
+        assert row is not None
+        return row["changed_by"], row["change_reason"], row["changed_by"] == row["session_user"]
+
+    leverage = iter(range(2, 10))
+    system = {"LOGNAME": "os-kim"}
+    assert written_by(**system) == ("os-kim", None, False)
+    assert written_by(**system, SETTINGS_STORE_ACTOR="night-shift") == ("night-shift", None, False)
+    assert written_by("--actor", "ops", **system, SETTINGS_STORE_ACTOR="night-shift") == ("ops", None, False)
+    assert written_by("--reason", "less risk", **system) == ("os-kim", "less risk", False)
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert written_by()[1:] == (None, True)
+
+
+def test_every_command_that_writes_keeps_who_and_why(inside: Cli, db: psycopg.Connection[dict[str, Any]]) -> None:
+    who = ("--actor", "ops", "--reason", "a request")
+    for words in (
+        ("register", OKX_UID),
+        ("user", "link", OKX_UID, TELEGRAM_ID),
+        ("user", "unlink", OKX_UID),
+        ("user", "delete", OKX_UID, "--yes"),
+    ):
+        inside(*words, *who)
+    rows = db.execute("select changed_by, change_reason, deleted_at is null as alive from user_settings").fetchall()
+    assert {tuple(row.values()) for row in rows} == {("ops", "a request", True), ("ops", "a request", False)}
 
 
 def test_every_bad_key_is_named_with_the_reason_and_without_the_value(inside: Cli, kim: str) -> None:

@@ -68,8 +68,10 @@ def test_the_wheel_carries_all_of_sql_and_migrations(wheel: Path) -> None:
     files = {path for folder in ("sql", "migrations") for path in (CHECKOUT / folder).rglob("*.sql")}
     assert len(files) > 30
     assert {f"store/{path.relative_to(CHECKOUT)}" for path in files} <= inside
-    lua = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "store").rglob("*.lua")}
-    assert {"store/py.typed", "cli.py", *lua} <= inside
+    code = {
+        str(path.relative_to(CHECKOUT)) for kind in ("py", "lua") for path in (CHECKOUT / "store").rglob(f"*.{kind}")
+    }
+    assert {"store/py.typed", "cli.py", "store/commands/__init__.py", *code} <= inside
     assert [name for name in inside if name.startswith(("tests", "benchmarks", "docs"))] == []
 
 

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from store.models import SavedSetting, Setting, User
+    from datetime import datetime
+
+    from store.models import KeyChange, SavedSetting, Setting, User, Version
+
+
+MANY = 10  # keys that come or go together and are counted only
 
 
 def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
@@ -58,8 +63,9 @@ def setting_json(setting: Setting) -> dict[str, Any]:
         "updated_at": setting.updated_at.isoformat(),
         "source": setting.source,
     }
-    mirrored = getattr(setting, "mirrored", None)
-    return result if mirrored is None else {**result, "mirrored": mirrored}
+    if hasattr(setting, "mirrored"):
+        result |= {"mirrored": setting.mirrored, "is_deleted": getattr(setting, "is_deleted", False)}
+    return result
 
 
 def user_json(user: User) -> dict[str, Any]:
@@ -77,10 +83,75 @@ def user_json(user: User) -> dict[str, Any]:
 def print_setting(setting: Setting) -> None:
     at = f"{setting.updated_at:%Y-%m-%d %H:%M:%S %Z}"
     click.echo(f"{setting.setting_type} · version {setting.version} · {at} · from {setting.source}")
-    print_table(None, [(key, json.dumps(value, ensure_ascii=False)) for key, value in setting.settings.items()])
+    print_setting_values(setting.settings)
+
+
+def print_setting_values(settings: dict[str, Any]) -> None:
+    print_table(None, [(key, json.dumps(value, ensure_ascii=False)) for key, value in settings.items()])
+
+
+def change_json(change: KeyChange) -> dict[str, Any]:
+    return {"key": change.key, "change": change.change, "old": change.old, "new": change.new}
+
+
+def version_json(version: Version) -> dict[str, Any]:
+    return {
+        "okx_uid": version.okx_uid,
+        "setting_type": version.setting_type,
+        "version": version.version,
+        "saved_at": version.saved_at.isoformat(),
+        "changed_by": version.changed_by,
+        "change_reason": version.change_reason,
+        "is_deleted": version.is_deleted,
+        "changes": None if version.changes is None else [change_json(change) for change in version.changes],
+    }
+
+
+def print_version(version: Version) -> None:
+    """Print one version: a heading, and a line per key that changed."""
+    heading = f"{version.setting_type} version {version.version} · {local(version.saved_at)} · {version.changed_by}"
+    print_styled(heading + (f" · {version.change_reason}" if version.change_reason else ""), "bold")
+    if version.changes is None:
+        print_styled("  the version before was pruned", "dim")
+    elif version.is_deleted:
+        print_styled(f"  - deleted, with {len(version.changes)} keys", "red")
+    else:
+        print_changes(version.changes)
+
+
+def print_changes(changes: Sequence[KeyChange]) -> None:
+    """Print changes: + added, - removed, ~ old -> new. A document that comes or goes as a whole is one line."""
+    for word, sign, style in (("added", "+", "green"), ("removed", "-", "red")):
+        if len(changes) > MANY and all(change.change == word for change in changes):
+            print_styled(f"  {sign} {len(changes)} keys", style)
+            return
+    for change in changes:
+        old, new = (json.dumps(value, ensure_ascii=False) for value in (change.old, change.new))
+        if change.change == "added":
+            print_styled(f"  + {change.key}: {new}", "green")
+        elif change.change == "removed":
+            print_styled(f"  - {change.key}: {old}", "red")
+        else:
+            print_styled(f"  ~ {change.key}: {old} -> {new}", "yellow")
+
+
+def print_styled(line: str, style: str) -> None:
+    """Print a line; in colour on a terminal, unless NO_COLOR is set."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(highlight=False).print(Text(line, style), soft_wrap=True)
+
+
+def local(moment: datetime) -> str:
+    """Write a moment in this computer's time zone, to the microsecond, as --at and --before read it."""
+    return moment.astimezone().isoformat(sep=" ")
 
 
 def saved_line(saved: SavedSetting) -> str:
+    if saved.is_deleted:
+        where = "in PostgreSQL and Redis" if saved.mirrored else "in PostgreSQL; Redis will follow by the relay"
+        return f"{saved.setting_type}: version {saved.version} is a deletion, {where}"
     where = "in PostgreSQL and Redis" if saved.mirrored else "in PostgreSQL; Redis will get it from the relay"
     return f"{saved.setting_type}: version {saved.version}, {where}"
 

@@ -1,0 +1,37 @@
+-- Makes room for a backup: locks out writers, takes the triggers off and empties the tables, so that rows can be copied in
+-- word for word. Raises US011 if there are users, settings or templates, unless p_replace: WHAT IS THERE IS LOST.
+-- end_restore() belongs into the same transaction. For the tables' owner only.
+create or replace function begin_restore(p_replace boolean default false)
+returns void
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_found text := (select string_agg(t.name, ', ' order by t.name)
+                       from (select 'users' from app_users union select 'settings' from user_settings
+                             union select 'Telegram links' from telegram_links union select 'templates' from setting_templates) as t (name));
+begin
+    if v_found is not null and not p_replace then
+        raise exception using errcode = 'US011',
+            message = 'the database is not empty',
+            detail = format('There are: %s.', v_found),
+            hint = 'Restore into a new database, or say what is to become of what is there.';
+    end if;
+    lock table app_users, telegram_links, user_settings, setting_templates, setting_types, setting_fields, mirror_pending in exclusive mode;
+    alter table app_users disable trigger user;
+    alter table telegram_links disable trigger user;
+    alter table user_settings disable trigger user;
+    alter table setting_types disable trigger user;
+    delete from setting_templates;
+    delete from user_settings;
+    delete from telegram_links;
+    delete from app_users;
+    delete from setting_fields;
+    delete from setting_types;
+    delete from mirror_pending;
+end
+$$;
+
+comment on function begin_restore(boolean) is
+'Empties the tables and takes their triggers off, for a backup to be copied in. Raises US011 (not empty) unless p_replace. Followed by end_restore() in the same transaction.';
+revoke execute on function begin_restore(boolean) from public;

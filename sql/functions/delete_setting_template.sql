@@ -1,0 +1,29 @@
+-- Deletes a template, for one setting type or (null) for all. Users it was applied to keep what they have.
+-- Returns how many. Raises US009 if there is none, US010 for default.
+create or replace function delete_setting_template(p_name text, p_setting_type text default null)
+returns integer
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_count integer;
+begin
+    if p_name = 'default' then
+        raise exception using errcode = 'US010',
+            message = 'the template default can''t be deleted',
+            hint = 'It stands for the catalogue: setting_fields.default_value.';
+    end if;
+    delete from setting_templates t
+     where t.name = p_name and t.setting_type = coalesce(p_setting_type, t.setting_type);
+    get diagnostics v_count = row_count;
+    if v_count = 0 then
+        raise exception using errcode = 'US009',
+            message = format('there is no template %s%s', coalesce(quote_ident(p_name), 'null'), ' for ' || p_setting_type);
+    end if;
+    return v_count;
+end
+$$;
+
+comment on function delete_setting_template(text, text) is
+'Deletes a template, of one setting type or of all. Returns how many. Raises US009 (no such template), US010 (default).';
+revoke execute on function delete_setting_template(text, text) from public;

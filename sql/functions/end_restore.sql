@@ -1,0 +1,23 @@
+-- Puts the triggers back after a backup was copied in, and marks every key for Redis, whatever that holds.
+-- Returns how many keys. For the tables' owner only.
+create or replace function end_restore()
+returns bigint
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_count bigint;
+begin
+    alter table app_users enable trigger user;
+    alter table telegram_links enable trigger user;
+    alter table user_settings enable trigger user;
+    alter table setting_types enable trigger user;
+    insert into mirror_pending (owner, kind, version) select e.owner, e.kind, e.version from mirror_source e;
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+
+comment on function end_restore() is
+'Puts the triggers back after begin_restore(), and marks every key for Redis. Returns how many.';
+revoke execute on function end_restore() from public;

@@ -1,0 +1,25 @@
+-- One template. Raises US002, and US009 if there is none of that name for the setting type. Reads only.
+create or replace function setting_template(p_name text, p_setting_type text)
+returns setting_templates
+language plpgsql stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_row setting_templates;
+begin
+    perform check_setting_type(p_setting_type);
+    select * into v_row from list_setting_templates(p_name) t where t.setting_type = p_setting_type;
+    if not found then
+        raise exception using errcode = 'US009',
+            message = format('there is no template %s for %s', coalesce(quote_ident(p_name), 'null'), p_setting_type),
+            detail = (select coalesce('there is one for: ' || string_agg(t.setting_type, ', '),
+                                      (select 'known: ' || string_agg(distinct k.name, ', ') from list_setting_templates() k))
+                        from list_setting_templates(p_name) t);
+    end if;
+    return v_row;
+end
+$$;
+
+comment on function setting_template(text, text) is
+'A template, by name and setting type. Raises US002, US009 (no such template; detail: what there is).';
+revoke execute on function setting_template(text, text) from public;

@@ -1,0 +1,206 @@
+"""Archive: a backup of everything with its full history, and the way back.
+
+A backup is a ZIP file: one member per table, as COPY writes it, and manifest.json, the last one written, with
+columns, row counts and SHA-256 of each. The credentials in it are ciphertext, as in the tables.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as release_of
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from store import calls, schema
+from store.core import Core
+from store.database import Transaction
+from store.errors import BadIdentifier, InvalidArgument, NotMigrated, StoreError, UnknownUser
+from store.mirror.keys import OKX_UID
+
+FORMAT = "settings-store backup"
+VERSION = 1
+MANIFEST = "manifest.json"
+BLOCK = 1 << 20  # bytes
+PAGE = 500  # users a query
+# What reading a ZIP file raises that was cut or damaged.
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, ValueError, NotImplementedError, OSError)
+
+
+class BadBackup(StoreError):
+    """The file is no backup, is damaged, or was made by a newer release. Nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of a backup."""
+
+    columns: list[str]
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a backup holds. `migrations`: how far the schema was."""
+
+    made_at: datetime
+    release: str
+    migrations: list[str]
+    tables: dict[str, Table]
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore left behind. `mirrored`: Redis is up to it already; if not, the relay brings it up."""
+
+    manifest: Manifest
+    users: int
+    versions: int
+    mirrored: bool
+
+
+async def backup(store: Core, file: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> Manifest:
+    """Write everything, as of one moment, while writers write; `progress` is told of rows. Raises NotMigrated."""
+    migrations = _check_schema(store)
+    tables: dict[str, Table] = {}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        async with store.stores.database.transaction(snapshot=True) as transaction:
+            for name in calls.BACKUP_TABLES:
+                columns = [row["name"] for row in await transaction.fetch(calls.table_columns(name))]
+                digest, rows = hashlib.sha256(), 0
+                with archive.open(name, "w", force_zip64=True) as member:
+                    async for block in transaction.copy_out(calls.copy_out(name, columns)):
+                        member.write(block)
+                        digest.update(block)
+                        rows += block.count(b"\n")
+                        progress(block.count(b"\n"))
+                tables[name] = Table(columns, rows, digest.hexdigest())
+        manifest = Manifest(datetime.now(UTC), release_of("settings-store"), migrations, tables)
+        described = {**asdict(manifest), "made_at": manifest.made_at.isoformat()}
+        archive.writestr(MANIFEST, json.dumps({"format": FORMAT, "version": VERSION, **described}, indent=4))
+    return manifest
+
+
+async def restore_backup(
+    store: Core, path: Path, *, replace: bool = False, merge: bool = False, okx_uid: str | None = None
+) -> Restored:
+    """Bring a backup back, in one transaction.
+
+    Into an empty database: every row as it was. `replace`: the same after throwing away what is there. `merge`:
+    every user's documents of the backup become new versions where they differ; `okx_uid`: those of one user.
+    Afterwards Redis is brought to what PostgreSQL has; what only Redis had is kept in the history first. Raises
+    BadBackup (before anything is written), NotEmpty, NotMigrated, UnknownUser (not in the backup).
+    """
+    if okx_uid is not None and not OKX_UID.fullmatch(okx_uid):
+        raise BadIdentifier("not an OKX UID", hint="An OKX UID has 16-20 digits.")
+    manifest = check_backup(path)
+    known = _check_schema(store)
+    newer = [migration for migration in manifest.migrations if migration not in known]
+    if newer:
+        raise BadBackup(f"{path} was made by a newer release", detail=f"unknown migrations: {', '.join(newer)}")
+    with zipfile.ZipFile(path) as archive:
+        if merge or okx_uid is not None:
+            users, versions = await _merge(store, archive, manifest, okx_uid)
+        else:
+            async with store.stores.database.transaction() as transaction:
+                await transaction.fetch(calls.begin_restore(replace))
+                for name, table in manifest.tables.items():
+                    await _check_columns(transaction, name, table)
+                    await transaction.copy_in(calls.copy_in(name, table.columns), _blocks(archive, name))
+                await transaction.fetch(calls.end_restore())
+            users, versions = manifest.tables["app_users"].rows, manifest.tables["user_settings"].rows
+    return Restored(manifest, users, versions, await store.mirror_owners(None))
+
+
+def check_backup(path: Path) -> Manifest:
+    """Read a backup to its end and compare it with its manifest. Raises BadBackup."""
+    problem = "it is no backup of this program, or it was cut"
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            described = json.loads(archive.read(MANIFEST))
+            if described["format"] == FORMAT and described["version"] == VERSION:
+                manifest = _manifest(described)
+                damaged = [name for name, table in manifest.tables.items() if not _is_intact(archive, name, table)]
+                if not damaged:
+                    return manifest
+                problem = f"damaged: {', '.join(damaged)}"
+            elif described["format"] == FORMAT:
+                problem = "it was made by a newer release"
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise InvalidArgument(f"{path} can't be read: {error.strerror}") from None
+    except DAMAGE:
+        pass
+    raise BadBackup(f"{path} can't be restored: {problem}")
+
+
+async def _merge(store: Core, archive: zipfile.ZipFile, manifest: Manifest, okx_uid: str | None) -> tuple[int, int]:
+    """Save documents of the backup as new versions; return how many users and documents it has of them."""
+    users, documents, after = 0, 0, ""
+    reason = f"from the backup of {manifest.made_at.astimezone():%Y-%m-%d %H:%M}"
+    async with store.stores.database.transaction() as transaction:
+        for name in ("app_users", "user_settings"):
+            copy = f"{calls.copy_in(f'restored_{name}', manifest.tables[name].columns)} where"
+            conditions = ["true"] if name == "app_users" else ["is_active and deleted_at is null"]
+            conditions += [] if okx_uid is None else [f"okx_uid = '{okx_uid}'"]  # digits only
+            await _check_columns(transaction, name, manifest.tables[name])
+            await transaction.fetch(calls.make_temporary(name))
+            await transaction.copy_in(f"{copy} {' and '.join(conditions)}", _blocks(archive, name))
+        while True:
+            rows = await transaction.fetch(calls.restored_users(okx_uid, after, PAGE))
+            if not rows:
+                break
+            call = calls.import_users(f"[{','.join(row['document'] for row in rows)}]", False)
+            saved = await transaction.fetch(store.by(call, reason=reason))
+            users, after = users + len(rows), rows[-1]["okx_uid"]
+            documents += sum(row["setting_type"] is not None for row in saved)
+    if okx_uid is not None and not users:
+        raise UnknownUser(f"the backup has no user {okx_uid}", detail="or only as a deleted one")
+    return users, documents
+
+
+async def _check_columns(transaction: Transaction, name: str, table: Table) -> None:
+    """Refuse a backup with columns that the table hasn't; they go into a statement. Raises BadBackup."""
+    known = {row["name"] for row in await transaction.fetch(calls.table_columns(name))}
+    if not known.issuperset(table.columns):
+        raise BadBackup(f"the backup's table {name} has columns that this release doesn't know")
+
+
+def _check_schema(store: Core) -> list[str]:
+    """Return the migrations of the database, which must be those of this release. Raises NotMigrated."""
+    status = schema.status(store.config.database_url or "")
+    if status.pending:
+        raise NotMigrated("the database is not up to date", hint="Run: settings-store migrate")
+    return status.applied
+
+
+def _manifest(described: dict[str, Any]) -> Manifest:
+    tables = {
+        name: Table([str(column) for column in table["columns"]], int(table["rows"]), str(table["sha256"]))
+        for name, table in described["tables"].items()
+    }
+    if set(tables) != set(calls.BACKUP_TABLES):
+        raise ValueError("other tables")
+    ordered = {name: tables[name] for name in calls.BACKUP_TABLES}
+    made_at = datetime.fromisoformat(described["made_at"])
+    return Manifest(made_at, str(described["release"]), [str(name) for name in described["migrations"]], ordered)
+
+
+def _is_intact(archive: zipfile.ZipFile, name: str, table: Table) -> bool:
+    digest, rows = hashlib.sha256(), 0
+    for block in _blocks(archive, name):
+        digest.update(block)
+        rows += block.count(b"\n")
+    return (digest.hexdigest(), rows) == (table.sha256, table.rows)
+
+
+def _blocks(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:
+    with archive.open(name) as member:
+        while block := member.read(BLOCK):
+            yield block

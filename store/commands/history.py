@@ -1,0 +1,197 @@
+"""The commands of versions: history, diff, rollback, delete, restore, prune."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from store.commands.common import Moment, as_json, identifier, run, setting_type, who
+from store.commands.output import (
+    change_json,
+    print_changes,
+    print_json,
+    print_table,
+    print_version,
+    saved_line,
+    setting_json,
+    version_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from store.models import SavedSetting
+    from store.settings import SettingsStore
+
+    Writing = Callable[[SettingsStore], Awaitable[list[SavedSetting]]]
+
+expect_version = click.option(
+    "--expect-version", type=click.IntRange(0), metavar="N", help="Only if this is the current version."
+)
+
+
+@click.command()
+@identifier
+@click.argument("setting_type", metavar="[TYPE]", required=False)
+@click.option("--before", type=Moment(), metavar="TIME", help="Versions saved before then: the next page.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Versions at most.")
+@as_json
+def history(
+    identifier: str, setting_type: str | None, before: datetime | None, limit: int, as_json: bool
+) -> None:  # fmt: skip
+    """Show every version, newest first: when, who, why, and what it changed.
+
+    A deleted user by OKX UID or UUID. Exit code 1 if nothing was ever saved.
+
+    \b
+    Example:
+      settings-store history 587662504768345929 params
+      settings-store history 587662504768345929 --limit 5 --json
+    """
+    found = run(lambda store: store.history(identifier, setting_type, before=before, limit=limit))
+    if as_json:
+        print_json([version_json(version) for version in found])
+        return
+    if not found:
+        raise click.ClickException(f"no versions of {setting_type or 'settings'} of {identifier}")
+    for version in found:
+        print_version(version)
+    if len(found) >= limit:
+        click.echo(f"older ones: --before '{found[-1].saved_at.astimezone().isoformat()}'", err=True)
+
+
+@click.command()
+@identifier
+@setting_type
+@click.argument("a", type=click.IntRange(1))
+@click.argument("b", type=click.IntRange(1))
+@as_json
+def diff(identifier: str, setting_type: str, a: int, b: int, as_json: bool) -> None:
+    """Show what differs between two versions, A and B. Nothing is printed if nothing does.
+
+    \b
+    Example:
+      settings-store diff 587662504768345929 params 3 5
+    """
+    changes = run(lambda store: store.diff(identifier, setting_type, a, b))
+    if as_json:
+        print_json([change_json(change) for change in changes])
+    else:
+        print_changes(changes)
+
+
+@click.command()
+@identifier
+@click.argument("setting_type", metavar="[TYPE]", required=False)
+@click.argument("version", metavar="[VERSION]", type=click.IntRange(1), required=False)
+@click.option("--at", type=Moment(), metavar="TIME", help="All types, to what was in force then.")
+@expect_version
+@who
+@as_json
+def rollback(
+    identifier: str, setting_type: str | None, version: int | None, at: datetime | None, expect_version: int | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Save an earlier VERSION of a TYPE again, as a new version; or with --at, all types at once.
+
+    History is never rewritten. What wasn't there at that time is deleted; nothing happens where nothing differs.
+
+    \b
+    Example:
+      settings-store rollback 587662504768345929 params 3 --reason "as before the weekend"
+      settings-store rollback 587662504768345929 --at "2026-11-22 10:00"
+    """
+    if (version is None) == (at is None) or (at is not None and (setting_type, expect_version) != (None, None)):
+        raise click.UsageError("Give a TYPE and a VERSION, or --at for all types.")
+
+    async def write(store: SettingsStore) -> list[SavedSetting]:
+        if at is not None:
+            return await store.rollback_all(identifier, at)
+        assert setting_type is not None
+        assert version is not None
+        return [await store.rollback(identifier, setting_type, version, expected_version=expect_version)]
+
+    _print_saved(run(lambda store: _masked(store, write)), as_json, one=at is None)
+
+
+@click.command()
+@identifier
+@setting_type
+@expect_version
+@who
+@as_json
+def delete(identifier: str, setting_type: str, expect_version: int | None, as_json: bool) -> None:
+    """Delete settings, from Redis too. A version of its own: `restore` brings them back.
+
+    Exit code 1 if there are none.
+
+    \b
+    Example:
+      settings-store delete 587662504768345929 dual_side --reason "not used"
+    """
+    saved = run(lambda store: store.delete(identifier, setting_type, expected_version=expect_version))
+    if saved is None:
+        raise click.ClickException(f"no {setting_type} of {identifier}")
+    _print_saved([saved], as_json)
+
+
+@click.command()
+@identifier
+@setting_type
+@expect_version
+@who
+@as_json
+def restore(identifier: str, setting_type: str, expect_version: int | None, as_json: bool) -> None:
+    """Bring deleted settings back, as a new version. What isn't deleted stays as it is.
+
+    \b
+    Example:
+      settings-store restore 587662504768345929 dual_side
+    """
+
+    async def write(store: SettingsStore) -> list[SavedSetting]:
+        return [await store.restore(identifier, setting_type, expected_version=expect_version)]
+
+    _print_saved(run(lambda store: _masked(store, write)), as_json)
+
+
+@click.command()
+@click.option("--keep", type=click.IntRange(1), required=True, metavar="N", help="Newest versions to keep of each.")
+@click.option("--older-than", type=click.IntRange(0, 36500), required=True, metavar="DAYS",
+              help="Remove only what went out of force more than so many days ago.")  # fmt: skip
+@click.option("--okx-uid", metavar="U", help="This user only.")
+@click.option("--dry-run", is_flag=True, help="Remove nothing; tell how many would go.")
+@as_json
+def prune(keep: int, older_than: int, okx_uid: str | None, dry_run: bool, as_json: bool) -> None:
+    """Remove old versions. Besides `user erase` the only command that removes any.
+
+    Never the active version, nor the one that `restore` would bring back; version numbers are not used again.
+
+    \b
+    Example:
+      settings-store prune --keep 100 --older-than 365 --dry-run
+    """
+    from datetime import timedelta
+
+    age = timedelta(days=older_than)
+    gone = run(lambda store: store.prune(keep, age, identifier=okx_uid, dry_run=dry_run))
+    if as_json:
+        print_json({"dry_run": dry_run, "versions": gone})
+        return
+    print_table(None, [(name, str(number)) for name, number in gone.items()])
+    click.echo(f"{sum(gone.values())} versions {'would be ' if dry_run else ''}removed")
+
+
+async def _masked(store: SettingsStore, write: Writing) -> list[SavedSetting]:
+    return [await store.masked(saved) for saved in await write(store)]
+
+
+def _print_saved(saved: list[SavedSetting], as_json: bool, one: bool = True) -> None:
+    if as_json:
+        found = [setting_json(setting) for setting in saved]
+        print_json(found[0] if one else found)
+        return
+    for setting in saved:
+        click.echo(saved_line(setting))

@@ -1,0 +1,151 @@
+"""The commands that keep both sides equal: relay, verify, sync, watch."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from store.commands.common import as_json, counting, run
+from store.commands.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from store.settings import SettingsStore
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Mirror what is marked now, and end; for cron and tests.")
+@click.option(
+    "--poll", type=click.FloatRange(0.001, 60), default=0.02, show_default=True, help="Seconds between looks."
+)
+@as_json
+def relay(once: bool, poll: float, as_json: bool) -> None:
+    """Bring to Redis what any writer changed in PostgreSQL. Runs until SIGTERM or Ctrl-C, then drains.
+
+    Reconciles all keys at its start, and when Redis restarted, failed over or lost its data. Several may
+    run. With --once the exit code is 1 if Redis refused a key.
+
+    \b
+    Example:
+      settings-store relay
+      settings-store relay --once
+    """
+    from store import service
+
+    if not once:
+        run(lambda store: service.run_relay(store.stores, poll))
+        return
+    progress, lag = run(lambda store: service.relay_once(store.stores))
+    if as_json:
+        failures = [{"owner": owner, "kind": kind, "error": why} for (owner, kind), why in progress.failures.items()]
+        print_json({"mirrored": progress.mirrored, "failures": failures, **lag})
+    else:
+        click.echo(f"mirrored {progress.mirrored} keys; {lag['waiting']} waiting, {lag['set_aside']} set aside")
+        for (owner, kind), why in progress.failures.items():
+            click.echo(f"  {kind} of {owner}: {why}", err=True)
+    if progress.failures:
+        sys.exit(1)
+
+
+@click.command()
+@click.option("--okx-uid", metavar="U", help="This user only.")
+@click.option("--repair", is_flag=True, help="Mend what differs: PostgreSQL wins, Redis's value goes into the history.")
+@as_json
+def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
+    """Compare every key of both sides. Exit code 0 if equal, 1 if findings remain.
+
+    Findings: missing (not in Redis), stale (older in Redis), pending (missing or stale, but marked for the
+    relay), ahead (newer in Redis: PostgreSQL came back from a backup), edited (somebody wrote into Redis),
+    unmarked (never mirrored by us: `sync` takes it over), orphan (PostgreSQL has no such document).
+    PostgreSQL's and Redis's versions are shown, values never.
+
+    \b
+    Example:
+      settings-store verify
+      settings-store verify --repair --json
+    """
+    from store import verify as checks
+
+    with counting("verify") as count:
+        report = run(lambda store: checks.verify(store.stores, okx_uid=okx_uid, repair=repair, progress=count))
+    users = [
+        {"owner": f.owner, "kind": f.kind, "finding": f.finding, "db_version": f.db_version,
+         "redis_version": f.redis_version}
+        for f in report.users
+    ]  # fmt: skip
+    if as_json:
+        print_json({"checked": report.checked, "ok": report.ok, "findings": dict(report.findings),
+                    "repaired": report.repaired, "users": users})  # fmt: skip
+    else:
+        if users:
+            columns = ("owner", "kind", "finding", "PostgreSQL", "Redis")
+            print_table(columns, [tuple("-" if v is None else str(v) for v in user.values()) for user in users])
+        found = ", ".join(f"{number} {kind}" for kind, number in report.findings.items()) or "no findings"
+        click.echo(f"checked {report.checked} keys: {found}" + (f"; {report.repaired} repaired" if repair else ""))
+        if report.findings["unmarked"] + report.findings["orphan"] and report.remaining:
+            click.echo("what only Redis has is taken over by: settings-store sync", err=True)
+    if report.remaining:
+        sys.exit(1)
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Write nothing on either side; print what would happen.")
+@click.option("--okx-uid", metavar="U", help="This user only.")
+@click.option("--from", "source", type=click.Choice(["redis", "db"]), default="redis", show_default=True,
+              help="redis: take over what Redis has; db: rebuild Redis from PostgreSQL.")  # fmt: skip
+@click.option("--prefer", type=click.Choice(["redis", "db"]), help="Who wins where both sides changed.")
+@as_json
+def sync(dry_run: bool, okx_uid: str | None, source: str, prefer: Any, as_json: bool) -> None:
+    """Take over into PostgreSQL what only Redis has: new users, older encodings, edited settings.
+
+    Three ways: what Redis was given tells a stale key (mirrored again) from an edited one (a new version)
+    and from one changed on both sides (a conflict: --prefer decides, the loser stays in the history). Where
+    a relay runs, it decides conflicts at once: PostgreSQL wins, Redis's value goes into the history.
+    Exit code 1 if conflicts or bad data remain.
+
+    \b
+    Example:
+      settings-store sync --dry-run
+      settings-store sync --okx-uid 587662504768345929 --prefer redis
+    """
+    from store import service
+
+    with counting("sync") as count:
+        report = run(lambda store: service.sync(store.stores, source, okx_uid, prefer, dry_run, count))
+    if as_json:
+        print_json({"dry_run": dry_run, "outcomes": report.outcomes, "keys": report.keys})
+    else:
+        for key in report.keys:
+            problems = key.get("problems") or {}
+            click.echo(f"{key['key']}: {key['outcome']}")
+            for name, why in problems.items():
+                click.echo(f"  {name}: {why}")
+        would = "would be " if dry_run else ""
+        click.echo(
+            ", ".join(f"{number} {would}{name}" for name, number in report.outcomes.items()) or "Redis has no settings"
+        )
+    if report.unresolved:
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("identifier", required=False)
+@as_json
+def watch(identifier: str | None, as_json: bool) -> None:
+    """Print changes as they reach Redis, of one user or of all, until Ctrl-C. --json: a line each.
+
+    \b
+    Example:
+      settings-store watch 587662504768345929
+    """
+    from dataclasses import asdict
+    from json import dumps
+
+    async def follow(store: SettingsStore) -> None:
+        async for change in store.watch(identifier):
+            line = dumps(asdict(change)) if as_json else f"{change.okx_uid} {change.setting_type} {change.version}"
+            click.echo(line)
+            sys.stdout.flush()
+
+    run(follow)

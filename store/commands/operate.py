@@ -1,0 +1,129 @@
+"""The commands of operating: status, the shells, the demo, the embedded servers."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import click
+
+from store.commands.common import as_json, configured
+from store.commands.output import print_json, print_table
+
+
+@click.command()
+@as_json
+def status(as_json: bool) -> None:
+    """Show both servers, the schema's state and counts. Exit code 3 if a store can't be reached.
+
+    \b
+    Example:
+      settings-store status
+    """
+    from store import status as overview
+
+    found = asyncio.run(overview.gather(configured()))
+    if as_json:
+        print_json(found)
+    else:
+        print_table(None, [(key, str(value)) for key, value in overview.lines(found)])
+    if overview.unreachable(found):
+        sys.exit(3)
+
+
+def _shell(name: str, doc: str) -> click.Command:
+    @click.command(name, help=doc, context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def command(arguments: Sequence[str]) -> None:
+        from store import shells
+
+        shells.replace_process(name, configured(), arguments)
+
+    return command
+
+
+psql = _shell(
+    "psql", "Open psql on the store's database.\n\n\b\nExample:\n  settings-store psql -c 'select * from list_users()'"
+)
+redis_cli = _shell(
+    "redis-cli", "Open redis-cli on the store's Redis.\n\n\b\nExample:\n  settings-store redis-cli keys 'user:*'"
+)
+
+
+@click.command()
+def demo() -> None:
+    """Show the main job on the embedded servers, whatever DATABASE_URL says.
+
+    \b
+    Example:
+      settings-store demo
+    """
+    from store import demo as show
+
+    asyncio.run(show.run(click.echo))
+
+
+@click.group()
+def embedded() -> None:
+    """Start, stop and look at the embedded servers.
+
+    \b
+    Example:
+      settings-store embedded status
+    """
+
+
+@embedded.command("start")
+def embedded_start() -> None:
+    """Start the embedded PostgreSQL and Redis, and print their URLs.
+
+    \b
+    Example:
+      eval "$(settings-store embedded start)"
+    """
+    from dataclasses import replace
+
+    from store import Config
+    from store import embedded as servers
+
+    config = servers.provide(replace(Config.from_env(), database_url=None, redis_url=None))
+    click.echo(f"export DATABASE_URL='{config.database_url}'")
+    click.echo(f"export REDIS_URL='{config.redis_url}'")
+
+
+@embedded.command("stop")
+def embedded_stop() -> None:
+    """Stop the embedded servers; their data stay.
+
+    \b
+    Example:
+      settings-store embedded stop
+    """
+    from store import Config
+    from store import embedded as servers
+
+    stopped = servers.stop(Config.from_env())
+    click.echo(f"stopped {' and '.join(stopped)}" if stopped else "nothing to stop")
+
+
+@embedded.command("status")
+@as_json
+def embedded_status(as_json: bool) -> None:
+    """Tell whether the embedded servers run, and where their data lie.
+
+    \b
+    Example:
+      settings-store embedded status
+    """
+    from store import Config
+    from store import embedded as servers
+
+    config = Config.from_env()
+    pids = servers.running(config)
+    if as_json:
+        print_json({"home": str(config.home), **{name: {"pid": pid} for name, pid in pids.items()}})
+        return
+    click.echo(f"data in {config.home}")
+    for name, pid in pids.items():
+        click.echo(f"{name}: {f'running, process {pid}' if pid else 'not running'}")

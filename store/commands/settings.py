@@ -1,0 +1,151 @@
+"""The commands of settings: get, set, search."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from store.commands.common import Moment, as_json, identifier, run, setting_type, who
+from store.commands.output import (
+    parse_object,
+    parse_pairs,
+    print_json,
+    print_setting,
+    print_table,
+    saved_line,
+    setting_json,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from store.models import SavedSetting, Setting, Source
+    from store.settings import SettingsStore
+
+
+@click.command()
+@identifier
+@click.argument("setting_type", metavar="[TYPE]", required=False)
+@click.option("--source", type=click.Choice(["auto", "redis", "db"]), default="auto", show_default=True,
+              help="Which store to ask; auto: Redis, then PostgreSQL.")  # fmt: skip
+@click.option("--version", "version", type=click.IntRange(1), metavar="N", help="This version of the TYPE.")
+@click.option("--at", "at", type=Moment(), metavar="TIME", help="What was in force then.")
+@click.option("--reveal", is_flag=True, help="Show secrets (signal_bot_token), too.")
+@as_json
+def get(
+    identifier: str, setting_type: str | None, source: str, version: int | None, at: datetime | None, reveal: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Show a user's settings, of one TYPE or of all. Exit code 1 if there are none.
+
+    \b
+    Example:
+      settings-store get 587662504768345929 params
+      settings-store get 1709556958 --json
+      settings-store get 587662504768345929 params --version 3
+      settings-store get 587662504768345929 --at "2026-11-22 10:00+09:00"
+    """
+    ask: Source | None = "redis" if source == "redis" else "db" if source == "db" else None
+    if version is not None and (setting_type is None or at is not None):
+        raise click.UsageError("--version goes with a TYPE, and without --at.")
+    if ask == "redis" and (version, at) != (None, None):
+        raise click.UsageError("Redis has the active version only.")
+
+    async def read(store: SettingsStore) -> list[Setting]:
+        one: Setting | None
+        if setting_type is None:
+            found = await (store.get_all(identifier, source=ask) if at is None else store.get_all_at(identifier, at))
+        else:
+            if version is not None:
+                one = await store.get_version(identifier, setting_type, version)
+            elif at is not None:
+                one = await store.get_at(identifier, setting_type, at)
+            else:
+                one = await store.get(identifier, setting_type, source=ask)
+            found = [one] if one else []
+        return found if reveal else [await store.masked(setting) for setting in found]
+
+    found = run(read)
+    if as_json and setting_type is None:
+        print_json([setting_json(setting) for setting in found])
+    if not found:
+        where = (
+            f" in {ask}" if ask else f": version {version} is a deletion" if version else " at that time" if at else ""
+        )
+        raise click.ClickException(f"no {setting_type or 'settings'} of {identifier}{where}")
+    if as_json:
+        if setting_type is not None:
+            print_json(setting_json(found[0]))
+        return
+    for setting in found:
+        print_setting(setting)
+
+
+@click.command("set")
+@identifier
+@setting_type
+@click.argument("pairs", metavar="KEY=VALUE…", nargs=-1)
+@click.option("--file", "file", type=click.File("rb"), help="Read a JSON object from a file.")
+@click.option("--stdin", "stdin", is_flag=True, help="Read a JSON object from standard input.")
+@click.option("--replace", is_flag=True, help="Replace the whole document instead of merging.")
+@click.option("--expect-version", type=click.IntRange(0), metavar="N", help="Only if this is the current version.")
+@who
+@as_json
+def set_(
+    identifier: str, setting_type: str, pairs: Sequence[str], file: Any, stdin: bool, replace: bool,
+    expect_version: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Change settings: merge KEY=VALUE pairs, or a JSON object, into the document.
+
+    A value is JSON where it parses as JSON, else text. Merging is JSON merge patch (RFC 7396): null
+    removes a key.
+
+    \b
+    Example:
+      settings-store set 587662504768345929 params leverage=20 direction=롱 --reason "less risk"
+      settings-store set 587662504768345929 params --file params.json --replace --expect-version 3
+    """
+    if (len(pairs) > 0) + (file is not None) + stdin != 1:
+        raise click.UsageError("Give one of these: KEY=VALUE pairs, --file, --stdin.")
+    source: BinaryIO = file or sys.stdin.buffer
+    document = parse_pairs(pairs) if pairs else parse_object(source.read())
+
+    async def write(store: SettingsStore) -> SavedSetting:
+        save = store.save if replace else store.patch
+        return await store.masked(await save(identifier, setting_type, document, expected_version=expect_version))
+
+    saved = run(write)
+    if as_json:
+        print_json(setting_json(saved))
+    else:
+        click.echo(saved_line(saved))
+
+
+@click.command()
+@setting_type
+@click.argument("pairs", metavar="KEY=VALUE…", nargs=-1, required=True)
+@click.option("--after", metavar="OKX_UID", help="Start after this user.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Users at most.")
+@as_json
+def search(setting_type: str, pairs: Sequence[str], after: str | None, limit: int, as_json: bool) -> None:
+    """Find the users whose active settings hold all these values (by index).
+
+    \b
+    Example:
+      settings-store search params leverage=10 direction=롱숏
+    """
+    wanted = parse_pairs(pairs)
+
+    async def read(store: SettingsStore) -> list[Setting]:
+        found = await store.search(setting_type, wanted, after=after, limit=limit)
+        return [await store.masked(setting) for setting in found]
+
+    found = run(read)
+    if as_json:
+        print_json([setting_json(setting) for setting in found])
+        return
+    rows = [(s.okx_uid, s.telegram_id or "", str(s.version), f"{s.updated_at:%Y-%m-%d %H:%M:%S}") for s in found]
+    print_table(("okx_uid", "telegram_id", "version", "updated_at"), rows)

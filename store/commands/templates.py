@@ -1,0 +1,232 @@
+"""The commands of templates: save, list, show, delete, preview, apply."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from store.commands.common import as_json, run, setting_type, who
+from store.commands.output import (
+    change_json,
+    parse_object,
+    parse_pairs,
+    print_changes,
+    print_json,
+    print_setting_values,
+    print_styled,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    from store.models import Template, TemplateEffect
+    from store.settings import SettingsStore
+
+name = click.argument("name")
+
+
+@click.group()
+def template() -> None:
+    """Keep named documents, and apply them to many users. The template `default` is the catalogue's defaults.
+
+    \b
+    Example:
+      settings-store template save careful params leverage=3 use_sl=true
+      settings-store template preview careful params --where leverage=20
+    """
+
+
+@template.command("save")
+@name
+@setting_type
+@click.argument("pairs", metavar="KEY=VALUE…", nargs=-1)
+@click.option("--file", "file", type=click.File("rb"), help="Read a JSON object from a file (-: standard input).")
+@click.option("--from", "source", metavar="IDENTIFIER", help="Take a user's active settings, but for the secrets.")
+@who
+@as_json
+def template_save(
+    name: str, setting_type: str, pairs: Sequence[str], file: Any, source: str | None, as_json: bool
+) -> None:  # fmt: skip
+    """Save a template for a TYPE, in place of an earlier one. It may hold some keys only.
+
+    \b
+    Example:
+      settings-store template save careful params leverage=3 use_sl=true
+      settings-store template save vip params --from 587662504768345929
+    """
+    if (len(pairs) > 0) + (file is not None) + (source is not None) != 1:
+        raise click.UsageError("Give one of these: KEY=VALUE pairs, --file, --from.")
+    document = parse_object(file.read()) if file else parse_pairs(pairs)
+
+    async def write(store: SettingsStore) -> Template:
+        if source is None:
+            return await store.save_template(name, setting_type, document)
+        return await store.save_template_from(name, setting_type, source)
+
+    saved = run(write)
+    if as_json:
+        print_json(_json(saved))
+    else:
+        click.echo(f"saved template {saved.name} for {saved.setting_type}, {len(saved.settings)} keys")
+
+
+@template.command("list")
+@as_json
+def template_list(as_json: bool) -> None:
+    """List the templates.
+
+    \b
+    Example:
+      settings-store template list
+    """
+    found = run(lambda store: store.list_templates())
+    if as_json:
+        print_json([{key: value for key, value in _json(one).items() if key != "settings"} for one in found])
+        return
+    rows = [
+        (t.name, t.setting_type, str(len(t.settings)), t.changed_by or "", f"{t.updated_at or '':%Y-%m-%d %H:%M:%S}")
+        if t.updated_at
+        else (t.name, t.setting_type, str(len(t.settings)), "", "")
+        for t in found
+    ]
+    print_table(("name", "type", "keys", "saved by", "saved at"), rows)
+
+
+@template.command("show")
+@name
+@click.argument("setting_type", metavar="[TYPE]", required=False)
+@click.option("--reveal", is_flag=True, help="Show secrets (signal_bot_token), too.")
+@as_json
+def template_show(name: str, setting_type: str | None, reveal: bool, as_json: bool) -> None:
+    """Show a template, for one TYPE or for all it has. Exit code 1 if there is none.
+
+    \b
+    Example:
+      settings-store template show default params
+    """
+
+    async def read(store: SettingsStore) -> list[Template]:
+        found = [one for one in await store.list_templates(name) if setting_type in (None, one.setting_type)]
+        return found if reveal else [await store.masked(one) for one in found]
+
+    found = run(read)
+    if not found:
+        raise click.ClickException(f"no template {name}" + (f" for {setting_type}" if setting_type else ""))
+    if as_json:
+        print_json([_json(one) for one in found])
+        return
+    for one in found:
+        click.echo(f"{one.name} for {one.setting_type}")
+        print_setting_values(one.settings)
+
+
+@template.command("delete")
+@name
+@click.argument("setting_type", metavar="[TYPE]", required=False)
+def template_delete(name: str, setting_type: str | None) -> None:
+    """Delete a template, for one TYPE or for all. Users it was applied to keep what they have.
+
+    \b
+    Example:
+      settings-store template delete careful
+    """
+    count = run(lambda store: store.delete_template(name, setting_type))
+    click.echo(f"deleted template {name} ({count} setting type{'s' if count > 1 else ''})")
+
+
+def _whom(command: Any) -> Any:
+    """Add the arguments that say to whom a template is applied, and how."""
+    for decorate in (
+        click.option("--replace", is_flag=True, help="The template becomes the document; else its keys replace."),
+        click.option("--all", "everybody", is_flag=True, help="Everybody who has such settings."),
+        click.option("--where", "pairs", metavar="KEY=VALUE", multiple=True,
+                     help="Everybody whose settings hold this value; may be repeated."),
+        click.argument("identifiers", metavar="[IDENTIFIER]…", nargs=-1),
+        setting_type,
+        name,
+    ):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+@template.command("preview")
+@_whom
+@as_json
+def template_preview(
+    name: str, setting_type: str, identifiers: Sequence[str], pairs: Sequence[str], everybody: bool, replace: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Show whose settings a template would change, and how. Writes nothing.
+
+    \b
+    Example:
+      settings-store template preview careful params --where leverage=20 --where use_sl=false
+    """
+    _apply(name, setting_type, identifiers, pairs, everybody, replace, True, as_json)
+
+
+@template.command("apply")
+@_whom
+@who
+@as_json
+def template_apply(
+    name: str, setting_type: str, identifiers: Sequence[str], pairs: Sequence[str], everybody: bool, replace: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Apply a template to these users, or to all that --where finds: all or none.
+
+    Its keys replace those of each document, other keys stay; with --replace it becomes the document. Exit code 1 if
+    there is nobody to apply it to. See `preview`.
+
+    \b
+    Example:
+      settings-store template apply careful params 587662504768345929 1709556958
+      settings-store template apply careful params --where leverage=20 --reason "less risk for all"
+    """
+    _apply(name, setting_type, identifiers, pairs, everybody, replace, False, as_json)
+
+
+def _apply(
+    name: str, setting_type: str, identifiers: Sequence[str], pairs: Sequence[str], everybody: bool, replace: bool,
+    dry_run: bool, as_json: bool,
+) -> None:  # fmt: skip
+    if (len(identifiers) > 0) + (len(pairs) > 0) + everybody != 1:
+        raise click.UsageError("Give one of these: IDENTIFIERs, --where, --all.")
+
+    async def work(store: SettingsStore) -> list[TemplateEffect]:
+        return await store.apply_template(
+            name, setting_type, identifiers=identifiers or None,
+            filter=None if identifiers else parse_pairs(pairs), replace=replace, dry_run=dry_run,
+        )  # fmt: skip
+
+    effects = run(work)
+    if as_json:
+        print_json(
+            [
+                {"okx_uid": effect.okx_uid, "setting_type": effect.setting_type, "version": effect.version,
+                 "changes": [change_json(change) for change in effect.changes]}
+                for effect in effects
+            ]
+        )  # fmt: skip
+    else:
+        changed = [effect for effect in effects if effect.changes]
+        for effect in changed if dry_run else []:
+            print_styled(f"{effect.okx_uid} {effect.setting_type} version {effect.version}", "bold")
+            print_changes(effect.changes)
+        same = len(effects) - len(changed)
+        click.echo(f"{len(changed)} users {'would change' if dry_run else 'changed'}, {same} have it so already")
+    if not effects:
+        click.echo(f"nobody has such {setting_type}", err=True)
+        sys.exit(1)
+
+
+def _json(template: Template) -> dict[str, Any]:
+    return {
+        "name": template.name,
+        "setting_type": template.setting_type,
+        "settings": template.settings,
+        "changed_by": template.changed_by,
+        "updated_at": template.updated_at and template.updated_at.isoformat(),
+    }

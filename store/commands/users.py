@@ -1,0 +1,177 @@
+"""The commands of users: register, find, list, link, unlink, delete, restore, erase."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+import click
+
+from store.commands.common import as_json, identifier, run, who
+from store.commands.output import print_json, print_users, saved_line, setting_json, user_json
+
+if TYPE_CHECKING:
+    from store.models import Registration
+    from store.settings import SettingsStore
+
+
+@click.command()
+@click.argument("okx_uid")
+@click.option("--telegram-id", metavar="N", help="Telegram ID to link (5-15 digits).")
+@click.option("--name", metavar="TEXT", help="Name of the user.")
+@click.option("--telegram-username", metavar="TEXT", help="Telegram user name.")
+@click.option("--template", metavar="NAME", default="default", show_default=True,
+              help="Template whose keys replace those of the defaults.")  # fmt: skip
+@who
+@as_json
+def register(
+    okx_uid: str, telegram_id: str | None, name: str | None, telegram_username: str | None, template: str, as_json: bool
+) -> None:
+    """Register a user with the default settings; what is there already stays.
+
+    \b
+    Example:
+      settings-store register 587662504768345929 --telegram-id 1709556958 --name Kim
+    """
+
+    async def write(store: SettingsStore) -> Registration:
+        result = await store.register(
+            okx_uid, telegram_id, name=name, telegram_username=telegram_username, template=template
+        )
+        return replace(result, settings=[await store.masked(setting) for setting in result.settings])
+
+    result = run(write)
+    if as_json:
+        print_json({"user": user_json(result.user), "settings": [setting_json(s) for s in result.settings]})
+        return
+    click.echo(f"registered {okx_uid}" + (f" (Telegram {result.user.telegram_id})" if result.user.telegram_id else ""))
+    for saved in result.settings:
+        click.echo(saved_line(saved))
+
+
+@click.group()
+def user() -> None:
+    """Find, list, link, delete, restore and erase users.
+
+    \b
+    Example:
+      settings-store user find 1709556958
+    """
+
+
+@user.command("find")
+@identifier
+@as_json
+def user_find(identifier: str, as_json: bool) -> None:
+    """Show a user. Exit code 1 if nobody has the identifier.
+
+    \b
+    Example:
+      settings-store user find 1709556958
+    """
+    found = run(lambda store: store.find_user(identifier))
+    if found is None:
+        raise click.ClickException(f"unknown user {identifier}")
+    print_users([found], as_json, one=True)
+
+
+@user.command("list")
+@click.option("--after", metavar="OKX_UID", help="Start after this user.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Users at most.")
+@as_json
+def user_list(after: str | None, limit: int, as_json: bool) -> None:
+    """List users in the order of their OKX UIDs.
+
+    \b
+    Example:
+      settings-store user list --limit 20
+    """
+    print_users(run(lambda store: store.list_users(after=after, limit=limit)), as_json)
+
+
+@user.command("link")
+@identifier
+@click.argument("telegram_id")
+@who
+@as_json
+def user_link(identifier: str, telegram_id: str, as_json: bool) -> None:
+    """Link a Telegram ID to a user, in place of the one linked before.
+
+    \b
+    Example:
+      settings-store user link 587662504768345929 1709556958
+    """
+    print_users([run(lambda store: store.link(identifier, telegram_id))], as_json, one=True)
+
+
+@user.command("unlink")
+@identifier
+@who
+@as_json
+def user_unlink(identifier: str, as_json: bool) -> None:
+    """Take the Telegram ID from a user.
+
+    \b
+    Example:
+      settings-store user unlink 587662504768345929
+    """
+    print_users([run(lambda store: store.unlink(identifier))], as_json, one=True)
+
+
+@user.command("delete")
+@identifier
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@who
+def user_delete(identifier: str, yes: bool) -> None:
+    """Delete a user and the settings, from Redis too; the history stays in PostgreSQL.
+
+    \b
+    Example:
+      settings-store user delete 587662504768345929 --yes
+    """
+    if not yes:
+        click.confirm(f"Delete user {identifier}?", abort=True)
+    click.echo(f"deleted {run(lambda store: store.delete_user(identifier)).okx_uid}")
+
+
+@user.command("restore")
+@identifier
+@who
+@as_json
+def user_restore(identifier: str, as_json: bool) -> None:
+    """Bring a deleted user back, by OKX UID or UUID, with the settings deleted then.
+
+    With the Telegram ID, too, unless somebody else has it by now.
+
+    \b
+    Example:
+      settings-store user restore 587662504768345929
+    """
+    print_users([run(lambda store: store.restore_user(identifier))], as_json, one=True)
+
+
+@user.command("erase")
+@identifier
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@as_json
+def user_erase(identifier: str, yes: bool, as_json: bool) -> None:
+    """Remove everything of a person from PostgreSQL and Redis, history included. IRREVOCABLE.
+
+    A deleted user by OKX UID or UUID. For an hour Redis keeps which versions it had, without content, so that no write
+    under way brings anything back. Backups, and the servers' own logs, may hold it longer.
+
+    \b
+    Example:
+      settings-store user erase 587662504768345929 --yes
+    """
+    if not yes:
+        click.confirm(f"Erase user {identifier} with all history, for good?", abort=True)
+    receipt = run(lambda store: store.erase_user(identifier))
+    if as_json:
+        print_json(asdict(receipt))
+        return
+    redis = "cleared from Redis" if receipt.mirrored else "the relay will clear Redis"
+    click.echo(
+        f"erased {receipt.okx_uid}: {receipt.settings} settings in {receipt.versions} versions,"
+        f" {receipt.telegram_links} Telegram links; {redis}"
+    )

@@ -1,0 +1,210 @@
+"""Core: what every part of the store shares: connections, who writes, the write paths."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeVar
+
+from store import calls, relay
+from store.arguments import line
+from store.calls import Call
+from store.config import Config
+from store.connections import Connections
+from store.errors import (
+    BadIdentifier,
+    DatabaseUnavailable,
+    RedisUnavailable,
+    StoreError,
+    UnknownSettingType,
+    UnknownUser,
+)
+from store.models import (
+    BUILT_IN_SECRETS,
+    BUILT_IN_TYPES,
+    MirrorEntry,
+    SavedSetting,
+    Setting,
+    SettingType,
+    Template,
+    User,
+)
+
+OWNERS = 1000  # a query
+MASK = "********"  # as secret_mask() in SQL
+
+S = TypeVar("S", Setting, SavedSetting, Template)
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    actor: str | None = None
+    reason: str | None = None
+
+
+_NOBODY = _Writer()
+_writer: ContextVar[_Writer] = ContextVar("writer", default=_NOBODY)
+
+
+class Core:
+    """The open store, and how anything is written to both sides."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = (config or Config.from_env()).checked()
+        self._stores: Connections | None = None
+        self._types = dict(BUILT_IN_TYPES)
+        self._types_loaded = False
+        self._secrets = {name: set(keys) for name, keys in BUILT_IN_SECRETS.items()}
+        self._secrets_loaded = False
+        self._flights: dict[tuple[str, str], asyncio.Task[Setting | None]] = {}
+
+    async def __aenter__(self) -> Self:
+        if self.config.database_url is None or self.config.redis_url is None:
+            from store import embedded
+
+            self.config = await asyncio.to_thread(embedded.provide, self.config)
+        self._stores = Connections(self.config)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._stores is not None:
+            await self._stores.close()
+            self._stores = None
+
+    @property
+    def stores(self) -> Connections:
+        """The connections to both stores."""
+        if self._stores is None:
+            raise StoreError("the store is not open: use `async with SettingsStore(…) as store`")
+        return self._stores
+
+    @asynccontextmanager
+    async def acting_as(self, actor: str | None = None, *, reason: str | None = None) -> AsyncIterator[Self]:
+        """Say who writes and why for every write of this task that doesn't say so itself.
+
+        Nests: None leaves what the outer one says. Tasks started inside take it along.
+        """
+        outer = _writer.get()
+        token = _writer.set(
+            _Writer(outer.actor if actor is None else actor, outer.reason if reason is None else reason)
+        )
+        try:
+            yield self
+        finally:
+            _writer.reset(token)
+
+    def by(self, call: Call, actor: str | None = None, reason: str | None = None) -> Call:
+        """Say in a call who writes and why: as given, else as acting_as() said, else as configured."""
+        writer = _writer.get()
+        return call.by(actor or writer.actor or self.config.actor, writer.reason if reason is None else reason)
+
+    async def masked(self, setting: S) -> S:
+        """Return a setting or template as it may be shown: with its secrets masked."""
+        if not self._secrets_loaded:
+            with contextlib.suppress(DatabaseUnavailable):  # then the built-in ones have to do
+                for row in await self.stores.database.fetch(calls.list_secret_fields()):
+                    self._secrets.setdefault(row["setting_type"], set()).add(row["key"])
+                self._secrets_loaded = True
+        secrets = self._secrets.get(setting.setting_type, set())
+        shown = {
+            key: MASK if key in secrets and value is not None else value for key, value in setting.settings.items()
+        }
+        return replace(setting, settings=shown)
+
+    async def mirror_owners(self, owners: Sequence[str] | None) -> bool:
+        """Bring to Redis what is marked, of these owners or of all; return whether that worked. What didn't get
+        through stays marked."""
+        try:
+            for start in range(0, 1 if owners is None else len(owners), OWNERS):
+                some = None if owners is None else owners[start : start + OWNERS]
+                if (await relay.drain(self.stores, some)).failures:
+                    return False
+        except (RedisUnavailable, DatabaseUnavailable):
+            return False
+        return True
+
+    # -- the write paths
+
+    async def _write(self, call: Call, actor: str | None = None, reason: str | None = None) -> list[dict[str, Any]]:
+        rows = list(await self.stores.database.fetch(self.by(call, actor, reason)))
+        self._flights.clear()  # what they bring may be older than this write
+        return rows
+
+    async def _save(self, call: Call, actor: str | None, reason: str | None) -> list[SavedSetting]:
+        return await self._mirror_settings(await self._write(call, actor, reason))
+
+    async def _mirror_settings(self, rows: list[dict[str, Any]]) -> list[SavedSetting]:
+        """Bring saved rows to Redis. They are committed: whatever happens here, the caller gets them."""
+        try:
+            entries = [await self._entry(row) for row in rows]
+            results = await relay.mirror(self.stores, entries, wait=False)
+        except StoreError:
+            return [to_saved(row, False) for row in rows]
+        for row, result in zip(rows, results, strict=True):
+            if result.is_current:  # a newer version, if this one was put back over a rogue write
+                row["version"] = max(row["version"], result.version)
+        return [to_saved(row, result.is_served) for row, result in zip(rows, results, strict=True)]
+
+    async def _mirror_user(self, user: User, before: User | None) -> bool:
+        owners = {user.okx_uid, user.telegram_id, before.telegram_id if before else None}
+        return await self.mirror_owners([owner for owner in owners if owner])
+
+    async def _change_user(self, identifier: str, call: Call, actor: str | None, reason: str | None) -> User:
+        before = await self._user(identifier)
+        user = User(**(await self._write(call, actor, reason))[0])
+        await self._mirror_user(user, before)
+        return user
+
+    async def _find_user(self, identifier: str) -> User | None:
+        rows = await self.stores.database.fetch(calls.find_user(check_identifier(identifier)))
+        return User(**rows[0]) if rows else None
+
+    async def _user(self, identifier: str) -> User:
+        user = await self._find_user(identifier)
+        if user is None:
+            raise UnknownUser(f"unknown user {identifier}")
+        return user
+
+    async def _entry(self, row: dict[str, Any]) -> MirrorEntry:
+        kind = await self._type(row["setting_type"])
+        document = None if row["deleted_at"] else row["document"]
+        return MirrorEntry(
+            row["okx_uid"], kind.name, kind.redis_suffix, kind.redis_encoding,
+            row["version"], row["updated_at"], document,
+        )  # fmt: skip
+
+    async def _type(self, name: str) -> SettingType:
+        if name not in self._types:
+            rows = await self.stores.database.fetch(calls.check_setting_type(check_type(name)))
+            self._types[name] = SettingType(**rows[0])
+        return self._types[name]
+
+
+def check_identifier(value: str) -> str:
+    """Refuse what can't be an identifier, before it gets anywhere."""
+    return line(value, "an identifier", BadIdentifier)
+
+
+def check_type(value: str) -> str:
+    """Refuse what can't be a setting type, before it gets anywhere."""
+    return line(value, "a setting type", UnknownSettingType)
+
+
+def to_setting(row: dict[str, Any]) -> Setting:
+    """Make a setting of a row of PostgreSQL."""
+    return Setting(
+        row["okx_uid"], row["telegram_id"], row["setting_type"], row["version"],
+        json.loads(row["document"]), row["updated_at"], "db",
+    )  # fmt: skip
+
+
+def to_saved(row: dict[str, Any], mirrored: bool) -> SavedSetting:
+    """Make a saved setting of a row of PostgreSQL."""
+    setting = to_setting(row)
+    shared = {name: getattr(setting, name) for name in Setting.__slots__}
+    return SavedSetting(**shared, mirrored=mirrored, is_deleted=row["deleted_at"] is not None)

@@ -1,0 +1,174 @@
+"""Documents: read, search, save and delete settings."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+
+from store import calls
+from store.core import Core, check_identifier, check_type, to_setting
+from store.errors import DatabaseUnavailable, RedisUnavailable, StoreError, UnknownVersion
+from store.mirror.keys import OKX_UID, TELEGRAM_ID
+from store.models import Document, MirrorEntry, SavedSetting, Setting, SettingType, Source
+
+
+class Documents(Core):
+    """The part of the store that knows settings documents."""
+
+    # -- reading
+
+    async def get(
+        self, identifier: str, setting_type: str, *, source: Source | None = None, min_version: int = 0
+    ) -> Setting | None:
+        """Read the active document; None if nothing was saved.
+
+        From Redis; from PostgreSQL if Redis hasn't got it, can't be reached, or is older than
+        `min_version` (what a save returned), and then Redis is filled again. `source` asks one store only.
+        Raises BadIdentifier, UnknownSettingType, UnknownUser, UnknownVersion (`min_version` isn't there),
+        and DatabaseUnavailable if neither answers.
+        """
+        identifier, setting_type = check_identifier(identifier), check_type(setting_type)
+        if source != "db":
+            kind = await self._type(setting_type)
+            found = await self._read_mirror(identifier, kind, source == "redis")
+            if source == "redis" or (found is not None and found.version >= min_version):
+                return found
+        found = await self._read_database_once(identifier, setting_type, refill=source is None)
+        if min_version and (found is None or found.version < min_version):
+            # A flight that left before that version was saved; one of our own can't miss it.
+            found = await self._read_database(identifier, setting_type, refill=source is None)
+            if found is not None and found.version < min_version:
+                raise UnknownVersion(f"{setting_type} of {identifier} has no version {min_version} yet")
+        return found
+
+    async def get_all(self, identifier: str, *, source: Source | None = None) -> list[Setting]:
+        """Read the active documents of every type, in the order of the types' names."""
+        if source != "redis" and not self._types_loaded:
+            with contextlib.suppress(DatabaseUnavailable):  # then the built-in types have to do
+                rows = await self.stores.database.fetch(calls.list_setting_types())
+                self._types.update({row["name"]: SettingType(**row) for row in rows})
+                self._types_loaded = True
+        found = [await self.get(identifier, name, source=source) for name in sorted(self._types)]
+        return [setting for setting in found if setting is not None]
+
+    async def search(
+        self, setting_type: str, filter: Document, *, after: str | None = None, limit: int | None = None
+    ) -> list[Setting]:
+        """Find the active documents that contain `filter`, by index, in the order of OKX UIDs."""
+        call = calls.find_users_by_setting(check_type(setting_type), filter, after, limit)
+        return [to_setting(row) for row in await self.stores.database.fetch(call)]
+
+    # -- writing
+
+    async def save(
+        self,
+        identifier: str,
+        setting_type: str,
+        settings: Document,
+        *,
+        expected_version: int | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> SavedSetting:
+        """Save a document in place of the active one; an unchanged one makes no version.
+
+        `expected_version`: only if this is the current version (0: none yet), else VersionConflict. With
+        Redis down the save succeeds with `mirrored` false. Raises InvalidSettings, UnknownUser,
+        UnknownSettingType, BadIdentifier, DatabaseUnavailable.
+        """
+        call = calls.upsert_user_setting(
+            check_identifier(identifier), check_type(setting_type), settings, expected_version
+        )
+        return (await self._save(call, actor, reason))[0]
+
+    async def patch(
+        self,
+        identifier: str,
+        setting_type: str,
+        patch: Document,
+        *,
+        expected_version: int | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> SavedSetting:
+        """Change some keys (JSON merge patch, RFC 7396: None removes a key). Otherwise as save()."""
+        call = calls.patch_user_setting(check_identifier(identifier), check_type(setting_type), patch, expected_version)
+        return (await self._save(call, actor, reason))[0]
+
+    async def save_all(
+        self,
+        identifier: str,
+        documents: Mapping[str, Document],
+        *,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> list[SavedSetting]:
+        """Save documents of several types ({type: document}) in one transaction. Otherwise as save()."""
+        return await self._save(calls.save_user_settings(check_identifier(identifier), documents), actor, reason)
+
+    async def delete(
+        self,
+        identifier: str,
+        setting_type: str,
+        *,
+        expected_version: int | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> SavedSetting | None:
+        """Delete a document, as a version of its own; the old value stays in the history. None if there
+        was nothing. Otherwise as save()."""
+        call = calls.delete_user_setting(check_identifier(identifier), check_type(setting_type), expected_version)
+        rows = [row for row in await self._write(call, actor, reason) if row["version"] is not None]
+        saved = await self._mirror_settings(rows)
+        return saved[0] if saved else None
+
+    # -- the read path
+
+    async def _read_mirror(self, identifier: str, kind: SettingType, only: bool) -> Setting | None:
+        mirror = self.stores.mirror
+        try:
+            okx_uid: str | None = None
+            if OKX_UID.fullmatch(identifier):
+                okx_uid = identifier
+            elif TELEGRAM_ID.fullmatch(identifier):
+                okx_uid = await mirror.okx_uid_of(identifier)
+            if okx_uid is None or not OKX_UID.fullmatch(okx_uid):
+                return None
+            return await mirror.read(okx_uid, kind)
+        except RedisUnavailable:
+            if only:
+                raise
+            return None
+
+    async def _read_database_once(self, identifier: str, setting_type: str, refill: bool) -> Setting | None:
+        """Read from PostgreSQL; callers that want the same document at the same time share one query."""
+        key = (identifier, setting_type)
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = asyncio.create_task(self._read_database(identifier, setting_type, refill))
+            self._flights[key] = flight
+            flight.add_done_callback(lambda done: self._land(key, done))
+        return await asyncio.shield(flight)  # a caller who gives up doesn't take it from the others
+
+    def _land(self, key: tuple[str, str], flight: asyncio.Task[Setting | None]) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        if not flight.cancelled():
+            flight.exception()  # seen, even if every caller has given up
+
+    async def _read_database(self, identifier: str, setting_type: str, refill: bool) -> Setting | None:
+        rows = await self.stores.database.fetch(calls.get_user_settings(identifier, setting_type))
+        if not rows:
+            return None
+        setting = to_setting(rows[0])
+        if refill:
+            with contextlib.suppress(StoreError):  # the relay will find what is missing
+                await self._refill(setting)
+        return setting
+
+    async def _refill(self, setting: Setting) -> None:
+        """Bring everything of a user to Redis: where one key is gone, the others may be."""
+        owners = [owner for owner in (setting.okx_uid, setting.telegram_id) if owner]
+        rows = await self.stores.database.fetch(calls.mirror_source(owners))
+        await self.stores.mirror.apply([MirrorEntry(**row) for row in rows])

@@ -1,0 +1,257 @@
+"""Exchange: users with their settings as readable JSON, out and in. No credentials; every digit is kept."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, BinaryIO
+
+from store import calls
+from store.core import Core, check_identifier
+from store.errors import DatabaseUnavailable, StoreError
+from store.history import key_changes
+from store.jsontext import DuplicateKey, Reader
+from store.models import KeyChange
+
+FORMAT = "settings-store export"
+VERSION = 1
+PAGE = 500  # users a query
+BATCH = 4_000_000  # characters a query of an import
+NAMED = 50  # problems told
+
+
+class ImportRejected(StoreError):
+    """The file can't be taken; nothing of it was. The detail names lines and keys, no values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import does, or would do, to a user (setting_type None) or document. `outcome`: new, changed,
+    unchanged. `left_out`: masked secrets without a current value."""
+
+    okx_uid: str
+    setting_type: str | None
+    outcome: str
+    changes: list[KeyChange]
+    left_out: int
+
+
+@dataclass
+class ImportReport:
+    """Counts by outcome, and whether Redis has it all already."""
+
+    users: Counter[str] = field(default_factory=Counter)
+    documents: Counter[str] = field(default_factory=Counter)
+    left_out: int = 0
+    mirrored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """The text of one user, and where it begins."""
+
+    okx_uid: str
+    start: int
+    text: str
+
+
+async def export_users(
+    store: Core,
+    file: BinaryIO,
+    identifiers: Sequence[str] | None = None,
+    *,
+    with_secrets: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Write users (None: all) with their active settings, as of one moment; return how many.
+
+    The same data make the same bytes. Secrets are masked unless `with_secrets`. Raises UnknownUser.
+    """
+    whom = None if identifiers is None else [check_identifier(identifier) for identifier in identifiers]
+    head = {"format": FORMAT, "version": VERSION, "users": []}
+    file.write(json.dumps(head, indent=4).removesuffix("]\n}").encode())
+    count, after = 0, None
+    async with store.stores.database.transaction(snapshot=True) as transaction:
+        while True:
+            rows = await transaction.fetch(calls.export_users(whom, with_secrets, after, PAGE))
+            for row in rows:
+                document = str(row["document"]).replace("\n", "\n" + " " * 8)
+                file.write(f"{',' if count else ''}\n{' ' * 8}{document}".encode())
+                count += 1
+            progress(len(rows))
+            if len(rows) < PAGE:
+                break
+            after = rows[-1]["okx_uid"]
+    file.write(b"\n    ]\n}\n" if count else b"]\n}\n")
+    return count
+
+
+async def import_users(
+    store: Core,
+    data: bytes,
+    *,
+    dry_run: bool = False,
+    tell: Callable[[Imported], None] = lambda _: None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> ImportReport:
+    """Take users with settings from what export_users() wrote, in one transaction: all or none.
+
+    Users and types that aren't in it stay as they are. `tell` hears of every user and document. Raises
+    ImportRejected, which names lines and keys.
+    """
+    text = _text(data)
+    pieces = sorted(_pieces(text), key=lambda piece: piece.okx_uid)  # everybody locks users in this order
+    _check_unique(text, pieces)
+    problems: list[str] = []
+    report = ImportReport()
+    for batch in _batches(pieces):
+        for row in await _compare(store, text, batch, problems):
+            if row["problems"]:
+                problems += _problem_lines(text, batch[row["position"] - 1], row)
+            else:
+                _count(report, row)
+                tell(_imported(row))
+        progress(len(batch))
+    if problems:
+        raise _rejected(problems)
+    if not dry_run:
+        await _write(store, pieces, report)
+    return report
+
+
+async def _compare(store: Core, text: str, batch: Sequence[_Piece], problems: list[str]) -> list[dict[str, Any]]:
+    """Have PostgreSQL compare; if it can't read a batch, find out which user it is."""
+    try:
+        call = store.by(calls.import_users(_array(batch), True))
+        return list(await store.stores.database.fetch(call))
+    except DatabaseUnavailable:
+        raise
+    except StoreError as error:
+        if len(batch) > 1:
+            half = len(batch) // 2
+            first = await _compare(store, text, batch[:half], problems)
+            second = await _compare(store, text, batch[half:], problems)
+            return first + [{**row, "position": row["position"] + half} for row in second]
+        problems.append(f"line {_line(text, batch[0].start)}: {error}")
+        return []
+
+
+async def _write(store: Core, pieces: Sequence[_Piece], report: ImportReport) -> None:
+    async with store.stores.database.transaction() as transaction:
+        for batch in _batches(pieces):
+            await transaction.fetch(store.by(calls.import_users(_array(batch), False)))
+    report.mirrored = await store.mirror_owners(None)
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ImportRejected("not an export", detail=f"line {line}: not UTF-8 text") from None
+
+
+def _pieces(text: str) -> list[_Piece]:
+    """Cut the file into users. Raises ImportRejected, naming the line."""
+    problem, at = "", 0
+    reader = Reader(text)
+    try:
+        pieces, head = [], {}
+        for key in reader.members():
+            if key != "users":
+                head[key] = reader.value()[0]
+                continue
+            for _ in reader.elements():
+                at = reader.at
+                user, start, end = reader.value()
+                okx_uid = user.get("okx_uid") if isinstance(user, dict) else None
+                pieces.append(_Piece(str(okx_uid), start, text[start:end]))
+        reader.end()
+        if head == {"format": FORMAT, "version": str(VERSION)}:
+            return pieces
+        problem = f'"format" must be "{FORMAT}" and "version" {VERSION}, and "users" is all there is besides'
+    except json.JSONDecodeError as error:
+        problem, at = f"{error.msg} (column {error.colno})", error.pos
+    except DuplicateKey as error:
+        problem, at = f"the key {error} is there twice in one object", max(at, reader.at)
+    except RecursionError:
+        problem, at = "nested too deep", max(at, reader.at)
+    except ValueError as error:
+        problem, at = str(error), max(at, reader.at)
+    raise ImportRejected("not an export", detail=f"line {_line(text, at)}: {problem}")
+
+
+def _check_unique(text: str, pieces: Sequence[_Piece]) -> None:
+    twice = [
+        f"line {_line(text, piece.start)}: user {piece.okx_uid} is there twice"
+        for before, piece in pairwise(pieces)
+        if before.okx_uid == piece.okx_uid != "None"
+    ]
+    if twice:
+        raise _rejected(twice)
+
+
+def _batches(pieces: Sequence[_Piece]) -> Iterator[Sequence[_Piece]]:
+    start, size = 0, 0
+    for i, piece in enumerate(pieces):
+        if i > start and (i - start == PAGE or size + len(piece.text) > BATCH):
+            yield pieces[start:i]
+            start, size = i, 0
+        size += len(piece.text)
+    if start < len(pieces):
+        yield pieces[start:]
+
+
+def _array(batch: Sequence[_Piece]) -> str:
+    return f"[{','.join(piece.text for piece in batch)}]"
+
+
+def _count(report: ImportReport, row: dict[str, Any]) -> None:
+    (report.users if row["setting_type"] is None else report.documents)[row["outcome"]] += 1
+    report.left_out += row["left_out"]
+
+
+def _imported(row: dict[str, Any]) -> Imported:
+    changes = key_changes(row["changes"] or [])
+    return Imported(row["okx_uid"], row["setting_type"], row["outcome"], changes, row["left_out"])
+
+
+def _problem_lines(text: str, piece: _Piece, row: dict[str, Any]) -> Iterator[str]:
+    """Name each problem of a user or document by its line and key."""
+    whose, kind = row["okx_uid"] or "a user", row["setting_type"]
+    for key, problem in sorted(row["problems"].items()):
+        path = [key] if kind is None else ["settings", kind, key]
+        line = _line(text, _find(text, piece.start, [step for step in path if step != "$"]))
+        yield f"line {line}: {whose}, {'.'.join(path[1:] if kind else path)}: {problem}"
+
+
+def _find(text: str, start: int, path: Sequence[str]) -> int:
+    """Find where the value at a path begins, or what is nearest to it."""
+    reader = Reader(text, start)
+    for step in path:
+        at = reader.at
+        if text[at] != "{":
+            return at
+        for key in reader.members():
+            if key == step:
+                break
+            reader.value()
+        else:
+            return at
+    return reader.at
+
+
+def _line(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1
+
+
+def _rejected(problems: list[str]) -> ImportRejected:
+    problems.sort(key=lambda problem: int(problem.split(":")[0].removeprefix("line ")))
+    more = [f"and {len(problems) - NAMED} more"] if len(problems) > NAMED else []
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return ImportRejected(
+        f"the file was rejected as a whole: {count}; nothing was changed", detail="\n".join(problems[:NAMED] + more)
+    )

@@ -1,0 +1,103 @@
+"""Walks through JSON text piece by piece, so that a piece can be passed on to the last digit, and named by line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+class DuplicateKey(ValueError):
+    """A key is there twice in one object. The message is the key."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise DuplicateKey(next(key for key in keys if keys.count(key) > 1))
+    return found
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+class Reader:
+    """A position in a JSON text. Every method raises json.JSONDecodeError where the text breaks off.
+
+    members() and elements() stop before each value; read on with one of the methods before the next.
+    """
+
+    # Numbers stay text: they are only looked past, and Python limits the digits of an int.
+    _decode = json.JSONDecoder(
+        parse_int=str, parse_float=str, parse_constant=_refuse, object_pairs_hook=_unique
+    ).raw_decode
+
+    def __init__(self, text: str, at: int = 0) -> None:
+        self.text = text
+        self.at = at
+        self._skip_space()
+
+    @property
+    def line(self) -> int:
+        """The number of the line, from 1."""
+        return self.text.count("\n", 0, self.at) + 1
+
+    def value(self) -> tuple[Any, int, int]:
+        """Read a value; return it (numbers as text) with where it begins and ends.
+
+        Raises DuplicateKey, ValueError (NaN), RecursionError, too.
+        """
+        start = self.at
+        found, end = self._decode(self.text, start)
+        self.at = end
+        self._skip_space()
+        return found, start, end
+
+    def members(self) -> Iterator[str]:
+        """Go through an object: yield each key, being at its value."""
+        for _ in self._items("{", "}"):
+            if self._peek() != '"':
+                self._fail("Expecting property name enclosed in double quotes")
+            key = self.value()[0]
+            self._take(":")
+            yield key
+
+    def elements(self) -> Iterator[None]:
+        """Go through an array: yield at each value."""
+        return self._items("[", "]")
+
+    def end(self) -> None:
+        """Refuse anything but the end of the text."""
+        if self.at != len(self.text):
+            self._fail("Extra data")
+
+    def _items(self, opening: str, closing: str) -> Iterator[None]:
+        self._take(opening)
+        if self._peek() != closing:
+            yield
+            while self._peek() == ",":
+                self._take(",")
+                yield
+        self._take(closing)
+
+    def _take(self, character: str) -> None:
+        if self._peek() != character:
+            self._fail(f"Expecting '{character}'")
+        self.at += 1
+        self._skip_space()
+
+    def _peek(self) -> str:
+        return self.text[self.at : self.at + 1]
+
+    def _skip_space(self) -> None:
+        found = _SPACE.match(self.text, self.at)
+        assert found is not None
+        self.at = found.end()
+
+    def _fail(self, message: str) -> None:
+        raise json.JSONDecodeError(message, self.text, self.at)

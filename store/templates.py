@@ -1,0 +1,84 @@
+"""Templates: named documents, applied to many users at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from store import calls
+from store.core import Core, check_identifier, check_type, to_setting
+from store.errors import UnknownVersion
+from store.history import key_changes
+from store.models import Document, Template, TemplateEffect
+
+
+class Templates(Core):
+    """The part of the store that knows templates. The name `default` stands for the catalogue's defaults."""
+
+    async def save_template(
+        self, name: str, setting_type: str, settings: Document, *, actor: str | None = None
+    ) -> Template:
+        """Save a template in place of an earlier one of this name and type; it may hold some keys only.
+
+        Raises InvalidSettings, UnknownSettingType, InvalidArgument (the name).
+        """
+        call = calls.save_setting_template(name, check_type(setting_type), settings)
+        return _template(*(await self._write(call, actor)))
+
+    async def save_template_from(
+        self, name: str, setting_type: str, identifier: str, *, actor: str | None = None
+    ) -> Template:
+        """Save a user's active document as a template, without its secrets. Raises UnknownUser, UnknownVersion
+        (the user has none); otherwise as save_template()."""
+        rows = await self.stores.database.fetch(
+            calls.get_user_settings(check_identifier(identifier), check_type(setting_type))
+        )
+        if not rows:
+            raise UnknownVersion(f"no {setting_type} of {identifier}")
+        setting = to_setting(rows[0])
+        shown = (await self.masked(setting)).settings
+        kept = {key: value for key, value in setting.settings.items() if shown[key] == value}
+        return await self.save_template(name, setting_type, kept, actor=actor)
+
+    async def list_templates(self, name: str | None = None) -> list[Template]:
+        """List templates, all or those of a name (one per setting type)."""
+        return [_template(row) for row in await self.stores.database.fetch(calls.list_setting_templates(name))]
+
+    async def delete_template(self, name: str, setting_type: str | None = None) -> int:
+        """Delete a template, for one setting type or for all; return how many. Raises UnknownTemplate."""
+        kind = None if setting_type is None else check_type(setting_type)
+        (row,) = await self.stores.database.fetch(calls.delete_setting_template(name, kind))
+        return int(row["r"])
+
+    async def apply_template(
+        self,
+        name: str,
+        setting_type: str,
+        *,
+        identifiers: Sequence[str] | None = None,
+        filter: Document | None = None,
+        replace: bool = False,
+        dry_run: bool = False,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> list[TemplateEffect]:
+        """Apply a template to these users, or to all whose document contains `filter`, in one transaction.
+
+        Its keys replace those of the document; with `replace` it becomes the document. `dry_run`: a preview.
+        Raises UnknownTemplate, UnknownUser, InvalidSettings, UnknownSettingType.
+        """
+        whom = None if identifiers is None else [check_identifier(identifier) for identifier in identifiers]
+        call = calls.apply_setting_template(name, check_type(setting_type), whom, filter, replace, dry_run)
+        rows = await self._write(call, actor, reason)
+        effects = [
+            TemplateEffect(row["okx_uid"], row["setting_type"], row["version"], key_changes(row["changes"]))
+            for row in rows
+        ]
+        if not dry_run:
+            await self.mirror_owners([effect.okx_uid for effect in effects if effect.changes])
+        return effects
+
+
+def _template(row: dict[str, object]) -> Template:
+    settings = json.loads(str(row["document"]))
+    return Template(row["name"], row["setting_type"], settings, row["changed_by"], row["updated_at"])  # type: ignore[arg-type]

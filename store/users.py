@@ -1,0 +1,95 @@
+"""Users: register, find, link and delete them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+from store import calls
+from store.core import Core, check_identifier, to_saved
+from store.errors import RedisUnavailable
+from store.mirror.keys import OKX_UID
+from store.models import Document, Erasure, Registration, User
+from store.sync import Sync
+
+
+class Users(Core):
+    """The part of the store that knows users."""
+
+    async def register(
+        self,
+        okx_uid: str,
+        telegram_id: str | None = None,
+        *,
+        name: str | None = None,
+        telegram_username: str | None = None,
+        documents: Mapping[str, Document] | None = None,
+        template: str = "default",
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> Registration:
+        """Register a user and save a first document of every type: of `documents` ({type: document}), else the
+        catalogue's defaults with the template's keys over them.
+
+        Idempotent: documents that are there stay; those that only Redis has (of a user who comes from an
+        older system) are taken over. Raises AlreadyLinked, BadIdentifier, InvalidSettings, UnknownTemplate.
+        """
+        call = calls.register_user(
+            check_identifier(okx_uid), telegram_id, name, telegram_username, documents or {}, template
+        )
+        before = await self.find_user(okx_uid)
+        if before is None and OKX_UID.fullmatch(okx_uid):
+            with contextlib.suppress(RedisUnavailable):
+                await Sync(self.stores).take_over(okx_uid)
+        rows = await self._write(call, actor, reason)
+        user = await self._user(okx_uid)
+        mirrored = await self._mirror_user(user, before)
+        return Registration(user, [to_saved(row, mirrored) for row in rows])
+
+    async def find_user(self, identifier: str) -> User | None:
+        """Find a user; None if nobody has the identifier."""
+        return await self._find_user(identifier)
+
+    async def list_users(self, *, after: str | None = None, limit: int | None = None) -> list[User]:
+        """List users by OKX UID; `after`: the last OKX UID of the page before."""
+        return [User(**row) for row in await self.stores.database.fetch(calls.list_users(after, limit))]
+
+    async def link(
+        self,
+        identifier: str,
+        telegram_id: str,
+        *,
+        telegram_username: str | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> User:
+        """Link a Telegram ID to a user, in place of an earlier one. Raises AlreadyLinked, UnknownUser."""
+        call = calls.link_telegram(check_identifier(identifier), telegram_id, telegram_username)
+        return await self._change_user(identifier, call, actor, reason)
+
+    async def unlink(self, identifier: str, *, actor: str | None = None, reason: str | None = None) -> User:
+        """Take the Telegram ID from a user. Raises UnknownUser."""
+        return await self._change_user(identifier, calls.unlink_telegram(check_identifier(identifier)), actor, reason)
+
+    async def delete_user(self, identifier: str, *, actor: str | None = None, reason: str | None = None) -> User:
+        """Soft-delete a user and the settings; the history stays. Raises UnknownUser."""
+        return await self._change_user(identifier, calls.delete_user(check_identifier(identifier)), actor, reason)
+
+    async def restore_user(self, identifier: str, *, actor: str | None = None, reason: str | None = None) -> User:
+        """Bring a deleted user back with the settings deleted then; with the Telegram ID if it is still free.
+
+        By OKX UID or UUID. Idempotent. Raises UnknownUser.
+        """
+        call = calls.restore_user(check_identifier(identifier))
+        user = User(**(await self._write(call, actor, reason))[0])
+        await self._mirror_user(user, None)
+        return user
+
+    async def erase_user(self, identifier: str) -> Erasure:
+        """Remove everything of a person from both stores, history included. IRREVOCABLE. Raises UnknownUser.
+
+        By OKX UID or UUID if the user was deleted. Backups and the servers' logs may hold it longer.
+        """
+        (row,) = await self._write(calls.erase_user(check_identifier(identifier)))
+        owners = [row["okx_uid"], *row.pop("telegram_ids")]
+        return Erasure(**row, telegram_links=len(owners) - 1, mirrored=await self.mirror_owners(owners))
