@@ -11,7 +11,7 @@ import json
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as release_of
@@ -19,11 +19,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from store import calls, schema
+from store.calls import Call
 from store.core import Core
 from store.database import Transaction
 from store.errors import BadIdentifier, InvalidArgument, NotMigrated, StoreError, UnknownUser
 from store.mirror.keys import OKX_UID
 
+# In the order in which references allow the tables to be copied in.
+TABLES = ("setting_types", "setting_fields", "setting_templates", "app_users", "telegram_links", "user_settings")
 FORMAT = "settings-store backup"
 VERSION = 1
 MANIFEST = "manifest.json"
@@ -72,11 +75,11 @@ async def backup(store: Core, file: BinaryIO, progress: Callable[[int], None] = 
     tables: dict[str, Table] = {}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         async with store.stores.database.transaction(snapshot=True) as transaction:
-            for name in calls.BACKUP_TABLES:
-                columns = [row["name"] for row in await transaction.fetch(calls.table_columns(name))]
+            for name in TABLES:
+                columns = [row["name"] for row in await transaction.fetch(_table_columns(name))]
                 digest, rows = hashlib.sha256(), 0
                 with archive.open(name, "w", force_zip64=True) as member:
-                    async for block in transaction.copy_out(calls.copy_out(name, columns)):
+                    async for block in transaction.copy_out(_copy_out(name, columns)):
                         member.write(block)
                         digest.update(block)
                         rows += block.count(b"\n")
@@ -113,7 +116,7 @@ async def restore_backup(
                 await transaction.fetch(calls.begin_restore(replace))
                 for name, table in manifest.tables.items():
                     await _check_columns(transaction, name, table)
-                    await transaction.copy_in(calls.copy_in(name, table.columns), _blocks(archive, name))
+                    await transaction.copy_in(_copy_in(name, table.columns), _blocks(archive, name))
                 await transaction.fetch(calls.end_restore())
             users, versions = manifest.tables["app_users"].rows, manifest.tables["user_settings"].rows
     return Restored(manifest, users, versions, await store.mirror_owners(None))
@@ -146,14 +149,14 @@ async def _merge(store: Core, archive: zipfile.ZipFile, manifest: Manifest, okx_
     reason = f"from the backup of {manifest.made_at.astimezone():%Y-%m-%d %H:%M}"
     async with store.stores.database.transaction() as transaction:
         for name in ("app_users", "user_settings"):
-            copy = f"{calls.copy_in(f'restored_{name}', manifest.tables[name].columns)} where"
+            copy = f"{_copy_in(f'restored_{name}', manifest.tables[name].columns)} where"
             conditions = ["true"] if name == "app_users" else ["is_active and deleted_at is null"]
             conditions += [] if okx_uid is None else [f"okx_uid = '{okx_uid}'"]  # digits only
             await _check_columns(transaction, name, manifest.tables[name])
-            await transaction.fetch(calls.make_temporary(name))
+            await transaction.fetch(_make_temporary(name))
             await transaction.copy_in(f"{copy} {' and '.join(conditions)}", _blocks(archive, name))
         while True:
-            rows = await transaction.fetch(calls.restored_users(okx_uid, after, PAGE))
+            rows = await transaction.fetch(_restored_users(okx_uid, after, PAGE))
             if not rows:
                 break
             call = calls.import_users(f"[{','.join(row['document'] for row in rows)}]", False)
@@ -167,7 +170,7 @@ async def _merge(store: Core, archive: zipfile.ZipFile, manifest: Manifest, okx_
 
 async def _check_columns(transaction: Transaction, name: str, table: Table) -> None:
     """Refuse a backup with columns that the table hasn't; they go into a statement. Raises BadBackup."""
-    known = {row["name"] for row in await transaction.fetch(calls.table_columns(name))}
+    known = {row["name"] for row in await transaction.fetch(_table_columns(name))}
     if not known.issuperset(table.columns):
         raise BadBackup(f"the backup's table {name} has columns that this release doesn't know")
 
@@ -185,9 +188,9 @@ def _manifest(described: dict[str, Any]) -> Manifest:
         name: Table([str(column) for column in table["columns"]], int(table["rows"]), str(table["sha256"]))
         for name, table in described["tables"].items()
     }
-    if set(tables) != set(calls.BACKUP_TABLES):
+    if set(tables) != set(TABLES):
         raise ValueError("other tables")
-    ordered = {name: tables[name] for name in calls.BACKUP_TABLES}
+    ordered = {name: tables[name] for name in TABLES}
     made_at = datetime.fromisoformat(described["made_at"])
     return Manifest(made_at, str(described["release"]), [str(name) for name in described["migrations"]], ordered)
 
@@ -204,3 +207,41 @@ def _blocks(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:
     with archive.open(name) as member:
         while block := member.read(BLOCK):
             yield block
+
+
+def _table_columns(table: str) -> Call:
+    query = (
+        "select attname as name from pg_attribute"
+        " where attrelid = %(table)s::regclass and attnum > 0 and not attisdropped order by attnum"
+    )
+    return Call(query, {"table": f"public.{table}"})
+
+
+def _copy_out(table: str, columns: Sequence[str]) -> str:
+    return f"copy public.{table} ({', '.join(columns)}) to stdout"
+
+
+def _copy_in(table: str, columns: Sequence[str]) -> str:
+    return f"copy {table} ({', '.join(columns)}) from stdin"
+
+
+def _make_temporary(table: str) -> Call:
+    """Make a table like that one, to look into a backup; gone with the transaction."""
+    query = f"create temporary table restored_{table} (like public.{table} including defaults) on commit drop"
+    return Call(query, {})
+
+
+def _restored_users(okx_uid: str | None, after: str, limit: int) -> Call:
+    """Users of the backup in those tables, as import_users() takes them; without a Telegram ID that is taken by now."""
+    query = """
+        select u.okx_uid, jsonb_build_object(
+                   'okx_uid', u.okx_uid, 'name', u.name, 'telegram_username', u.telegram_username,
+                   'telegram_id', case when not exists (select from app_users o where o.telegram_id = u.telegram_id
+                                                           and o.okx_uid <> u.okx_uid and o.deleted_at is null)
+                                       then u.telegram_id end,
+                   'settings', (select coalesce(jsonb_object_agg(s.setting_type, s.settings), '{}')
+                                  from restored_user_settings s where s.okx_uid = u.okx_uid))::text as document
+          from restored_app_users u
+         where u.okx_uid > %(after)s and (%(okx_uid)s::text is null or u.okx_uid = %(okx_uid)s) and u.deleted_at is null
+         order by u.okx_uid limit %(limit)s"""
+    return Call(query, {"okx_uid": okx_uid, "after": after, "limit": limit})

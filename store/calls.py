@@ -293,52 +293,9 @@ def store_statistics() -> Call:
     return _read("r.*", "store_statistics")
 
 
-# What a backup holds, in the order in which references allow it to be copied in.
-BACKUP_TABLES = ("setting_types", "setting_fields", "setting_templates", "app_users", "telegram_links", "user_settings")
-
-
-def table_columns(table: str) -> Call:
-    """The columns of a table, in its order."""
-    query = (
-        "select attname as name from pg_attribute"
-        " where attrelid = %(table)s::regclass and attnum > 0 and not attisdropped order by attnum"
-    )
-    return Call(query, {"table": f"public.{table}"})
-
-
-def copy_out(table: str, columns: Sequence[str]) -> str:
-    return f"copy public.{table} ({', '.join(columns)}) to stdout"
-
-
-def copy_in(table: str, columns: Sequence[str]) -> str:
-    return f"copy {table} ({', '.join(columns)}) from stdin"
-
-
 def begin_restore(replace: bool) -> Call:
     return _read("r", "begin_restore", replace=replace)
 
 
 def end_restore() -> Call:
     return _read("r", "end_restore")
-
-
-def make_temporary(table: str) -> Call:
-    """A table like that one, to look into a backup; gone with the transaction."""
-    query = f"create temporary table restored_{table} (like public.{table} including defaults) on commit drop"
-    return Call(query, {})
-
-
-def restored_users(okx_uid: str | None, after: str, limit: int) -> Call:
-    """Users of the backup in those tables, as import_users() takes them; without a Telegram ID that is taken by now."""
-    query = """
-        select u.okx_uid, jsonb_build_object(
-                   'okx_uid', u.okx_uid, 'name', u.name, 'telegram_username', u.telegram_username,
-                   'telegram_id', case when not exists (select from app_users o where o.telegram_id = u.telegram_id
-                                                           and o.okx_uid <> u.okx_uid and o.deleted_at is null)
-                                       then u.telegram_id end,
-                   'settings', (select coalesce(jsonb_object_agg(s.setting_type, s.settings), '{}')
-                                  from restored_user_settings s where s.okx_uid = u.okx_uid))::text as document
-          from restored_app_users u
-         where u.okx_uid > %(after)s and (%(okx_uid)s::text is null or u.okx_uid = %(okx_uid)s) and u.deleted_at is null
-         order by u.okx_uid limit %(limit)s"""
-    return Call(query, {"okx_uid": okx_uid, "after": after, "limit": limit})

@@ -23,7 +23,8 @@ SECTIONS = {
           from pg_class c join pg_namespace n on n.oid = c.relnamespace
          where c.relkind in ('r', 'p') and {OURS}""",
     "columns": f"""
-        select format('%s.%s %s%s%s', c.relname, lpad(a.attnum::text, 2, '0') || ' ' || a.attname,
+        select format('%s.%s %s%s%s', c.relname,
+                      lpad((row_number() over (partition by c.oid order by a.attnum))::text, 2, '0') || ' ' || a.attname,
                       format_type(a.atttypid, a.atttypmod), case when a.attnotnull then ' not null' end,
                       ' default ' || pg_get_expr(d.adbin, d.adrelid))
           from pg_attribute a

@@ -6,6 +6,7 @@ import inspect
 import re
 import typing
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from tests.sql.sessions import Connection, fetch
 SQL = Path(__file__).parents[2] / "sql"
 OBJECT_FILES = {file.stem for file in SQL.glob("*/*.sql")}
 FUNCTION_FILES = {file.stem for folder in ("functions", "triggers") for file in (SQL / folder).glob("*.sql")}
-ARGUMENTS: dict[Any, Any] = {str: "1000000000000001", int: 1, bool: True, float: 1.0}
+MOMENT = datetime(2026, 11, 22, tzinfo=UTC)
+ARGUMENTS: dict[Any, Any] = {
+    str: "1000000000000001", int: 1, bool: True, float: 1.0, datetime: MOMENT, timedelta: timedelta(days=1),
+}  # fmt: skip
 
 CATALOGUE = {
     "preferences": {"timeframe", "symbol"},

@@ -106,6 +106,6 @@ def test_clearing_a_mark_never_waits_for_the_writer_that_raises_it(db: Connectio
     writer.run("begin")
     writer.run(SAVE, (uid, "params"))
     fetch(db, "set lock_timeout = '100ms'")
-    assert value(db, "select clear_pending(array[%s], array['params'], array[1])", (uid,)) == 0
+    assert value(db, "select clear_pending(array[%s], array['params'], array[1], array[false])", (uid,)) == 0
     writer.run("commit")
     assert value(db, "select version from mirror_pending where kind = 'params'") == 2
