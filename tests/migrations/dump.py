@@ -24,9 +24,9 @@ SECTIONS = {
          where c.relkind in ('r', 'p') and {OURS}""",
     "columns": f"""
         select format('%s.%s %s%s%s', c.relname,
-                      lpad((row_number() over (partition by c.oid order by a.attnum))::text, 2, '0') || ' ' || a.attname,
-                      format_type(a.atttypid, a.atttypmod), case when a.attnotnull then ' not null' end,
-                      ' default ' || pg_get_expr(d.adbin, d.adrelid))
+               lpad((row_number() over (partition by c.oid order by a.attnum))::text, 2, '0') || ' ' || a.attname,
+               format_type(a.atttypid, a.atttypmod), case when a.attnotnull then ' not null' end,
+               ' default ' || pg_get_expr(d.adbin, d.adrelid))
           from pg_attribute a
           join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
           left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
