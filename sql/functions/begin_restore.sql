@@ -17,13 +17,15 @@ begin
             detail = format('There are: %s.', v_found),
             hint = 'Restore into a new database, or say what is to become of what is there.';
     end if;
-    lock table app_users, telegram_links, user_settings, setting_templates, setting_types, setting_fields, mirror_pending in exclusive mode;
+    lock table app_users, telegram_links, user_settings, okx_api_info, setting_templates, setting_types, setting_fields, mirror_pending in exclusive mode;
     alter table app_users disable trigger user;
     alter table telegram_links disable trigger user;
     alter table user_settings disable trigger user;
+    alter table okx_api_info disable trigger user;
     alter table setting_types disable trigger user;
     delete from setting_templates;
     delete from user_settings;
+    delete from okx_api_info;
     delete from telegram_links;
     delete from app_users;
     delete from setting_fields;

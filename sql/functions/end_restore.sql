@@ -11,6 +11,7 @@ begin
     alter table app_users enable trigger user;
     alter table telegram_links enable trigger user;
     alter table user_settings enable trigger user;
+    alter table okx_api_info enable trigger user;
     alter table setting_types enable trigger user;
     insert into mirror_pending (owner, kind, version) select e.owner, e.kind, e.version from mirror_source e;
     get diagnostics v_count = row_count;

@@ -1,4 +1,5 @@
--- Removes everything of a person, live or deleted: the user, every version of the settings, the Telegram links.
+-- Removes everything of a person, live or deleted: the user, every version of the settings and
+-- of the API credentials, the Telegram links.
 -- IRREVOCABLE; backups and the write-ahead log may hold it longer. Marks every key of the person for Redis (the marks
 -- go when Redis has none any more). Returns what was removed. Raises US004, US007.
 -- Locks the user's row, then the active settings: who wants to write meanwhile waits, and gets US004. Waits for a sync's
@@ -14,6 +15,7 @@ begin
     perform pg_advisory_xact_lock(erasure_lock());
     perform from app_users u where u.id = v_user.id for update;
     perform from user_settings s where s.user_id = v_user.id and s.is_active order by s.setting_type for update;
+    perform from okx_api_info c where c.user_id = v_user.id and c.is_active for update;
     select coalesce(array_agg(l.telegram_id), '{}') into telegram_ids from telegram_links l
      where l.last_okx_uid = v_user.okx_uid;
 
@@ -21,19 +23,21 @@ begin
     select k.owner, k.kind, coalesce(e.version, 0) + 1, true
       from (select v_user.okx_uid, t.setting_type from setting_types t
             union all select v_user.okx_uid, 'user'
+            union all select v_user.okx_uid, 'api_keys'
             union all select t.id, 'telegram' from unnest(telegram_ids) as t (id)) as k (owner, kind)
       left join mirror_source e on e.owner = k.owner and e.kind = k.kind
         on conflict (owner, kind) do update
        set version = excluded.version, erased = true, marked_at = now(), attempts = 0, last_error = null;
 
-    perform set_config('settings_store.removal', 'on', true);
+    insert into trigger_permits (permit) values ('removal');
     select v_user.okx_uid, count(*) into okx_uid, settings
       from user_settings s where s.user_id = v_user.id and s.is_active;
     delete from user_settings s where s.user_id = v_user.id;
     get diagnostics versions = row_count;
+    delete from okx_api_info c where c.user_id = v_user.id;
     delete from telegram_links l where l.telegram_id = any (telegram_ids);
     delete from app_users u where u.id = v_user.id;
-    perform set_config('settings_store.removal', '', true);
+    delete from trigger_permits p where p.permit = 'removal';
     return next;
 end
 $$;

@@ -16,12 +16,12 @@ begin
                   and s.deleted_at is null and s.settings = p_document) then
         return;
     end if;
-    perform set_config('settings_store.keep_as_found', 'on', true);
+    insert into trigger_permits (permit, id) values ('keep as found', p_id);
     perform set_config('settings_store.reason', 'found in Redis, lost against PostgreSQL', true);
     update user_settings s set settings = p_document, deleted_at = null where s.id = p_id;
     perform set_config('settings_store.reason', 'put back', true);    -- it may be older than today's catalogue
     update user_settings s set settings = v_active.settings, deleted_at = v_active.deleted_at where s.id = p_id;
-    perform set_config('settings_store.keep_as_found', '', true);
+    delete from trigger_permits p where p.permit = 'keep as found' and p.id = p_id;
 end
 $$;
 

@@ -21,7 +21,7 @@ begin
         raise exception using errcode = 'US010',
             message = 'at least one version is kept, and the age is not negative';
     end if;
-    perform set_config('settings_store.removal', 'on', true);
+    insert into trigger_permits (permit) values ('removal');
     return query
     with ranked as (
         select s.id, s.setting_type, s.is_active,
@@ -38,7 +38,7 @@ begin
         delete from user_settings s using old where s.id = old.id and not p_dry_run
     )
     select old.setting_type, count(*) from old group by old.setting_type order by old.setting_type;
-    perform set_config('settings_store.removal', '', true);
+    delete from trigger_permits p where p.permit = 'removal';
 end
 $$;
 

@@ -1,4 +1,4 @@
--- Brings a deleted user back, with the settings that were deleted with the user, as new versions, and with the Telegram
+-- Brings a deleted user back, with the settings and credentials that were deleted with the user, as new versions, and with the Telegram
 -- ID unless somebody else has it by now. Idempotent. p_identifier: OKX UID or UUID. Raises US004, US007, US008 (the
 -- Telegram ID was linked to somebody at this very moment). Locks the user's row, then the settings.
 create or replace function restore_user(p_identifier text)
@@ -18,6 +18,11 @@ begin
     perform restore_user_setting(v_user.okx_uid, s.setting_type)
        from user_settings s
       where s.user_id = v_user.id and s.is_active and s.deleted_at = v_deleted_at;
+    update okx_api_info c
+       set api_key = o.api_key, api_secret = o.api_secret, passphrase = o.passphrase, deleted_at = null
+      from okx_api_info o
+     where c.user_id = v_user.id and c.is_active and c.deleted_at = v_deleted_at
+       and o.user_id = c.user_id and o.version = c.version - 1;
     perform set_config('settings_store.reason', v_given, true);
     return resolve_user(v_user.okx_uid);
 exception

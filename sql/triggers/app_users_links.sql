@@ -1,5 +1,5 @@
 -- Carries a changed Telegram link to where it is read: telegram_links (whom an ID leads to) and the
--- telegram_id column of the active settings. Deletes the settings of a deleted user. Marks the user for Redis.
+-- telegram_id column of the active settings. Deletes the settings and credentials of a deleted user. Marks the user for Redis.
 create or replace function app_users_links()
 returns trigger
 language plpgsql
@@ -22,6 +22,8 @@ begin
     if new.deleted_at is not null then
         update user_settings s set deleted_at = new.deleted_at    -- the same moment: restore_user() knows them by it
          where s.user_id = new.id and s.is_active and s.deleted_at is null;
+        update okx_api_info c set api_key = null, api_secret = null, passphrase = null, deleted_at = new.deleted_at
+         where c.user_id = new.id and c.is_active and c.deleted_at is null;
     end if;
     perform mark_pending(new.okx_uid, 'user', new.version);
     return null;

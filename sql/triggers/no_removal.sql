@@ -1,13 +1,13 @@
 -- No version ever saved, no user and no link is removed by DELETE or TRUNCATE, whoever asks (US005): a user or
 -- link that is gone would leave marks and Redis keys of nobody. But for erase_user() and prune_user_settings(),
--- which say so in settings_store.removal.
+-- which have a permit.
 create or replace function no_removal()
 returns trigger
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
-    if tg_op = 'DELETE' and current_setting('settings_store.removal', true) = 'on' then
+    if tg_op = 'DELETE' and exists (select from trigger_permits p where p.permit = 'removal') then
         return null;
     end if;
     raise exception using errcode = 'US005',
@@ -18,11 +18,15 @@ end
 $$;
 
 comment on function no_removal() is
-'Trigger on user_settings, app_users, telegram_links: refuses DELETE and TRUNCATE (US005), but for erase_user() and prune_user_settings().';
+'Trigger on user_settings, okx_api_info, app_users, telegram_links: refuses DELETE and TRUNCATE (US005), but for erase_user() and prune_user_settings().';
 revoke execute on function no_removal() from public;
 
 create or replace trigger no_removal
     before delete or truncate on user_settings
+    for each statement execute function no_removal();
+
+create or replace trigger no_removal
+    before delete or truncate on okx_api_info
     for each statement execute function no_removal();
 
 create or replace trigger no_removal

@@ -10,6 +10,12 @@ select s.okx_uid as owner, s.setting_type as kind, t.redis_suffix as suffix, t.r
   join setting_types t using (setting_type)
  where s.is_active
 union all
+select c.okx_uid, 'api_keys', 'api:keys', 'credentials', c.version, c.updated_at,
+       case when c.deleted_at is null
+            then jsonb_build_object('api_key', c.api_key, 'api_secret', c.api_secret, 'passphrase', c.passphrase) end
+  from okx_api_info c
+ where c.is_active
+union all
 select u.okx_uid, 'user', 'mirror', 'fields',
        u.version, u.updated_at,
        case when u.deleted_at is null then jsonb_build_object('telegram_id', u.telegram_id) end
@@ -19,7 +25,7 @@ select l.telegram_id, 'telegram', 'okx_uid', 'string',
        l.version, l.updated_at, to_jsonb(l.okx_uid)
   from telegram_links l
 union all
-select p.owner, p.kind, coalesce(t.redis_suffix, case p.kind when 'user' then 'mirror' when 'telegram' then 'okx_uid' end), 'erased',
+select p.owner, p.kind, coalesce(t.redis_suffix, case p.kind when 'user' then 'mirror' when 'telegram' then 'okx_uid' when 'api_keys' then 'api:keys' end), 'erased',
        p.version, p.marked_at, null
   from mirror_pending p
   left join setting_types t on t.setting_type = p.kind

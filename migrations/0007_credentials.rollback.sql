@@ -1,0 +1,2 @@
+drop table trigger_permits;
+drop table okx_api_info;

@@ -1,0 +1,32 @@
+-- Puts API credentials that were found in Redis, encrypted by the caller, and that lose against the active ones, into the
+-- history: they become a version, which the active ones (or the deletion) then replace again. Nothing happens to a user
+-- who never had any. Raises US003 (plain text). Locks the active row.
+create or replace function keep_losing_credentials(p_okx_uid text, p_api_key text, p_api_secret text, p_passphrase text)
+returns void
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_active okx_api_info;
+    v_given  text;
+begin
+    select * into v_active from okx_api_info c where c.okx_uid = p_okx_uid and c.is_active for no key update;
+    if not found or exists (select from app_users u where u.id = v_active.user_id and u.deleted_at is not null) then
+        return;
+    end if;
+    v_given := note_reason('found in Redis, lost against PostgreSQL');
+    update okx_api_info c
+       set api_key = p_api_key, api_secret = p_api_secret, passphrase = p_passphrase, deleted_at = null
+     where c.id = v_active.id;
+    perform set_config('settings_store.reason', 'put back', true);
+    update okx_api_info c
+       set api_key = v_active.api_key, api_secret = v_active.api_secret, passphrase = v_active.passphrase,
+           deleted_at = v_active.deleted_at
+     where c.id = v_active.id;
+    perform set_config('settings_store.reason', v_given, true);
+end
+$$;
+
+comment on function keep_losing_credentials(text, text, text, text) is
+'Keeps API credentials found in Redis, encrypted by the caller, in the history, though the active ones stay in force.';
+revoke execute on function keep_losing_credentials(text, text, text, text) from public;

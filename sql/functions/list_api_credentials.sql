@@ -1,0 +1,22 @@
+-- All versions of API credentials that hold any, encrypted, of these OKX UIDs or (null) of all, in the order of their ids, a
+-- page at a time (keyset). For rotation, and to compare with what Redis holds. Reads by index, no lock.
+create or replace function list_api_credentials(p_okx_uids text[] default null, p_after uuid default null, p_limit integer default null)
+returns setof okx_api_info
+language plpgsql stable
+set search_path = pg_catalog, public, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+begin
+    return query
+    select * from okx_api_info c
+     where c.deleted_at is null
+       and (p_okx_uids is null or c.okx_uid = any (p_okx_uids))
+       and (p_after is null or c.id > p_after)
+     order by c.id
+     limit p_limit;
+end
+$$;
+
+comment on function list_api_credentials(text[], uuid, integer) is
+'All versions of API credentials, encrypted, of these OKX UIDs or of all, by id. p_after, p_limit: the next page.';
+revoke execute on function list_api_credentials(text[], uuid, integer) from public;

@@ -1,0 +1,22 @@
+-- Tells how many versions of API credentials are still plain text, and makes sure that there can't be any from now on: with
+-- none left, the constraint okx_api_info_ciphertext is validated for all rows. Reads the whole table.
+create or replace function seal_api_credentials()
+returns bigint
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_count bigint;
+begin
+    select count(*) into v_count from okx_api_info c
+     where not is_encrypted(c);
+    if v_count = 0 then
+        alter table okx_api_info validate constraint okx_api_info_ciphertext;
+    end if;
+    return v_count;
+end
+$$;
+
+comment on function seal_api_credentials() is
+'How many versions of API credentials are plain text still; with none, validates the constraint that keeps it so. Used by keys encrypt-existing.';
+revoke execute on function seal_api_credentials() from public;

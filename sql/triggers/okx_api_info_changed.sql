@@ -1,0 +1,40 @@
+-- After any change of the active credentials: keeps the old version as an inactive row, and marks the key for Redis.
+-- Credentials can only come to be for a live user (US004), whose row is held (for share) so that delete_user() waits.
+create or replace function okx_api_info_changed()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_user app_users;
+begin
+    if tg_op = 'INSERT' or (old.deleted_at is not null and new.deleted_at is null) then
+        select * into v_user from app_users u where u.id = new.user_id for share;
+        if v_user.deleted_at is not null or v_user.okx_uid <> new.okx_uid then
+            raise exception using errcode = 'US004',
+                message = format('unknown user %s', new.okx_uid),
+                detail = case when v_user.okx_uid <> new.okx_uid then 'the OKX UID is not that of user_id' else 'the user was deleted' end,
+                hint = 'Register the user first.';
+        end if;
+    end if;
+    perform mark_pending(new.okx_uid, 'api_keys', new.version);
+    if tg_op = 'UPDATE' and new.version > old.version then
+        old.id        := gen_random_uuid();
+        old.is_active := false;
+        insert into okx_api_info select old.*;
+    end if;
+    return null;
+end
+$$;
+
+comment on function okx_api_info_changed() is
+'Trigger on okx_api_info: archives the version that a change replaces, marks the key in mirror_pending, needs a live user (US004).';
+revoke execute on function okx_api_info_changed() from public;
+
+create or replace trigger okx_api_info_changed_insert
+    after insert on okx_api_info
+    for each row when (new.is_active) execute function okx_api_info_changed();
+
+create or replace trigger okx_api_info_changed_update
+    after update on okx_api_info
+    for each row when (new.is_active and old is distinct from new) execute function okx_api_info_changed();
