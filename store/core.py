@@ -24,6 +24,7 @@ from store.errors import (
     UnknownSettingType,
     UnknownUser,
 )
+from store.mirror.keys import OKX_UID, TELEGRAM_ID
 from store.models import (
     BUILT_IN_SECRETS,
     BUILT_IN_TYPES,
@@ -169,6 +170,12 @@ class Core:
         if user is None:
             raise UnknownUser(f"unknown user {identifier}")
         return user
+
+    async def _mirrored_uid(self, identifier: str) -> str | None:
+        """Find the OKX UID of an identifier in Redis; None if it isn't there. Raises RedisUnavailable."""
+        if TELEGRAM_ID.fullmatch(identifier):
+            identifier = await self.stores.mirror.okx_uid_of(identifier) or ""
+        return identifier if OKX_UID.fullmatch(identifier) else None
 
     async def _entry(self, row: dict[str, Any]) -> MirrorEntry:
         kind = await self._type(row["setting_type"])

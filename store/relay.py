@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from store import calls
 from store.connections import Connections
-from store.errors import RedisUnavailable, StoreError
+from store.errors import DatabaseUnavailable, RedisUnavailable, StoreError
 from store.keep import keep
 from store.mirror.mirror import Applied, Found, Place
 from store.models import MirrorEntry
@@ -65,7 +65,12 @@ async def overwrite(stores: Connections, place: Place, found: Found, entry: Mirr
     The result is that of `entry`, if given: written also if it was put back as a newer version.
     """
     for _ in range(TRIES):
-        await keep(stores, [(place, found)])
+        try:
+            await keep(stores, [(place, found)])
+        except DatabaseUnavailable:
+            raise
+        except StoreError as error:  # credentials that can't be encrypted: they stay where they are
+            return Applied(-1, found.version, None, error)
         rows = await stores.database.fetch(calls.mirror_state([place.owner], [place.kind]))
         if not rows:
             break  # of nobody PostgreSQL knows: sync's

@@ -18,6 +18,7 @@ from store.connections import Connections
 from store.mirror.keys import Keys
 from store.mirror.mirror import Mirror, Place
 from store.models import BUILT_IN_TYPES, MirrorEntry
+from store.vault import Vault
 from tests.conftest import OKX_UID, TELEGRAM_ID
 
 OTHER = "1000000000000001"
@@ -237,7 +238,7 @@ async def test_an_entry_that_redis_refuses_stops_no_other(servers: Config, redis
     )
     client = AsyncRedis.from_url(servers.redis_url, username="half", password="half", decode_responses=True)
     try:
-        mirror = Mirror(client, servers)
+        mirror = Mirror(client, servers, lambda: Vault({}))
         entries = [entry("params", 2), entry("params", 2, owner=OTHER), entry("preferences", 2)]
         first, refused, last = await mirror.apply(entries)
         assert (first.is_current, refused.is_served, last.is_current) == (True, False, True)
