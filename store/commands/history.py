@@ -58,7 +58,7 @@ def history(
         raise click.ClickException(f"no versions of {setting_type or 'settings'} of {identifier}")
     for version in found:
         print_version(version)
-    if len(found) >= limit:
+    if len(found) >= limit and (setting_type is None or found[-1].version > 1):
         click.echo(f"older ones: --before '{found[-1].saved_at.astimezone().isoformat()}'", err=True)
 
 
