@@ -1,5 +1,5 @@
-"""TLS and passwords, by the servers' URLs: needs Debian's PostgreSQL and Redis, as the wheels' are built without TLS; so
-it runs by `make test-tls`."""
+"""TLS and passwords, by the servers' URLs: needs Debian's PostgreSQL and Redis, so it runs by `make test-tls`; those of
+the wheels are built without TLS."""
 
 from __future__ import annotations
 
