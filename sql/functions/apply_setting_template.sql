@@ -4,7 +4,7 @@
 -- other keys stay. p_dry_run: what would happen, no more. The reason, unless one is given: template NAME.
 -- Returns a row per user: the version (before, on a dry run) and the changes, [] where nothing had to change.
 -- Raises US002, US003, US004 (one of the identifiers), US007, US009, US010. Locks the users in the order of their OKX
--- UIDs (for share), then their documents.
+-- UIDs (as first saves of others would get in the way of its own), then their documents.
 create or replace function apply_setting_template(
     p_name         text,
     p_setting_type text,
@@ -35,7 +35,7 @@ begin
          where s.is_active and s.deleted_at is null and s.setting_type = p_setting_type and s.settings @> p_filter;
     end if;
     if not p_dry_run then
-        perform from app_users u where u.id = any (v_users) order by u.okx_uid for share;
+        perform from app_users u where u.id = any (v_users) order by u.okx_uid for no key update;
         perform from user_settings s
           where s.user_id = any (v_users) and s.setting_type = p_setting_type and s.is_active
           order by s.okx_uid for no key update;
