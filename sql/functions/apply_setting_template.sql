@@ -39,6 +39,7 @@ begin
         perform from user_settings s
           where s.user_id = any (v_users) and s.setting_type = p_setting_type and s.is_active
           order by s.okx_uid for no key update;
+        perform resolve_user(i) from unnest(p_identifiers) i;    -- deleted or erased while we waited
     end if;
 
     return query
