@@ -40,6 +40,14 @@ begin
           where s.user_id = any (v_users) and s.setting_type = p_setting_type and s.is_active
           order by s.okx_uid for no key update;
         perform resolve_user(i) from unnest(p_identifiers) i;    -- deleted or erased while we waited
+    else    -- what the triggers would refuse
+        perform check_settings(p_setting_type, w.after)
+           from unnest(v_users) u (id)
+           left join user_settings s
+             on s.user_id = u.id and s.setting_type = p_setting_type and s.is_active and s.deleted_at is null
+          cross join lateral (
+                select case when p_replace then v_template else coalesce(s.settings, '{}') || v_template end as after) w
+          where s.settings is distinct from w.after;
     end if;
 
     return query
