@@ -75,7 +75,8 @@ class Templates(Core):
             for row in rows
         ]
         if not dry_run:
-            await self.mirror_owners([effect.okx_uid for effect in effects if effect.changes])
+            # Of all: a document that comes back from its deletion with nothing in it is a version, too.
+            await self.mirror_owners([effect.okx_uid for effect in effects])
         return effects
 
 
