@@ -106,16 +106,19 @@ class Core:
 
     async def masked(self, setting: S) -> S:
         """Return a setting or template as it may be shown: with its secrets masked."""
+        secrets = await self._secret_keys(setting.setting_type)
+        shown = {
+            key: MASK if key in secrets and value is not None else value for key, value in setting.settings.items()
+        }
+        return replace(setting, settings=shown)
+
+    async def _secret_keys(self, setting_type: str) -> set[str]:
         if not self._secrets_loaded:
             with contextlib.suppress(DatabaseUnavailable):  # then the built-in ones have to do
                 for row in await self.stores.database.fetch(calls.list_secret_fields()):
                     self._secrets.setdefault(row["setting_type"], set()).add(row["key"])
                 self._secrets_loaded = True
-        secrets = self._secrets.get(setting.setting_type, set())
-        shown = {
-            key: MASK if key in secrets and value is not None else value for key, value in setting.settings.items()
-        }
-        return replace(setting, settings=shown)
+        return self._secrets.get(setting_type, set())
 
     async def mirror_owners(self, owners: Sequence[str] | None) -> bool:
         """Bring to Redis what is marked, of these owners or of all; return whether that worked. What didn't get
