@@ -53,9 +53,10 @@ def history(
     found = run(lambda store: store.history(identifier, setting_type, before=before, limit=limit))
     if as_json:
         print_json([version_json(version) for version in found])
-        return
     if not found:
         raise click.ClickException(f"no versions of {setting_type or 'settings'} of {identifier}")
+    if as_json:
+        return
     for version in found:
         print_version(version)
     if len(found) >= limit and (setting_type is None or found[-1].version > 1):
