@@ -13,6 +13,7 @@ declare
     v_type  record;
 begin
     perform from app_users u where u.id = v_user.id for share;
+    perform user_setting_at(v_user.okx_uid, null, p_at);    -- raises, also where the loop has nothing to do
     for v_type in
         select s.setting_type, a.settings
           from user_settings s
