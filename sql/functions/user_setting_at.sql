@@ -27,7 +27,7 @@ begin
     else
         raise exception using errcode = 'US006',
             message = format('no %s of user %s at that time', coalesce(p_setting_type, 'settings'), v_user.okx_uid),
-            detail = coalesce(format('the oldest version there is was saved at %s', v_oldest), 'nothing was ever saved');
+            detail = coalesce('the oldest version there is was saved at ' || v_oldest, 'nothing was ever saved');
     end if;
 end
 $$;
