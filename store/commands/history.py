@@ -181,7 +181,8 @@ def prune(keep: int, older_than: int, okx_uid: str | None, dry_run: bool, as_jso
     if as_json:
         print_json({"dry_run": dry_run, "versions": gone})
         return
-    print_table(None, [(name, str(number)) for name, number in gone.items()])
+    if gone:
+        print_table(None, [(name, str(number)) for name, number in gone.items()])
     click.echo(f"{sum(gone.values())} versions {'would be ' if dry_run else ''}removed")
 
 
