@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import OKX_UID, Rows
-from tests.sql.sessions import DEADLINE, Connection, Session, at_once, fetch, one, refused, value
+from tests.sql.sessions import DEADLINE, Connection, Session, Statement, at_once, fetch, one, refused, value
 
 Connect = Callable[[], Connection]
 Open = Callable[[], Session]
@@ -336,6 +336,23 @@ def test_applications_saves_and_deletions_at_once_do_not_deadlock_and_leave_no_g
         found = fetch(db, "select version from user_settings where okx_uid = %s and setting_type = 'params'", (uid,))
         assert sorted(row["version"] for row in found) == list(range(1, len(found) + 1))
         assert len(found) > 1
+
+
+def test_applications_and_users_who_go_at_once_do_not_deadlock(
+    db: Connection, connect: Connect, users: list[str]
+) -> None:
+    template(db, {"leverage": 4}, "other")
+    filters: list[Statement] = [(WHERE, (name, "{}")) for name in ("careful", "other") * 3]
+    going: list[Statement] = [
+        ("select from delete_user(%s)", (KIM,)),
+        ("select from erase_user(%s)", (LEE,)),
+        ("select from delete_user_setting(%s, 'params')", (PARK,)),
+    ]
+    at_once(connect, [*filters[:3], *going, *filters[3:]])
+    assert fetch(db, "select from user_settings where is_active and deleted_at is null") == []
+    for uid, was_erased in ((KIM, False), (LEE, True), (PARK, False)):
+        found = versions(db, uid)
+        assert (found == []) if was_erased else (found == list(range(1, len(found) + 1)) and len(found) > 1)
 
 
 @pytest.mark.parametrize(
