@@ -42,10 +42,10 @@ begin
                 on conflict (okx_uid) do nothing;
         end if;
         perform from app_users u where u.okx_uid in (select i.owner from jsonb_to_recordset(p_items) as i (owner text))
-          order by u.okx_uid for share;
+          order by u.okx_uid for no key update;    -- not share: a rival's first save waits
         perform from user_settings s
           join jsonb_to_recordset(p_items) as i (owner text, kind text) on s.okx_uid = i.owner and s.setting_type = i.kind
-         where s.is_active order by s.id for no key update of s;
+         where s.is_active order by s.okx_uid, s.setting_type for no key update of s;
     end if;
 
     select coalesce(jsonb_agg(to_jsonb(c)), '[]') into v_items from (
