@@ -72,11 +72,13 @@ async def export_users(
     """
     whom = None if identifiers is None else [check_identifier(identifier) for identifier in identifiers]
     head = {"format": FORMAT, "version": VERSION, "users": []}
-    file.write(json.dumps(head, indent=4).removesuffix("]\n}").encode())
+    begin = json.dumps(head, indent=4).removesuffix("]\n}").encode()
     count, after = 0, None
     async with store.stores.database.transaction(snapshot=True) as transaction:
         while True:
             rows = await transaction.fetch(calls.export_users(whom, with_secrets, after, PAGE))
+            file.write(begin)  # not before: the first query may refuse an identifier
+            begin = b""
             for row in rows:
                 document = str(row["document"]).replace("\n", "\n" + " " * 8)
                 file.write(f"{',' if count else ''}\n{' ' * 8}{document}".encode())
