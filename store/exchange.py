@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from store import calls
 from store.core import Core, check_identifier
-from store.errors import DatabaseUnavailable, StoreError
+from store.errors import InvalidSettings, StoreError
 from store.history import key_changes
 from store.jsontext import DuplicateKey, Reader
 from store.models import KeyChange
@@ -129,9 +129,7 @@ async def _compare(store: Core, text: str, batch: Sequence[_Piece], problems: li
     try:
         call = store.by(calls.import_users(_array(batch), True))
         return list(await store.stores.database.fetch(call))
-    except DatabaseUnavailable:
-        raise
-    except StoreError as error:
+    except InvalidSettings as error:
         if len(batch) > 1:
             half = len(batch) // 2
             first = await _compare(store, text, batch[:half], problems)
