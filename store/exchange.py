@@ -159,8 +159,11 @@ def _pieces(text: str) -> list[_Piece]:
     problem, at = "", 0
     reader = Reader(text)
     try:
-        pieces, head = [], {}
+        pieces, head, keys = [], {}, set()
         for key in reader.members():
+            if key in keys:
+                raise DuplicateKey(key)
+            keys.add(key)
             if key != "users":
                 head[key] = reader.value()[0]
                 continue
@@ -170,7 +173,7 @@ def _pieces(text: str) -> list[_Piece]:
                 okx_uid = user.get("okx_uid") if isinstance(user, dict) else None
                 pieces.append(_Piece(str(okx_uid), start, text[start:end]))
         reader.end()
-        if head == {"format": FORMAT, "version": str(VERSION)}:
+        if head == {"format": FORMAT, "version": str(VERSION)} and "users" in keys:
             return pieces
         problem = f'"format" must be "{FORMAT}" and "version" {VERSION}, and "users" is all there is besides'
     except json.JSONDecodeError as error:
