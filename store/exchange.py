@@ -54,6 +54,7 @@ class _Piece:
     """The text of one user, and where it begins."""
 
     okx_uid: str
+    telegram_id: str
     start: int
     text: str
 
@@ -170,8 +171,9 @@ def _pieces(text: str) -> list[_Piece]:
             for _ in reader.elements():
                 at = reader.at
                 user, start, end = reader.value()
-                okx_uid = user.get("okx_uid") if isinstance(user, dict) else None
-                pieces.append(_Piece(str(okx_uid), start, text[start:end]))
+                fields = user if isinstance(user, dict) else {}
+                okx_uid, telegram_id = (str(fields.get(key)) for key in ("okx_uid", "telegram_id"))
+                pieces.append(_Piece(okx_uid, telegram_id, start, text[start:end]))
         reader.end()
         if head == {"format": FORMAT, "version": str(VERSION)} and "users" in keys:
             return pieces
@@ -192,6 +194,12 @@ def _check_unique(text: str, pieces: Sequence[_Piece]) -> None:
         f"line {_line(text, piece.start)}: user {piece.okx_uid} is there twice"
         for before, piece in pairwise(pieces)
         if before.okx_uid == piece.okx_uid != "None"
+    ]
+    linked = sorted(pieces, key=lambda piece: (piece.telegram_id, piece.start))
+    twice += [
+        f"line {_line(text, _find(text, piece.start, ['telegram_id']))}: {piece.okx_uid}, telegram_id: is there twice"
+        for before, piece in pairwise(linked)
+        if before.telegram_id == piece.telegram_id != "None"
     ]
     if twice:
         raise _rejected(twice)
