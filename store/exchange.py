@@ -14,6 +14,7 @@ from store.core import Core, check_identifier
 from store.errors import InvalidSettings, StoreError
 from store.history import key_changes
 from store.jsontext import DuplicateKey, Reader
+from store.mirror.keys import OKX_UID
 from store.models import KeyChange
 
 FORMAT = "settings-store export"
@@ -21,6 +22,7 @@ VERSION = 1
 PAGE = 500  # users a query
 BATCH = 4_000_000  # characters a query of an import
 NAMED = 50  # problems told
+KEY_SHOWN = 80  # characters of a key in a problem
 
 
 class ImportRejected(StoreError):
@@ -181,7 +183,7 @@ def _pieces(text: str) -> list[_Piece]:
     except json.JSONDecodeError as error:
         problem, at = f"{error.msg} (column {error.colno})", error.pos
     except DuplicateKey as error:
-        problem, at = f"the key {error} is there twice in one object", max(at, reader.at)
+        problem, at = f"the key {_shown(str(error))} is there twice in one object", max(at, reader.at)
     except RecursionError:
         problem, at = "nested too deep", max(at, reader.at)
     except ValueError as error:
@@ -191,13 +193,13 @@ def _pieces(text: str) -> list[_Piece]:
 
 def _check_unique(text: str, pieces: Sequence[_Piece]) -> None:
     twice = [
-        f"line {_line(text, piece.start)}: user {piece.okx_uid} is there twice"
+        f"line {_line(text, piece.start)}: {_whose(piece.okx_uid)} is there twice"
         for before, piece in pairwise(pieces)
         if before.okx_uid == piece.okx_uid != "None"
     ]
     linked = sorted(pieces, key=lambda piece: (piece.telegram_id, piece.start))
     twice += [
-        f"line {_line(text, _find(text, piece.start, ['telegram_id']))}: {piece.okx_uid}, telegram_id: is there twice"
+        f"line {_line(text, _find(text, piece.start, ['telegram_id']))}: {_whose(piece.okx_uid)}, telegram_id: is there twice"
         for before, piece in pairwise(linked)
         if before.telegram_id == piece.telegram_id != "None"
     ]
@@ -232,11 +234,11 @@ def _imported(row: dict[str, Any]) -> Imported:
 
 def _problem_lines(text: str, piece: _Piece, row: dict[str, Any]) -> Iterator[str]:
     """Name each problem of a user or document by its line and key."""
-    whose, kind = row["okx_uid"] or "a user", row["setting_type"]
+    whose, kind = _whose(row["okx_uid"]), row["setting_type"]
     for key, problem in sorted(row["problems"].items()):
         path = [key] if kind is None else ["settings", kind, key]
         line = _line(text, _find(text, piece.start, [step for step in path if step != "$"]))
-        yield f"line {line}: {whose}, {'.'.join(path[1:] if kind else path)}: {problem}"
+        yield f"line {line}: {whose}, {'.'.join(map(_shown, path[1:] if kind else path))}: {problem}"
 
 
 def _find(text: str, start: int, path: Sequence[str]) -> int:
@@ -253,6 +255,16 @@ def _find(text: str, start: int, path: Sequence[str]) -> int:
         else:
             return at
     return reader.at
+
+
+def _whose(okx_uid: str | None) -> str:
+    return okx_uid if okx_uid and OKX_UID.fullmatch(okx_uid) else "a user"  # anything else may be a secret
+
+
+def _shown(key: str) -> str:
+    """Write a key in one line that no terminal takes for a command."""
+    text = key if key.isprintable() else json.dumps(key)[1:-1]
+    return text if len(text) <= KEY_SHOWN else f"{text[:KEY_SHOWN]}…"
 
 
 def _line(text: str, position: int) -> int:
