@@ -13,7 +13,7 @@ from store import calls
 from store.core import Core, check_identifier
 from store.errors import InvalidSettings, StoreError
 from store.history import key_changes
-from store.jsontext import DuplicateKey, Reader
+from store.jsontext import DuplicateKey, Reader, find_fault
 from store.mirror.keys import OKX_UID
 from store.models import KeyChange
 
@@ -183,11 +183,11 @@ def _pieces(text: str) -> list[_Piece]:
     except json.JSONDecodeError as error:
         problem, at = f"{error.msg} (column {error.colno})", error.pos
     except DuplicateKey as error:
-        problem, at = f"the key {_shown(str(error))} is there twice in one object", max(at, reader.at)
+        problem, at = f"the key {_shown(str(error))} is there twice in one object", find_fault(text)
     except RecursionError:
         problem, at = "nested too deep", max(at, reader.at)
     except ValueError as error:
-        problem, at = str(error), max(at, reader.at)
+        problem, at = str(error), find_fault(text)
     raise ImportRejected("not an export", detail=f"line {_line(text, at)}: {problem}")
 
 
