@@ -154,7 +154,8 @@ def _text(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ImportRejected("not an export", detail=f"line {line}: not UTF-8 text") from None
+    # Not raised in there, where the original, which holds the whole file, would become its context.
+    raise ImportRejected("not an export", detail=f"line {line}: not UTF-8 text")
 
 
 def _pieces(text: str) -> list[_Piece]:
