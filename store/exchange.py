@@ -200,9 +200,10 @@ def _check_unique(text: str, pieces: Sequence[_Piece]) -> None:
     ]
     linked = sorted(pieces, key=lambda piece: (piece.telegram_id, piece.start))
     twice += [
-        f"line {_line(text, _find(text, piece.start, ['telegram_id']))}: {_whose(piece.okx_uid)}, telegram_id: is there twice"
+        f"line {_line(text, at)}: {_whose(piece.okx_uid)}, telegram_id: is there twice"
         for before, piece in pairwise(linked)
         if before.telegram_id == piece.telegram_id != "None"
+        for at in [_find(text, piece.start, ["telegram_id"])]
     ]
     if twice:
         raise _rejected(twice)
