@@ -23,13 +23,20 @@ declare
     v_template jsonb := (setting_template(p_name, p_setting_type)).settings;
     v_given    text := note_reason(format('template %s', p_name));
     v_users    uuid[];
+    v_locked   integer;
 begin
     if (p_identifiers is null) = (p_filter is null) then
         raise exception using errcode = 'US010',
             message = 'a template is applied to a list of users or to those a filter finds: give one of both';
     end if;
     if p_identifiers is not null then
-        select array_agg(distinct (resolve_user(i)).id) into v_users from unnest(p_identifiers) i;
+        loop
+            select array_agg(distinct (resolve_user(i)).id) into v_users from unnest(p_identifiers) i;
+            exit when p_dry_run;
+            perform from app_users u where u.id = any (v_users) and u.deleted_at is null order by u.okx_uid for share;
+            get diagnostics v_locked = row_count;
+            exit when v_locked = coalesce(cardinality(v_users), 0);    -- else deleted or erased while we waited
+        end loop;
     else
         select array_agg(s.user_id) into v_users from user_settings s
          where s.is_active and s.deleted_at is null and s.setting_type = p_setting_type and s.settings @> p_filter;

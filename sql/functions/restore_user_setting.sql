@@ -16,7 +16,11 @@ declare
     v_row   user_settings;
 begin
     perform check_setting_type(p_setting_type);
-    perform from app_users u where u.id = v_user.id for share;
+    loop
+        perform from app_users u where u.id = v_user.id for share;
+        exit when found;
+        v_user := resolve_user(p_identifier);    -- erased while we waited, and registered again, perhaps
+    end loop;
     perform from user_settings s
       where s.user_id = v_user.id and s.setting_type = p_setting_type and s.is_active for no key update;
     select * into v_row from user_settings s

@@ -12,7 +12,11 @@ declare
     v_given text := note_reason(format('rollback to %s', p_at));
     v_type  record;
 begin
-    perform from app_users u where u.id = v_user.id for share;
+    loop
+        perform from app_users u where u.id = v_user.id for share;
+        exit when found;
+        v_user := resolve_user(p_identifier);    -- erased while we waited, and registered again, perhaps
+    end loop;
     perform user_setting_at(v_user.okx_uid, null, p_at);    -- raises, also where the loop has nothing to do
     for v_type in
         select s.setting_type, a.settings

@@ -37,8 +37,9 @@ begin
         end if;
 
         select * into v_user from app_users u where u.id = v_user.id for share;
-        if not found then    -- erased while we waited
-            perform resolve_user(p_identifier);
+        if not found then    -- erased while we waited, and registered again, perhaps
+            v_user := resolve_user(p_identifier);
+            continue;
         end if;
         select * into v_row from user_settings s
          where s.user_id = v_user.id and s.setting_type = p_setting_type and s.is_active
