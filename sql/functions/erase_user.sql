@@ -10,10 +10,14 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_user app_users := resolve_user(p_identifier, true);
+    v_user app_users;
 begin
     perform pg_advisory_xact_lock(erasure_lock());
-    perform from app_users u where u.id = v_user.id for update;
+    loop
+        v_user := resolve_user(p_identifier, true);
+        perform from app_users u where u.id = v_user.id for no key update;    -- stronger, it deadlocks: see user_settings_archive
+        exit when found;    -- else erased while we waited
+    end loop;
     perform from user_settings s where s.user_id = v_user.id and s.is_active order by s.setting_type for update;
     perform from okx_api_info c where c.user_id = v_user.id and c.is_active for update;
     select coalesce(array_agg(l.telegram_id), '{}') into telegram_ids from telegram_links l
