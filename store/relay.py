@@ -188,11 +188,14 @@ async def _servers(stores: Connections) -> str:
 
 
 async def _catch_up(stores: Connections, entry: MirrorEntry) -> Applied:
-    """Deal with a key of which Redis has a newer version than the entry: either someone else saved and
+    """Deal with a key of which Redis has something newer than the entry: either someone else saved and
     mirrored that just now, or PostgreSQL came back from a backup and Redis is ahead of it."""
     (found,) = await stores.mirror.inspect([Place.of(entry)])
     rows = await stores.database.fetch(calls.mirror_state([entry.owner], [entry.kind]))
-    if rows and rows[0]["version"] < found.version:  # read later, yet older
+    if not rows:
+        return Applied(-1, found.version)
+    now = MirrorEntry(**rows[0])
+    if now.version < found.version or now == entry:  # read later, yet older
         return await overwrite(stores, Place.of(entry), found, entry)
     return Applied(-1, found.version)
 

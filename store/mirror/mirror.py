@@ -265,7 +265,7 @@ class Mirror:
         return (data_key, mirror_key), [
             entry.kind,
             str(entry.version),
-            entry.updated_at.astimezone(UTC).isoformat(),
+            entry.updated_at.astimezone(UTC).isoformat(timespec="microseconds"),  # compared as text
             encoding,
             "" if seen is None else str(seen.version),
             "" if seen is None else seen.digest,

@@ -79,7 +79,8 @@ async def test_every_order_and_repetition_ends_in_the_newest_state(
     await mirror.apply([versions[-1]])
     newest = content(redis)
     marks = newest[f"user:{OKX_UID}:mirror"]
-    assert (marks[kind], marks[f"{kind}:updated_at"]) == ("5", (EPOCH + timedelta(days=5)).isoformat())
+    newest_at = (EPOCH + timedelta(days=5)).isoformat(timespec="microseconds")
+    assert (marks[kind], marks[f"{kind}:updated_at"]) == ("5", newest_at)
     assert (data_key(kind) in newest) is (deleted != 5)
     for order in itertools.permutations(versions):
         redis.flushall()
