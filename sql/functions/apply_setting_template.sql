@@ -29,24 +29,22 @@ begin
         raise exception using errcode = 'US010',
             message = 'a template is applied to a list of users or to those a filter finds: give one of both';
     end if;
-    if p_identifiers is not null then
-        loop
+    loop
+        if p_identifiers is not null then
             select array_agg(distinct (resolve_user(i)).id) into v_users from unnest(p_identifiers) i;
-            exit when p_dry_run;
-            perform from app_users u where u.id = any (v_users) and u.deleted_at is null order by u.okx_uid for share;
-            get diagnostics v_locked = row_count;
-            exit when v_locked = coalesce(cardinality(v_users), 0);    -- else deleted or erased while we waited
-        end loop;
-    else
-        select array_agg(s.user_id) into v_users from user_settings s
-         where s.is_active and s.deleted_at is null and s.setting_type = p_setting_type and s.settings @> p_filter;
-    end if;
+        else
+            select array_agg(s.user_id) into v_users from user_settings s
+             where s.is_active and s.deleted_at is null and s.setting_type = p_setting_type and s.settings @> p_filter;
+        end if;
+        exit when p_dry_run;
+        perform from app_users u where u.id = any (v_users) and u.deleted_at is null order by u.okx_uid for no key update;
+        get diagnostics v_locked = row_count;
+        exit when p_filter is not null or v_locked = coalesce(cardinality(v_users), 0);    -- else somebody went meanwhile
+    end loop;
     if not p_dry_run then
-        perform from app_users u where u.id = any (v_users) order by u.okx_uid for no key update;
         perform from user_settings s
           where s.user_id = any (v_users) and s.setting_type = p_setting_type and s.is_active
           order by s.okx_uid for no key update;
-        perform resolve_user(i) from unnest(p_identifiers) i;    -- deleted or erased while we waited
     else    -- what the triggers would refuse
         perform check_settings(p_setting_type, w.after)
            from unnest(v_users) u (id)

@@ -11,16 +11,11 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_user  app_users := resolve_user(p_identifier);
+    v_user  app_users := lock_user(p_identifier);
     v_given text := note_reason('restored');
     v_row   user_settings;
 begin
     perform check_setting_type(p_setting_type);
-    loop
-        perform from app_users u where u.id = v_user.id for share;
-        exit when found;
-        v_user := resolve_user(p_identifier);    -- erased while we waited, and registered again, perhaps
-    end loop;
     perform from user_settings s
       where s.user_id = v_user.id and s.setting_type = p_setting_type and s.is_active for no key update;
     select * into v_row from user_settings s

@@ -13,16 +13,11 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_user   app_users := resolve_user(p_identifier);
+    v_user   app_users := lock_user(p_identifier);
     v_given  text := note_reason(format('rollback to version %s', p_version));
     v_target user_settings;
     v_row    user_settings;
 begin
-    loop
-        perform from app_users u where u.id = v_user.id for share;
-        exit when found;
-        v_user := resolve_user(p_identifier);    -- erased while we waited, and registered again, perhaps
-    end loop;
     v_target := user_setting_version(v_user.okx_uid, p_setting_type, p_version);    -- the locked user's
     if v_target.deleted_at is null then
         v_row := upsert_user_setting(v_user.okx_uid, p_setting_type, v_target.settings, p_expected_version);

@@ -8,15 +8,10 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_user  app_users := resolve_user(p_identifier);
+    v_user  app_users := lock_user(p_identifier);
     v_given text := note_reason(format('rollback to %s', p_at));
     v_type  record;
 begin
-    loop
-        perform from app_users u where u.id = v_user.id for share;
-        exit when found;
-        v_user := resolve_user(p_identifier);    -- erased while we waited, and registered again, perhaps
-    end loop;
     perform user_setting_at(v_user.okx_uid, null, p_at);    -- raises, also where the loop has nothing to do
     for v_type in
         select s.setting_type, a.settings
