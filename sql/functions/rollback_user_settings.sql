@@ -1,6 +1,6 @@
 -- Brings all settings of a user back to what was in force at a moment, as new versions, in this transaction: all or
 -- none. A type that wasn't there then is deleted. Returns a row per type, also where nothing had to change.
--- Raises US003 (the catalogue has changed since), US004, US006 (nothing had been saved by then), US007.
+-- Raises US003 (the catalogue has changed since), US004, US006 (nothing had been saved by then, or it was pruned), US007.
 -- Locks the user's row, then the settings in the types' order.
 create or replace function rollback_user_settings(p_identifier text, p_at timestamptz)
 returns setof user_settings
@@ -31,5 +31,5 @@ end
 $$;
 
 comment on function rollback_user_settings(text, timestamp with time zone) is
-'Brings all settings of a user back to what was in force at a moment, as new versions, all or none; returns their rows. Raises US003, US004, US006 (before the first version), US007.';
+'Brings all settings of a user back to what was in force at a moment, as new versions, all or none; returns their rows. Raises US003, US004, US006 (before the first version, or pruned), US007.';
 revoke execute on function rollback_user_settings(text, timestamp with time zone) from public;
