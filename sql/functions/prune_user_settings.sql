@@ -2,7 +2,7 @@
 -- and went out of force more than p_older_than ago. Besides erase_user() the only thing that removes any. Never the
 -- active one, nor the one that restore_user_setting() would bring back and what follows it, so there are no gaps; version
 -- numbers are never used again. p_identifier: this user only. p_dry_run: count only. Returns how many, by setting type.
--- Raises US004, US007, US010. Locks the rows that go, which no writer wants.
+-- Raises US004, US007, US010. Locks the rows that go, which no writer wants; never waits.
 create or replace function prune_user_settings(
     p_keep       integer,
     p_older_than interval,
@@ -39,10 +39,14 @@ begin
           left join deleted d using (user_id, setting_type)
          where not r.is_active and r.rank > p_keep and r.ended_at < now() - p_older_than
            and (d.version is null or r.version < d.version)
+    ), mine as (    -- what another one is removing is counted there
+        select s.id from user_settings s join old on old.id = s.id where not p_dry_run for update of s skip locked
     ), gone as (
-        delete from user_settings s using old where s.id = old.id and not p_dry_run
+        delete from user_settings s using mine where s.id = mine.id returning s.setting_type
     )
-    select old.setting_type, count(*) from old group by old.setting_type order by old.setting_type;
+    select g.setting_type, count(*)
+      from (select gone.setting_type from gone union all select old.setting_type from old where p_dry_run) g
+     group by g.setting_type order by g.setting_type;
     delete from trigger_permits p where p.permit = 'removal';
 end
 $$;
