@@ -135,8 +135,7 @@ def test_pruning_touches_nothing_that_is_in_force_and_marks_nothing_for_redis(db
     assert fetch(db, "select * from mirror_pending") == []
 
 
-@pytest.mark.parametrize("keep", [1, 2, 4])
-@pytest.mark.parametrize("hours", [0, 2, 4])
+@pytest.mark.parametrize(("keep", "hours"), [(1, 0), (1, 2), (2, 2), (4, 0)])
 def test_a_dry_run_counts_what_the_run_removes_and_removes_nothing(
     db: Connection, bare_uid: str, keep: int, hours: int
 ) -> None:
@@ -207,9 +206,8 @@ def test_what_makes_no_sense_prunes_nothing(
     ],
     ids=["prune", "dry run", "erase"],
 )
-@pytest.mark.parametrize("statement", RAW_REMOVALS)
 def test_raw_removal_is_refused_also_where_something_was_removed_before(
-    db: Connection, bare_uid: str, removal: str, statement: str
+    db: Connection, bare_uid: str, removal: str
 ) -> None:
     fetch(db, "select from ensure_user(%s, '77777')", (OTHER_UID,))
     for each in (bare_uid, OTHER_UID):
@@ -218,11 +216,13 @@ def test_raw_removal_is_refused_also_where_something_was_removed_before(
         fetch(db, removal)
         left = everything(db)
         assert left
-        with refused("US005"), db.transaction():
+        for statement in RAW_REMOVALS:
+            with refused("US005"), db.transaction():
+                fetch(db, statement)
+    for statement in RAW_REMOVALS:
+        with refused("US005"):
             fetch(db, statement)
     assert everything(db) == left
-    with refused("US005"):
-        fetch(db, statement)
 
 
 def test_raw_removal_is_refused_after_a_prune_that_failed(db: Connection, bare_uid: str) -> None:
