@@ -29,6 +29,7 @@ set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_items jsonb;
+    v_given text := coalesce(current_setting('settings_store.reason', true), '');
 begin
     if not p_dry_run then
         perform pg_advisory_xact_lock_shared(erasure_lock());
@@ -95,6 +96,7 @@ begin
            join user_settings s on s.okx_uid = i.owner and s.setting_type = i.kind and s.is_active
           where i.document is not null
             and (i.outcome = 'conflict' and (p_keep_only or p_prefer = 'db') or i.outcome = 'edited' and p_keep_only);
+        perform set_config('settings_store.reason', v_given, true);
     end if;
 
     return query

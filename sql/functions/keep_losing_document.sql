@@ -10,6 +10,7 @@ set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_active user_settings;
+    v_given  text := coalesce(current_setting('settings_store.reason', true), '');
 begin
     select * into v_active from user_settings s where s.id = p_id;
     if exists (select from user_settings s
@@ -24,6 +25,7 @@ begin
     update user_settings s set settings = p_document, deleted_at = null where s.id = p_id;
     perform set_config('settings_store.reason', 'put back', true);    -- it may be older than today's catalogue
     update user_settings s set settings = v_active.settings, deleted_at = v_active.deleted_at where s.id = p_id;
+    perform set_config('settings_store.reason', v_given, true);
     delete from trigger_permits p where p.permit = 'keep as found' and p.id = p_id;
 end
 $$;

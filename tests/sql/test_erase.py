@@ -113,7 +113,8 @@ def test_who_waits_while_a_person_is_erased_and_registered_again_meets_the_new_u
     telegram_id = {"link": "77777", "unlink": None}.get(name, TELEGRAM_ID)
     user = one(db, "select telegram_id, deleted_at is not null as is_deleted from app_users")
     assert user == {"telegram_id": telegram_id, "is_deleted": name == "delete of the user"}
-    assert fetch(db, "select kind from mirror_pending where erased") == [{"kind": "api_keys"}]  # which nobody saved anew
+    erased = fetch(db, "select kind from mirror_pending where erased")
+    assert erased == [{"kind": "api_keys"}]  # which nobody has saved anew
 
 
 def test_an_erasure_that_waited_for_another_and_a_new_registration_erases_the_new_user(
