@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import getpass
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -70,9 +73,17 @@ class Commands(click.Group):
         from store.errors import StoreError
 
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except StoreError as error:
             raise _Failure(error) from None
+        except OSError as error:
+            if error.errno in (errno.EPIPE, None):
+                raise
+            with contextlib.suppress(OSError, ValueError):  # what is left in the buffer goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.ClickException(f"the output can't be written: {error.strerror}") from None
 
 
 class _Failure(click.ClickException):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,3 +130,12 @@ def test_the_longest_argument_that_the_system_passes_on_is_saved(inside: Cli, ki
         pytest.skip("the limit of one argument is Linux's")
     text = "가" * 40_000  # 120 kB of 128
     assert inside("set", kim, "params", f"note={text}", "--json").json["settings"]["note"] == text
+
+
+def test_a_full_disk_behind_standard_output_is_one_clear_error(cli: Cli, kim: str) -> None:
+    for arguments in (["user", "list"], ["get", kim, "params", "--json"], ["export", "--all"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [*cli.command, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, env=cli.env, check=False
+            )
+        assert (done.returncode, done.stderr) == (1, "Error: the output can't be written: No space left on device\n")
