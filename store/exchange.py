@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from store import calls
 from store.core import Core, check_identifier
-from store.errors import DatabaseUnavailable, StoreError
+from store.errors import DatabaseUnavailable, NotPermitted, StoreError
 from store.history import key_changes
 from store.jsontext import DuplicateKey, Reader
 from store.models import KeyChange
@@ -127,7 +127,7 @@ async def _compare(store: Core, text: str, batch: Sequence[_Piece], problems: li
     try:
         call = store.by(calls.import_users(_array(batch), True))
         return list(await store.stores.database.fetch(call))
-    except DatabaseUnavailable:
+    except (DatabaseUnavailable, NotPermitted):
         raise
     except StoreError as error:
         if len(batch) > 1:

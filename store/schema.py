@@ -18,8 +18,9 @@ from yoyo.migrations import MigrationList
 from store.errors import DatabaseUnavailable, MigrationError, StoreError, first_line
 
 LOCK = 0x5E771465  # advisory lock of `migrate`
-# Views before functions, as functions return their rows; triggers last, as they call functions.
-FOLDERS = ("views", "functions", "triggers")
+# Views before functions, as functions return their rows; triggers after them, as they call functions. Then who may do what:
+# its files make no object of their name, but installed_definition() knows them.
+FOLDERS = ("views", "functions", "triggers", "roles")
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def status(database_url: str) -> SchemaStatus:
 
 
 def _apply_sql(connection: psycopg.Connection[Any]) -> None:
-    connection.execute("set local search_path = public")
+    connection.execute("set local search_path = public, pg_temp")
     _drop_sql(connection, keep=[_name(file) for file in sql_files()])
     connection.execute("set local check_function_bodies = off")
     connection.execute("set local client_min_messages = warning")

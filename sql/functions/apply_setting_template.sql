@@ -32,7 +32,8 @@ begin
         select array_agg(distinct (resolve_user(i)).id) into v_users from unnest(p_identifiers) i;
     else
         select array_agg(s.user_id) into v_users from user_settings s
-         where s.is_active and s.deleted_at is null and s.setting_type = p_setting_type and s.settings @> p_filter;
+         where s.is_active and s.deleted_at is null and s.setting_type = p_setting_type and s.settings @> p_filter
+           and s.okx_uid = coalesce((select confined_to()), s.okx_uid);
     end if;
     if not p_dry_run then
         perform from app_users u where u.id = any (v_users) order by u.okx_uid for share;

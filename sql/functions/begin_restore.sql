@@ -4,6 +4,7 @@
 create or replace function begin_restore(p_replace boolean default false)
 returns void
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
@@ -11,6 +12,7 @@ declare
                        from (select 'users' from app_users union select 'settings' from user_settings
                              union select 'Telegram links' from telegram_links union select 'templates' from setting_templates) as t (name));
 begin
+    perform check_confinement(null);
     if v_found is not null and not p_replace then
         raise exception using errcode = 'US011',
             message = 'the database is not empty',

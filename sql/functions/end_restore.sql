@@ -3,11 +3,13 @@
 create or replace function end_restore()
 returns bigint
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_count bigint;
 begin
+    perform check_confinement(null);
     alter table app_users enable trigger user;
     alter table telegram_links enable trigger user;
     alter table user_settings enable trigger user;

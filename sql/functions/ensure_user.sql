@@ -11,12 +11,14 @@ create or replace function ensure_user(
 )
 returns app_users
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_user app_users;
 begin
     perform check_identifiers(p_okx_uid, p_telegram_id);
+    perform check_confinement(p_okx_uid);
     loop
         update app_users u
            set telegram_id       = coalesce(p_telegram_id, case when u.deleted_at is null or telegram_is_free(u.telegram_id)

@@ -10,11 +10,13 @@ create or replace function export_users(
 )
 returns table (okx_uid text, document jsonb)
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 set plan_cache_mode = force_custom_plan
 as $$
 declare
     v_users uuid[];
+    v_only  text := confined_to();
 begin
     if p_identifiers is not null then
         select coalesce(array_agg((resolve_user(i)).id), '{}') into v_users from unnest(p_identifiers) i;
@@ -29,6 +31,7 @@ begin
                                             where s.user_id = u.id and s.is_active and s.deleted_at is null))
       from app_users u
      where u.deleted_at is null and u.okx_uid > coalesce(p_after, '') and (v_users is null or u.id = any (v_users))
+       and (v_only is null or u.okx_uid = v_only)
      order by u.okx_uid
      limit p_limit;
 end

@@ -3,11 +3,13 @@
 create or replace function fail_pending(p_owner text, p_kind text, p_version integer, p_error text)
 returns boolean
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
     update mirror_pending m set attempts = m.attempts + 1, last_error = left(p_error, 500)
-     where m.owner = p_owner and m.kind = p_kind and m.version <= p_version;
+     where m.owner = p_owner and m.kind = p_kind and m.version <= p_version
+       and ((select confined_owners()) is null or m.owner = any ((select confined_owners())::text[]));
     return found;
 end
 $$;

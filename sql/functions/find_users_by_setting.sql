@@ -8,9 +8,12 @@ create or replace function find_users_by_setting(
 )
 returns setof user_settings
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 set plan_cache_mode = force_custom_plan
 as $$
+declare
+    v_only text := confined_to();
 begin
     perform check_setting_type(p_setting_type);
     return query
@@ -19,6 +22,7 @@ begin
        and s.setting_type = p_setting_type
        and s.settings @> p_filter
        and s.okx_uid > coalesce(p_after, '')
+       and (v_only is null or s.okx_uid = v_only)
      order by s.okx_uid
      limit p_limit;
 end

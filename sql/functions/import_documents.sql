@@ -25,11 +25,13 @@ create or replace function import_documents(
 )
 returns table (owner text, kind text, outcome text, seen integer, problems jsonb)
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_items jsonb;
 begin
+    perform check_confinement(i.owner) from jsonb_to_recordset(p_items) as i (owner text);
     if not p_dry_run then
         perform pg_advisory_xact_lock_shared(erasure_lock());
         -- The order of locks: users, then settings. Only then the comparison holds until the end.

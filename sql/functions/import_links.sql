@@ -11,11 +11,18 @@ create or replace function import_links(
 )
 returns table (owner text, outcome text, seen integer)
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_item record;
 begin
+    if confined_to() is not null then
+        perform check_confinement(o.okx_uid)
+           from jsonb_to_recordset(p_items) as i (owner text, okx_uid text)
+           left join telegram_links l on l.telegram_id = i.owner
+          cross join lateral unnest(array[coalesce(i.okx_uid, confined_to()), coalesce(l.last_okx_uid, confined_to())]) as o (okx_uid);
+    end if;
     if not p_dry_run then
         perform pg_advisory_xact_lock_shared(erasure_lock());
     end if;

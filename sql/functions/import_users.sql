@@ -20,6 +20,7 @@ begin
     if jsonb_typeof(p_users) is distinct from 'array' then
         raise exception using errcode = 'US003', message = 'not a list of users', detail = '{"$": "must be an array of users"}';
     end if;
+    perform check_confinement(i ->> 'okx_uid') from jsonb_array_elements(p_users) i where confined_to() is not null;
     for v_row in
         with item as materialized (
             select i.ordinality::integer as position, i.value as item, user_problems(i.value) as problems

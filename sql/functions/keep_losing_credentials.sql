@@ -4,12 +4,14 @@
 create or replace function keep_losing_credentials(p_okx_uid text, p_api_key text, p_api_secret text, p_passphrase text)
 returns void
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_active okx_api_info;
     v_given  text;
 begin
+    perform check_confinement(p_okx_uid);
     select * into v_active from okx_api_info c where c.okx_uid = p_okx_uid and c.is_active for no key update;
     if not found or exists (select from app_users u where u.id = v_active.user_id and u.deleted_at is not null) then
         return;

@@ -5,12 +5,14 @@
 create or replace function keep_losing_document(p_id uuid, p_document jsonb)
 returns void
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_active user_settings;
 begin
     select * into v_active from user_settings s where s.id = p_id;
+    perform check_confinement(v_active.okx_uid);
     if exists (select from user_settings s
                 where s.user_id = v_active.user_id and s.setting_type = v_active.setting_type
                   and s.deleted_at is null and s.settings = p_document) then

@@ -3,9 +3,11 @@
 create or replace function mirror_state(p_owners text[], p_kinds text[])
 returns setof mirror_source
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
+    perform confined_to();    -- raises, where the view would only be empty
     return query
     select s.*
       from unnest(p_owners, p_kinds) as wanted (owner, kind)

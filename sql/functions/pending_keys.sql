@@ -9,13 +9,17 @@ create or replace function pending_keys(
 )
 returns setof mirror_source
 language plpgsql stable    -- not sql: the relay calls this often, and here the plan is kept
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
+declare
+    v_only text[] := confined_owners();
 begin
     return query
     select s.*
       from (select * from mirror_pending p
-             where (p_owners is null or p.owner = any (p_owners))
+             where (v_only is null or p.owner = any (v_only))
+               and (p_owners is null or p.owner = any (p_owners))
                and (p_kinds is null or p.kind = any (p_kinds))
                and (p_include_failed or p.last_error is null)
              order by p.marked_at

@@ -11,12 +11,16 @@ create or replace function prune_user_settings(
 )
 returns table (setting_type text, versions bigint)
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
     v_user_id uuid := case when p_identifier is not null then (resolve_user(p_identifier, true)).id end;
 begin
+    if p_identifier is null then
+        perform check_confinement(null);
+    end if;
     if p_keep is null or p_keep < 1 or p_older_than is null or p_older_than < '0' then
         raise exception using errcode = 'US010',
             message = 'at least one version is kept, and the age is not negative';

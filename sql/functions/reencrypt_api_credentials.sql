@@ -5,11 +5,13 @@
 create or replace function reencrypt_api_credentials(p_id uuid, p_digest text, p_api_key text, p_api_secret text, p_passphrase text)
 returns boolean
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_done boolean;
 begin
+    perform check_confinement((select c.okx_uid from okx_api_info c where c.id = p_id));
     insert into trigger_permits (permit, id) values ('re-encrypt', p_id);
     update okx_api_info c set api_key = p_api_key, api_secret = p_api_secret, passphrase = p_passphrase
      where c.id = p_id and c.deleted_at is null

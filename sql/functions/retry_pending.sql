@@ -2,12 +2,14 @@
 create or replace function retry_pending()
 returns integer
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_count integer;
+    v_only  text[] := confined_owners();
 begin
-    update mirror_pending m set last_error = null where m.last_error is not null;
+    update mirror_pending m set last_error = null where m.last_error is not null and (v_only is null or m.owner = any (v_only));
     get diagnostics v_count = row_count;
     return v_count;
 end

@@ -3,11 +3,13 @@
 create or replace function seal_api_credentials()
 returns bigint
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_count bigint;
 begin
+    perform check_confinement(null);
     select count(*) into v_count from okx_api_info c
      where not is_encrypted(c);
     if v_count = 0 then
