@@ -171,7 +171,9 @@ async def _merge(store: Core, archive: zipfile.ZipFile, manifest: Manifest, okx_
 
 async def _copy_rows(transaction: Transaction, archive: zipfile.ZipFile, name: str, table: Table) -> None:
     """Copy rows into a table; by a temporary one for whom row-level security holds: COPY doesn't do that."""
-    (row,) = await transaction.fetch(Call("select row_security_active(%(table)s) as is_held", {"table": f"public.{name}"}))
+    (row,) = await transaction.fetch(
+        Call("select row_security_active(%(table)s) as is_held", {"table": f"public.{name}"})
+    )
     if not row["is_held"]:
         await transaction.copy_in(_copy_in(f"public.{name}", table.columns), _blocks(archive, name))
         return

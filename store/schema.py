@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,9 +19,11 @@ from yoyo.migrations import MigrationList
 from store.errors import DatabaseUnavailable, MigrationError, StoreError, first_line
 
 LOCK = 0x5E771465  # advisory lock of `migrate`
-# Views before functions, as functions return their rows; triggers after them, as they call functions. Then who may do what:
-# its files make no object of their name, but installed_definition() knows them.
+# Views before functions, as functions return their rows; triggers after them, as they call functions. Then who may do
+# what: these files make no object of their name, but installed_definition() knows them.
 FOLDERS = ("views", "functions", "triggers", "roles")
+
+log = logging.getLogger("store.schema")
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ def status(database_url: str) -> SchemaStatus:
 
 def _apply_sql(connection: psycopg.Connection[Any]) -> None:
     connection.execute("set local search_path = public, pg_temp")
+    connection.add_notice_handler(lambda notice: log.warning("%s", notice.message_primary))
     _drop_sql(connection, keep=[_name(file) for file in sql_files()])
     connection.execute("set local check_function_bodies = off")
     connection.execute("set local client_min_messages = warning")

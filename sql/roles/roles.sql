@@ -12,7 +12,7 @@ begin
                 when duplicate_object or unique_violation then
                     null;
                 when insufficient_privilege then
-                    raise notice 'the role % is missing, and the user % can''t make it', v_role, current_user;
+                    raise warning 'the role % is missing, and the user % can''t make it', v_role, current_user;
             end;
         end if;
     end loop;

@@ -34,7 +34,7 @@ select e.owner, e.kind, e.suffix, e.encoding, e.version, e.updated_at, e.documen
       left join setting_types t on t.setting_type = p.kind
      where p.erased) e
  where (select coalesce(current_setting('settings_store.okx_uid', true), '') = '')
-    or e.owner = (select current_setting('settings_store.okx_uid', true))
+    or e.owner = (select substring(current_setting('settings_store.okx_uid', true) from '^[0-9]{16,20}$'))
     or e.owner in (select l.telegram_id from telegram_links l where l.last_okx_uid = current_setting('settings_store.okx_uid', true));
 
 comment on view mirror_source is

@@ -1,4 +1,4 @@
-"""The four roles: who may call what, as sql/roles/grants.sql has it, and sessions in a role."""
+"""The four roles: who may do what, as sql/roles/grants.sql has it, and sessions in a role."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
 
-GRANTS = Path(__file__).parents[2] / "sql" / "roles" / "grants.sql"
+CHECKOUT = Path(__file__).parents[2]
+OURS = CHECKOUT / "sql" / "roles"
+SECURITY = CHECKOUT / "docs" / "security.md"
 ROLES = ("reader", "writer", "relay", "admin")
 
 
 def granted(privileges: str) -> dict[str, tuple[str, ...]]:
-    """Read from grants.sql who has these privileges on what."""
-    rows = re.findall(r"^ +\('(\w+)', +'([a-z ]+)', '([a-z, ]+)'\)", GRANTS.read_text(), re.MULTILINE)
+    """Read from grants.sql who has just these privileges on what."""
+    text = (OURS / "grants.sql").read_text()
+    rows = re.findall(r"^ +\('(\w+)', +'([a-z ]+)', '([a-z, ]+)'\)", text, re.MULTILINE)
     return {name: tuple(roles.split()) for name, roles, has in rows if has == privileges}
 
 
 FUNCTIONS = granted("execute")
 
 
-def in_role(database_url: str, role: str) -> str:
+def in_role(database_url: str, role: str, *, confined_to: str | None = None) -> str:
     """The URL by which a superuser's session is one in settings_<role> from its start."""
-    return make_conninfo(database_url, options=f"-c role=settings_{role}")
+    confinement = f" -c settings_store.okx_uid={confined_to}" if confined_to else ""
+    return make_conninfo(database_url, options=f"-c role=settings_{role}{confinement}")
