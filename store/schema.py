@@ -16,7 +16,7 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
 from yoyo.migrations import MigrationList
 
-from store.errors import DatabaseUnavailable, MigrationError, StoreError, first_line
+from store.errors import DatabaseUnavailable, MigrationError, NotPermitted, StoreError, first_line
 
 LOCK = 0x5E771465  # advisory lock of `migrate`
 # Views before functions, as functions return their rows; triggers after them, as they call functions. Then who may do
@@ -201,6 +201,9 @@ def _translated() -> Iterator[None]:
         yield
     except StoreError:
         raise
+    except psycopg.errors.InsufficientPrivilege as error:
+        hint = "To migrate takes the tables' owner; the rest one of the roles of docs/security.md."
+        raise NotPermitted(f"not permitted: {first_line(error)}", hint=hint) from None
     except psycopg.OperationalError as error:
         if error.sqlstate is None or error.sqlstate[:2] in ("08", "57"):
             raise DatabaseUnavailable(f"PostgreSQL can't be reached: {first_line(error)}") from None

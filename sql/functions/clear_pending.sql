@@ -1,6 +1,7 @@
 -- Deletes the marks of keys that Redis now has at these versions, or (p_erased) no longer has since they were erased;
--- a mark that is newer, or of the other sort, stays. The arrays are of one length. Returns how many. The commit doesn't wait for the disk: a mark that comes back after
--- a crash is only applied once more.
+-- a mark that is newer, or of the other sort, or (in a confined session) of another user, stays. The arrays are of one
+-- length. Returns how many. The commit doesn't wait for the disk: a mark that comes back after a crash is only applied
+-- once more.
 create or replace function clear_pending(p_owners text[], p_kinds text[], p_versions integer[], p_erased boolean[])
 returns integer
 language plpgsql

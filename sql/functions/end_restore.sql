@@ -1,5 +1,5 @@
 -- Puts the triggers back after a backup was copied in, and marks every key for Redis, whatever that holds.
--- Returns how many keys. For the tables' owner only.
+-- Returns how many keys. Raises US012 in a confined session.
 create or replace function end_restore()
 returns bigint
 language plpgsql

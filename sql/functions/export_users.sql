@@ -1,7 +1,7 @@
 -- Users with their active settings, in the order of their OKX UIDs, as documents that import_users() takes; the same
 -- data make the same documents. Without credentials; secrets are masked unless p_with_secrets.
 -- p_identifiers: these users only, else all live ones. p_after, p_limit: a page (keyset).
--- Raises US004, US007. Reads by index; no lock.
+-- A confined session: its user only. Raises US004, US007, US012. Reads by index; no lock.
 create or replace function export_users(
     p_identifiers  text[] default null,
     p_with_secrets boolean default false,

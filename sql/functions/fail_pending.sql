@@ -1,4 +1,5 @@
--- Sets a marked key aside with the reason, so that it doesn't stop the rest; a newer mark stays. The next
+-- Sets a marked key aside with the reason, so that it doesn't stop the rest; a newer mark stays, and in a
+-- confined session another user's. The next
 -- write of the key or retry_pending() tries it again. Returns whether it was set aside.
 create or replace function fail_pending(p_owner text, p_kind text, p_version integer, p_error text)
 returns boolean

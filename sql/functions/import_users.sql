@@ -5,7 +5,8 @@
 -- Returns a row per user (setting_type null) and per document, in the order of p_users: position (from 1), outcome
 -- (new, changed, unchanged, invalid), the version (before, on a dry run), the changes, the problems ({key: why}), and how
 -- many secrets were left out. p_dry_run: only that. Otherwise a problem refuses everything: raises US003.
--- Also raises US008. Locks each user that changes, then the documents.
+-- Also raises US008, and US012 in a session confined to another user than all of these. Locks each user that changes,
+-- then the documents.
 create or replace function import_users(p_users jsonb, p_dry_run boolean default false)
 returns table ("position" integer, okx_uid text, setting_type text, outcome text, version integer,
                changes jsonb, problems jsonb, left_out integer)

@@ -1,4 +1,5 @@
--- Lists live users in the order of their OKX UIDs, a page at a time (keyset). Reads by index, no lock.
+-- Lists live users in the order of their OKX UIDs, a page at a time (keyset). A confined session's user only. Reads by
+-- index, no lock.
 create or replace function list_users(p_after text default null, p_limit integer default null)
 returns setof app_users
 language sql stable

@@ -1,6 +1,6 @@
 -- Keys that Redis may not have, with what it should hold now: marks joined with the current state, oldest
--- first. p_owners and p_kinds limit it to those. Keys set aside with an error are left out unless p_include_failed.
--- Takes no lock, so no writer waits.
+-- first. p_owners and p_kinds limit it to those, a confined session to the keys of its user. Keys set aside with an error
+-- are left out unless p_include_failed. Takes no lock, so no writer waits.
 create or replace function pending_keys(
     p_owners         text[] default null,
     p_kinds          text[] default null,

@@ -1,4 +1,4 @@
--- Gives keys that were set aside another try. Returns how many.
+-- Gives keys that were set aside (in a confined session: its user's) another try. Returns how many.
 create or replace function retry_pending()
 returns integer
 language plpgsql

@@ -1,4 +1,4 @@
--- Counts for `status`. Reads only.
+-- Counts for `status`; a confined session's are those of its user. Reads only.
 create or replace function store_statistics()
 returns table (users bigint, settings bigint, versions bigint, pending bigint, set_aside bigint, timescaledb text)
 language sql stable

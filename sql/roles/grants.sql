@@ -15,7 +15,9 @@ begin
     if v_roles is null then
         return;
     end if;
-    execute format('grant usage on schema public to %s', v_roles);
+    if not has_schema_privilege('public', 'public', 'usage') then
+        execute format('grant usage on schema public to %s', v_roles);
+    end if;
     execute (select format('revoke all on function %s from %s', string_agg(p.oid::regprocedure::text, ', '), v_roles) from pg_proc p
               where p.pronamespace = 'public'::regnamespace and pg_has_role(p.proowner, 'usage'));
     execute (select format('revoke all on table %s from %s', string_agg(c.oid::regclass::text, ', '), v_roles) from pg_class c

@@ -34,8 +34,10 @@ select e.owner, e.kind, e.suffix, e.encoding, e.version, e.updated_at, e.documen
       left join setting_types t on t.setting_type = p.kind
      where p.erased) e
  where (select coalesce(current_setting('settings_store.okx_uid', true), '') = '')
-    or e.owner = (select substring(current_setting('settings_store.okx_uid', true) from '^[0-9]{16,20}$'))
-    or e.owner in (select l.telegram_id from telegram_links l where l.last_okx_uid = current_setting('settings_store.okx_uid', true));
+    or e.owner = any (array(select substring(current_setting('settings_store.okx_uid', true) from '^[0-9]{16,20}$')
+                            union all
+                            select l.telegram_id from telegram_links l
+                             where l.last_okx_uid = current_setting('settings_store.okx_uid', true)));
 
 comment on view mirror_source is
 'What Redis should hold, one row a key: owner and suffix make the key, version guards it, document is its content (null: the key must not exist).';

@@ -13,6 +13,8 @@ import psycopg
 import pytest
 import redis as redis_py
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import dict_row
 
 from store import Config, NotPermitted, SettingsStore, archive, errors, exchange, schema, status
 from store.connections import Connections
@@ -192,6 +194,28 @@ def test_two_databases_may_make_the_roles_at_once(db: Connection, session: Open)
     finally:
         for role in ROLES:
             fetch(db, f"drop role if exists {prefix}_{role}")
+
+
+def test_an_owner_who_is_no_superuser_migrates_and_the_roles_work(
+    db: Connection, login: str, empty_database_url: str
+) -> None:
+    name = conninfo_to_dict(empty_database_url)["dbname"]
+    fetch(db, f"alter database {name} owner to {login}")
+    schema.migrate(make_conninfo(empty_database_url, options=f"-c role={login}"))
+    with psycopg.connect(in_role(empty_database_url, "writer"), row_factory=dict_row) as writer:
+        assert len(fetch(writer, "select * from register_user(%s, %s)", (OKX_UID, TELEGRAM_ID))) == 3
+        assert value(writer, "select version from patch_user_setting(%s, 'params', '{\"leverage\": 5}')", (OKX_UID,)) == 2
+    assert schema.status(in_role(empty_database_url, "reader")).is_current
+    with psycopg.connect(in_role(empty_database_url, "admin"), row_factory=dict_row) as admin:
+        fetch(admin, "select from prune_user_settings(1, '0')")
+        fetch(admin, "select from erase_user(%s)", (OKX_UID,))
+        fetch(admin, "select from begin_restore(true)")
+        fetch(admin, "select from end_restore()")
+
+
+def test_a_user_in_no_role_is_told_so_by_status(database_url: str, login: str) -> None:
+    with pytest.raises(NotPermitted, match="permission denied"):
+        schema.status(make_conninfo(database_url, options=f"-c role={login}"))
 
 
 def test_only_those_of_the_schema_may_make_objects_in_it(db: Connection, database_url: str) -> None:
