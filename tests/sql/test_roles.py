@@ -204,7 +204,9 @@ def test_an_owner_who_is_no_superuser_migrates_and_the_roles_work(
     schema.migrate(make_conninfo(empty_database_url, options=f"-c role={login}"))
     with psycopg.connect(in_role(empty_database_url, "writer"), row_factory=dict_row) as writer:
         assert len(fetch(writer, "select * from register_user(%s, %s)", (OKX_UID, TELEGRAM_ID))) == 3
-        assert value(writer, "select version from patch_user_setting(%s, 'params', '{\"leverage\": 5}')", (OKX_UID,)) == 2
+        assert (
+            value(writer, "select version from patch_user_setting(%s, 'params', '{\"leverage\": 5}')", (OKX_UID,)) == 2
+        )
     assert schema.status(in_role(empty_database_url, "reader")).is_current
     with psycopg.connect(in_role(empty_database_url, "admin"), row_factory=dict_row) as admin:
         fetch(admin, "select from prune_user_settings(1, '0')")
