@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-pgbouncer soak lint bench clean
+.PHONY: demo test test-pgbouncer test-tls soak lint bench clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -17,6 +17,9 @@ test: .venv/installed   ## the test suite (TEST_DATABASE_URL, TEST_REDIS_URL: on
 
 test-pgbouncer: .venv/installed   ## behind a transaction-mode pooler; needs pgbouncer on PATH
 	$(BIN)/python -m pytest -m pgbouncer $(ARGS)
+
+test-tls: .venv/installed   ## servers with TLS and passwords; needs Debian's postgresql and redis-server
+	$(BIN)/python -m pytest -m tls $(ARGS)
 
 soak: .venv/installed   ## several processes and faults at length: make soak OPS=1000000 ARGS=--rogue
 	$(BIN)/python -m tests.faults.soak --ops $(or $(OPS),100000) $(ARGS)

@@ -1,7 +1,9 @@
 -- What it takes to erase a person: marks of keys whose rows are gone, and whom a Telegram ID led to last.
 -- depends: 0005_templates
 
-alter table mirror_pending add column erased boolean not null default false;
+alter table mirror_pending
+    add column erased boolean not null default false,
+    add column discards boolean not null default false;
 alter table telegram_links add column last_okx_uid text;
 alter table telegram_links disable trigger user;    -- nothing that Redis holds changes
 update telegram_links set last_okx_uid = okx_uid;
@@ -9,6 +11,7 @@ alter table telegram_links enable trigger user;
 create index telegram_links_last_okx_uid on telegram_links (last_okx_uid);
 
 comment on column mirror_pending.erased is 'The user was erased: there is no row any more, the mark is all that Redis can be cleared by.';
+comment on column mirror_pending.discards is 'The user was erased and registered again before Redis was cleared: what that holds goes, and not into the history.';
 comment on column telegram_links.last_okx_uid is 'Whom it leads to, or led to last; by it, erase_user() finds the person''s earlier Telegram IDs.';
 
 -- It takes p_erased now: the old signature would stay beside the new one.

@@ -24,17 +24,34 @@ if TYPE_CHECKING:
         InvalidArgument,
         InvalidSettings,
         MigrationError,
+        NotEmpty,
         NotMigrated,
         NotPermitted,
         RedisUnavailable,
         StoreError,
         UnknownSettingType,
+        UnknownTemplate,
         UnknownUser,
         UnknownVersion,
         VersionConflict,
     )
-    from store.models import Registration, SavedSetting, Setting, SettingType, User
+    from store.models import (
+        Credentials,
+        CredentialsVersion,
+        Erasure,
+        KeyChange,
+        Registration,
+        SavedCredentials,
+        SavedSetting,
+        Setting,
+        SettingType,
+        Template,
+        TemplateEffect,
+        User,
+        Version,
+    )
     from store.settings import SettingsStore
+    from store.vault import DamagedCredential, NoEncryptionKey, Vault, WrongEncryptionKey
     from store.watch import Change
 
 __all__ = [
@@ -43,29 +60,43 @@ __all__ = [
     "Change",
     "Config",
     "ConfigError",
+    "Credentials",
+    "CredentialsVersion",
+    "DamagedCredential",
     "DatabaseError",
     "DatabaseUnavailable",
+    "Erasure",
     "HistoryIsImmutable",
     "InvalidArgument",
     "InvalidSettings",
+    "KeyChange",
     "MigrationError",
+    "NoEncryptionKey",
+    "NotEmpty",
     "NotMigrated",
     "NotPermitted",
     "RedisUnavailable",
     "Registration",
+    "SavedCredentials",
     "SavedSetting",
     "Setting",
     "SettingType",
     "SettingsStore",
     "StoreError",
+    "Template",
+    "TemplateEffect",
     "UnknownSettingType",
+    "UnknownTemplate",
     "UnknownUser",
     "UnknownVersion",
     "User",
+    "Vault",
+    "Version",
     "VersionConflict",
+    "WrongEncryptionKey",
 ]
 
-_HOMES = ("store.settings", "store.watch", "store.config", "store.models", "store.errors")
+_HOMES = ("store.settings", "store.watch", "store.vault", "store.config", "store.models", "store.errors")
 
 
 def __getattr__(name: str) -> Any:

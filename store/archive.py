@@ -26,7 +26,15 @@ from store.errors import BadIdentifier, InvalidArgument, NotMigrated, StoreError
 from store.mirror.keys import OKX_UID
 
 # In the order in which references allow the tables to be copied in.
-TABLES = ("setting_types", "setting_fields", "setting_templates", "app_users", "telegram_links", "user_settings")
+TABLES = (
+    "setting_types",
+    "setting_fields",
+    "setting_templates",
+    "app_users",
+    "telegram_links",
+    "user_settings",
+    "okx_api_info",
+)
 FORMAT = "settings-store backup"
 VERSION = 1
 MANIFEST = "manifest.json"

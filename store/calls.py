@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from store.arguments import count, count_or_none, json_text, line, text_or_none, time, version_or_none
 from store.errors import BadIdentifier, InvalidArgument
@@ -16,6 +17,7 @@ SETTING = (
 )
 USER = "r.id, r.okx_uid, r.telegram_id, r.name, r.telegram_username, r.created_at, r.updated_at"
 ENTRY = "r.owner, r.kind, r.suffix, r.encoding, r.version, r.updated_at, r.document::text as document"
+CREDENTIALS = "r.okx_uid, r.version, r.updated_at, r.deleted_at, r.api_key, r.api_secret, r.passphrase"
 TEMPLATE = "r.name, r.setting_type, r.settings::text as document, r.changed_by, r.updated_at"
 TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding"
 
@@ -67,6 +69,10 @@ def register_user(
         telegram_username=text_or_none(telegram_username, "telegram_username"), documents=json_text(documents),
         template=line(template, "a template's name", InvalidArgument),
     )  # fmt: skip
+
+
+def ensure_user(okx_uid: str) -> Call:
+    return _read(USER, "ensure_user", okx_uid=okx_uid)
 
 
 def find_user(identifier: str) -> Call:
@@ -231,6 +237,50 @@ def export_users(identifiers: Sequence[str] | None, with_secrets: bool, after: s
 
 def import_users(users: str, dry_run: bool) -> Call:
     return _write("r.*", "import_users", "users::jsonb", users, dry_run=dry_run)
+
+
+def save_api_credentials(okx_uid: str, sealed: Mapping[str, str], expected_version: int | None) -> Call:
+    """`sealed`: the three fields, encrypted."""
+    return _write(
+        CREDENTIALS, "save_api_credentials", "identifier", okx_uid,
+        **_fields(sealed), expected_version=version_or_none(expected_version),
+    )  # fmt: skip
+
+
+def get_api_credentials(identifier: str) -> Call:
+    return _read(CREDENTIALS, "get_api_credentials", identifier=identifier)
+
+
+def delete_api_credentials(identifier: str, expected_version: int | None) -> Call:
+    return _write(
+        CREDENTIALS, "delete_api_credentials", "identifier", identifier,
+        expected_version=version_or_none(expected_version),
+    )  # fmt: skip
+
+
+def api_credentials_history(identifier: str) -> Call:
+    return _read("r.*", "api_credentials_history", identifier=identifier)
+
+
+def list_api_credentials(okx_uids: Sequence[str] | None, after: UUID | None = None, limit: int | None = None) -> Call:
+    whom = None if okx_uids is None else list(okx_uids)
+    return _read(f"{CREDENTIALS}, r.id, r.is_active", "list_api_credentials", okx_uids=whom, after=after, limit=limit)
+
+
+def reencrypt_api_credentials(id: UUID, digest: str, sealed: Mapping[str, str]) -> Call:
+    return _read("r as done", "reencrypt_api_credentials", id=id, digest=digest, **_fields(sealed))
+
+
+def seal_api_credentials() -> Call:
+    return _read("r as plain", "seal_api_credentials")
+
+
+def keep_losing_credentials(okx_uid: str, sealed: Mapping[str, str]) -> Call:
+    return _read("r", "keep_losing_credentials", okx_uid=okx_uid, **_fields(sealed))
+
+
+def _fields(sealed: Mapping[str, str]) -> dict[str, str | None]:
+    return {name: sealed.get(name) for name in ("api_key", "api_secret", "passphrase")}
 
 
 def pending_keys(

@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Formatter
+from typing import TYPE_CHECKING
 
 from store.errors import ConfigError
+
+if TYPE_CHECKING:
+    from store.vault import Vault
 
 
 def default_home() -> Path:
@@ -36,7 +40,9 @@ class Config:
     redis_retry_after: float = 1.0  # seconds to leave Redis alone after it failed
     key_template: str = "user:{id}:{suffix}"
     channel: str = "settings:changes"
+    mirror_credentials: str = "encrypted"  # how Redis holds API credentials: encrypted, plain, off
     actor: str | None = None  # who writes, unless acting_as or the call says; None: the database user
+    vault: Vault | None = field(default=None, repr=False, compare=False)  # None: the keys of the environment
 
     def __post_init__(self) -> None:
         try:
@@ -45,6 +51,8 @@ class Config:
             fields = []
         if sorted(fields, key=str) != [("id", "", None), ("suffix", "", None)]:
             raise ConfigError("MIRROR_KEY_TEMPLATE must hold {id} and {suffix} once each, as in user:{id}:{suffix}")
+        if self.mirror_credentials not in ("encrypted", "plain", "off"):
+            raise ConfigError("MIRROR_CREDENTIALS must be encrypted, plain or off")
         for name, seconds in (("DB_TIMEOUT", self.db_timeout), ("REDIS_TIMEOUT", self.redis_timeout)):
             if not 0 < seconds < 86400:
                 raise ConfigError(f"{name} must be a positive number of seconds")
@@ -61,6 +69,11 @@ class Config:
         return self
 
     @property
+    def key_file(self) -> Path:
+        """Where the embedded default keeps the keys that encrypt credentials."""
+        return self.home / "encryption.keys"
+
+    @property
     def pool_size(self) -> int:
         """Connections the pool may open."""
         return max(self.db_pool_size, 5)
@@ -68,8 +81,8 @@ class Config:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Config:
         """Read DATABASE_URL, REDIS_URL, DB_POOL_SIZE, DB_TIMEOUT, REDIS_TIMEOUT, MIRROR_KEY_TEMPLATE,
-        MIRROR_CHANNEL, SETTINGS_STORE_HOME and SETTINGS_STORE_ACTOR; what is unset or empty keeps its
-        default. Raises ConfigError, naming the variable."""
+        MIRROR_CHANNEL, MIRROR_CREDENTIALS, SETTINGS_STORE_HOME and SETTINGS_STORE_ACTOR; what is unset or empty
+        keeps its default. Raises ConfigError, naming the variable."""
 
         def number(name: str, kind: type[int] | type[float], default: float) -> float:
             text = environ.get(name) or str(default)
@@ -87,6 +100,7 @@ class Config:
             redis_timeout=number("REDIS_TIMEOUT", float, cls.redis_timeout),
             key_template=environ.get("MIRROR_KEY_TEMPLATE") or cls.key_template,
             channel=environ.get("MIRROR_CHANNEL") or cls.channel,
+            mirror_credentials=environ.get("MIRROR_CREDENTIALS") or cls.mirror_credentials,
             actor=environ.get("SETTINGS_STORE_ACTOR") or None,
         )
 

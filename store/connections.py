@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from functools import cached_property
+
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -10,6 +13,7 @@ from store.config import Config
 from store.database import Database
 from store.marks import Marks
 from store.mirror.mirror import Mirror
+from store.vault import Vault
 
 
 class Connections:
@@ -17,6 +21,7 @@ class Connections:
 
     def __init__(self, config: Config) -> None:
         assert config.redis_url is not None
+        self._config = config
         self.database = Database(config)
         self._redis: Redis = Redis.from_url(
             config.redis_url,
@@ -26,8 +31,13 @@ class Connections:
             socket_connect_timeout=config.redis_timeout,
             retry=Retry(NoBackoff(), 0),
         )
-        self.mirror = Mirror(self._redis, config)
+        self.mirror = Mirror(self._redis, config, lambda: self.vault)
         self.marks = Marks(self.database)
+
+    @cached_property
+    def vault(self) -> Vault:
+        """The keys that encrypt credentials; it may have none. Raises ConfigError."""
+        return self._config.vault or Vault.from_env(os.environ, self._config.key_file)
 
     async def close(self) -> None:
         await self.marks.close()

@@ -24,6 +24,7 @@ from store.errors import (
     UnknownSettingType,
     UnknownUser,
 )
+from store.mirror.keys import OKX_UID, TELEGRAM_ID
 from store.models import (
     BUILT_IN_SECRETS,
     BUILT_IN_TYPES,
@@ -105,16 +106,19 @@ class Core:
 
     async def masked(self, setting: S) -> S:
         """Return a setting or template as it may be shown: with its secrets masked."""
+        secrets = await self._secret_keys(setting.setting_type)
+        shown = {
+            key: MASK if key in secrets and value is not None else value for key, value in setting.settings.items()
+        }
+        return replace(setting, settings=shown)
+
+    async def _secret_keys(self, setting_type: str) -> set[str]:
         if not self._secrets_loaded:
             with contextlib.suppress(DatabaseUnavailable):  # then the built-in ones have to do
                 for row in await self.stores.database.fetch(calls.list_secret_fields()):
                     self._secrets.setdefault(row["setting_type"], set()).add(row["key"])
                 self._secrets_loaded = True
-        secrets = self._secrets.get(setting.setting_type, set())
-        shown = {
-            key: MASK if key in secrets and value is not None else value for key, value in setting.settings.items()
-        }
-        return replace(setting, settings=shown)
+        return self._secrets.get(setting_type, set())
 
     async def mirror_owners(self, owners: Sequence[str] | None) -> bool:
         """Bring to Redis what is marked, of these owners or of all; return whether that worked. What didn't get
@@ -169,6 +173,12 @@ class Core:
         if user is None:
             raise UnknownUser(f"unknown user {identifier}")
         return user
+
+    async def _mirrored_uid(self, identifier: str) -> str | None:
+        """Find the OKX UID of an identifier in Redis; None if it isn't there. Raises RedisUnavailable."""
+        if TELEGRAM_ID.fullmatch(identifier):
+            identifier = await self.stores.mirror.okx_uid_of(identifier) or ""
+        return identifier if OKX_UID.fullmatch(identifier) else None
 
     async def _entry(self, row: dict[str, Any]) -> MirrorEntry:
         kind = await self._type(row["setting_type"])

@@ -33,6 +33,7 @@ async def run(say: Print) -> None:
         await _change(store, say)
         await _show(store, say)
         await _rogue_write(store, say)
+        await _roll_back(store, say)
         await _lose_redis(store, say)
         await _compare(store, say)
     say("\nLook around: settings-store get, psql, redis-cli, status. Stop the servers: settings-store embedded stop")
@@ -76,15 +77,10 @@ async def _change(store: SettingsStore, say: Print) -> None:
 
 
 async def _show(store: SettingsStore, say: Print) -> None:
-    say("\n3. Every version is in PostgreSQL")
-    statement = (
-        "select version, settings -> 'leverage' as leverage, changed_by, to_char(updated_at, 'HH24:MI:SS.MS') as saved,"
-        " is_active from user_settings where okx_uid = %(okx_uid)s and setting_type = 'params'"
-        " order by version desc limit 5"
-    )
-    for row in await store.stores.database.fetch(calls.Call(statement, {"okx_uid": OKX_UID})):
-        active = "  <- active" if row["is_active"] else ""
-        say(f"  version {row['version']}: leverage {row['leverage']}, by {row['changed_by']} at {row['saved']}{active}")
+    say("\n3. Every version is in PostgreSQL: who, why, what")
+    for version in reversed(await store.history(OKX_UID, "params", limit=3)):
+        changes = ", ".join(f"{change.key}: {change.old} -> {change.new}" for change in version.changes or [])
+        say(f"  version {version.version}, by {version.changed_by} at {version.saved_at:%H:%M:%S}: {changes}")
 
     say("   What Redis holds")
     for words in (
@@ -109,8 +105,16 @@ async def _rogue_write(store: SettingsStore, say: Print) -> None:
     say(f"  sync:    taken over as version {found.version if found else None}; nothing is lost on either side")
 
 
+async def _roll_back(store: SettingsStore, say: Print) -> None:
+    say("\n5. Go back")
+    newest = (await store.history(OKX_UID, "params", limit=1))[0].version
+    saved = await store.rollback(OKX_UID, "params", newest - 2, actor="kim", reason="as it was")
+    say(f"  settings-store rollback {OKX_UID} params {newest - 2}")
+    say(f"           version {saved.version} has what version {newest - 2} had: leverage {saved.settings['leverage']}")
+
+
 async def _lose_redis(store: SettingsStore, say: Print) -> None:
-    say("\n5. Take Redis away")
+    say("\n6. Take Redis away")
     embedded.stop_redis(store.config.home)
     found = await store.get(OKX_UID, "params")
     say(f"  read:  version {found.version if found else None}, from {found.source if found else None}")
@@ -128,7 +132,7 @@ async def _lose_redis(store: SettingsStore, say: Print) -> None:
 
 
 async def _compare(store: SettingsStore, say: Print) -> None:
-    say("\n6. Both sides")
+    say("\n7. Both sides")
     for there in await store.get_all(OKX_UID, source="db"):
         here = await store.get(OKX_UID, there.setting_type, source="redis")
         redis = f"version {here.version}, {len(here.settings)} keys" if here else "nothing"

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from store import calls
 from store.core import Core, check_identifier, check_type, to_setting
 from store.errors import DatabaseUnavailable, RedisUnavailable, StoreError, UnknownVersion
-from store.mirror.keys import OKX_UID, TELEGRAM_ID
 from store.models import Document, MirrorEntry, SavedSetting, Setting, SettingType, Source
 
 
@@ -126,16 +125,9 @@ class Documents(Core):
     # -- the read path
 
     async def _read_mirror(self, identifier: str, kind: SettingType, only: bool) -> Setting | None:
-        mirror = self.stores.mirror
         try:
-            okx_uid: str | None = None
-            if OKX_UID.fullmatch(identifier):
-                okx_uid = identifier
-            elif TELEGRAM_ID.fullmatch(identifier):
-                okx_uid = await mirror.okx_uid_of(identifier)
-            if okx_uid is None or not OKX_UID.fullmatch(okx_uid):
-                return None
-            return await mirror.read(okx_uid, kind)
+            okx_uid = await self._mirrored_uid(identifier)
+            return None if okx_uid is None else await self.stores.mirror.read(okx_uid, kind)
         except RedisUnavailable:
             if only:
                 raise

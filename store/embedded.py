@@ -30,6 +30,7 @@ from redis.retry import Retry
 from store import schema
 from store.config import Config
 from store.errors import ConfigError, StoreError, first_line
+from store.vault import create_key_file
 
 DATABASE = "settings_store"
 START_TIMEOUT = 30.0  # seconds a server may take to start or stop
@@ -54,6 +55,7 @@ def provide(config: Config) -> Config:
             database_url, started = start_postgres(config.home)
             if started:
                 schema.migrate(database_url)
+                create_key_file(config.key_file)
         return replace(config, database_url=database_url, redis_url=redis_url)
 
 

@@ -11,9 +11,10 @@ from typing import Any, BinaryIO
 
 from store import calls
 from store.core import Core, check_identifier
-from store.errors import DatabaseUnavailable, NotPermitted, StoreError
+from store.errors import InvalidSettings, StoreError
 from store.history import key_changes
-from store.jsontext import DuplicateKey, Reader
+from store.jsontext import DuplicateKey, Reader, find_fault
+from store.mirror.keys import OKX_UID
 from store.models import KeyChange
 
 FORMAT = "settings-store export"
@@ -21,6 +22,7 @@ VERSION = 1
 PAGE = 500  # users a query
 BATCH = 4_000_000  # characters a query of an import
 NAMED = 50  # problems told
+KEY_SHOWN = 80  # characters of a key in a problem
 
 
 class ImportRejected(StoreError):
@@ -54,6 +56,7 @@ class _Piece:
     """The text of one user, and where it begins."""
 
     okx_uid: str
+    telegram_id: str
     start: int
     text: str
 
@@ -72,11 +75,13 @@ async def export_users(
     """
     whom = None if identifiers is None else [check_identifier(identifier) for identifier in identifiers]
     head = {"format": FORMAT, "version": VERSION, "users": []}
-    file.write(json.dumps(head, indent=4).removesuffix("]\n}").encode())
+    begin = json.dumps(head, indent=4).removesuffix("]\n}").encode()
     count, after = 0, None
     async with store.stores.database.transaction(snapshot=True) as transaction:
         while True:
             rows = await transaction.fetch(calls.export_users(whom, with_secrets, after, PAGE))
+            file.write(begin)  # not before: the first query may refuse an identifier
+            begin = b""
             for row in rows:
                 document = str(row["document"]).replace("\n", "\n" + " " * 8)
                 file.write(f"{',' if count else ''}\n{' ' * 8}{document}".encode())
@@ -127,9 +132,7 @@ async def _compare(store: Core, text: str, batch: Sequence[_Piece], problems: li
     try:
         call = store.by(calls.import_users(_array(batch), True))
         return list(await store.stores.database.fetch(call))
-    except (DatabaseUnavailable, NotPermitted):
-        raise
-    except StoreError as error:
+    except InvalidSettings as error:
         if len(batch) > 1:
             half = len(batch) // 2
             first = await _compare(store, text, batch[:half], problems)
@@ -151,7 +154,8 @@ def _text(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ImportRejected("not an export", detail=f"line {line}: not UTF-8 text") from None
+    # Not raised in there, where the original, which holds the whole file, would become its context.
+    raise ImportRejected("not an export", detail=f"line {line}: not UTF-8 text")
 
 
 def _pieces(text: str) -> list[_Piece]:
@@ -159,36 +163,47 @@ def _pieces(text: str) -> list[_Piece]:
     problem, at = "", 0
     reader = Reader(text)
     try:
-        pieces, head = [], {}
+        pieces, head, keys = [], {}, set()
         for key in reader.members():
+            if key in keys:
+                raise DuplicateKey(key)
+            keys.add(key)
             if key != "users":
                 head[key] = reader.value()[0]
                 continue
             for _ in reader.elements():
                 at = reader.at
                 user, start, end = reader.value()
-                okx_uid = user.get("okx_uid") if isinstance(user, dict) else None
-                pieces.append(_Piece(str(okx_uid), start, text[start:end]))
+                fields = user if isinstance(user, dict) else {}
+                okx_uid, telegram_id = (str(fields.get(key)) for key in ("okx_uid", "telegram_id"))
+                pieces.append(_Piece(okx_uid, telegram_id, start, text[start:end]))
         reader.end()
-        if head == {"format": FORMAT, "version": str(VERSION)}:
+        if head == {"format": FORMAT, "version": str(VERSION)} and "users" in keys:
             return pieces
         problem = f'"format" must be "{FORMAT}" and "version" {VERSION}, and "users" is all there is besides'
     except json.JSONDecodeError as error:
         problem, at = f"{error.msg} (column {error.colno})", error.pos
     except DuplicateKey as error:
-        problem, at = f"the key {error} is there twice in one object", max(at, reader.at)
+        problem, at = f"the key {_shown(str(error))} is there twice in one object", find_fault(text)
     except RecursionError:
         problem, at = "nested too deep", max(at, reader.at)
     except ValueError as error:
-        problem, at = str(error), max(at, reader.at)
+        problem, at = str(error), find_fault(text)
     raise ImportRejected("not an export", detail=f"line {_line(text, at)}: {problem}")
 
 
 def _check_unique(text: str, pieces: Sequence[_Piece]) -> None:
     twice = [
-        f"line {_line(text, piece.start)}: user {piece.okx_uid} is there twice"
+        f"line {_line(text, piece.start)}: {_whose(piece.okx_uid)} is there twice"
         for before, piece in pairwise(pieces)
         if before.okx_uid == piece.okx_uid != "None"
+    ]
+    linked = sorted(pieces, key=lambda piece: (piece.telegram_id, piece.start))
+    twice += [
+        f"line {_line(text, at)}: {_whose(piece.okx_uid)}, telegram_id: is there twice"
+        for before, piece in pairwise(linked)
+        if before.telegram_id == piece.telegram_id != "None"
+        for at in [_find(text, piece.start, ["telegram_id"])]
     ]
     if twice:
         raise _rejected(twice)
@@ -221,11 +236,11 @@ def _imported(row: dict[str, Any]) -> Imported:
 
 def _problem_lines(text: str, piece: _Piece, row: dict[str, Any]) -> Iterator[str]:
     """Name each problem of a user or document by its line and key."""
-    whose, kind = row["okx_uid"] or "a user", row["setting_type"]
+    whose, kind = _whose(row["okx_uid"]), row["setting_type"]
     for key, problem in sorted(row["problems"].items()):
         path = [key] if kind is None else ["settings", kind, key]
         line = _line(text, _find(text, piece.start, [step for step in path if step != "$"]))
-        yield f"line {line}: {whose}, {'.'.join(path[1:] if kind else path)}: {problem}"
+        yield f"line {line}: {whose}, {'.'.join(map(_shown, path[1:] if kind else path))}: {problem}"
 
 
 def _find(text: str, start: int, path: Sequence[str]) -> int:
@@ -242,6 +257,16 @@ def _find(text: str, start: int, path: Sequence[str]) -> int:
         else:
             return at
     return reader.at
+
+
+def _whose(okx_uid: str | None) -> str:
+    return okx_uid if okx_uid and OKX_UID.fullmatch(okx_uid) else "a user"  # anything else may be a secret
+
+
+def _shown(key: str) -> str:
+    """Write a key in one line that no terminal takes for a command."""
+    text = key if key.isprintable() else json.dumps(key)[1:-1]
+    return text if len(text) <= KEY_SHOWN else f"{text[:KEY_SHOWN]}…"
 
 
 def _line(text: str, position: int) -> int:

@@ -17,12 +17,16 @@ from store.errors import InvalidArgument
 def private_file(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
     """Write a file of mode 0600 beside its place; it gets there when all is written and on the disk.
 
-    Raises InvalidArgument if it can't be made, or is there already and may not be overwritten.
+    A link stays, and what it leads to is replaced. Raises InvalidArgument if it can't be made, is something else than
+    a file (root would replace a device), or is there already and may not be overwritten.
     """
+    place = Path(os.path.realpath(path))
     try:
         if not overwrite and path.exists():
             raise InvalidArgument(f"{path} is there already")
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)  # mode 0600
+        if place.exists() and not place.is_file():
+            raise InvalidArgument(f"{path} can't be written: not a regular file")
+        handle, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)  # mode 0600
     except OSError as error:
         raise InvalidArgument(f"{path} can't be written: {error.strerror}") from None
     try:
@@ -30,7 +34,7 @@ def private_file(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        os.replace(name, place)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(name)

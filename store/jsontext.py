@@ -101,3 +101,25 @@ class Reader:
 
     def _fail(self, message: str) -> None:
         raise json.JSONDecodeError(message, self.text, self.at)
+
+
+def find_fault(text: str) -> int:
+    """Find what Reader.value() refuses though the syntax is right: a key's second value, or NaN."""
+    at = 0
+    while True:
+        reader, keys = Reader(text, at), set[str]()
+        at = reader.at
+        if text[at] not in "{[":
+            return at
+        for key in reader.members() if text[at] == "{" else reader.elements():
+            at = reader.at
+            if key in keys:
+                return at
+            if key is not None:
+                keys.add(key)
+            try:
+                reader.value()
+            except ValueError:
+                break
+        else:
+            return at

@@ -9,14 +9,19 @@ from store import calls
 from store.connections import Connections
 from store.errors import DatabaseUnavailable, NotPermitted, StoreError
 from store.mirror.foreign import Unreadable, read_document
-from store.mirror.mirror import Found, Place
+from store.mirror.mirror import CREDENTIALS, Found, Place
+from store.sealed import FIELDS, is_same, is_sealed, seal, unseal
+from store.vault import DamagedCredential, NoEncryptionKey, WrongEncryptionKey
 
 
 async def keep(stores: Connections, finds: Iterable[tuple[Place, Found]]) -> None:
     """Keep documents found in Redis as versions that PostgreSQL's own replace again; those whose content
     is in the history already need nothing. A text or hash that is no settings document is kept as
-    {"$unreadable": …}; lists, sets and streams aren't kept. Raises DatabaseUnavailable, NotPermitted."""
+    {"$unreadable": …}; lists, sets and streams aren't kept. Raises DatabaseUnavailable, NotPermitted, and
+    NoEncryptionKey for credentials that would have to be encrypted first."""
     for place, found in finds:
+        if place.encoding == CREDENTIALS.encoding and found.type == "hash":
+            await _keep_credentials(stores, place.owner, found.content)
         if place.encoding in ("hash", "json") and found.type in ("hash", "string"):
             try:
                 await _keep(stores, item(place, found.version, read_document(found.type, found.content, {})))
@@ -26,6 +31,30 @@ async def keep(stores: Connections, finds: Iterable[tuple[Place, Found]]) -> Non
                 text = found.content if found.type == "string" else json.dumps(found.content)
                 plain = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
                 await _keep(stores, item(place, found.version, json.dumps({"$unreadable": plain})))
+
+
+async def _keep_credentials(stores: Connections, okx_uid: str, content: dict[str, str]) -> None:
+    """Keep credentials that no version has. Nobody's loss: a hash that lacks one of the fields, and ciphertext
+    that isn't this user's."""
+    if any(name not in content for name in FIELDS):
+        return
+    found = {name: content[name] for name in FIELDS}
+    rows = await stores.database.fetch(calls.list_api_credentials([okx_uid]))
+    if any(found == {name: row[name] for name in FIELDS} for row in rows):
+        return
+    sealed = found
+    try:
+        plain = unseal(stores.vault, okx_uid, found)
+        if any(is_same(stores.vault, okx_uid, row, plain) for row in rows):
+            return
+        if not is_sealed(found):
+            sealed = seal(stores.vault, okx_uid, plain)
+    except DamagedCredential:
+        return
+    except (NoEncryptionKey, WrongEncryptionKey):
+        if not is_sealed(found):
+            raise
+    await stores.database.fetch(calls.keep_losing_credentials(okx_uid, sealed))
 
 
 async def _keep(stores: Connections, one: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -124,6 +124,42 @@ class Erasure:
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user's API credentials, decrypted. They don't show in the repr. `source`: which store answered."""
+
+    okx_uid: str
+    api_key: str = field(repr=False)
+    api_secret: str = field(repr=False)
+    passphrase: str = field(repr=False)
+    version: int
+    updated_at: datetime
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class SavedCredentials:
+    """What a save of credentials left behind. `mirrored`: as in SavedSetting."""
+
+    okx_uid: str
+    version: int
+    updated_at: datetime
+    mirrored: bool
+    is_deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsVersion:
+    """Who changed credentials, and when; never what."""
+
+    okx_uid: str
+    version: int
+    saved_at: datetime
+    changed_by: str
+    change_reason: str | None
+    is_deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
     """What a registration left behind: the user, and the active documents."""
 
@@ -147,8 +183,8 @@ class MirrorEntry:
     document: str | None
 
     @property
-    def is_setting(self) -> bool:
-        """Whether it is a settings document, not a user's or a Telegram ID's."""
+    def is_document(self) -> bool:
+        """Whether it is settings or credentials, not a user's or a Telegram ID's entry."""
         return self.kind not in ("user", "telegram")
 
     @property

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from store import calls
 from store.connections import Connections
-from store.errors import RedisUnavailable, StoreError
+from store.errors import DatabaseUnavailable, RedisUnavailable, StoreError
 from store.keep import keep
 from store.mirror.mirror import Applied, Found, Place
 from store.models import MirrorEntry
@@ -65,7 +65,12 @@ async def overwrite(stores: Connections, place: Place, found: Found, entry: Mirr
     The result is that of `entry`, if given: written also if it was put back as a newer version.
     """
     for _ in range(TRIES):
-        await keep(stores, [(place, found)])
+        try:
+            await keep(stores, [(place, found)])
+        except DatabaseUnavailable:
+            raise
+        except StoreError as error:  # credentials that can't be encrypted: they stay where they are
+            return Applied(-1, found.version, None, error)
         rows = await stores.database.fetch(calls.mirror_state([place.owner], [place.kind]))
         if not rows:
             break  # of nobody PostgreSQL knows: sync's
@@ -183,11 +188,14 @@ async def _servers(stores: Connections) -> str:
 
 
 async def _catch_up(stores: Connections, entry: MirrorEntry) -> Applied:
-    """Deal with a key of which Redis has a newer version than the entry: either someone else saved and
+    """Deal with a key of which Redis has something newer than the entry: either someone else saved and
     mirrored that just now, or PostgreSQL came back from a backup and Redis is ahead of it."""
     (found,) = await stores.mirror.inspect([Place.of(entry)])
     rows = await stores.database.fetch(calls.mirror_state([entry.owner], [entry.kind]))
-    if rows and rows[0]["version"] < found.version:  # read later, yet older
+    if not rows:
+        return Applied(-1, found.version)
+    now = MirrorEntry(**rows[0])
+    if now.version < found.version or now == entry:  # read later, yet older
         return await overwrite(stores, Place.of(entry), found, entry)
     return Applied(-1, found.version)
 

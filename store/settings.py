@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from store.core import check_identifier
+from store.credentials import ApiCredentials
 from store.documents import Documents
 from store.history import History
 from store.templates import Templates
@@ -12,7 +13,7 @@ from store.users import Users
 from store.watch import Change, watch
 
 
-class SettingsStore(Users, Documents, History, Templates):
+class SettingsStore(Users, Documents, History, Templates, ApiCredentials):
     """Settings of trading-bot users, in PostgreSQL for good and in Redis for reading.
 
     Use it as an async context manager. Connections are made when first needed; without a URL in the

@@ -49,6 +49,8 @@ def redis_cli(config: Config) -> tuple[list[str], dict[str, str]]:
         command += ["-h", url.hostname or "localhost", "-p", str(url.port or 6379)]
     if url.scheme == "rediss":
         command.append("--tls")
+        authority = parse_qs(url.query).get("ssl_ca_certs")
+        command += ["--cacert", authority[0]] if authority else []
     if database:
         command += ["-n", database]
     if url.username:

@@ -19,9 +19,10 @@ from store.errors import BadIdentifier, DatabaseUnavailable, NotPermitted, Store
 from store.keep import item
 from store.mirror.foreign import Field, Unreadable, read_document
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
-from store.mirror.mirror import TELEGRAM, Found, Place
+from store.mirror.mirror import CREDENTIALS, TELEGRAM, Found, Place
 from store.models import MirrorEntry
 from store.relay import BATCH
+from store.sync_credentials import import_credentials
 
 Prefer = Literal["redis", "db"]
 
@@ -60,7 +61,7 @@ class Sync:
         self._dry_run = dry_run
         self._tell = tell
         self._progress = progress
-        self._kinds: dict[str, Place] = {TELEGRAM.suffix: TELEGRAM}
+        self._kinds: dict[str, Place] = {TELEGRAM.suffix: TELEGRAM, CREDENTIALS.suffix: CREDENTIALS}
         self._fields: dict[str, dict[str, Field]] = {}
         self._outcomes: Counter[str] = Counter()
         self._finds: dict[Place, Found] = {}
@@ -100,7 +101,7 @@ class Sync:
                 places.append(Place(owner, form.kind, suffix, form.encoding))
         if not places:
             return
-        documents, links, finds = {}, {}, {}
+        documents, links, finds, credentials = {}, {}, {}, {}
         for place, found in zip(places, await self._stores.mirror.inspect(places), strict=True):
             if self._okx_uid not in (None, place.owner, found.content):
                 continue  # another user's Telegram ID
@@ -110,6 +111,8 @@ class Sync:
             try:
                 if place.kind == TELEGRAM.kind:
                     links[place] = self._link(place, found)
+                elif place.kind == CREDENTIALS.kind:
+                    credentials[place] = self._checked_owner(place, found)
                 else:
                     documents[place] = self._document(place, found)
             except Unreadable as error:
@@ -117,10 +120,17 @@ class Sync:
         self._finds = finds
         await self._import(calls.import_links, links)
         await self._import(calls.import_documents, documents)
+        if credentials:
+            rows = await import_credentials(self._stores, credentials, self._prefer, self._dry_run)
+            await self._settle(dict.fromkeys(credentials, ""), rows)
 
-    def _document(self, place: Place, found: Found) -> str:
+    def _checked_owner(self, place: Place, found: Found) -> Found:
         if not OKX_UID.fullmatch(place.owner):
             raise Unreadable("not an OKX UID (16-20 digits)")
+        return found
+
+    def _document(self, place: Place, found: Found) -> str:
+        self._checked_owner(place, found)
         expected = "hash" if place.encoding == "hash" else "string"
         if found.type != expected:
             raise Unreadable(f"not a Redis {expected}")

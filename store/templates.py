@@ -36,8 +36,8 @@ class Templates(Core):
         if not rows:
             raise UnknownVersion(f"no {setting_type} of {identifier}")
         setting = to_setting(rows[0])
-        shown = (await self.masked(setting)).settings
-        kept = {key: value for key, value in setting.settings.items() if shown[key] == value}
+        secrets = await self._secret_keys(setting_type)
+        kept = {key: value for key, value in setting.settings.items() if key not in secrets}
         return await self.save_template(name, setting_type, kept, actor=actor)
 
     async def list_templates(self, name: str | None = None) -> list[Template]:
@@ -75,7 +75,8 @@ class Templates(Core):
             for row in rows
         ]
         if not dry_run:
-            await self.mirror_owners([effect.okx_uid for effect in effects if effect.changes])
+            # Of all: a document that comes back from its deletion with nothing in it is a version, too.
+            await self.mirror_owners([effect.okx_uid for effect in effects])
         return effects
 
 

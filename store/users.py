@@ -38,6 +38,8 @@ class Users(Core):
             check_identifier(okx_uid), telegram_id, name, telegram_username, documents or {}, template
         )
         before = await self.find_user(okx_uid)
+        if before is None:  # what was erased goes first: Redis's would be kept as somebody's edit of the new settings
+            await self.mirror_owners([owner for owner in (okx_uid, telegram_id) if owner])
         if before is None and OKX_UID.fullmatch(okx_uid):
             with contextlib.suppress(RedisUnavailable):
                 await Sync(self.stores).take_over(okx_uid)

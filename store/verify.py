@@ -12,7 +12,7 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -21,7 +21,7 @@ from store.connections import Connections
 from store.errors import BadIdentifier
 from store.mirror.codec import encode_hash
 from store.mirror.keys import OKX_UID
-from store.mirror.mirror import TELEGRAM, Found, Place
+from store.mirror.mirror import CREDENTIALS, TELEGRAM, Found, Place
 from store.models import MirrorEntry
 from store.relay import BATCH
 
@@ -134,17 +134,19 @@ async def _every_look(stores: Connections, okx_uid: str | None) -> AsyncIterator
         owners = [okx_uid, *([user[0]["telegram_id"]] if user and user[0]["telegram_id"] else [])]
     async with contextlib.aclosing(stores.database.stream(calls.mirror_source(owners), BATCH)) as batches:
         async for rows in batches:
-            entries = [MirrorEntry(**row) for row in rows]
+            entries = [stores.mirror.shown(MirrorEntry(**row)) for row in rows]
             places = [Place.of(entry) for entry in entries]
             found = await stores.mirror.inspect(places)
             yield [Look(*look) for look in zip(places, entries, found, strict=True)]
 
     kinds = {row["redis_suffix"]: row for row in await stores.database.fetch(calls.list_setting_types())}
-    async for keys in _keys(stores, owners, list(kinds)):
+    async for keys in _keys(stores, owners, [*kinds, CREDENTIALS.suffix]):
         places = []
         for owner, suffix in set(keys):
             if suffix in kinds and OKX_UID.fullmatch(owner):
                 places.append(Place(owner, kinds[suffix]["name"], suffix, kinds[suffix]["redis_encoding"]))
+            elif suffix == CREDENTIALS.suffix and OKX_UID.fullmatch(owner):
+                places.append(replace(CREDENTIALS, owner=owner))
             elif suffix == TELEGRAM.suffix and not OKX_UID.fullmatch(owner):
                 places.append(Place(owner, TELEGRAM.kind, suffix, TELEGRAM.encoding))
         known = await _entries(stores, places)
@@ -175,7 +177,7 @@ async def _look_again(stores: Connections, places: Sequence[Place]) -> list[Look
 async def _entries(stores: Connections, places: Sequence[Place]) -> dict[tuple[str, str], MirrorEntry]:
     call = calls.mirror_state([place.owner for place in places], [place.kind for place in places])
     rows = await stores.database.fetch(call) if places else []
-    return {(row["owner"], row["kind"]): MirrorEntry(**row) for row in rows}
+    return {(row["owner"], row["kind"]): stores.mirror.shown(MirrorEntry(**row)) for row in rows}
 
 
 async def _confirmed(stores: Connections, suspects: list[Look]) -> list[Look]:
@@ -227,8 +229,11 @@ async def _repair(stores: Connections, looks: Sequence[Look]) -> int:
 def _same_content(entry: MirrorEntry, found: Found) -> bool:
     if entry.encoding == "fields":
         return bool(found.content == (json.loads(entry.document or "{}").get("telegram_id") or ""))
-    if entry.document is None or found.type != ("hash" if entry.encoding == "hash" else "string"):
+    is_hash = entry.encoding in ("hash", CREDENTIALS.encoding)
+    if entry.document is None or found.type != ("hash" if is_hash else "string"):
         return False
+    if entry.encoding == CREDENTIALS.encoding:
+        return bool(found.content == json.loads(entry.document))
     if entry.encoding == "string":
         return bool(found.content == json.loads(entry.document))
     if entry.encoding == "hash":

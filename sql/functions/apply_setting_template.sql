@@ -4,7 +4,7 @@
 -- its keys replace the document's, other keys stay. p_dry_run: what would happen, no more. The reason, unless one is
 -- given: template NAME. Returns a row per user: the version (before, on a dry run) and the changes, [] where nothing had
 -- to change. Raises US002, US003, US004 (one of the identifiers), US007, US009, US010, US012. Locks the users in the
--- order of their OKX UIDs (for share), then their documents.
+-- order of their OKX UIDs (as first saves of others would get in the way of its own), then their documents.
 create or replace function apply_setting_template(
     p_name         text,
     p_setting_type text,
@@ -23,21 +23,35 @@ declare
     v_template jsonb := (setting_template(p_name, p_setting_type)).settings;
     v_given    text := note_reason(format('template %s', p_name));
     v_users    uuid[];
+    v_locked   integer;
 begin
     if (p_identifiers is null) = (p_filter is null) then
         raise exception using errcode = 'US010',
             message = 'a template is applied to a list of users or to those a filter finds: give one of both';
     end if;
-    if p_identifiers is not null then
-        select array_agg(distinct (resolve_user(i)).id) into v_users from unnest(p_identifiers) i;
-    else
-        select array_agg(s.user_id) into v_users from find_users_by_setting(p_setting_type, p_filter) s;
-    end if;
+    loop
+        if p_identifiers is not null then
+            select array_agg(distinct (resolve_user(i)).id) into v_users from unnest(p_identifiers) i;
+        else
+            select array_agg(s.user_id) into v_users from find_users_by_setting(p_setting_type, p_filter) s;
+        end if;
+        exit when p_dry_run;
+        perform from app_users u where u.id = any (v_users) and u.deleted_at is null order by u.okx_uid for no key update;
+        get diagnostics v_locked = row_count;
+        exit when p_filter is not null or v_locked = coalesce(cardinality(v_users), 0);    -- else somebody went meanwhile
+    end loop;
     if not p_dry_run then
-        perform from app_users u where u.id = any (v_users) order by u.okx_uid for share;
         perform from user_settings s
           where s.user_id = any (v_users) and s.setting_type = p_setting_type and s.is_active
           order by s.okx_uid for no key update;
+    else    -- what the triggers would refuse
+        perform check_settings(p_setting_type, w.after)
+           from unnest(v_users) u (id)
+           left join user_settings s
+             on s.user_id = u.id and s.setting_type = p_setting_type and s.is_active and s.deleted_at is null
+          cross join lateral (
+                select case when p_replace then v_template else coalesce(s.settings, '{}') || v_template end as after) w
+          where s.settings is distinct from w.after;
     end if;
 
     return query

@@ -11,11 +11,12 @@ declare
     v_user  app_users := resolve_user(p_identifier);
     v_given text := note_reason('user deleted');
 begin
-    update app_users u set deleted_at = clock_timestamp() where u.id = v_user.id and u.deleted_at is null
-    returning * into v_user;
-    if not found then    -- deleted while we waited
-        return resolve_user(p_identifier);
-    end if;
+    loop
+        update app_users u set deleted_at = clock_timestamp() where u.id = v_user.id and u.deleted_at is null
+        returning * into v_user;
+        exit when found;
+        v_user := resolve_user(p_identifier);    -- deleted or erased while we waited; registered again, perhaps
+    end loop;
     perform set_config('settings_store.reason', v_given, true);
     return v_user;
 end

@@ -18,12 +18,10 @@ begin
     select * into v_row from user_settings s
      where s.user_id = v_user.id and s.setting_type = p_setting_type and s.is_active
        for no key update;
-    if coalesce(v_row.version, 0) <> p_expected_version then
-        raise exception using errcode = 'US001',
-            message = format('version conflict on %s of user %s', p_setting_type, v_user.okx_uid),
-            detail = format('expected version %s, current version %s', p_expected_version, coalesce(v_row.version, 0)),
-            hint = 'Read the current version and decide again.';
+    if not found and not exists (select from app_users u where u.id = v_user.id) then    -- erased while we waited
+        return delete_user_setting(p_identifier, p_setting_type, p_expected_version);
     end if;
+    perform check_version(p_expected_version, coalesce(v_row.version, 0), p_setting_type, v_user.okx_uid);
     if v_row.deleted_at is null then
         update user_settings s set deleted_at = clock_timestamp() where s.id = v_row.id returning * into v_row;
     end if;

@@ -11,24 +11,28 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_user app_users := resolve_user(p_identifier, true);
+    v_user app_users;
 begin
     perform pg_advisory_xact_lock(erasure_lock());
-    perform from app_users u where u.id = v_user.id for update;
+    loop
+        v_user := resolve_user(p_identifier, true);
+        perform from app_users u where u.id = v_user.id for no key update;    -- stronger, it deadlocks: see user_settings_archive
+        exit when found;    -- else erased while we waited
+    end loop;
     perform from user_settings s where s.user_id = v_user.id and s.is_active order by s.setting_type for update;
     perform from okx_api_info c where c.user_id = v_user.id and c.is_active for update;
     select coalesce(array_agg(l.telegram_id), '{}') into telegram_ids from telegram_links l
      where l.last_okx_uid = v_user.okx_uid;
 
-    insert into mirror_pending as m (owner, kind, version, erased)
-    select k.owner, k.kind, coalesce(e.version, 0) + 1, true
+    insert into mirror_pending as m (owner, kind, version, erased, marked_at)
+    select k.owner, k.kind, coalesce(e.version, 0) + 1, true, clock_timestamp()
       from (select v_user.okx_uid, t.setting_type from setting_types t
             union all select v_user.okx_uid, 'user'
             union all select v_user.okx_uid, 'api_keys'
             union all select t.id, 'telegram' from unnest(telegram_ids) as t (id)) as k (owner, kind)
       left join mirror_source e on e.owner = k.owner and e.kind = k.kind
         on conflict (owner, kind) do update
-       set version = excluded.version, erased = true, marked_at = now(), attempts = 0, last_error = null;
+       set version = excluded.version, erased = true, marked_at = excluded.marked_at, attempts = 0, last_error = null;
 
     insert into trigger_permits (permit) values ('removal');
     select v_user.okx_uid, count(*) into okx_uid, settings

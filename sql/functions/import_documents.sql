@@ -45,10 +45,10 @@ begin
                 on conflict (okx_uid) do nothing;
         end if;
         perform from app_users u where u.okx_uid in (select i.owner from jsonb_to_recordset(p_items) as i (owner text))
-          order by u.okx_uid for share;
+          order by u.okx_uid for no key update;    -- not share: a rival's first save waits
         perform from user_settings s
           join jsonb_to_recordset(p_items) as i (owner text, kind text) on s.okx_uid = i.owner and s.setting_type = i.kind
-         where s.is_active order by s.id for no key update of s;
+         where s.is_active order by s.okx_uid, s.setting_type for no key update of s;
     end if;
 
     select coalesce(jsonb_agg(to_jsonb(c)), '[]') into v_items from (
@@ -63,12 +63,14 @@ begin
           left join app_users u on u.okx_uid = i.owner
           left join user_settings s on s.user_id = u.id and s.setting_type = i.kind and s.is_active
           left join user_settings base on base.user_id = u.id and base.setting_type = i.kind and base.version = i.version
+          left join mirror_pending m on m.owner = i.owner and m.kind = i.kind
          cross join lateral (select case when s.deleted_at is null then s.settings end as active,
                                     case when base.deleted_at is null then base.settings end as given) d
          cross join lateral (select case
                when s.version is null and i.document is null then 'ok'
                when u.deleted_at is not null and i.document is not null and not p_keep_only then 'deleted'
-               when exists (select from mirror_pending p where p.owner = i.owner and p.kind = i.kind and p.erased) then 'deleted'
+               when m.erased then 'deleted'
+               when m.discards then 'stale'
                when s.version is null then 'new'
                when i.document is not distinct from d.active or i.as_given = d.active then case when i.version = s.version then 'ok' else 'same' end
                when i.document is null then 'missing'

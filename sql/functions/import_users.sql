@@ -5,8 +5,8 @@
 -- Returns a row per user (setting_type null) and per document, in the order of p_users: position (from 1), outcome
 -- (new, changed, unchanged, invalid), the version (before, on a dry run), the changes, the problems ({key: why}), and how
 -- many secrets were left out. p_dry_run: only that. Otherwise a problem refuses everything: raises US003.
--- Also raises US008, and US012 in a session confined to another user than all of these. Locks each user that changes,
--- then the documents.
+-- Also raises US008, and US012 in a session confined to another user than all of these. Locks each user and each document
+-- that changes, one after the other; a masked secret is that of the moment its document is locked.
 create or replace function import_users(p_users jsonb, p_dry_run boolean default false)
 returns table ("position" integer, okx_uid text, setting_type text, outcome text, version integer,
                changes jsonb, problems jsonb, left_out integer)
@@ -17,6 +17,7 @@ as $$
 declare
     v_given text := note_reason('imported');
     v_row   record;
+    v_now   jsonb;
 begin
     if jsonb_typeof(p_users) is distinct from 'array' then
         raise exception using errcode = 'US003', message = 'not a list of users', detail = '{"$": "must be an array of users"}';
@@ -31,7 +32,7 @@ begin
               from item i
               left join app_users u on u.okx_uid = i.item ->> 'okx_uid'
         )
-        select p.position, p.okx_uid, null as setting_type, p.problems, null::jsonb as after, null::jsonb as before, 0 as version, 0 as left_out,
+        select p.position, p.okx_uid, null as setting_type, p.problems, null::jsonb as given, null::jsonb as after, null::jsonb as before, 0 as version, 0 as left_out,
                case when p.id is null or p.deleted_at is not null then 'new'
                     when (coalesce(p.item ->> 'telegram_id', p.telegram_id), coalesce(p.item ->> 'name', p.name),
                           coalesce(p.item ->> 'telegram_username', p.telegram_username))
@@ -40,7 +41,7 @@ begin
                p.item
           from person p
         union all
-        select p.position, p.okx_uid, d.key, c.problems, a.after, b.before, coalesce(s.version, 0), a.left_out,
+        select p.position, p.okx_uid, d.key, c.problems, d.value, a.after, b.before, coalesce(s.version, 0), a.left_out,
                case when b.before is null then 'new' when a.after <> b.before then 'changed' else 'unchanged' end,
                null
           from person p
@@ -77,6 +78,12 @@ begin
             elsif v_row.setting_type is null then
                 perform ensure_user(v_row.okx_uid, v_row.item ->> 'telegram_id', v_row.item ->> 'name', v_row.item ->> 'telegram_username');
             else
+                if v_row.after <> v_row.given then    -- masked: somebody may have saved another secret since
+                    select s.settings into v_now from user_settings s
+                     where s.okx_uid = v_row.okx_uid and s.setting_type = v_row.setting_type and s.is_active and s.deleted_at is null
+                       for no key update;
+                    v_row.after := unmask_secrets(v_row.setting_type, v_row.given, coalesce(v_now, '{}'));
+                end if;
                 version := (upsert_user_setting(v_row.okx_uid, v_row.setting_type, v_row.after)).version;
             end if;
         end if;

@@ -1,6 +1,7 @@
 -- Puts a document that loses against the active one into the history: it becomes a version, which the
 -- active document then replaces again. Also one that isn't valid by the catalogue, as long as it is an
--- object: what was found is kept as it was found. Nothing to do if a version has this very content.
+-- object: what was found is kept as it was found. Nothing to do if a version has this very content, or if it is what an
+-- erased person left who has registered again.
 -- p_id: the active row, which the caller has locked. Raises US012.
 create or replace function keep_losing_document(p_id uuid, p_document jsonb)
 returns void
@@ -15,7 +16,9 @@ begin
     perform check_confinement(v_active.okx_uid);
     if exists (select from user_settings s
                 where s.user_id = v_active.user_id and s.setting_type = v_active.setting_type
-                  and s.deleted_at is null and s.settings = p_document) then
+                  and s.deleted_at is null and s.settings = p_document)
+       or exists (select from mirror_pending p
+                   where p.owner = v_active.okx_uid and p.kind = v_active.setting_type and p.discards) then
         return;
     end if;
     insert into trigger_permits (permit, id) values ('keep as found', p_id);

@@ -14,13 +14,14 @@ declare
     v_user app_users := resolve_user(p_identifier);
 begin
     perform check_identifiers(v_user.okx_uid, coalesce(p_telegram_id, ''));
-    update app_users u
-       set telegram_id = p_telegram_id, telegram_username = coalesce(p_telegram_username, u.telegram_username)
-     where u.id = v_user.id and u.deleted_at is null
-    returning * into v_user;
-    if not found then    -- deleted while we waited
-        return resolve_user(p_identifier);
-    end if;
+    loop
+        update app_users u
+           set telegram_id = p_telegram_id, telegram_username = coalesce(p_telegram_username, u.telegram_username)
+         where u.id = v_user.id and u.deleted_at is null
+        returning * into v_user;
+        exit when found;
+        v_user := resolve_user(p_identifier);    -- deleted or erased while we waited; registered again, perhaps
+    end loop;
     return v_user;
 exception
     when unique_violation then

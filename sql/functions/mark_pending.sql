@@ -8,8 +8,8 @@ as $$
     insert into mirror_pending as m (owner, kind, version)
     values (p_owner, p_kind, p_version)
     on conflict (owner, kind) do update
-        set version = case when m.erased then excluded.version else greatest(m.version, excluded.version) end, erased = false,
-            marked_at = now(), attempts = 0, last_error = null
+        set version = case when m.erased then excluded.version else greatest(m.version, excluded.version) end,
+            erased = false, discards = m.discards or m.erased, marked_at = now(), attempts = 0, last_error = null
 $$;
 
 comment on function mark_pending(text, text, integer) is

@@ -14,7 +14,7 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_user app_users := resolve_user(p_identifier);
+    v_user app_users;
     v_row  user_settings;
 begin
     if jsonb_typeof(p_patch) is distinct from 'object' then
@@ -22,6 +22,7 @@ begin
             detail = '{"$": "the patch must be an object"}';
     end if;
     loop
+        v_user := resolve_user(p_identifier);    -- each time: erased while we waited, and registered again, perhaps
         select * into v_row from user_settings s
          where s.user_id = v_user.id and s.setting_type = p_setting_type and s.is_active and s.deleted_at is null
            for no key update;

@@ -19,7 +19,7 @@ declare
     v_user app_users := ensure_user(p_okx_uid, p_telegram_id, p_name, p_telegram_username);
 begin
     perform check_setting_type(d.key) from jsonb_each(p_documents) d;
-    if not exists (select from list_setting_templates(p_template)) then
+    if not exists (select from list_setting_templates(p_template) t where t.name = p_template) then
         raise exception using errcode = 'US009',
             message = format('there is no template %s', coalesce(quote_ident(p_template), 'null'));
     end if;

@@ -1,4 +1,4 @@
--- Brings a deleted document back, as a new version: the newest that isn't a deletion. Idempotent: what isn't deleted
+-- Brings a deleted document back, as a new version: what was in force before the deletion. Idempotent: what isn't deleted
 -- stays as it is. The reason, unless one is given: restored. Raises US001, US002, US003, US004, US006 (nothing was
 -- ever saved), US007. Locks the user's row (for share), then the active row.
 create or replace function restore_user_setting(
@@ -12,17 +12,16 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_user  app_users := resolve_user(p_identifier);
+    v_user  app_users := lock_user(p_identifier);
     v_given text := note_reason('restored');
     v_row   user_settings;
 begin
     perform check_setting_type(p_setting_type);
-    perform from app_users u where u.id = v_user.id for share;
     perform from user_settings s
       where s.user_id = v_user.id and s.setting_type = p_setting_type and s.is_active for no key update;
     select * into v_row from user_settings s
-     where s.user_id = v_user.id and s.setting_type = p_setting_type and s.deleted_at is null
-     order by s.version desc limit 1;
+     where s.user_id = v_user.id and s.setting_type = p_setting_type
+       and s.version = restorable_version(v_user.id, p_setting_type);
     if not found then
         raise exception using errcode = 'US006',
             message = format('there is no %s of user %s to restore', p_setting_type, v_user.okx_uid),

@@ -1,6 +1,6 @@
 -- Brings all settings of a user back to what was in force at a moment, as new versions, in this transaction: all or
 -- none. A type that wasn't there then is deleted. Returns a row per type, also where nothing had to change.
--- Raises US003 (the catalogue has changed since), US004, US006 (nothing had been saved by then), US007.
+-- Raises US003 (the catalogue has changed since), US004, US006 (nothing had been saved by then, or it was pruned), US007.
 -- Locks the user's row, then the settings in the types' order.
 create or replace function rollback_user_settings(p_identifier text, p_at timestamptz)
 returns setof user_settings
@@ -9,11 +9,11 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_user  app_users := resolve_user(p_identifier);
+    v_user  app_users := lock_user(p_identifier);
     v_given text := note_reason(format('rollback to %s', p_at));
     v_type  record;
 begin
-    perform from app_users u where u.id = v_user.id for share;
+    perform user_setting_at(v_user.okx_uid, null, p_at);    -- raises, also where the loop has nothing to do
     for v_type in
         select s.setting_type, a.settings
           from user_settings s
@@ -32,5 +32,5 @@ end
 $$;
 
 comment on function rollback_user_settings(text, timestamp with time zone) is
-'Brings all settings of a user back to what was in force at a moment, as new versions, all or none; returns their rows. Raises US003, US004, US006 (before the first version), US007.';
+'Brings all settings of a user back to what was in force at a moment, as new versions, all or none; returns their rows. Raises US003, US004, US006 (before the first version, or pruned), US007.';
 revoke execute on function rollback_user_settings(text, timestamp with time zone) from public;

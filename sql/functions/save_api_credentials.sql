@@ -14,18 +14,14 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_user app_users := resolve_user(p_identifier);
+    v_user app_users;
     v_row  okx_api_info;
 begin
     loop
-        perform from app_users u where u.id = v_user.id for share;
+        v_user := lock_user(p_identifier);
         select * into v_row from okx_api_info c where c.user_id = v_user.id and c.is_active for no key update;
-        if coalesce(v_row.version, 0) <> p_expected_version then
-            raise exception using errcode = 'US001',
-                message = format('version conflict on the credentials of user %s', v_user.okx_uid),
-                detail = format('expected version %s, current version %s', p_expected_version, coalesce(v_row.version, 0)),
-                hint = 'Read the current version and decide again.';
-        elsif v_row.version is null then
+        perform check_version(p_expected_version, coalesce(v_row.version, 0), 'credentials', v_user.okx_uid);
+        if v_row.version is null then
             insert into okx_api_info (user_id, okx_uid, api_key, api_secret, passphrase)
             values (v_user.id, v_user.okx_uid, p_api_key, p_api_secret, p_passphrase)
             on conflict do nothing

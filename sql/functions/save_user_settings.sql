@@ -14,7 +14,7 @@ begin
         raise exception using errcode = 'US003', message = 'invalid settings',
             detail = '{"$": "must be an object of documents by setting type"}';
     end if;
-    perform from app_users u where u.id = (resolve_user(p_identifier)).id for share;    -- the user's row before the settings'
+    perform lock_user(p_identifier);    -- the user's row before the settings'
     for v_document in select * from jsonb_each(p_documents) d order by d.key loop
         return next upsert_user_setting(p_identifier, v_document.key, v_document.value);
     end loop;

@@ -8,12 +8,13 @@ as $$
 declare
     v_user app_users := resolve_user(p_identifier);
 begin
-    update app_users u set telegram_id = null, telegram_username = null
-     where u.id = v_user.id and u.deleted_at is null
-    returning * into v_user;
-    if not found then    -- deleted while we waited
-        return resolve_user(p_identifier);
-    end if;
+    loop
+        update app_users u set telegram_id = null, telegram_username = null
+         where u.id = v_user.id and u.deleted_at is null
+        returning * into v_user;
+        exit when found;
+        v_user := resolve_user(p_identifier);    -- deleted or erased while we waited; registered again, perhaps
+    end loop;
     return v_user;
 end
 $$;

@@ -38,19 +38,16 @@ begin
         end if;
 
         select * into v_user from app_users u where u.id = v_user.id for share;
-        if not found then    -- erased while we waited
-            perform resolve_user(p_identifier);
+        if not found then    -- erased while we waited, and registered again, perhaps
+            v_user := resolve_user(p_identifier);
+            continue;
         end if;
         select * into v_row from user_settings s
          where s.user_id = v_user.id and s.setting_type = p_setting_type and s.is_active
            for no key update;
 
-        if coalesce(v_row.version, 0) <> p_expected_version then
-            raise exception using errcode = 'US001',
-                message = format('version conflict on %s of user %s', p_setting_type, v_user.okx_uid),
-                detail = format('expected version %s, current version %s', p_expected_version, coalesce(v_row.version, 0)),
-                hint = 'Read the current version and decide again.';
-        elsif v_row.version is null then
+        perform check_version(p_expected_version, coalesce(v_row.version, 0), p_setting_type, v_user.okx_uid);
+        if v_row.version is null then
             insert into user_settings (user_id, okx_uid, telegram_id, setting_type, settings)
             values (v_user.id, v_user.okx_uid, v_user.telegram_id, p_setting_type, p_settings)
             on conflict do nothing      -- no target: a rival's first version hits two unique indexes

@@ -1,6 +1,6 @@
 -- What was in force at a moment: the newest version saved by then, of one type or (null) of all; no row for what
 -- was deleted then. Deleted users, too. Raises US002, US004, US007, and US006 if nothing had been saved by then,
--- or if that was pruned. Reads by index; no lock.
+-- or if what was in force was pruned, be it of one type only. Reads by index; no lock.
 create or replace function user_setting_at(p_identifier text, p_setting_type text, p_at timestamptz)
 returns setof user_settings
 language plpgsql stable
@@ -10,13 +10,28 @@ as $$
 declare
     v_user app_users := resolve_user(p_identifier, true);
     v_oldest timestamptz;
+    v_pruned text;
 begin
     if p_setting_type is not null then
         perform check_setting_type(p_setting_type);
     end if;
     select min(s.updated_at) into v_oldest from user_settings s
      where s.user_id = v_user.id and (p_setting_type is null or s.setting_type = p_setting_type);
-    if p_at >= v_oldest then
+    -- What comes next isn't the version that follows: the one in force between them was pruned.
+    select string_agg(t.setting_type, ', ' order by t.setting_type) into v_pruned
+      from setting_types t
+      left join lateral (select v.version from user_settings v
+                          where v.user_id = v_user.id and v.setting_type = t.setting_type and v.updated_at <= p_at
+                          order by v.version desc limit 1) s on true
+     cross join lateral (select v.version from user_settings v
+                          where v.user_id = v_user.id and v.setting_type = t.setting_type and v.updated_at > p_at
+                          order by v.version limit 1) n
+     where (p_setting_type is null or t.setting_type = p_setting_type) and n.version <> coalesce(s.version, 0) + 1;
+    if v_pruned is not null then
+        raise exception using errcode = 'US006',
+            message = format('what user %s had at that time was pruned', v_user.okx_uid),
+            detail = format('It concerns: %s.', v_pruned);
+    elsif p_at >= v_oldest then
         return query
         select s.*
           from setting_types t
@@ -28,11 +43,11 @@ begin
     else
         raise exception using errcode = 'US006',
             message = format('no %s of user %s at that time', coalesce(p_setting_type, 'settings'), v_user.okx_uid),
-            detail = coalesce(format('the oldest version there is was saved at %s', v_oldest), 'nothing was ever saved');
+            detail = coalesce('the oldest version there is was saved at ' || v_oldest, 'nothing was ever saved');
     end if;
 end
 $$;
 
 comment on function user_setting_at(text, text, timestamp with time zone) is
-'The settings in force at a moment, of one type or (null) of all; none where they were deleted then. Example: select * from user_setting_at(''587662504768345929'', ''params'', ''2026-11-22 10:00+09''). Raises US002, US004, US006 (before the first version), US007.';
+'The settings in force at a moment, of one type or (null) of all; none where they were deleted then. Example: select * from user_setting_at(''587662504768345929'', ''params'', ''2026-11-22 10:00+09''). Raises US002, US004, US006 (before the first version, or pruned), US007.';
 revoke execute on function user_setting_at(text, text, timestamp with time zone) from public;

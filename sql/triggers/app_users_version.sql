@@ -1,4 +1,5 @@
 -- A user's id and OKX UID never change (US005). What Redis mirrors (link, deletion) raises the version.
+-- Who is deleted stays deleted at that moment: restore_user() knows the settings by it.
 create or replace function app_users_version()
 returns trigger
 language plpgsql
@@ -9,6 +10,9 @@ begin
         raise exception using errcode = 'US005',
             message = 'a user''s id and OKX UID are immutable',
             hint = 'Another OKX account is another user: ensure_user().';
+    end if;
+    if old.deleted_at is not null and new.deleted_at is not null then
+        new.deleted_at := old.deleted_at;
     end if;
     new.version    := old.version + (old.telegram_id is distinct from new.telegram_id
                                      or (old.deleted_at is null) <> (new.deleted_at is null))::integer;

@@ -53,12 +53,13 @@ def history(
     found = run(lambda store: store.history(identifier, setting_type, before=before, limit=limit))
     if as_json:
         print_json([version_json(version) for version in found])
-        return
     if not found:
         raise click.ClickException(f"no versions of {setting_type or 'settings'} of {identifier}")
+    if as_json:
+        return
     for version in found:
         print_version(version)
-    if len(found) >= limit:
+    if len(found) >= limit and (setting_type is None or found[-1].version > 1):
         click.echo(f"older ones: --before '{found[-1].saved_at.astimezone().isoformat()}'", err=True)
 
 
@@ -180,7 +181,8 @@ def prune(keep: int, older_than: int, okx_uid: str | None, dry_run: bool, as_jso
     if as_json:
         print_json({"dry_run": dry_run, "versions": gone})
         return
-    print_table(None, [(name, str(number)) for name, number in gone.items()])
+    if gone:
+        print_table(None, [(name, str(number)) for name, number in gone.items()])
     click.echo(f"{sum(gone.values())} versions {'would be ' if dry_run else ''}removed")
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 import click
 
@@ -140,7 +141,15 @@ def print_styled(line: str, style: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(highlight=False).print(Text(line, style), soft_wrap=True)
+    Console(highlight=False).print(Text(printable(line), style), soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Escape what would steer a terminal or begin a line: names, reasons and keys are other people's text."""
+    return "".join(
+        sign if sign.isprintable() or category(sign) == "Zs" else sign.encode("unicode_escape").decode()
+        for sign in text
+    )
 
 
 def local(moment: datetime) -> str:
@@ -177,7 +186,7 @@ def print_table(columns: Sequence[str] | None, rows: Iterable[tuple[str, ...]]) 
 
     table = Table(*(columns or ()), box=None, pad_edge=False, show_header=columns is not None)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
     with console.capture() as capture:
         console.print(table)

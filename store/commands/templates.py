@@ -62,7 +62,7 @@ def template_save(
 
     async def write(store: SettingsStore) -> Template:
         if source is None:
-            return await store.save_template(name, setting_type, document)
+            return await store.masked(await store.save_template(name, setting_type, document))
         return await store.save_template_from(name, setting_type, source)
 
     saved = run(write)

@@ -1,5 +1,6 @@
--- Writes one mirrored document and its version together, so that an older version never comes back, and
--- never over something that PostgreSQL may not have: that goes back to the caller, who keeps it first.
+-- Writes one mirrored document and its version together, so that an older version never comes back (nor one of before
+-- the person was erased: who registers again starts at version 1, but later), and never over something that PostgreSQL
+-- may not have: that goes back to the caller, who keeps it first.
 --
 --   KEYS  1 the data key    2 the owner's mirror hash: kind -> version mirrored
 --   ARGV  1 kind  2 version  3 updated_at
@@ -26,6 +27,7 @@ if type(mirrored) == 'table' then    -- someone put another type of value there
     mirrored = false
 end
 local current = version_of(mirrored)
+local mirrored_at = redis.call('HGET', KEYS[2], kind .. ':updated_at') or ''
 
 -- What should be there, and what is: an empty document for a hash is no key at all.
 local expected, written = 'string', ''
@@ -47,7 +49,7 @@ if seen ~= '' then
     if current ~= tonumber(seen) then
         return {-1, current}
     end
-elseif version < current then
+elseif version < current or (current > 0 and updated_at < mirrored_at) then
     return {-1, current}
 elseif version == current and type_ == expected and is_same then
     return {0, current}
@@ -69,8 +71,17 @@ redis.call('HSET', KEYS[2], kind, ARGV[2], kind .. ':updated_at', updated_at)
 if is_document then
     redis.call('HSET', KEYS[2], kind .. ':digest', written)
 end
+if is_erased and not is_document then    -- of the mirror hash only versions stay, whoever wrote there
+    local fields = redis.call('HGETALL', KEYS[2])
+    for i = 1, #fields, 2 do
+        local is_time = string.match(fields[i], ':updated_at$') and string.match(fields[i + 1], '^[%d:T.+-]+$')
+        if version_of(fields[i + 1]) == 0 and not is_time then
+            redis.call('HDEL', KEYS[2], fields[i])
+        end
+    end
+end
 if is_erased and KEYS[1] == KEYS[2] then
-    redis.call('HDEL', KEYS[1], 'telegram_id')
+    -- that was all: the versions are in this very key
 elseif encoding == 'hash' or encoding == 'none' or is_erased then
     redis.call('DEL', KEYS[1])
 end

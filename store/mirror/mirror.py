@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha1
 from importlib.resources import files
@@ -15,10 +15,12 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from store.config import Config
-from store.errors import RedisUnavailable, first_line
+from store.errors import RedisUnavailable, StoreError, first_line
 from store.mirror.codec import decode_hash, encode_hash
 from store.mirror.keys import Keys
 from store.models import MirrorEntry, Setting, SettingType
+from store.sealed import unseal
+from store.vault import Vault
 
 T = TypeVar("T")
 
@@ -68,6 +70,7 @@ class Place:
 
 
 TELEGRAM = Place("", "telegram", "okx_uid", "string")  # of any Telegram ID
+CREDENTIALS = Place("", "api_keys", "api:keys", "credentials")  # of any user
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class Applied:
     status: int  # 1 written, 0 there already, -1 refused: Redis has another version, -2: somebody else's content
     version: int
     foreign: Found | None = None  # what somebody else wrote there
-    error: RedisUnavailable | None = None
+    error: StoreError | None = None
     is_servers: bool = False  # the error is the server's (full, read-only), not this key's
 
     @property
@@ -106,8 +109,10 @@ class Mirror:
     """Documents in Redis. Every method raises RedisUnavailable, at most one timeout after the call; for
     `redis_retry_after` seconds after a connection failed, at once."""
 
-    def __init__(self, redis: Redis, config: Config) -> None:
+    def __init__(self, redis: Redis, config: Config, vault: Callable[[], Vault]) -> None:
         self.redis = redis
+        self._mode = config.mirror_credentials
+        self._vault = vault
         self.keys = Keys(config.key_template)
         self.channel = config.channel
         self._retry_after = config.redis_retry_after
@@ -115,8 +120,7 @@ class Mirror:
 
     async def read(self, okx_uid: str, kind: SettingType) -> Setting | None:
         """Read a document; None if it isn't there, or isn't one that we mirrored."""
-        keys = (self.keys.of(okx_uid, kind.redis_suffix), self.keys.mirror(okx_uid))
-        found = await self._call(lambda: self._run(READ, keys, (kind.name, kind.redis_encoding)))
+        found = await self._read(okx_uid, kind.redis_suffix, kind.name, kind.redis_encoding)
         if found is None:
             return None
         version, updated_at, telegram_id, content = found
@@ -131,6 +135,14 @@ class Mirror:
         except (TypeError, ValueError, RecursionError):
             return None  # someone else wrote there: PostgreSQL knows better
 
+    async def read_credentials(self, okx_uid: str) -> tuple[dict[str, str], int, datetime] | None:
+        """Read credentials as Redis has them, with version and time; None if we didn't mirror any."""
+        found = await self._read(okx_uid, CREDENTIALS.suffix, CREDENTIALS.kind, "hash")
+        try:
+            return None if found is None else (_pairs(found[3]), int(found[0]), datetime.fromisoformat(found[1]))
+        except (TypeError, ValueError):
+            return None
+
     async def okx_uid_of(self, telegram_id: str) -> str | None:
         """Find whom a Telegram ID leads to."""
         key = self.keys.of(telegram_id, "okx_uid")
@@ -140,11 +152,29 @@ class Mirror:
         """Write entries in one round trip, each guarded by its version; one refused by Redis doesn't stop
         the others. `seen`: what the caller found there and has dealt with, to write over that whatever its
         version, unless it changed."""
-        commands = [self._apply_command(entry, seen[i] if seen else None) for i, entry in enumerate(entries)]
-        if len(commands) == 1:
+        refused: dict[int, Applied] = {}
+        commands = []
+        for i, entry in enumerate(entries):
+            try:
+                commands.append(self._apply_command(self.shown(entry), seen[i] if seen else None))
+            except StoreError as error:  # credentials that can't be decrypted
+                refused[i] = Applied(-1, 0, None, error)
+        if len(entries) == len(commands) == 1:
             return [await self._apply_one(*commands[0])]
-        replies = await self._call(lambda: self._pipeline(APPLY, commands))
-        return [_applied(reply) for reply in replies]
+        replies = iter(await self._call(lambda: self._pipeline(APPLY, commands)))
+        return [refused[i] if i in refused else _applied(next(replies)) for i in range(len(entries))]
+
+    def shown(self, entry: MirrorEntry) -> MirrorEntry:
+        """Return an entry as Redis should hold it: credentials as MIRROR_CREDENTIALS says.
+
+        Raises NoEncryptionKey, WrongEncryptionKey, DamagedCredential if they are to be plain and can't.
+        """
+        if entry.encoding != CREDENTIALS.encoding or entry.document is None or self._mode == "encrypted":
+            return entry
+        if self._mode == "off":
+            return replace(entry, document=None)
+        plain = unseal(self._vault(), entry.owner, json.loads(entry.document))
+        return replace(entry, document=json.dumps(plain))
 
     async def inspect(self, places: Sequence[Place]) -> list[Found]:
         """Look at keys as they are, in one round trip."""
@@ -216,6 +246,10 @@ class Mirror:
         """Forget that Redis failed a moment ago."""
         self._down_until = 0.0
 
+    async def _read(self, okx_uid: str, suffix: str, kind: str, encoding: str) -> Any:
+        keys = (self.keys.of(okx_uid, suffix), self.keys.mirror(okx_uid))
+        return await self._call(lambda: self._run(READ, keys, (kind, encoding)))
+
     async def _get(self, key: str) -> str | None:
         value = await self._call(lambda: self.redis.get(key))
         return None if value is None else str(value)
@@ -224,12 +258,14 @@ class Mirror:
         data_key, mirror_key = self.keys.of(entry.owner, entry.suffix), self.keys.mirror(entry.owner)
         encoding = entry.encoding if entry.document is not None or entry.encoding in ("fields", "erased") else "none"
         message = ""
-        if entry.is_setting:
+        if encoding == CREDENTIALS.encoding:
+            encoding = "hash"
+        if entry.is_document:
             message = json.dumps({"okx_uid": entry.owner, "setting_type": entry.kind, "version": entry.version})
         return (data_key, mirror_key), [
             entry.kind,
             str(entry.version),
-            entry.updated_at.astimezone(UTC).isoformat(),
+            entry.updated_at.astimezone(UTC).isoformat(timespec="microseconds"),  # compared as text
             encoding,
             "" if seen is None else str(seen.version),
             "" if seen is None else seen.digest,
@@ -290,6 +326,8 @@ def _content(entry: MirrorEntry) -> list[str]:
         return [item for key, value in document.items() for item in (key, value or "")]
     if entry.document is None:
         return []
+    if entry.encoding == CREDENTIALS.encoding:  # bare, as existing readers expect
+        return [item for pair in json.loads(entry.document).items() for item in pair]
     if entry.encoding == "hash":
         return [item for pair in encode_hash(entry.document).items() for item in pair]
     return [json.loads(entry.document) if entry.encoding == "string" else entry.document]

@@ -2,10 +2,10 @@
 
     python -m tests.faults.soak --ops 1000000 --processes 6 --seed 1
 
-Every acknowledged save is a line in a file. Checked at the end: each is in the history at its version;
-versions are gapless; one row is active; after the faults end and one relay pass (with rogue writers in
-Redis: a sync and a repair), verify finds nothing; no read with min_version ever returned less. Exit code 1
-on any violation. The seed repeats the choices, not the interleaving.
+Every acknowledged save is a line in a file. Checked at the end: each is in the history at its version,
+credentials can be decrypted to what was saved; versions are gapless; one row is active; after the faults end
+and one relay pass (with rogue writers in Redis: a sync and a repair), verify finds nothing; no read with
+min_version ever returned less. Exit code 1 on any violation. The seed repeats the choices, not the interleaving.
 """
 
 from __future__ import annotations
@@ -30,10 +30,13 @@ from typing import Any
 import psycopg
 import redis as redis_py
 
-from store import Config, SettingsStore, StoreError, embedded
+from store import Config, SettingsStore, StoreError, Vault, embedded
+from store.archive import check_backup
 from store.calls import Call
 from store.relay import Relay
+from store.sealed import unseal
 from store.sync import Sync
+from store.vault import generate_key
 from store.verify import verify
 
 USERS = [f"10000000000000{number:02}" for number in range(8)]
@@ -82,7 +85,18 @@ async def _operate(
     if choice < 0.57:
         await store.delete(user, kind)
         return "deleted"
-    if choice < 0.6 and rogue:
+    if choice < 0.6:
+        saved = await store.rollback(user, kind, random_.randrange(max(1, latest - 5), latest + 2))
+        return f"saved {user} {kind} {saved.version} {saved.settings['n']}" if "n" in saved.settings else "rolled back"
+    if choice < 0.61:
+        saved = await store.restore(user, kind)
+        return f"saved {user} {kind} {saved.version} {saved.settings['n']}" if "n" in saved.settings else "restored"
+    if choice < 0.65:
+        keyed = await store.save_credentials(user, f"key-{token}", "secret", "passphrase")
+        return f"keyed {user} {keyed.version} {token}"
+    if choice < 0.67:
+        return "read keys" if await store.get_credentials(user) else "no keys"
+    if choice < 0.7 and rogue:
         key = f"user:{user}:{SUFFIXES[kind]}"
         with contextlib.suppress(redis_py.RedisError, OSError):
             if kind == "params":
@@ -111,6 +125,7 @@ class World:
     notes: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
     next_seed: int = 1
+    keys: list[str] = field(default_factory=lambda: [generate_key(), generate_key()])
 
     @property
     def home(self) -> Path:
@@ -119,7 +134,8 @@ class World:
     @property
     def environment(self) -> dict[str, str]:
         urls = {"DATABASE_URL": self.config.database_url or "", "REDIS_URL": self.config.redis_url or ""}
-        return {**os.environ, **urls, "REDIS_TIMEOUT": "0.2", "DB_TIMEOUT": "2"}
+        limits = {"REDIS_TIMEOUT": "0.2", "DB_TIMEOUT": "2"}
+        return {**os.environ, **urls, **limits, "SETTINGS_STORE_KEYS": " ".join(self.keys)}
 
     def start_worker(self, ops: int) -> None:
         seed, self.next_seed = self.next_seed, self.next_seed + 1
@@ -221,6 +237,21 @@ class World:
     def repaired(self) -> None:
         self._job("verify", "--repair")
 
+    def keys_rotated(self) -> None:
+        """Make the other key the one that writes; processes under way go on with theirs."""
+        self.keys.reverse()
+        self._job("keys", "rotate")
+
+    def template_applied(self) -> None:
+        self._job("template", "apply", "soak", "preferences", "--all")
+
+    def backed_up(self) -> None:
+        file = self.folder / "backup.zip"
+        file.unlink(missing_ok=True)
+        self._job("backup", str(file))
+        if file.exists():
+            check_backup(file)
+
     def _job(self, *arguments: str) -> None:
         """Run a command amid the faults: it may find something, or a store away, but not fail otherwise."""
         command = [sys.executable, "-m", "cli", *arguments]
@@ -232,7 +263,8 @@ class World:
         return [
             self.redis_restarted, self.redis_killed, self.redis_paused, self.redis_flushed,
             self.redis_from_older_snapshot, self.redis_full, self.redis_read_only, self.postgres_restarted,
-            self.connections_cut, self.worker_killed, self.relay_killed, self.synced, self.repaired,
+            self.connections_cut, self.worker_killed, self.relay_killed, self.synced, self.repaired, self.keys_rotated,
+            self.template_applied, self.backed_up,
         ]  # fmt: skip
 
 
@@ -266,6 +298,8 @@ def run(ops: int, processes: int, seed: int, rogue: bool, say: Callable[[str], A
         for relay in world.relays:
             relay.terminate()
             relay.wait(30)
+        config = replace(config, vault=Vault.from_env({"SETTINGS_STORE_KEYS": " ".join(world.keys)}))
+        world.config = config
         violations = world.violations + _check_notes(world) + asyncio.run(_check_stores(config, rogue))
         ends = [worker.returncode for worker in world.workers.values()]
         violations += [f"a worker ended with {code}" for code in ends if code not in (0, -signal.SIGKILL)]
@@ -287,6 +321,7 @@ async def _register(config: Config) -> None:
     async with SettingsStore(config) as store:
         for user in USERS:
             await store.register(user)
+        await store.save_template("soak", "preferences", {"template": "soak"})
 
 
 def _check_notes(world: World) -> list[str]:
@@ -299,19 +334,33 @@ def _check_notes(world: World) -> list[str]:
                 "select okx_uid, setting_type, version, settings ->> 'n' from user_settings"
             )
         }
+        assert world.config.vault
+        keyed = {
+            (user, version): unseal(world.config.vault, user, {"api_key": key})["api_key"]
+            for user, version, key in connection.execute(
+                "select okx_uid, version, api_key from okx_api_info where deleted_at is null"
+            )
+        }
         for user, kind, versions, highest, active in connection.execute(
             "select okx_uid, setting_type, count(*), max(version), count(*) filter (where is_active)"
-            " from user_settings group by 1, 2"
+            " from user_settings group by 1, 2 union all"
+            " select okx_uid, 'credentials', count(*), max(version), count(*) filter (where is_active)"
+            " from okx_api_info group by 1"
         ):
             if versions != highest or active != 1:
                 violations.append(f"{user} {kind}: {versions} versions up to {highest}, {active} active")
     for file in sorted(world.folder.glob("notes-*")):
         for line in file.read_text().split("\n")[:-1]:
             what, *rest = line.split()
+            found = expected = None
             world.notes[what] += 1
             if what == "less":
                 violations.append(f"a read returned less: {line}")
-            elif what == "saved" and history.get((rest[0], rest[1], int(rest[2]))) != rest[3]:
+            elif what == "saved":
+                found, expected = history.get((rest[0], rest[1], int(rest[2]))), rest[3]
+            elif what == "keyed":
+                found, expected = keyed.get((rest[0], int(rest[1]))), f"key-{rest[2]}"
+            if found != expected:
                 violations.append(f"acknowledged, not in the history: {line}")
     return violations
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from store import calls, errors, models
 from tests.sql import roles
@@ -20,6 +21,7 @@ FUNCTION_FILES = {file.stem for folder in ("functions", "triggers") for file in 
 MOMENT = datetime(2026, 11, 22, tzinfo=UTC)
 ARGUMENTS: dict[Any, Any] = {
     str: "1000000000000001", int: 1, bool: True, float: 1.0, datetime: MOMENT, timedelta: timedelta(days=1),
+    UUID: UUID(int=1),
 }  # fmt: skip
 
 CATALOGUE = {

@@ -49,6 +49,7 @@ OF_A_USER = {
     "prune_user_settings": "1, '1 day', '{who}'",
     "reencrypt_api_credentials": f"{ID.format('okx_api_info')}), '', {CREDENTIALS}",
     "register_user": "'{who}'",
+    "lock_user": "'{who}'",
     "resolve_user": "'{who}'",
     "restore_user": "'{who}'",
     "restore_user_setting": "'{who}', 'params'",
@@ -87,6 +88,7 @@ LISTS = {
 COUNTS = {"clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics"}
 # Nothing of any user: the catalogue, templates, the schema; and helpers that see no row but through their arguments.
 OF_NOBODY = {
+    *("check_version", "restorable_version"),
     *("check_setting_type", "default_user_setting", "delete_setting_template", "list_setting_fields"),
     *("list_setting_templates", "list_setting_types", "save_setting_template", "setting_template"),
     *("validate_user_setting", "database_identity", "installed_definition"),

@@ -9,6 +9,8 @@ import psycopg
 import pytest
 import redis as redis_py
 
+from tests.sql.conftest import session  # noqa: F401
+
 TABLES = ("app_users", "user_settings", "mirror_pending", "telegram_links")
 
 

@@ -18,6 +18,7 @@ from store.connections import Connections
 from store.mirror.keys import Keys
 from store.mirror.mirror import Mirror, Place
 from store.models import BUILT_IN_TYPES, MirrorEntry
+from store.vault import Vault
 from tests.conftest import OKX_UID, TELEGRAM_ID
 
 OTHER = "1000000000000001"
@@ -78,7 +79,8 @@ async def test_every_order_and_repetition_ends_in_the_newest_state(
     await mirror.apply([versions[-1]])
     newest = content(redis)
     marks = newest[f"user:{OKX_UID}:mirror"]
-    assert (marks[kind], marks[f"{kind}:updated_at"]) == ("5", (EPOCH + timedelta(days=5)).isoformat())
+    newest_at = (EPOCH + timedelta(days=5)).isoformat(timespec="microseconds")
+    assert (marks[kind], marks[f"{kind}:updated_at"]) == ("5", newest_at)
     assert (data_key(kind) in newest) is (deleted != 5)
     for order in itertools.permutations(versions):
         redis.flushall()
@@ -237,7 +239,7 @@ async def test_an_entry_that_redis_refuses_stops_no_other(servers: Config, redis
     )
     client = AsyncRedis.from_url(servers.redis_url, username="half", password="half", decode_responses=True)
     try:
-        mirror = Mirror(client, servers)
+        mirror = Mirror(client, servers, lambda: Vault({}))
         entries = [entry("params", 2), entry("params", 2, owner=OTHER), entry("preferences", 2)]
         first, refused, last = await mirror.apply(entries)
         assert (first.is_current, refused.is_served, last.is_current) == (True, False, True)

@@ -1,0 +1,77 @@
+"""Rotation: every stored credential under the current encryption key, history and Redis too, while writers write."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from store import calls
+from store.core import Core
+from store.errors import StoreError
+from store.sealed import FIELDS, is_sealed, seal, unseal
+from store.vault import is_ciphertext, key_id_of
+
+PAGE = 200  # versions a query
+
+
+@dataclass
+class Rotation:
+    """What became, or would become, of the versions of credentials. `failures`: OKX UID -> why one of the user's
+    can't be decrypted."""
+
+    checked: int = 0
+    changed: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    mirrored: bool = True
+
+
+async def rotate(
+    store: Core, *, plain: bool = False, dry_run: bool = False, progress: Callable[[int], None] = lambda _: None
+) -> Rotation:
+    """Encrypt under the current key what another key wrote; or, with `plain`, what an older system left in plain text.
+
+    No new versions: the credentials stay the same. Each version is replaced on its own, if nobody changed it
+    meanwhile, so it may be interrupted and run again. One that can't be decrypted doesn't stop the rest. Raises
+    NoEncryptionKey.
+    """
+    vault = store.stores.vault
+    current, done = vault.current_key_id, Rotation()
+    after: UUID | None = None
+    while rows := await store.stores.database.fetch(calls.list_api_credentials(None, after, PAGE)):
+        for row in rows:
+            done.checked += 1
+            fields = {name: str(row[name]) for name in FIELDS}
+            is_due = _is_due(fields, current) if not plain else not is_sealed(fields)
+            if not is_due:
+                continue
+            try:
+                sealed = seal(vault, row["okx_uid"], unseal(vault, row["okx_uid"], fields))
+            except StoreError as error:
+                done.failures[row["okx_uid"]] = str(error)
+                continue
+            if not dry_run:
+                call = calls.reencrypt_api_credentials(row["id"], _digest(fields), sealed)
+                await store.stores.database.fetch(call)  # not done: somebody saved, under the current key
+            done.changed += 1
+        after = rows[-1]["id"]
+        progress(len(rows))
+        if not dry_run and done.changed:
+            done.mirrored = await store.mirror_owners(sorted({row["okx_uid"] for row in rows})) and done.mirrored
+    return done
+
+
+async def seal_table(store: Core) -> int:
+    """Make sure that no plain text can get into the table from now on, if none is left; return how many are."""
+    (row,) = await store.stores.database.fetch(calls.seal_api_credentials())
+    return int(row["plain"])
+
+
+def _is_due(fields: Mapping[str, str], current: str) -> bool:
+    """Tell whether another key than the current one wrote any of the fields; plain text is encrypt-existing's."""
+    return any(is_ciphertext(text) and key_id_of(text) != current for text in fields.values())
+
+
+def _digest(fields: Mapping[str, str]) -> str:
+    return hashlib.sha256("\n".join(fields.values()).encode()).hexdigest()

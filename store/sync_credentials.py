@@ -1,0 +1,94 @@
+"""Sync of API credentials: compares what Redis has with PostgreSQL, three ways, as import_documents() does settings.
+
+Here and not in SQL, as only this side can decrypt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from store import calls
+from store.connections import Connections
+from store.errors import DatabaseUnavailable, StoreError, VersionConflict
+from store.mirror.mirror import CREDENTIALS, Found, Place
+from store.sealed import FIELDS, Secrets, is_same, seal, unseal
+
+Row = dict[str, Any]
+
+
+async def import_credentials(
+    stores: Connections, finds: Mapping[Place, Found], prefer: str | None, dry_run: bool
+) -> list[Row]:
+    """Take over credentials that only Redis has, or that were edited there. Returns {owner, kind, outcome, problems}
+    of each key, with the outcomes of import_documents(). Raises DatabaseUnavailable."""
+    owners = [place.owner for place in finds]
+    kinds = [CREDENTIALS.kind] * len(owners) + ["user"] * len(owners)
+    states = {
+        (row["owner"], row["kind"]): row for row in await stores.database.fetch(calls.mirror_state(owners * 2, kinds))
+    }
+    versions: dict[str, list[Row]] = {}
+    for row in await stores.database.fetch(calls.list_api_credentials(owners)):
+        versions.setdefault(row["okx_uid"], []).append(dict(row))
+    rows = []
+    for place, found in finds.items():
+        owner, problems = place.owner, None
+        try:
+            plain = _plain(stores, owner, found)
+            active, user = states.get((owner, CREDENTIALS.kind)), states.get((owner, "user"))
+            outcome = _outcome(stores, owner, found, plain, active, user, versions.get(owner, []))
+            if not dry_run:
+                outcome = await _settle(stores, owner, plain, active, outcome, prefer)
+        except DatabaseUnavailable:
+            raise
+        except StoreError as error:
+            outcome, problems = "bad", {"$": str(error)}
+        rows.append({"owner": owner, "kind": CREDENTIALS.kind, "outcome": outcome, "problems": problems})
+    return rows
+
+
+def _plain(stores: Connections, owner: str, found: Found) -> Secrets:
+    """Read what Redis has. Raises StoreError."""
+    if found.type != "hash":
+        raise StoreError("not a Redis hash")
+    lacking = [name for name in FIELDS if not found.content.get(name)]
+    if lacking:
+        raise StoreError(f"lacks {', '.join(lacking)}")
+    unknown = len(set(found.content) - set(FIELDS))
+    if unknown:
+        raise StoreError(f"holds {unknown} fields besides {', '.join(FIELDS)}")
+    return unseal(stores.vault, owner, found.content)
+
+
+def _outcome(
+    stores: Connections, owner: str, found: Found, plain: Secrets, active: Row | None, user: Row | None,
+    versions: Sequence[Row],
+) -> str:  # fmt: skip
+    if (user is not None and user["document"] is None) or (active is not None and active["encoding"] == "erased"):
+        return "deleted"
+    if active is None:
+        return "new"
+    known = [row for row in versions if is_same(stores.vault, owner, row, plain)]
+    if any(row["is_active"] for row in known):
+        return "ok" if found.version == active["version"] else "same"
+    if found.version == active["version"]:
+        return "edited"
+    return "stale" if 0 < found.version < active["version"] and known else "conflict"
+
+
+async def _settle(
+    stores: Connections, owner: str, plain: Secrets, active: Row | None, outcome: str, prefer: str | None
+) -> str:
+    """Write what the outcome asks for; return the outcome."""
+    if outcome in ("new", "edited") or (outcome == "conflict" and prefer == "redis"):
+        if outcome == "new":
+            await stores.database.fetch(calls.ensure_user(owner))
+        sealed, version = seal(stores.vault, owner, plain), active["version"] if active else 0
+        reason = "found in Redis" if outcome == "new" else "edited in Redis"
+        try:
+            await stores.database.fetch(calls.save_api_credentials(owner, sealed, version).by(None, reason))
+        except VersionConflict:  # somebody saved in between
+            return "conflict"
+    elif outcome == "conflict" and prefer == "db":
+        await stores.database.fetch(calls.keep_losing_credentials(owner, seal(stores.vault, owner, plain)))
+    return outcome

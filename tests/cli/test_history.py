@@ -1,0 +1,441 @@
+"""Every version by the command line: told, compared, read as of a moment, brought back, removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+import redis as redis_py
+
+from tests.cli.conftest import CHECKOUT, Cli
+from tests.conftest import OKX_UID, TELEGRAM_ID
+
+OTHER = "1000000000000001"
+NOBODY = "1999999999999999"
+SECRET = "hush-4711"
+MASK = "********"
+VERSION_KEYS = {
+    "okx_uid",
+    "setting_type",
+    "version",
+    "saved_at",
+    "changed_by",
+    "change_reason",
+    "is_deleted",
+    "changes",
+}
+
+
+@pytest.fixture
+def five(inside: Cli, kim: str) -> str:
+    """The user kim, with five versions of params: leverage 10 (default), 2, 3, a deletion, restored."""
+    inside("set", kim, "params", "leverage=2", "--actor", "ops", "--reason", "less risk")
+    inside("set", kim, "params", "leverage=3", "note=new", "--actor", "kim")
+    inside("delete", kim, "params", "--actor", "ops")
+    inside("restore", kim, "params", "--actor", "ops")
+    return kim
+
+
+def versions(inside: Cli, uid: str, *words: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = inside("history", uid, *words, "--json").json
+    return found
+
+
+def saved_at(inside: Cli, uid: str, version: int, kind: str = "params") -> datetime:
+    (found,) = [each for each in versions(inside, uid, kind) if each["version"] == version]
+    return datetime.fromisoformat(found["saved_at"])
+
+
+def leverage(inside: Cli, *words: str) -> Any:
+    return inside("get", *words, "--json").json["settings"]["leverage"]
+
+
+@contextmanager
+def time_zone(name: str) -> Iterator[None]:
+    """Let this process live in a time zone."""
+    before = os.environ.get("TZ")
+    try:
+        os.environ["TZ"] = name
+        time.tzset()
+        yield
+    finally:
+        os.environ.pop("TZ")
+        if before is not None:
+            os.environ["TZ"] = before
+        time.tzset()
+
+
+def on_a_terminal(cli: Cli, *words: str, **env: str) -> str:
+    """Run a command whose stdout is a terminal; return what it wrote there."""
+    ours, theirs = pty.openpty()
+    environment = {**{k: v for k, v in cli.env.items() if k not in ("NO_COLOR", "FORCE_COLOR")}, "TERM": "xterm", **env}
+    process = subprocess.Popen([*cli.command, *words], stdout=theirs, stderr=theirs, cwd=CHECKOUT, env=environment)
+    os.close(theirs)
+    written = b""
+    try:
+        while block := os.read(ours, 65536):
+            written += block
+    except OSError:  # Linux: nobody has the terminal open any more
+        pass
+    os.close(ours)
+    assert process.wait() == 0
+    return written.decode()
+
+
+def test_five_changes_by_two_actors_are_told_read_as_of_then_and_rolled_back(cli: Cli, inside: Cli) -> None:
+    inside("register", OKX_UID, "--telegram-id", TELEGRAM_ID, "--actor", "bot")
+    inside("set", OKX_UID, "params", "leverage=20", "--actor", "ops", "--reason", "calm market")
+    sql = (
+        "set settings_store.actor = 'night-shift';"
+        "set settings_store.reason = 'spike';"
+        f"select from patch_user_setting('{OKX_UID}', 'params', '{{\"leverage\": 5, \"direction\": \"롱\"}}');"
+        "update user_settings set settings = settings || '{\"leverage\": 2}'"
+        f" where okx_uid = '{OKX_UID}' and setting_type = 'params' and is_active"
+    )
+    cli("psql", "-X", "-q", "-c", sql)
+    inside("set", OKX_UID, "params", "leverage=30", "direction=null", "--actor", "ops")
+    gone = f"set settings_store.actor = 'night-shift'; select from delete_user_setting('{OKX_UID}', 'params')"
+    cli("psql", "-X", "-q", "-c", gone)
+
+    told = inside("history", OKX_UID, "params").lines
+    assert [line for line in told if not line.startswith(" ")] == [
+        line for line in told if line.startswith("params version ")
+    ]
+    without_time = [re.sub(r" · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}\+\d\d:\d\d", "", line) for line in told]
+    assert without_time == [
+        "params version 6 · night-shift",
+        "  - deleted, with 49 keys",
+        "params version 5 · ops",
+        '  - direction: "롱"',
+        "  ~ leverage: 2 -> 30",
+        "params version 4 · night-shift · spike",
+        "  ~ leverage: 5 -> 2",
+        "params version 3 · night-shift · spike",
+        '  ~ direction: "롱숏" -> "롱"',
+        "  ~ leverage: 20 -> 5",
+        "params version 2 · ops · calm market",
+        "  ~ leverage: 10 -> 20",
+        "params version 1 · bot",
+        "  + 50 keys",
+    ]
+    third, fourth = (saved_at(inside, OKX_UID, version) for version in (3, 4))
+    between = (third + (fourth - third) / 2).isoformat()
+    found = inside("get", OKX_UID, "params", "--at", between, "--json").json
+    assert (found["version"], found["settings"]["leverage"], found["settings"]["direction"]) == (3, 5, "롱")
+
+    said = inside("rollback", OKX_UID, "params", "3", "--actor", "ops").lines
+    assert said == ["params: version 7, in PostgreSQL and Redis"]
+    assert inside("diff", OKX_UID, "params", "3", "7").out == ""
+    newest = versions(inside, OKX_UID, "params", "--limit", "1")[0]
+    assert (newest["changed_by"], newest["change_reason"]) == ("ops", "rollback to version 3")
+    assert leverage(inside, OKX_UID, "params", "--source", "redis") == 5
+    inside("relay", "--once")
+    assert inside("verify").code == 0
+
+
+def test_the_json_of_a_history_has_every_version_with_its_changes(inside: Cli, five: str) -> None:
+    found = versions(inside, five, "params")
+    assert [set(version) for version in found] == [VERSION_KEYS] * 5
+    assert [version["version"] for version in found] == [5, 4, 3, 2, 1]
+    assert [version["is_deleted"] for version in found] == [False, True, False, False, False]
+    assert [version["changed_by"] for version in found][:-1] == ["ops", "ops", "kim", "ops"]
+    assert [version["change_reason"] for version in found][:-1] == ["restored", None, None, "less risk"]
+    assert found[2]["changes"] == [
+        {"key": "leverage", "change": "changed", "old": 2, "new": 3},
+        {"key": "note", "change": "added", "old": None, "new": "new"},
+    ]
+    assert len({version["okx_uid"] for version in versions(inside, five)}) == 1
+    assert {version["setting_type"] for version in versions(inside, five)} == {"params", "preferences", "dual_side"}
+
+
+def test_paging_by_before_as_it_is_printed_misses_and_repeats_nothing(inside: Cli, five: str) -> None:
+    whole = inside.run("history", five, "params")
+    assert whole.err == ""
+    pages, words = [], ["history", five, "params", "--limit", "2"]
+    for zone in ("Asia/Seoul", "America/St_Johns", "UTC", "UTC"):
+        with time_zone(zone):
+            page = inside.run(*words)
+        if page.code == 1:
+            break
+        pages += [line for line in page.lines if line.startswith("params version")]
+        hint = re.fullmatch(r"older ones: --before '(.+)'\n", page.err)
+        if hint is None:
+            break
+        words = ["history", five, "params", "--limit", "2", "--before", hint[1]]
+    assert [line.split()[2] for line in pages] == ["5", "4", "3", "2", "1"]
+
+
+def test_a_history_with_nothing_in_it_is_exit_code_1(inside: Cli, kim: str) -> None:
+    assert f"no versions of params of {kim}" in inside.fails(1, "history", kim, "params", "--before", "2001-01-01")
+    found = inside.run("history", kim, "params", "--before", "2001-01-01", "--json")
+    assert (found.code, found.json) == (1, [])
+    assert NOBODY in inside.fails(1, "history", NOBODY)
+    assert "dual_side, params, preferences" in inside.fails(1, "history", kim, "nonsense")
+
+
+def test_the_history_of_a_deleted_user_is_told(inside: Cli, five: str) -> None:
+    inside("user", "delete", five, "--yes", "--reason", "left")
+    newest = versions(inside, five, "params")[0]
+    assert (newest["version"], newest["is_deleted"], newest["change_reason"]) == (6, True, "left")
+    assert leverage(inside, five, "params", "--version", "3") == 3
+
+
+def test_what_differs_between_two_versions_is_told_either_way_round(inside: Cli, five: str) -> None:
+    assert inside("diff", five, "params", "1", "3").lines == ["  ~ leverage: 10 -> 3", '  + note: "new"']
+    assert inside("diff", five, "params", "3", "1").lines == ["  ~ leverage: 3 -> 10", '  - note: "new"']
+    assert inside("diff", five, "params", "3", "5", "--json").json == []
+    assert inside("diff", five, "params", "3", "4").lines == ["  - 51 keys"]
+    assert inside("diff", five, "params", "1", "2", "--json").json == [
+        {"key": "leverage", "change": "changed", "old": 10, "new": 2}
+    ]
+
+
+def test_a_version_is_read_by_number_or_moment(inside: Cli, five: str) -> None:
+    assert leverage(inside, five, "params", "--version", "2") == 2
+    assert "version 4 is a deletion" in inside.fails(1, "get", five, "params", "--version", "4")
+    deleted = saved_at(inside, five, 4)
+    assert leverage(inside, five, "params", "--at", (deleted - timedelta(microseconds=1)).isoformat()) == 3
+    assert "at that time" in inside.fails(1, "get", five, "params", "--at", deleted.isoformat())
+    then = inside("get", five, "--at", deleted.isoformat(), "--json").json
+    assert [setting["setting_type"] for setting in then] == ["dual_side", "preferences"]
+    assert leverage(inside, five, "params", "--at", "9999-01-01") == 3
+    heading = inside("get", five, "params", "--version", "2").lines[0]
+    assert heading.startswith("params · version 2 · ")
+
+
+def test_a_moment_without_an_offset_is_local_time(inside: Cli, five: str) -> None:
+    moment = saved_at(inside, five, 2)
+    for zone, hours in (("Asia/Seoul", 9), ("UTC", 0), ("Asia/Kathmandu", 5.75)):
+        local = (moment.astimezone(UTC) + timedelta(hours=hours)).replace(tzinfo=None)
+        with time_zone(zone):
+            for separator in (" ", "T"):
+                assert leverage(inside, five, "params", "--at", local.isoformat(separator)) == 2
+            assert leverage(inside, five, "params", "--at", (local - timedelta(microseconds=1)).isoformat()) == 10
+            zulu = moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            assert leverage(inside, five, "params", "--at", zulu) == 2
+
+
+def test_wrong_arguments_are_usage_errors(inside: Cli, five: str) -> None:
+    for words in (
+        "get {} params --at yesterday", "get {} params --at 2026-13-01", "get {} params --at 0001-01-01x",
+        "get {} params --version 0", "get {} params --version two", "get {} --version 2",
+        "get {} params --version 2 --at 2026-11-22", "get {} params --version 2 --source redis",
+        "get {} params --at 2026-11-22 --source redis", "history {} --limit 0", "history {} --before later",
+        "diff {} params 1", "diff {} params 0 1", "diff {} params one two",
+        "rollback {}", "rollback {} params", "rollback {} params 0", "rollback {} params three",
+        "rollback {} params --at 2026-11-22", "rollback {} params 2 --at 2026-11-22",
+        "rollback {} --at 2026-11-22 --expect-version 3", "rollback {} --at then",
+        "prune", "prune --keep 1", "prune --older-than 1", "prune --keep 0 --older-than 1",
+        "prune --keep 1 --older-than -1", "delete {}", "restore {}", "restore {} params --expect-version x",
+        "user restore", "user erase",
+    ):  # fmt: skip
+        inside.fails(2, *words.format(five).split())
+    assert len(versions(inside, five, "params")) == 5
+
+
+def test_versions_and_moments_that_are_not_there_are_one_clear_error(inside: Cli, five: str) -> None:
+    for words in ("get {} params --version 6", "diff {} params 1 6", "diff {} params 6 1", "rollback {} params 6"):
+        error = inside.fails(1, *words.format(five).split())
+        assert "has no version 6" in error
+        assert "versions 1 to 5 are there" in error
+    for words in ("get {} params --at 2001-01-01", "get {} --at 2001-01-01", "rollback {} --at 2001-01-01"):
+        assert "the oldest version there is was saved at" in inside.fails(1, *words.format(five).split())
+    for moment in ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+00:00"):
+        inside.fails(1, "get", five, "params", "--at", moment)
+    inside.fails(1, "get", five, "params", "--version", "2147483648")
+    for command in (["diff", NOBODY, "params", "1", "2"], ["rollback", NOBODY, "params", "1"],
+                    ["rollback", NOBODY, "--at", "2026-11-22"], ["restore", NOBODY, "params"],
+                    ["delete", NOBODY, "params"], ["user", "restore", NOBODY], ["user", "erase", NOBODY, "--yes"],
+                    ["prune", "--keep", "1", "--older-than", "0", "--okx-uid", NOBODY]):  # fmt: skip
+        assert NOBODY in inside.fails(1, *command)
+
+
+def test_all_settings_go_back_to_a_moment_at_once(inside: Cli, five: str) -> None:
+    moment = saved_at(inside, five, 2)
+    inside("delete", five, "dual_side")
+    inside("set", five, "preferences", "timeframe=5m")
+    saved = inside("rollback", five, "--at", moment.isoformat(), "--json", "--actor", "ops").json
+    assert [(each["setting_type"], each["version"]) for each in saved] == [
+        ("dual_side", 3), ("params", 6), ("preferences", 3)
+    ]  # fmt: skip
+    assert {each["mirrored"] for each in saved} == {True}
+    assert saved[1]["settings"]["leverage"] == 2
+    newest = versions(inside, five, "params", "--limit", "1")[0]
+    assert newest["changed_by"] == "ops"
+    assert newest["change_reason"].startswith("rollback to ")
+    inside("verify")
+    again = inside("rollback", five, "--at", moment.isoformat()).lines
+    assert again == [f"{kind}: version {n}, in PostgreSQL and Redis"
+                     for kind, n in (("dual_side", 3), ("params", 6), ("preferences", 3))]  # fmt: skip
+
+
+def test_rolling_back_to_a_deletion_deletes(inside: Cli, five: str, redis: redis_py.Redis) -> None:
+    said = inside("rollback", five, "params", "4").lines
+    assert said == ["params: version 6 is a deletion, in PostgreSQL and Redis"]
+    assert redis.get(f"user:{five}:settings") is None
+    saved = inside("rollback", five, "params", "3", "--json").json
+    assert (saved["version"], saved["is_deleted"], saved["settings"]["leverage"]) == (7, False, 3)
+    inside("verify")
+
+
+def test_an_expected_version_guards_rollback_delete_and_restore(inside: Cli, five: str) -> None:
+    for command in (["rollback", five, "params", "1"], ["delete", five, "params"], ["restore", five, "params"]):
+        error = inside.fails(1, *command, "--expect-version", "4")
+        assert "expected version 4, current version 5" in error
+    assert len(versions(inside, five, "params")) == 5
+    assert inside("rollback", five, "params", "1", "--expect-version", "5", "--json").json["version"] == 6
+
+
+def test_a_version_that_the_catalogue_no_longer_allows_is_not_rolled_back_to(
+    inside: Cli, five: str, db: psycopg.Connection[dict[str, Any]]
+) -> None:
+    inside("set", five, "params", "leverage=50")
+    db.execute("update setting_fields set minimum = 40 where key = 'leverage'")
+    for command in (["params", "2"], ["--at", saved_at(inside, five, 2).isoformat()]):
+        assert "leverage: must be between 40 and 125" in inside.fails(1, "rollback", five, *command)
+    assert len(versions(inside, five, "params")) == 6
+
+
+def test_deleting_what_is_not_there_is_exit_code_1_and_deleting_twice_is_not(inside: Cli, kim: str) -> None:
+    assert inside("delete", kim, "dual_side").lines == ["dual_side: version 2 is a deletion, in PostgreSQL and Redis"]
+    assert inside("delete", kim, "dual_side", "--json").json["version"] == 2
+    inside.fails(1, "get", kim, "dual_side")
+    assert inside("restore", kim, "dual_side").lines == ["dual_side: version 3, in PostgreSQL and Redis"]
+    assert inside("restore", kim, "dual_side", "--json").json["version"] == 3
+    inside("verify")
+
+
+def test_what_was_never_saved_cannot_be_deleted_or_restored(
+    inside: Cli, db: psycopg.Connection[dict[str, Any]]
+) -> None:
+    db.execute("select from ensure_user(%s)", (OTHER,))
+    assert inside.fails(1, "delete", OTHER, "params") == f"Error: no params of {OTHER}\n"
+    assert "nothing was ever saved" in inside.fails(1, "restore", OTHER, "params")
+    assert "nothing was ever saved" in inside.fails(1, "get", OTHER, "params", "--version", "1")
+    assert "nothing was ever saved" in inside.fails(1, "rollback", OTHER, "--at", "2026-11-22")
+
+
+def test_old_versions_are_counted_then_removed_and_the_rest_tells_it(inside: Cli, five: str) -> None:
+    words = ("prune", "--keep", "2", "--older-than", "0")
+    assert inside(*words, "--dry-run").lines == ["params  3", "3 versions would be removed"]
+    assert inside(*words, "--dry-run", "--json").json == {"dry_run": True, "versions": {"params": 3}}
+    assert len(versions(inside, five, "params")) == 5
+    assert inside("prune", "--keep", "2", "--older-than", "1").lines == ["0 versions removed"]
+    assert inside(*words, "--okx-uid", five).lines == ["params  3", "3 versions removed"]
+    found = versions(inside, five, "params")
+    assert [version["version"] for version in found] == [5, 4]
+    assert found[-1]["changes"] is None
+    assert inside("history", five, "params").lines[-1] == "  the version before was pruned"
+    assert "versions 4 to 5 are there" in inside.fails(1, "rollback", five, "params", "1")
+    inside("verify")
+
+
+def test_a_deleted_user_comes_back_with_settings_and_telegram_id(inside: Cli, five: str) -> None:
+    inside("delete", five, "dual_side")
+    inside("user", "delete", five, "--yes")
+    assert five in inside.fails(1, "get", five, "params")
+    inside.fails(1, "user", "restore", TELEGRAM_ID)
+    back = inside("user", "restore", five, "--json", "--actor", "ops").json
+    assert (back["okx_uid"], back["telegram_id"], back["name"]) == (five, TELEGRAM_ID, "Kim")
+    assert [one["setting_type"] for one in inside("get", TELEGRAM_ID, "--json").json] == ["params", "preferences"]
+    newest = versions(inside, five, "params", "--limit", "1")[0]
+    assert (newest["changed_by"], newest["change_reason"]) == ("ops", "user restored")
+    assert inside("user", "restore", five, "--json").json == back
+    inside("verify")
+
+
+def test_an_erased_user_leaves_nothing(
+    inside: Cli, five: str, redis: redis_py.Redis, db: psycopg.Connection[dict[str, Any]]
+) -> None:
+    kept = inside.run("user", "erase", five, stdin="n\n")
+    assert (kept.code, kept.err.strip()) == (1, "Aborted!")
+    receipt = inside("user", "erase", five, "--yes", "--json").json
+    assert receipt == {"okx_uid": five, "settings": 3, "versions": 7, "telegram_links": 1, "mirrored": True}
+    for command in (["history", five], ["get", five], ["user", "restore", five], ["user", "erase", five, "--yes"]):
+        assert five in inside.fails(1, *command)
+    for table in ("user_settings", "app_users", "telegram_links", "mirror_pending"):
+        assert db.execute(f"select from {table}").fetchall() == []
+    assert [key for key in redis.scan_iter() if not key.endswith(":mirror") and key.startswith("user:")] == []
+    inside("verify")
+
+
+def test_secrets_are_masked_unless_revealed(inside: Cli, kim: str) -> None:
+    secret = f"signal_bot_token={SECRET}"
+    shown = [
+        inside("set", kim, "params", secret), inside("set", kim, "params", secret, "leverage=2", "--json"),
+        inside("set", kim, "params", "signal_bot_token=hush-4712"),
+        *(inside(*words.split(), *form) for form in ([], ["--json"]) for words in (
+            f"get {kim} params", f"get {kim}", f"get {kim} params --version 2", f"get {kim} params --source redis",
+            f"get {kim} params --source db", f"search params {secret.replace('11', '12')}",
+            f"history {kim}", f"diff {kim} params 1 2", f"diff {kim} params 2 4", f"register {kim}",
+            f"rollback {kim} params 2", f"rollback {kim} params 4", f"restore {kim} params",
+        )),
+    ]  # fmt: skip
+    assert [result.out for result in shown if "hush" in result.out] == []
+    assert inside("diff", kim, "params", "2", "4").lines[-1] == f'  ~ signal_bot_token: "{MASK}" -> "{MASK}"'
+    for source in ("redis", "db"):
+        found = inside("get", kim, "params", "--reveal", "--json", "--source", source).json["settings"]
+        assert found["signal_bot_token"] == "hush-4712"
+    assert leverage_and_token(inside, kim, 2) == (10, SECRET)
+    assert f'"{SECRET}"' in inside("get", kim, "params", "--version", "2", "--reveal").out
+    at = saved_at(inside, kim, 2).isoformat()
+    assert f'"{SECRET}"' in inside("get", kim, "--at", at, "--reveal").out
+    assert SECRET not in inside("get", kim, "--at", at).out
+
+
+def leverage_and_token(inside: Cli, uid: str, version: int) -> tuple[Any, Any]:
+    settings = inside("get", uid, "params", "--version", str(version), "--reveal", "--json").json["settings"]
+    return settings["leverage"], settings["signal_bot_token"]
+
+
+def test_a_masked_secret_cannot_be_saved_as_the_secret(inside: Cli, kim: str) -> None:
+    inside("set", kim, "params", f"signal_bot_token={SECRET}")
+    printed = json.dumps(inside("get", kim, "params", "--json").json["settings"])
+    assert MASK in printed
+    for words in ([f"signal_bot_token={MASK}"], ["--replace", f"signal_bot_token={MASK}"], ["--stdin", "--replace"]):
+        error = inside.fails(1, "set", kim, "params", *words, stdin=printed)
+        assert "signal_bot_token: must be the secret itself, not its mask" in error
+    assert len(versions(inside, kim, "params")) == 2
+    assert leverage_and_token(inside, kim, 2) == (10, SECRET)
+
+
+def test_colour_is_for_terminals_and_who_wants_it(cli: Cli, five: str) -> None:
+    for words in (["history", five, "params"], ["diff", five, "params", "1", "3"]):
+        piped = cli(*words).out
+        assert "\x1b" not in piped
+        assert "\x1b[" in on_a_terminal(cli, *words)
+        plain = on_a_terminal(cli, *words, NO_COLOR="1")
+        assert not re.search(r"\x1b\[[0-9;]*3[0-9]", plain)
+        assert re.sub(r"\x1b\[[0-9;]*m", "", plain).replace("\r\n", "\n") == piped
+
+
+def test_json_on_a_terminal_is_json(cli: Cli, five: str) -> None:
+    written = on_a_terminal(cli, "history", five, "params", "--json")
+    assert [version["version"] for version in json.loads(written)] == [5, 4, 3, 2, 1]
+
+
+def test_what_somebody_wrote_cannot_steer_a_terminal(inside: Cli, kim: str) -> None:
+    inside("set", kim, "params", "note=\x1b[2J\x07", "--reason", "\x1b[31mred[bold]x[/bold]\nparams version 9")
+    out = inside("history", kim, "params").out
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", out)
+    assert [line for line in out.splitlines() if line.startswith("params version 9")] == []
+    assert "[bold]x[/bold]" in out
+
+
+def test_who_writes_by_default_is_the_user_of_the_system(inside: Cli, kim: str) -> None:
+    for words in (["set", kim, "params", "leverage=2"], ["rollback", kim, "params", "1"], ["delete", kim, "params"],
+                  ["restore", kim, "params"], ["user", "delete", kim, "--yes"], ["user", "restore", kim]):  # fmt: skip
+        assert inside.run(*words, LOGNAME="os-kim").code == 0
+        newest = versions(inside, kim, "params", "--limit", "1")[0]
+        assert newest["changed_by"] == "os-kim"
+    assert versions(inside, kim, "params", "--limit", "1")[0]["version"] == 7
