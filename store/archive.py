@@ -83,6 +83,7 @@ async def backup(store: Core, file: BinaryIO, progress: Callable[[int], None] = 
     tables: dict[str, Table] = {}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         async with store.stores.database.transaction(snapshot=True) as transaction:
+            await transaction.fetch(calls.check_confinement(None))  # else it would be a backup of one user
             for name in TABLES:
                 columns = [row["name"] for row in await transaction.fetch(_table_columns(name))]
                 digest, rows = hashlib.sha256(), 0
@@ -124,7 +125,7 @@ async def restore_backup(
                 await transaction.fetch(calls.begin_restore(replace))
                 for name, table in manifest.tables.items():
                     await _check_columns(transaction, name, table)
-                    await transaction.copy_in(_copy_in(name, table.columns), _blocks(archive, name))
+                    await _copy_rows(transaction, archive, name, table)
                 await transaction.fetch(calls.end_restore())
             users, versions = manifest.tables["app_users"].rows, manifest.tables["user_settings"].rows
     return Restored(manifest, users, versions, await store.mirror_owners(None))
@@ -174,6 +175,21 @@ async def _merge(store: Core, archive: zipfile.ZipFile, manifest: Manifest, okx_
     if okx_uid is not None and not users:
         raise UnknownUser(f"the backup has no user {okx_uid}", detail="or only as a deleted one")
     return users, documents
+
+
+async def _copy_rows(transaction: Transaction, archive: zipfile.ZipFile, name: str, table: Table) -> None:
+    """Copy rows into a table; by a temporary one for whom row-level security holds: COPY doesn't do that."""
+    (row,) = await transaction.fetch(
+        Call("select row_security_active(%(table)s) as is_held", {"table": f"public.{name}"})
+    )
+    if not row["is_held"]:
+        await transaction.copy_in(_copy_in(f"public.{name}", table.columns), _blocks(archive, name))
+        return
+    columns = ", ".join(table.columns)
+    await transaction.fetch(_make_temporary(name))
+    await transaction.copy_in(_copy_in(f"restored_{name}", table.columns), _blocks(archive, name))
+    insert = f"insert into public.{name} ({columns}) select {columns} from restored_{name}"
+    await transaction.fetch(Call(insert, {}))
 
 
 async def _check_columns(transaction: Transaction, name: str, table: Table) -> None:

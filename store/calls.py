@@ -311,10 +311,10 @@ def mirror_state(owners: Sequence[str], kinds: Sequence[str]) -> Call:
 
 
 def mirror_source(owners: Sequence[str] | None = None) -> Call:
-    """The view of what Redis should hold; of these owners, or all of it, to be streamed."""
+    """The whole view of what Redis should hold, to be streamed, or what it has of these owners."""
     if owners is None:
         return Call(f"select {ENTRY} from mirror_source r", {})
-    return Call(f"select {ENTRY} from mirror_source r where r.owner = any (%(owners)s)", {"owners": list(owners)})
+    return _read(ENTRY, "mirror_entries", owners=list(owners))
 
 
 def list_setting_fields() -> Call:
@@ -325,8 +325,12 @@ def list_secret_fields() -> Call:
     return Call("select r.setting_type, r.key from list_setting_fields() r where r.is_secret", {})
 
 
-def import_documents(items: str, prefer: str | None, dry_run: bool, keep_only: bool = False) -> Call:
-    return _read("r.*", "import_documents", items=items, prefer=prefer, keep_only=keep_only, dry_run=dry_run)
+def import_documents(items: str, prefer: str | None, dry_run: bool) -> Call:
+    return _read("r.*", "import_documents", items=items, prefer=prefer, dry_run=dry_run)
+
+
+def keep_documents(items: str) -> Call:
+    return _read("r.*", "keep_documents", items=items)
 
 
 def import_links(items: str, prefer: str | None, dry_run: bool) -> Call:
@@ -337,6 +341,10 @@ def clear_pending(owners: Sequence[str], kinds: Sequence[str], versions: Sequenc
     return _read(
         "r", "clear_pending", owners=list(owners), kinds=list(kinds), versions=list(versions), erased=list(erased)
     )
+
+
+def check_confinement(okx_uid: str | None) -> Call:
+    return _read("r", "check_confinement", okx_uid=okx_uid)
 
 
 def store_statistics() -> Call:

@@ -85,6 +85,10 @@ class NotEmpty(StoreError):
     """The database to restore into holds data already (US011)."""
 
 
+class NotPermitted(StoreError):
+    """The database user may not do this (42501), or the session is confined to another user (US012)."""
+
+
 class NotMigrated(StoreError):
     """The database lacks the store's tables or functions: run `migrate`."""
 
@@ -127,7 +131,10 @@ BY_SQLSTATE: dict[str, type[StoreError]] = {
     "US009": UnknownTemplate,
     "US010": InvalidArgument,
     "US011": NotEmpty,
+    "US012": NotPermitted,
 }
+
+ROLES = "settings_reader, settings_writer, settings_relay and settings_admin are the roles: see docs/security.md."
 
 # What PostgreSQL says of a parameter that it can't read as text or jsonb, and of one nested too deep.
 UNREADABLE = {
@@ -153,6 +160,8 @@ def from_postgres(error: Any) -> StoreError:
         return BY_SQLSTATE[state](
             diagnosis.message_primary or "", detail=diagnosis.message_detail, hint=diagnosis.message_hint
         )
+    if state == "42501":
+        return NotPermitted(f"not permitted: {error.diag.message_primary}", hint=ROLES)
     if state in UNREADABLE:
         return document_error(UNREADABLE[state])
     if state in ("42883", "42P01", "3F000"):

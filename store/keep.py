@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from store import calls
 from store.connections import Connections
-from store.errors import DatabaseUnavailable, StoreError
+from store.errors import DatabaseUnavailable, NotPermitted, StoreError
 from store.mirror.foreign import Unreadable, read_document
 from store.mirror.mirror import CREDENTIALS, Found, Place
 from store.sealed import FIELDS, is_same, is_sealed, seal, unseal
@@ -17,15 +17,15 @@ from store.vault import DamagedCredential, NoEncryptionKey, WrongEncryptionKey
 async def keep(stores: Connections, finds: Iterable[tuple[Place, Found]]) -> None:
     """Keep documents found in Redis as versions that PostgreSQL's own replace again; those whose content
     is in the history already need nothing. A text or hash that is no settings document is kept as
-    {"$unreadable": …}; lists, sets and streams aren't kept. Raises DatabaseUnavailable, and NoEncryptionKey for
-    credentials that would have to be encrypted first."""
+    {"$unreadable": …}; lists, sets and streams aren't kept. Raises DatabaseUnavailable, NotPermitted, and
+    NoEncryptionKey for credentials that would have to be encrypted first."""
     for place, found in finds:
         if place.encoding == CREDENTIALS.encoding and found.type == "hash":
             await _keep_credentials(stores, place.owner, found.content)
         if place.encoding in ("hash", "json") and found.type in ("hash", "string"):
             try:
                 await _keep(stores, item(place, found.version, read_document(found.type, found.content, {})))
-            except DatabaseUnavailable:
+            except (DatabaseUnavailable, NotPermitted):
                 raise
             except (Unreadable, StoreError):  # not JSON, or JSON that PostgreSQL doesn't take
                 text = found.content if found.type == "string" else json.dumps(found.content)
@@ -58,10 +58,10 @@ async def _keep_credentials(stores: Connections, okx_uid: str, content: dict[str
 
 
 async def _keep(stores: Connections, one: str) -> None:
-    await stores.database.fetch(calls.import_documents(f"[{one}]", None, dry_run=False, keep_only=True))
+    await stores.database.fetch(calls.keep_documents(f"[{one}]"))
 
 
 def item(place: Place, version: int, document: str, as_given: str = "null") -> str:
-    """Write an item for import_documents(); the documents are JSON text already."""
+    """Write an item for import_documents() or keep_documents(); the documents are JSON text already."""
     head = json.dumps({"owner": place.owner, "kind": place.kind, "version": version})
     return f'{head[:-1]}, "document": {document}, "as_given": {as_given}}}'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +16,14 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
 from yoyo.migrations import MigrationList
 
-from store.errors import DatabaseUnavailable, MigrationError, StoreError, first_line
+from store.errors import DatabaseUnavailable, MigrationError, NotPermitted, StoreError, first_line
 
 LOCK = 0x5E771465  # advisory lock of `migrate`
-# Views before functions, as functions return their rows; triggers last, as they call functions.
-FOLDERS = ("views", "functions", "triggers")
+# Views before functions, as functions return their rows; triggers after them, as they call functions. Then who may do
+# what: these files make no object of their name, but installed_definition() knows them.
+FOLDERS = ("views", "functions", "triggers", "roles")
+
+log = logging.getLogger("store.schema")
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ def status(database_url: str) -> SchemaStatus:
 
 
 def _apply_sql(connection: psycopg.Connection[Any]) -> None:
-    connection.execute("set local search_path = public")
+    connection.execute("set local search_path = public, pg_temp")
+    connection.add_notice_handler(lambda notice: log.warning("%s", notice.message_primary))
     _drop_sql(connection, keep=[_name(file) for file in sql_files()])
     connection.execute("set local check_function_bodies = off")
     connection.execute("set local client_min_messages = warning")
@@ -196,6 +201,9 @@ def _translated() -> Iterator[None]:
         yield
     except StoreError:
         raise
+    except psycopg.errors.InsufficientPrivilege as error:
+        hint = "To migrate takes the tables' owner; the rest one of the roles of docs/security.md."
+        raise NotPermitted(f"not permitted: {first_line(error)}", hint=hint) from None
     except psycopg.OperationalError as error:
         if error.sqlstate is None or error.sqlstate[:2] in ("08", "57"):
             raise DatabaseUnavailable(f"PostgreSQL can't be reached: {first_line(error)}") from None

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from store import calls, relay
 from store.calls import Call
 from store.connections import Connections
-from store.errors import BadIdentifier, DatabaseUnavailable, StoreError
+from store.errors import BadIdentifier, DatabaseUnavailable, NotPermitted, StoreError
 from store.keep import item
 from store.mirror.foreign import Field, Unreadable, read_document
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
@@ -152,7 +152,7 @@ class Sync:
             return
         try:
             rows = await self._stores.database.fetch(call(f"[{','.join(items.values())}]", self._prefer, self._dry_run))
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, NotPermitted):
             raise
         except StoreError as error:
             places = list(items)

@@ -3,6 +3,7 @@
 create or replace function api_credentials_history(p_identifier text)
 returns table (okx_uid text, version integer, saved_at timestamptz, changed_by text, change_reason text, is_deleted boolean)
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

@@ -1,10 +1,10 @@
 -- Applies a template to many users' documents of its type, in one statement: all or none.
 -- p_identifiers: these users; who has no such document gets one. Or p_filter: everybody whose document contains it
--- ('{}': everybody who has one). p_replace: the template becomes the document; else its keys replace the document's,
--- other keys stay. p_dry_run: what would happen, no more. The reason, unless one is given: template NAME.
--- Returns a row per user: the version (before, on a dry run) and the changes, [] where nothing had to change.
--- Raises US002, US003, US004 (one of the identifiers), US007, US009, US010. Locks the users in the order of their OKX
--- UIDs (as first saves of others would get in the way of its own), then their documents.
+-- ('{}': everybody who has one; a confined session: its user only). p_replace: the template becomes the document; else
+-- its keys replace the document's, other keys stay. p_dry_run: what would happen, no more. The reason, unless one is
+-- given: template NAME. Returns a row per user: the version (before, on a dry run) and the changes, [] where nothing had
+-- to change. Raises US002, US003, US004 (one of the identifiers), US007, US009, US010, US012. Locks the users in the
+-- order of their OKX UIDs (as first saves of others would get in the way of its own), then their documents.
 create or replace function apply_setting_template(
     p_name         text,
     p_setting_type text,
@@ -33,8 +33,7 @@ begin
         if p_identifiers is not null then
             select array_agg(distinct (resolve_user(i)).id) into v_users from unnest(p_identifiers) i;
         else
-            select array_agg(s.user_id) into v_users from user_settings s
-             where s.is_active and s.deleted_at is null and s.setting_type = p_setting_type and s.settings @> p_filter;
+            select array_agg(s.user_id) into v_users from find_users_by_setting(p_setting_type, p_filter) s;
         end if;
         exit when p_dry_run;
         perform from app_users u where u.id = any (v_users) and u.deleted_at is null order by u.okx_uid for no key update;

@@ -1,9 +1,10 @@
 -- Makes room for a backup: locks out writers, takes the triggers off and empties the tables, so that rows can be copied in
 -- word for word. Raises US011 if there are users, settings or templates, unless p_replace: WHAT IS THERE IS LOST.
--- end_restore() belongs into the same transaction. For the tables' owner only.
+-- end_restore() belongs into the same transaction. Raises US012 in a confined session.
 create or replace function begin_restore(p_replace boolean default false)
 returns void
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
@@ -11,6 +12,7 @@ declare
                        from (select 'users' from app_users union select 'settings' from user_settings
                              union select 'Telegram links' from telegram_links union select 'templates' from setting_templates) as t (name));
 begin
+    perform check_confinement(null);
     if v_found is not null and not p_replace then
         raise exception using errcode = 'US011',
             message = 'the database is not empty',

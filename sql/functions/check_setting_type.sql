@@ -2,6 +2,7 @@
 create or replace function check_setting_type(p_setting_type text)
 returns setting_types
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

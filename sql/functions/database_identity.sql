@@ -2,6 +2,7 @@
 create or replace function database_identity()
 returns text
 language sql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
     select concat_ws('-', (select system_identifier from pg_control_system()),

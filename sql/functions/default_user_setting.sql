@@ -2,6 +2,7 @@
 create or replace function default_user_setting(p_setting_type text)
 returns jsonb
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin

@@ -3,6 +3,7 @@
 create or replace function delete_api_credentials(p_identifier text, p_expected_version integer default null)
 returns okx_api_info
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

@@ -4,6 +4,7 @@
 create or replace function delete_user(p_identifier text)
 returns app_users
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

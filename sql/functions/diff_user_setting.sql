@@ -3,6 +3,7 @@
 create or replace function diff_user_setting(p_identifier text, p_setting_type text, p_from integer, p_to integer)
 returns table (key text, change text, old_value jsonb, new_value jsonb)
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin

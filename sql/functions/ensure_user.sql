@@ -1,7 +1,7 @@
 -- Registers a user, or finds and updates the one with this OKX UID; idempotent, safe under concurrency.
 -- A NULL argument leaves that field as it is. A deleted user comes back (settings stay deleted), with the
 -- old Telegram ID if that is still free.
--- Raises US007 for a malformed OKX UID or Telegram ID, US008 if the Telegram ID leads to someone else.
+-- Raises US007 for a malformed OKX UID or Telegram ID, US008 if the Telegram ID leads to someone else, US012.
 -- Locks the user's row until the transaction ends.
 create or replace function ensure_user(
     p_okx_uid           text,
@@ -11,12 +11,14 @@ create or replace function ensure_user(
 )
 returns app_users
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_user app_users;
 begin
     perform check_identifiers(p_okx_uid, p_telegram_id);
+    perform check_confinement(p_okx_uid);
     loop
         update app_users u
            set telegram_id       = coalesce(p_telegram_id, case when u.deleted_at is null or telegram_is_free(u.telegram_id)

@@ -7,6 +7,7 @@
 create or replace function erase_user(p_identifier text)
 returns table (okx_uid text, settings bigint, versions bigint, telegram_ids text[])
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

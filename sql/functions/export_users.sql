@@ -1,7 +1,7 @@
 -- Users with their active settings, in the order of their OKX UIDs, as documents that import_users() takes; the same
 -- data make the same documents. Without credentials; secrets are masked unless p_with_secrets.
 -- p_identifiers: these users only, else all live ones. p_after, p_limit: a page (keyset).
--- Raises US004, US007. Reads by index; no lock.
+-- A confined session: its user only. Raises US004, US007, US012. Reads by index; no lock.
 create or replace function export_users(
     p_identifiers  text[] default null,
     p_with_secrets boolean default false,
@@ -10,11 +10,13 @@ create or replace function export_users(
 )
 returns table (okx_uid text, document jsonb)
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 set plan_cache_mode = force_custom_plan
 as $$
 declare
     v_users uuid[];
+    v_only  text := confined_to();
 begin
     if p_identifiers is not null then
         select coalesce(array_agg((resolve_user(i)).id), '{}') into v_users from unnest(p_identifiers) i;
@@ -29,6 +31,7 @@ begin
                                             where s.user_id = u.id and s.is_active and s.deleted_at is null))
       from app_users u
      where u.deleted_at is null and u.okx_uid > coalesce(p_after, '') and (v_users is null or u.id = any (v_users))
+       and (v_only is null or u.okx_uid = v_only)
      order by u.okx_uid
      limit p_limit;
 end

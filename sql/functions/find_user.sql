@@ -2,6 +2,7 @@
 create or replace function find_user(p_identifier text)
 returns setof app_users
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin

@@ -2,6 +2,7 @@
 create or replace function get_api_credentials(p_identifier text)
 returns setof okx_api_info
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

@@ -3,6 +3,7 @@
 create or replace function get_user_settings(p_identifier text, p_setting_type text default null)
 returns setof user_settings
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

@@ -15,7 +15,8 @@
 --   invalid    Redis's would be saved, but is not valid: nothing happens; problems says why
 -- p_keep_only: PostgreSQL wins everywhere, also over what was edited in Redis (repair, rebuild).
 -- A losing Redis document is kept in the history all the same: as a version that the old one replaces
--- again. p_dry_run: the outcomes only. Raises US002. Locks the users, then the active
+-- again. p_dry_run: the outcomes only. Raises US002, and US012 in a
+-- session confined to another user than all of these. Locks the users, then the active
 -- rows concerned.
 create or replace function import_documents(
     p_items     jsonb,
@@ -25,12 +26,14 @@ create or replace function import_documents(
 )
 returns table (owner text, kind text, outcome text, seen integer, problems jsonb)
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_items jsonb;
     v_given text := coalesce(current_setting('settings_store.reason', true), '');
 begin
+    perform check_confinement(i.owner) from jsonb_to_recordset(p_items) as i (owner text) where confined_to() is not null;
     if not p_dry_run then
         perform pg_advisory_xact_lock_shared(erasure_lock());
         -- The order of locks: users, then settings. Only then the comparison holds until the end.

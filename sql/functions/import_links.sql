@@ -3,7 +3,8 @@
 -- p_items: [{"owner": Telegram ID, "version": that Redis was given (0: never by us), "okx_uid": whom Redis
 -- leads to (null: nobody)}, …]. The outcome of each is ok, same, stale, missing, new, edited, conflict as in
 -- import_documents(); conflict too if the user or the Telegram ID has another link in PostgreSQL that Redis
--- wasn't given. p_prefer 'redis' takes Redis's link then.
+-- wasn't given. p_prefer 'redis' takes Redis's link then. Raises US012 in a confined session if any side of a link is
+-- another user's.
 create or replace function import_links(
     p_items   jsonb,
     p_prefer  text default null,
@@ -11,11 +12,18 @@ create or replace function import_links(
 )
 returns table (owner text, outcome text, seen integer)
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_item record;
 begin
+    if confined_to() is not null then
+        perform check_confinement(o.okx_uid)
+           from jsonb_to_recordset(p_items) as i (owner text, okx_uid text)
+           left join telegram_links l on l.telegram_id = i.owner
+          cross join lateral unnest(array[coalesce(i.okx_uid, confined_to()), coalesce(l.last_okx_uid, confined_to())]) as o (okx_uid);
+    end if;
     if not p_dry_run then
         perform pg_advisory_xact_lock_shared(erasure_lock());
     end if;

@@ -5,8 +5,8 @@
 -- Returns a row per user (setting_type null) and per document, in the order of p_users: position (from 1), outcome
 -- (new, changed, unchanged, invalid), the version (before, on a dry run), the changes, the problems ({key: why}), and how
 -- many secrets were left out. p_dry_run: only that. Otherwise a problem refuses everything: raises US003.
--- Also raises US008. Locks each user and each document that changes, one after the other; a masked secret is that of the
--- moment its document is locked.
+-- Also raises US008, and US012 in a session confined to another user than all of these. Locks each user and each document
+-- that changes, one after the other; a masked secret is that of the moment its document is locked.
 create or replace function import_users(p_users jsonb, p_dry_run boolean default false)
 returns table ("position" integer, okx_uid text, setting_type text, outcome text, version integer,
                changes jsonb, problems jsonb, left_out integer)
@@ -22,6 +22,7 @@ begin
     if jsonb_typeof(p_users) is distinct from 'array' then
         raise exception using errcode = 'US003', message = 'not a list of users', detail = '{"$": "must be an array of users"}';
     end if;
+    perform check_confinement(i ->> 'okx_uid') from jsonb_array_elements(p_users) i where confined_to() is not null;
     for v_row in
         with item as materialized (
             select i.ordinality::integer as position, i.value as item, user_problems(i.value) as problems

@@ -1,12 +1,16 @@
 -- The definition of every function, view and trigger of this name as the catalog has it; NULL if there is
--- none. `migrate` stores its hash, `status` compares. Reads only.
+-- none. For the files of sql/roles/: which of the roles there are (roles), what they and PUBLIC may do (grants), the
+-- row-level policies (policies). `migrate` stores its hash, `status` compares. Reads only.
 create or replace function installed_definition(p_name text)
 returns text
 language sql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
     select string_agg(d.definition, e'\n' order by d.definition)
-      from (select pg_get_functiondef(p.oid)
+      from (values (array['settings_reader', 'settings_writer', 'settings_relay', 'settings_admin'])) as v (roles)
+     cross join lateral (
+            select pg_get_functiondef(p.oid)
               from pg_proc p
              where p.proname = p_name and p.pronamespace = 'public'::regnamespace
             union all
@@ -17,7 +21,29 @@ as $$
             select t.tgenabled::text || ' ' || pg_get_triggerdef(t.oid)
               from pg_trigger t
               join pg_proc p on p.oid = t.tgfoid
-             where p.proname = p_name and not t.tgisinternal) as d (definition)
+             where p.proname = p_name and not t.tgisinternal
+            union all
+            select p_name || ' ' || array(select r.rolname from pg_roles r where r.rolname = any (v.roles) order by 1)::text
+             where p_name = 'roles'
+            union all
+            select 'grants ' || coalesce(string_agg(concat_ws(' ', o.name, lower(a.privilege_type), 'to', coalesce(r.rolname, 'public')), ', '
+                                                    order by o.name, a.privilege_type, r.rolname), '')
+              from (select p.oid::regprocedure::text, p.proacl, p.proowner from pg_proc p where p.pronamespace = 'public'::regnamespace
+                    union all
+                    select c.relname, c.relacl, c.relowner from pg_class c where c.relnamespace = 'public'::regnamespace) as o (name, acl, owner)
+             cross join lateral aclexplode(o.acl) a
+              left join pg_roles r on r.oid = a.grantee
+             where p_name = 'grants'
+               and (r.rolname = any (v.roles)
+                    or a.grantee = 0 and o.owner = (select c.relowner from pg_class c where c.oid = to_regclass('public.user_settings')))
+            having p_name = 'grants'
+            union all
+            select 'policies ' || coalesce(string_agg(concat_ws(' ', c.relname, c.relrowsecurity, y.policyname, y.permissive, y.roles, y.cmd,
+                                                                y.qual, y.with_check), ', ' order by c.relname, y.policyname), '')
+              from pg_class c
+              left join pg_policies y on y.schemaname = 'public' and y.tablename = c.relname
+             where p_name = 'policies' and c.relnamespace = 'public'::regnamespace and (c.relrowsecurity or y.policyname is not null)
+            having p_name = 'policies') as d (definition)
 $$;
 
 comment on function installed_definition(text) is

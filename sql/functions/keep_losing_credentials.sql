@@ -1,15 +1,17 @@
 -- Puts API credentials that were found in Redis, encrypted by the caller, and that lose against the active ones, into the
 -- history: they become a version, which the active ones (or the deletion) then replace again. Nothing happens to a user
--- who never had any, or whose earlier ones were erased. Raises US003 (plain text). Locks the active row.
+-- who never had any, or whose earlier ones were erased. Raises US003 (plain text), US012. Locks the active row.
 create or replace function keep_losing_credentials(p_okx_uid text, p_api_key text, p_api_secret text, p_passphrase text)
 returns void
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_active okx_api_info;
     v_given  text;
 begin
+    perform check_confinement(p_okx_uid);
     select * into v_active from okx_api_info c where c.okx_uid = p_okx_uid and c.is_active for no key update;
     if not found or exists (select from app_users u where u.id = v_active.user_id and u.deleted_at is not null)
        or exists (select from mirror_pending p where p.owner = p_okx_uid and p.kind = 'api_keys' and p.discards) then

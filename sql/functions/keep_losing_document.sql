@@ -2,10 +2,11 @@
 -- active document then replaces again. Also one that isn't valid by the catalogue, as long as it is an
 -- object: what was found is kept as it was found. Nothing to do if a version has this very content, or if it is what an
 -- erased person left who has registered again.
--- p_id: the active row, which the caller has locked.
+-- p_id: the active row, which the caller has locked. Raises US012.
 create or replace function keep_losing_document(p_id uuid, p_document jsonb)
 returns void
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
@@ -13,6 +14,7 @@ declare
     v_given  text := coalesce(current_setting('settings_store.reason', true), '');
 begin
     select * into v_active from user_settings s where s.id = p_id;
+    perform check_confinement(v_active.okx_uid);
     if exists (select from user_settings s
                 where s.user_id = v_active.user_id and s.setting_type = v_active.setting_type
                   and s.deleted_at is null and s.settings = p_document)

@@ -7,6 +7,7 @@ create or replace function link_telegram(
 )
 returns app_users
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

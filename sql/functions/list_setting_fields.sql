@@ -2,6 +2,7 @@
 create or replace function list_setting_fields()
 returns setof setting_fields
 language sql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
     select * from setting_fields f order by f.setting_type, f.key

@@ -3,6 +3,7 @@
 create or replace function list_setting_templates(p_name text default null)
 returns setof setting_templates
 language sql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
     select * from (

@@ -2,6 +2,7 @@
 create or replace function list_setting_types()
 returns setof setting_types
 language sql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
     select * from setting_types t order by t.setting_type

@@ -1,11 +1,14 @@
--- Lists live users in the order of their OKX UIDs, a page at a time (keyset). Reads by index, no lock.
+-- Lists live users in the order of their OKX UIDs, a page at a time (keyset). A confined session's user only. Reads by
+-- index, no lock.
 create or replace function list_users(p_after text default null, p_limit integer default null)
 returns setof app_users
 language sql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
     select * from app_users u
      where u.deleted_at is null and u.okx_uid > coalesce(p_after, '')
+       and u.okx_uid = coalesce((select confined_to()), u.okx_uid)
      order by u.okx_uid
      limit p_limit
 $$;

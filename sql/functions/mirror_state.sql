@@ -1,11 +1,13 @@
 -- What Redis should hold now in these keys (arrays of one length); no row for a key nobody ever had.
--- Reads only.
+-- A confined session: of its user's keys. Raises US012. Reads only.
 create or replace function mirror_state(p_owners text[], p_kinds text[])
 returns setof mirror_source
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
+    perform confined_to();    -- raises, where the view would only be empty
     return query
     select s.*
       from unnest(p_owners, p_kinds) as wanted (owner, kind)

@@ -1,6 +1,6 @@
 -- Keys that Redis may not have, with what it should hold now: marks joined with the current state, oldest
--- first. p_owners and p_kinds limit it to those. Keys set aside with an error are left out unless p_include_failed.
--- Takes no lock, so no writer waits.
+-- first. p_owners and p_kinds limit it to those, a confined session to the keys of its user. Keys set aside with an error
+-- are left out unless p_include_failed. Takes no lock, so no writer waits.
 create or replace function pending_keys(
     p_owners         text[] default null,
     p_kinds          text[] default null,
@@ -9,13 +9,17 @@ create or replace function pending_keys(
 )
 returns setof mirror_source
 language plpgsql stable    -- not sql: the relay calls this often, and here the plan is kept
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
+declare
+    v_only text[] := confined_owners();
 begin
     return query
     select s.*
       from (select * from mirror_pending p
-             where (p_owners is null or p.owner = any (p_owners))
+             where (v_only is null or p.owner = any (v_only))
+               and (p_owners is null or p.owner = any (p_owners))
                and (p_kinds is null or p.kind = any (p_kinds))
                and (p_include_failed or p.last_error is null)
              order by p.marked_at

@@ -2,7 +2,8 @@
 -- and went out of force more than p_older_than ago. Besides erase_user() the only thing that removes any. Never the
 -- active one, nor the one that restore_user_setting() would bring back and what follows it, so there are no gaps; version
 -- numbers are never used again. p_identifier: this user only. p_dry_run: count only. Returns how many, by setting type.
--- Raises US004, US007, US010. Locks the rows that go, which no writer wants; never waits.
+-- Raises US004, US007, US010, and US012 in a confined session if not of its user. Locks the rows that go, which no writer
+-- wants; never waits.
 create or replace function prune_user_settings(
     p_keep       integer,
     p_older_than interval,
@@ -11,12 +12,16 @@ create or replace function prune_user_settings(
 )
 returns table (setting_type text, versions bigint)
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 #variable_conflict use_column
 declare
     v_user_id uuid := case when p_identifier is not null then (resolve_user(p_identifier, true)).id end;
 begin
+    if p_identifier is null then
+        perform check_confinement(null);
+    end if;
     if p_keep is null or p_keep < 1 or p_older_than is null or p_older_than < '0' then
         raise exception using errcode = 'US010',
             message = 'at least one version is kept, and the age is not negative';

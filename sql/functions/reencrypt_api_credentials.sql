@@ -1,15 +1,17 @@
 -- Replaces the ciphertext of one version of API credentials, active or archived, by another of the same credentials: no new
 -- version. Only if the row is still the one the caller decrypted: p_digest is the SHA-256, in hex, of its three columns
 -- joined by a line feed each (so that no plain text of an older system travels). Returns whether it was.
--- Raises US003 (plain text). Locks the row; marks the key for Redis if it is the active one.
+-- Raises US003 (plain text), US012. Locks the row; marks the key for Redis if it is the active one.
 create or replace function reencrypt_api_credentials(p_id uuid, p_digest text, p_api_key text, p_api_secret text, p_passphrase text)
 returns boolean
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_done boolean;
 begin
+    perform check_confinement((select c.okx_uid from okx_api_info c where c.id = p_id));
     insert into trigger_permits (permit, id) values ('re-encrypt', p_id);
     update okx_api_info c set api_key = p_api_key, api_secret = p_api_secret, passphrase = p_passphrase
      where c.id = p_id and c.deleted_at is null

@@ -12,6 +12,7 @@ create or replace function register_user(
 )
 returns setof user_settings
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

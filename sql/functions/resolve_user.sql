@@ -1,6 +1,6 @@
 -- The one place that reads an identifier: OKX UID (16-20 digits), Telegram ID (5-15 digits) or UUID.
 -- By length alone none can be taken for another. Reads by index, takes no lock.
--- Raises US007 for anything else (NULL too) and US004 for nobody.
+-- Raises US007 for anything else (NULL too), US004 for nobody, US012 for anybody but the user the session is confined to.
 create or replace function resolve_user(p_identifier text, p_include_deleted boolean default false)
 returns app_users
 language plpgsql stable
@@ -23,6 +23,9 @@ begin
             hint = 'An OKX UID has 16-20 digits, a Telegram ID 5-15 digits; the user''s UUID works too.';
     end if;
 
+    if current_setting('settings_store.okx_uid', true) <> '' and p_identifier <> confined_to() then
+        perform check_confinement(coalesce(v_user.okx_uid, ''));    -- nobody, too: who exists is not told
+    end if;
     if v_user.id is null or (v_user.deleted_at is not null and not p_include_deleted) then
         raise exception using errcode = 'US004',
             message = format('unknown user %s', p_identifier),
@@ -34,5 +37,5 @@ end
 $$;
 
 comment on function resolve_user(text, boolean) is
-'The user of an identifier: an OKX UID (16-20 digits), a Telegram ID (5-15 digits) or the user''s UUID. Raises US007 if it is none of these, US004 if nobody has it, or only a deleted user (who is found by OKX UID or UUID if p_include_deleted).';
+'The user of an identifier: an OKX UID (16-20 digits), a Telegram ID (5-15 digits) or the user''s UUID. Raises US007 if it is none of these, US004 if nobody has it, or only a deleted user (who is found by OKX UID or UUID if p_include_deleted), US012 if the session is confined to another.';
 revoke execute on function resolve_user(text, boolean) from public;

@@ -8,6 +8,7 @@ create or replace function restore_user_setting(
 )
 returns user_settings
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

@@ -1,15 +1,19 @@
--- Gives keys that were set aside another try. Returns how many. Waits for nobody: a mark that a writer holds is given
--- another try by that writer, or next time.
+-- Gives keys that were set aside (in a confined session: its user's) another try. Returns how many. Waits for nobody: a
+-- mark that a writer holds is given another try by that writer, or next time.
 create or replace function retry_pending()
 returns integer
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_count integer;
+    v_only  text[] := confined_owners();
 begin
     update mirror_pending m set last_error = null
-      from (select p.owner, p.kind from mirror_pending p where p.last_error is not null for update skip locked) s
+      from (select p.owner, p.kind from mirror_pending p
+             where p.last_error is not null and (v_only is null or p.owner = any (v_only))
+               for update skip locked) s
      where m.owner = s.owner and m.kind = s.kind;
     get diagnostics v_count = row_count;
     return v_count;

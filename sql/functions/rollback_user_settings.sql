@@ -5,6 +5,7 @@
 create or replace function rollback_user_settings(p_identifier text, p_at timestamptz)
 returns setof user_settings
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

@@ -10,6 +10,7 @@ create or replace function save_api_credentials(
 )
 returns okx_api_info
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

@@ -4,6 +4,7 @@
 create or replace function save_user_settings(p_identifier text, p_documents jsonb)
 returns setof user_settings
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

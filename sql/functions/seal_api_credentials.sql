@@ -1,13 +1,16 @@
 -- Tells how many versions of API credentials are still plain text, and makes sure that there can't be any from now on: with
--- none left, the constraint okx_api_info_ciphertext is validated for all rows. Reads the whole table.
+-- none left, the constraint okx_api_info_ciphertext is validated for all rows. Reads the whole table. Raises
+-- US012 in a confined session.
 create or replace function seal_api_credentials()
 returns bigint
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_count bigint;
 begin
+    perform check_confinement(null);
     select count(*) into v_count from okx_api_info c
      where not is_encrypted(c);
     if v_count = 0 then

@@ -2,6 +2,7 @@
 create or replace function setting_template(p_name text, p_setting_type text)
 returns setting_templates
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

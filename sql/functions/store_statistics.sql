@@ -1,15 +1,17 @@
--- Counts for `status`. Reads only.
+-- Counts for `status`; a confined session's are those of its user. Reads only.
 create or replace function store_statistics()
 returns table (users bigint, settings bigint, versions bigint, pending bigint, set_aside bigint, timescaledb text)
 language sql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
-    select (select count(*) from app_users u where u.deleted_at is null),
-           (select count(*) from user_settings s where s.is_active and s.deleted_at is null),
-           (select count(*) from user_settings),
-           (select count(*) from mirror_pending),
-           (select count(*) from mirror_pending m where m.last_error is not null),
+    select (select count(*) from app_users u where u.deleted_at is null and u.okx_uid = coalesce((select confined_to()), u.okx_uid)),
+           (select count(*) from user_settings s
+             where s.is_active and s.deleted_at is null and s.okx_uid = coalesce((select confined_to()), s.okx_uid)),
+           (select count(*) from user_settings s where s.okx_uid = coalesce((select confined_to()), s.okx_uid)),
+           l.waiting + l.set_aside, l.set_aside,
            (select e.extversion from pg_extension e where e.extname = 'timescaledb')
+      from pending_lag() l
 $$;
 
 comment on function store_statistics() is

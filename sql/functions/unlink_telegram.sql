@@ -2,6 +2,7 @@
 create or replace function unlink_telegram(p_identifier text)
 returns app_users
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

@@ -10,6 +10,7 @@ create or replace function upsert_user_settings(
 )
 returns uuid
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin

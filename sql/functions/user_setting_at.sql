@@ -4,6 +4,7 @@
 create or replace function user_setting_at(p_identifier text, p_setting_type text, p_at timestamptz)
 returns setof user_settings
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

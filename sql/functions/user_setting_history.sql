@@ -11,6 +11,7 @@ create or replace function user_setting_history(
 returns table (okx_uid text, setting_type text, version integer, saved_at timestamptz, changed_by text,
                change_reason text, is_deleted boolean, changes jsonb)
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

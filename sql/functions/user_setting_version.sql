@@ -3,6 +3,7 @@
 create or replace function user_setting_version(p_identifier text, p_setting_type text, p_version integer)
 returns user_settings
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

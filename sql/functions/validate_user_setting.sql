@@ -4,6 +4,7 @@
 create or replace function validate_user_setting(p_setting_type text, p_settings jsonb)
 returns table (key text, problem text)
 language plpgsql stable
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

@@ -7,7 +7,7 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
-    if tg_op = 'DELETE' and exists (select from trigger_permits p where p.permit = 'removal') then
+    if tg_op = 'DELETE' and is_permitted('removal') then
         return null;
     end if;
     raise exception using errcode = 'US005',

@@ -15,7 +15,7 @@ begin
             hint = 'Save them by the command keys set, or save_credentials() of the Python store.';
     end if;
     if tg_op = 'UPDATE' then
-        if exists (select from trigger_permits p where p.permit = 're-encrypt' and p.id = old.id) then
+        if is_permitted('re-encrypt', old.id) then
             new := jsonb_populate_record(old, jsonb_build_object('api_key', new.api_key, 'api_secret', new.api_secret,
                                                                  'passphrase', new.passphrase));
             return new;

@@ -11,7 +11,7 @@ declare
 begin
     select * into v_user from app_users u where u.id = new.user_id for share;
     if (v_user.deleted_at is not null
-        and not exists (select from trigger_permits p where p.permit = 'keep as found' and p.id = new.id))
+        and not is_permitted('keep as found', new.id))
        or v_user.okx_uid <> new.okx_uid then
         raise exception using errcode = 'US004',
             message = format('unknown user %s', new.okx_uid),

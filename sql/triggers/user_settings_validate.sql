@@ -12,7 +12,7 @@ begin
                         where f.setting_type = new.setting_type and v.value is not null and not is_valid_value(f, v.value)) then
         return null;
     end if;
-    if exists (select from trigger_permits p where p.permit = 'keep as found' and p.id = new.id) then
+    if is_permitted('keep as found', new.id) then
         return null;    -- keep_losing_document(): the active document replaces it in the next statement
     end if;
     perform check_settings(new.setting_type, new.settings);

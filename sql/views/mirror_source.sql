@@ -3,33 +3,41 @@
 --   owner     the identifier in the key         kind      the field of the owner's mirror hash
 --   suffix    the rest of the key               encoding  how the document is laid out in Redis
 --   document  null: the key must not exist (deleted, unlinked, erased)
+-- A confined session (settings_store.okx_uid) sees the keys of its user, as confined_owners() has it: not called here, as
+-- functions are made after views.
 create or replace view mirror_source as
-select s.okx_uid as owner, s.setting_type as kind, t.redis_suffix as suffix, t.redis_encoding as encoding,
-       s.version, s.updated_at, case when s.deleted_at is null then s.settings end as document
-  from user_settings s
-  join setting_types t using (setting_type)
- where s.is_active
-union all
-select c.okx_uid, 'api_keys', 'api:keys', 'credentials', c.version, c.updated_at,
-       case when c.deleted_at is null
-            then jsonb_build_object('api_key', c.api_key, 'api_secret', c.api_secret, 'passphrase', c.passphrase) end
-  from okx_api_info c
- where c.is_active
-union all
-select u.okx_uid, 'user', 'mirror', 'fields',
-       u.version, u.updated_at,
-       case when u.deleted_at is null then jsonb_build_object('telegram_id', u.telegram_id) end
-  from app_users u
-union all
-select l.telegram_id, 'telegram', 'okx_uid', 'string',
-       l.version, l.updated_at, to_jsonb(l.okx_uid)
-  from telegram_links l
-union all
-select p.owner, p.kind, coalesce(t.redis_suffix, case p.kind when 'user' then 'mirror' when 'telegram' then 'okx_uid' when 'api_keys' then 'api:keys' end), 'erased',
-       p.version, p.marked_at, null
-  from mirror_pending p
-  left join setting_types t on t.setting_type = p.kind
- where p.erased;
+select e.owner, e.kind, e.suffix, e.encoding, e.version, e.updated_at, e.document from (
+    select s.okx_uid as owner, s.setting_type as kind, t.redis_suffix as suffix, t.redis_encoding as encoding,
+           s.version, s.updated_at, case when s.deleted_at is null then s.settings end as document
+      from user_settings s
+      join setting_types t using (setting_type)
+     where s.is_active
+    union all
+    select c.okx_uid, 'api_keys', 'api:keys', 'credentials', c.version, c.updated_at,
+           case when c.deleted_at is null
+                then jsonb_build_object('api_key', c.api_key, 'api_secret', c.api_secret, 'passphrase', c.passphrase) end
+      from okx_api_info c
+     where c.is_active
+    union all
+    select u.okx_uid, 'user', 'mirror', 'fields',
+           u.version, u.updated_at,
+           case when u.deleted_at is null then jsonb_build_object('telegram_id', u.telegram_id) end
+      from app_users u
+    union all
+    select l.telegram_id, 'telegram', 'okx_uid', 'string',
+           l.version, l.updated_at, to_jsonb(l.okx_uid)
+      from telegram_links l
+    union all
+    select p.owner, p.kind, coalesce(t.redis_suffix, case p.kind when 'user' then 'mirror' when 'telegram' then 'okx_uid' when 'api_keys' then 'api:keys' end), 'erased',
+           p.version, p.marked_at, null
+      from mirror_pending p
+      left join setting_types t on t.setting_type = p.kind
+     where p.erased) e
+ where (select coalesce(current_setting('settings_store.okx_uid', true), '') = '')
+    or e.owner = any (array(select substring(current_setting('settings_store.okx_uid', true) from '^[0-9]{16,20}$')
+                            union all
+                            select l.telegram_id from telegram_links l
+                             where l.last_okx_uid = current_setting('settings_store.okx_uid', true)));
 
 comment on view mirror_source is
 'What Redis should hold, one row a key: owner and suffix make the key, version guards it, document is its content (null: the key must not exist).';

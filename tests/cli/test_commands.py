@@ -13,6 +13,7 @@ import redis as redis_py
 
 from tests.cli.conftest import Cli
 from tests.conftest import OKX_UID, TELEGRAM_ID
+from tests.sql.roles import in_role
 
 OTHER = "1000000000000001"
 DOCUMENT_KEYS = {"okx_uid", "telegram_id", "setting_type", "version", "settings", "updated_at", "source"}
@@ -252,3 +253,18 @@ def test_search_finds_who_holds_all_the_values(inside: Cli, kim: str) -> None:
     both = ["search", "preferences", "timeframe=1m", "--json"]
     assert [s["okx_uid"] for s in inside(*both, "--limit", "1").json] == [OTHER]
     assert [s["okx_uid"] for s in inside(*both, "--after", OTHER).json] == [kim]
+
+
+def test_each_login_needs_its_role_only_and_is_told_if_it_lacks_one(inside: Cli, kim: str) -> None:
+    url = inside.env["DATABASE_URL"]
+    inside.env["DATABASE_URL"] = in_role(url, "relay")
+    inside("relay", "--once")
+    inside("verify")
+    assert "pending" in inside("status").out
+    error = inside.fails(1, "set", kim, "params", "leverage=20")
+    assert error.splitlines()[0] == "Error: not permitted: permission denied for function patch_user_setting"
+    assert "settings_writer" in error
+    inside.env["DATABASE_URL"] = in_role(url, "writer", confined_to=kim)
+    inside("set", kim, "params", "leverage=20")
+    assert "confined to one user" in inside.fails(1, "get", OTHER, "params", "--source", "db")
+    assert [user["okx_uid"] for user in inside("user", "list", "--json").json] == [kim]

@@ -58,6 +58,12 @@ SECTIONS = {
                         where a.attrelid = c.oid and a.attnum > 0))
           from pg_class c join pg_namespace n on n.oid = c.relnamespace
          where c.relkind in ('v', 'm') and {OURS}""",
+    "policies": """
+        select format('%s.%s %s to %s%s%s', y.tablename, y.policyname, lower(y.cmd), array_to_string(y.roles, ', '),
+                      ' using ' || y.qual, ' with check ' || y.with_check)
+          from pg_policies y where y.schemaname = 'public'
+        union all
+        select format('%s has row-level security', c.relname) from pg_class c where c.relrowsecurity""",
     "privileges": f"""
         select format('%s: %s to %s', c.relname, lower(a.privilege_type),
                       case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee) end)

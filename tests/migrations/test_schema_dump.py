@@ -38,9 +38,11 @@ def test_the_dump_shows_what_differs(database_url: str) -> None:
         "drop trigger user_settings_archive on user_settings",
         "alter table user_settings disable trigger user_settings_validate",
         "alter function merge_patch(jsonb, jsonb) stable",
-        "alter function find_user(text) security definer",
+        "alter function merge_patch(jsonb, jsonb) security definer",
         "grant execute on function delete_user(text) to public",
         "grant select on app_users to public",
+        "alter policy confinement on app_users using (true)",
+        "alter table mirror_pending disable row level security",
         "comment on table app_users is 'other'",
     ):
         before = dump(database_url)

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from store import calls, errors, models
+from tests.sql import roles
 from tests.sql.sessions import Connection, fetch
 
 SQL = Path(__file__).parents[2] / "sql"
@@ -72,6 +73,26 @@ def test_every_function_is_documented_and_closed(db: Connection) -> None:
             f"{function['signature']}: pg_temp must come last, or it comes first"
         )
         assert not function["is_public"], f"{function['signature']} may be executed by PUBLIC"
+
+
+# What only the tables' owner may do, though the function is the admin's alone: permits for triggers, which nobody else
+# sees, and alter table.
+OWNERS = {
+    *("erase_user", "prune_user_settings", "keep_losing_document", "reencrypt_api_credentials", "is_permitted"),
+    *("begin_restore", "end_restore", "seal_api_credentials"),
+}
+
+
+def test_the_functions_with_the_owners_rights_are_those_of_lesser_roles_and_a_few_more(db: Connection) -> None:
+    query = "select proname as name from pg_proc where prosecdef and pronamespace = 'public'::regnamespace"
+    lesser = {name for name, who in roles.FUNCTIONS.items() if who != ("admin",)}
+    assert not lesser & OWNERS
+    assert {row["name"] for row in fetch(db, query)} == lesser | OWNERS
+
+
+def test_every_function_but_those_of_triggers_is_granted_to_the_admin_at_least() -> None:
+    assert set(roles.FUNCTIONS) == {file.stem for file in (SQL / "functions").glob("*.sql")}
+    assert all("admin" in who for who in roles.FUNCTIONS.values())
 
 
 def test_every_function_has_its_file_and_no_overload(db: Connection) -> None:

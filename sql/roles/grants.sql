@@ -1,0 +1,131 @@
+-- Who may do what, and nothing else: what the four roles have on objects of ours is taken from them, and given by this table.
+-- docs/security.md shows the same. What reader, writer or relay may call is security definer; of what only the admin may
+-- call, that which takes the rights of the tables' owner. A role that is missing is left out. Nobody else may make objects
+-- in the schema that the functions' search_path names.
+do $$
+declare
+    v_roles text := (select string_agg(quote_ident(r.rolname), ', ') from pg_roles r
+                      where r.rolname in ('settings_reader', 'settings_writer', 'settings_relay', 'settings_admin'));
+    v_grant record;
+begin
+    if exists (select from pg_namespace n, aclexplode(n.nspacl) a
+                where n.nspname = 'public' and a.grantee = 0 and a.privilege_type = 'CREATE') then
+        revoke create on schema public from public;    -- the default up to PostgreSQL 14
+    end if;
+    if v_roles is null then
+        return;
+    end if;
+    if not has_schema_privilege('public', 'public', 'usage') then
+        execute format('grant usage on schema public to %s', v_roles);
+    end if;
+    execute (select format('revoke all on function %s from %s', string_agg(p.oid::regprocedure::text, ', '), v_roles) from pg_proc p
+              where p.pronamespace = 'public'::regnamespace and pg_has_role(p.proowner, 'usage'));
+    execute (select format('revoke all on table %s from %s', string_agg(c.oid::regclass::text, ', '), v_roles) from pg_class c
+              where c.relkind in ('r', 'p', 'v') and c.relnamespace = 'public'::regnamespace and pg_has_role(c.relowner, 'usage'));
+
+    for v_grant in
+        select format('grant %s on %s to %I', w.privileges, coalesce('function ' || p.oid::regprocedure, w.name), r.rolname) as statement
+          from (values
+        ('api_credentials_history',   'reader writer       admin', 'execute'),
+        ('apply_setting_template',    '                    admin', 'execute'),
+        ('begin_restore',             '                    admin', 'execute'),
+        ('changes_as_json',           '                    admin', 'execute'),
+        ('check_confinement',         '                    admin', 'execute'),
+        ('check_identifiers',         '                    admin', 'execute'),
+        ('check_setting_type',        'reader writer relay admin', 'execute'),
+        ('check_settings',            '                    admin', 'execute'),
+        ('check_version',             '                    admin', 'execute'),
+        ('clear_pending',             '       writer relay admin', 'execute'),
+        ('confined_owners',           '                    admin', 'execute'),
+        ('confined_to',               '                    admin', 'execute'),
+        ('database_identity',         '              relay admin', 'execute'),
+        ('default_user_setting',      'reader writer       admin', 'execute'),
+        ('delete_api_credentials',    '       writer       admin', 'execute'),
+        ('delete_setting_template',   '                    admin', 'execute'),
+        ('delete_user',               '       writer       admin', 'execute'),
+        ('delete_user_setting',       '       writer       admin', 'execute'),
+        ('diff_user_setting',         'reader writer       admin', 'execute'),
+        ('document_changes',          '                    admin', 'execute'),
+        ('document_problem',          '                    admin', 'execute'),
+        ('end_restore',               '                    admin', 'execute'),
+        ('ensure_user',               '       writer       admin', 'execute'),
+        ('erase_user',                '                    admin', 'execute'),
+        ('erasure_lock',              '                    admin', 'execute'),
+        ('export_users',              'reader writer       admin', 'execute'),
+        ('fail_pending',              '       writer relay admin', 'execute'),
+        ('find_user',                 'reader writer relay admin', 'execute'),
+        ('find_users_by_setting',     'reader writer       admin', 'execute'),
+        ('get_api_credentials',       'reader writer       admin', 'execute'),
+        ('get_user_settings',         'reader writer       admin', 'execute'),
+        ('import_documents',          '       writer       admin', 'execute'),
+        ('import_links',              '       writer       admin', 'execute'),
+        ('import_users',              '                    admin', 'execute'),
+        ('installed_definition',      'reader writer relay admin', 'execute'),
+        ('is_encrypted',              '                    admin', 'execute'),
+        ('is_permitted',              '                    admin', 'execute'),
+        ('is_valid_value',            '                    admin', 'execute'),
+        ('keep_documents',            '       writer relay admin', 'execute'),
+        ('keep_losing_credentials',   '       writer relay admin', 'execute'),
+        ('keep_losing_document',      '                    admin', 'execute'),
+        ('link_telegram',             '       writer       admin', 'execute'),
+        ('list_api_credentials',      '       writer relay admin', 'execute'),
+        ('list_setting_fields',       'reader writer relay admin', 'execute'),
+        ('list_setting_templates',    'reader writer       admin', 'execute'),
+        ('list_setting_types',        'reader writer relay admin', 'execute'),
+        ('list_users',                'reader writer       admin', 'execute'),
+        ('lock_user',                 '                    admin', 'execute'),
+        ('mark_pending',              '                    admin', 'execute'),
+        ('mask_secrets',              '                    admin', 'execute'),
+        ('merge_patch',               '                    admin', 'execute'),
+        ('mirror_entries',            'reader writer relay admin', 'execute'),
+        ('mirror_state',              'reader writer relay admin', 'execute'),
+        ('note_reason',               '                    admin', 'execute'),
+        ('patch_user_setting',        '       writer       admin', 'execute'),
+        ('pending_keys',              '       writer relay admin', 'execute'),
+        ('pending_lag',               '              relay admin', 'execute'),
+        ('prune_user_settings',       '                    admin', 'execute'),
+        ('reencrypt_api_credentials', '                    admin', 'execute'),
+        ('register_user',             '       writer       admin', 'execute'),
+        ('resolve_user',              '                    admin', 'execute'),
+        ('restorable_version',        '                    admin', 'execute'),
+        ('restore_user',              '       writer       admin', 'execute'),
+        ('restore_user_setting',      '       writer       admin', 'execute'),
+        ('retry_pending',             '              relay admin', 'execute'),
+        ('rollback_user_setting',     '       writer       admin', 'execute'),
+        ('rollback_user_settings',    '       writer       admin', 'execute'),
+        ('save_api_credentials',      '       writer       admin', 'execute'),
+        ('save_setting_template',     '                    admin', 'execute'),
+        ('save_user_settings',        '       writer       admin', 'execute'),
+        ('seal_api_credentials',      '                    admin', 'execute'),
+        ('secret_mask',               '                    admin', 'execute'),
+        ('setting_template',          'reader writer       admin', 'execute'),
+        ('store_statistics',          'reader writer relay admin', 'execute'),
+        ('telegram_is_free',          '                    admin', 'execute'),
+        ('unlink_telegram',           '       writer       admin', 'execute'),
+        ('unmask_secrets',            '                    admin', 'execute'),
+        ('upsert_user_setting',       '       writer       admin', 'execute'),
+        ('upsert_user_settings',      '       writer       admin', 'execute'),
+        ('user_problems',             '                    admin', 'execute'),
+        ('user_setting_at',           'reader writer       admin', 'execute'),
+        ('user_setting_history',      'reader writer       admin', 'execute'),
+        ('user_setting_version',      'reader writer       admin', 'execute'),
+        ('validate_user_setting',     'reader writer       admin', 'execute'),
+        ('app_users',                 '                    admin', 'select, insert, update, delete'),
+        ('mirror_pending',            '                    admin', 'select, insert, update, delete'),
+        ('okx_api_info',              '                    admin', 'select, insert, update, delete'),
+        ('setting_fields',            '                    admin', 'select, insert, update, delete'),
+        ('setting_templates',         '                    admin', 'select, insert, update, delete'),
+        ('setting_types',             '                    admin', 'select, insert, update, delete'),
+        ('telegram_links',            '                    admin', 'select, insert, update, delete'),
+        ('user_settings',             '                    admin', 'select, insert, update, delete'),
+        ('mirror_source',             '              relay admin', 'select'),
+        ('_yoyo_migration',           'reader writer relay admin', 'select'),
+        ('schema_objects',            'reader writer relay admin', 'select')
+          ) as w (name, roles, privileges)
+          left join pg_proc p on w.privileges = 'execute' and p.proname = w.name and p.pronamespace = 'public'::regnamespace
+          join pg_roles r on r.rolname = any (array(select 'settings_' || s.name from string_to_table(w.roles, ' ') as s (name)))
+    loop
+        execute v_grant.statement;
+    end loop;
+end
+$$;
