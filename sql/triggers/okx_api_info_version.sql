@@ -1,6 +1,7 @@
 -- The rule of versions of credentials, before any insert or update of okx_api_info, as user_settings_version() has it:
 -- a new active row is version 1; every change, or the deletion, is the next version; archived rows never change (US005).
--- Plain text is refused (US003) before a constraint could quote it. reencrypt_api_credentials() has a permit: another
+-- Plain text is refused (US003) before a constraint could quote it; so is a change of what is still plain text, which
+-- keys encrypt-existing has to encrypt first. reencrypt_api_credentials() has a permit: another
 -- ciphertext of the same is no new version, of an archived row neither.
 create or replace function okx_api_info_version()
 returns trigger
@@ -25,6 +26,11 @@ begin
             raise exception using errcode = 'US005',
                 message = 'the history of credentials is immutable',
                 detail = 'An archived version, or the owner of credentials, can''t be changed.';
+        end if;
+        if not is_encrypted(old) then    -- it would be archived, and the constraint quote it
+            raise exception using errcode = 'US003', message = 'invalid credentials',
+                detail = '{"$": "the current version is plain text of an older system"}',
+                hint = 'Run: settings-store keys encrypt-existing';
         end if;
         if (new.api_key, new.api_secret, new.passphrase) is not distinct from (old.api_key, old.api_secret, old.passphrase) then
             return old;
