@@ -1,0 +1,102 @@
+"""What the tests of credentials share: keys, plain texts that are easy to find again, and a look into everything."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import redis as redis_py
+
+from store import Config
+from store.sealed import FIELDS, seal
+from store.vault import Vault
+
+Db = psycopg.Connection[dict[str, Any]]
+Redis = redis_py.Redis
+Plain = tuple[str, str, str]
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+NEW_KEY = base64.b64encode(bytes(range(50, 82))).decode()
+OTHER = "1000000000000001"
+HASH = "user:{}:api:keys"
+
+
+def vault(*keys: str) -> Vault:
+    """The vault of these keys, the first one writing; without any, one that has none."""
+    return Vault.from_env({"SETTINGS_STORE_KEYS": ",".join(keys)})
+
+
+def with_keys(config: Config, *keys: str, mode: str = "encrypted") -> Config:
+    """The configuration with these encryption keys and this MIRROR_CREDENTIALS."""
+    return replace(config, vault=vault(*keys), mirror_credentials=mode)
+
+
+def secrets(n: int | str) -> Plain:
+    """API key, secret and passphrase number n, unlike any other's."""
+    return f"plain-key-{n}-ak", f"plain-secret-{n}-as", f"plain-phrase-{n}-pp"
+
+
+def sealed(okx_uid: str, plain: Plain, *keys: str) -> dict[str, str]:
+    """The three fields as the store would save them."""
+    return seal(vault(*(keys or (KEY,))), okx_uid, dict(zip(FIELDS, plain, strict=True)))
+
+
+def opened(config: Config, okx_uid: str, row: dict[str, Any]) -> Plain | None:
+    """The plain texts of a row or Redis hash; None if it is a deletion."""
+    keys = config.vault
+    assert keys is not None
+    if row["api_key"] is None:
+        return None
+    key, secret, phrase = (keys.decrypt(okx_uid, name, row[name]) for name in FIELDS)
+    return key, secret, phrase
+
+
+def versions(db: Db, config: Config, okx_uid: str) -> list[Plain | None]:
+    """What every version of a user's credentials says, oldest first; their numbers have no gap, the last is active."""
+    rows = db.execute("select * from okx_api_info where okx_uid = %s order by version", (okx_uid,)).fetchall()
+    assert [row["version"] for row in rows] == list(range(1, len(rows) + 1))
+    assert [row["is_active"] for row in rows] == [False] * (len(rows) - 1) + [True] * bool(rows)
+    return [opened(config, okx_uid, row) for row in rows]
+
+
+def everything(db: Db, redis: Redis) -> str:
+    """All rows of credentials and marks, and every key of Redis, as text."""
+    found: list[Any] = [db.execute(f"table {table}").fetchall() for table in ("okx_api_info", "mirror_pending")]
+    for key in redis.scan_iter():
+        reads = {"hash": redis.hgetall, "string": redis.get, "list": lambda name: redis.lrange(name, 0, -1)}
+        found.append((key, reads[str(redis.type(key))](key)))
+    return repr(found)
+
+
+def is_plain_anywhere(db: Db, redis: Redis, words: Iterable[str] = ("plain-",)) -> bool:
+    """Whether a plain text of secrets() is in either store."""
+    text = everything(db, redis)
+    return any(word in text for word in words)
+
+
+def key_ids(db: Db, redis: Redis) -> set[str]:
+    """The ids of the keys that wrote whatever either store holds."""
+    rows = db.execute("select api_key, api_secret, passphrase from okx_api_info where deleted_at is null").fetchall()
+    hashes = [redis.hgetall(key) for key in redis.scan_iter("user:*:api:keys")]
+    return {value.split(".")[1] for row in [*rows, *hashes] for value in row.values()}
+
+
+def leave_plain_text(db: Db, kept: str = "false") -> None:
+    """Make the table as an older system had it: plain text in every version but those `kept`, a constraint that
+    nothing validated, as migrating an old table leaves it."""
+    db.execute("alter table okx_api_info drop constraint okx_api_info_ciphertext")
+    db.execute("alter table okx_api_info disable trigger user")
+    db.execute(
+        "update okx_api_info set api_key = format('plain-key-%s-%s-ak', okx_uid, version),"
+        " api_secret = format('plain-secret-%s-%s-as', okx_uid, version),"
+        " passphrase = format('plain-phrase-%s-%s-pp', okx_uid, version)"
+        f" where deleted_at is null and not ({kept})"
+    )
+    db.execute("alter table okx_api_info enable trigger user")
+    db.execute(
+        "alter table okx_api_info add constraint okx_api_info_ciphertext check"
+        r" (concat_ws(' ', api_key, api_secret, passphrase) ~ '^(v1\.[0-9a-f]{8}\.[A-Za-z0-9_-]+( |$))*$') not valid"
+    )
