@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from store import calls
 from store.connections import Connections
-from store.errors import DatabaseUnavailable, NotPermitted, StoreError
+from store.errors import DatabaseUnavailable, InvalidArgument, NotPermitted, StoreError
 from store.mirror.foreign import Unreadable, read_document
 from store.mirror.mirror import CREDENTIALS, Found, Place
 from store.sealed import FIELDS, is_same, is_sealed, seal, unseal
@@ -34,9 +34,9 @@ async def keep(stores: Connections, finds: Iterable[tuple[Place, Found]]) -> Non
 
 
 async def _keep_credentials(stores: Connections, okx_uid: str, content: dict[str, str]) -> None:
-    """Keep credentials that no version has. Nobody's loss: a hash that lacks one of the fields, and ciphertext
-    that isn't this user's."""
-    if any(name not in content for name in FIELDS):
+    """Keep credentials that no version has. Nobody's loss: a hash that lacks one of the fields or has what can't be
+    one (empty, too long, not UTF-8), and ciphertext that isn't this user's."""
+    if not all(content.get(name) for name in FIELDS):
         return
     found = {name: content[name] for name in FIELDS}
     rows = await stores.database.fetch(calls.list_api_credentials([okx_uid]))
@@ -49,7 +49,7 @@ async def _keep_credentials(stores: Connections, okx_uid: str, content: dict[str
             return
         if not is_sealed(found):
             sealed = seal(stores.vault, okx_uid, plain)
-    except DamagedCredential:
+    except (DamagedCredential, InvalidArgument):
         return
     except (NoEncryptionKey, WrongEncryptionKey):
         if not is_sealed(found):
