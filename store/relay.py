@@ -180,11 +180,11 @@ class Relay:
 
 
 async def _servers(stores: Connections) -> str:
-    """Tell which Redis and which PostgreSQL these are: another after a restart of Redis, a failover, a
-    restored backup."""
+    """Tell which Redis and which PostgreSQL these are, and how Redis is to hold credentials: another after a restart
+    of Redis, a failover, a restored backup, a change of MIRROR_CREDENTIALS."""
     run_id = (await stores.mirror.server())["run_id"]
     rows = await stores.database.fetch(calls.database_identity())
-    return f"{run_id} {rows[0]['r']}"
+    return f"{run_id} {rows[0]['r']} {stores.mirror.credentials_mode}"
 
 
 async def _catch_up(stores: Connections, entry: MirrorEntry) -> Applied:

@@ -111,7 +111,7 @@ class Mirror:
 
     def __init__(self, redis: Redis, config: Config, vault: Callable[[], Vault]) -> None:
         self.redis = redis
-        self._mode = config.mirror_credentials
+        self.credentials_mode = config.mirror_credentials
         self._vault = vault
         self.keys = Keys(config.key_template)
         self.channel = config.channel
@@ -169,9 +169,9 @@ class Mirror:
 
         Raises NoEncryptionKey, WrongEncryptionKey, DamagedCredential if they are to be plain and can't.
         """
-        if entry.encoding != CREDENTIALS.encoding or entry.document is None or self._mode == "encrypted":
+        if entry.encoding != CREDENTIALS.encoding or entry.document is None or self.credentials_mode == "encrypted":
             return entry
-        if self._mode == "off":
+        if self.credentials_mode == "off":
             return replace(entry, document=None)
         plain = unseal(self._vault(), entry.owner, json.loads(entry.document))
         return replace(entry, document=json.dumps(plain))
