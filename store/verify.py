@@ -24,6 +24,7 @@ from store.mirror.keys import OKX_UID
 from store.mirror.mirror import CREDENTIALS, TELEGRAM, Found, Place
 from store.models import MirrorEntry
 from store.relay import BATCH
+from store.vault import DamagedCredential, WrongEncryptionKey
 
 LOOKS = 10  # at a key that keeps changing
 BETWEEN_LOOKS = 0.05  # seconds, for a write to get from one store to the other
@@ -134,7 +135,7 @@ async def _every_look(stores: Connections, okx_uid: str | None) -> AsyncIterator
         owners = [okx_uid, *([user[0]["telegram_id"]] if user and user[0]["telegram_id"] else [])]
     async with contextlib.aclosing(stores.database.stream(calls.mirror_source(owners), BATCH)) as batches:
         async for rows in batches:
-            entries = [stores.mirror.shown(MirrorEntry(**row)) for row in rows]
+            entries = [_shown(stores, MirrorEntry(**row)) for row in rows]
             places = [Place.of(entry) for entry in entries]
             found = await stores.mirror.inspect(places)
             yield [Look(*look) for look in zip(places, entries, found, strict=True)]
@@ -177,7 +178,16 @@ async def _look_again(stores: Connections, places: Sequence[Place]) -> list[Look
 async def _entries(stores: Connections, places: Sequence[Place]) -> dict[tuple[str, str], MirrorEntry]:
     call = calls.mirror_state([place.owner for place in places], [place.kind for place in places])
     rows = await stores.database.fetch(call) if places else []
-    return {(row["owner"], row["kind"]): stores.mirror.shown(MirrorEntry(**row)) for row in rows}
+    return {(row["owner"], row["kind"]): _shown(stores, MirrorEntry(**row)) for row in rows}
+
+
+def _shown(stores: Connections, entry: MirrorEntry) -> MirrorEntry:
+    """Return an entry as Redis should hold it; one that can't be decrypted as it is, so that it is found missing or
+    edited and the others are looked at, too. Raises NoEncryptionKey."""
+    try:
+        return stores.mirror.shown(entry)
+    except (DamagedCredential, WrongEncryptionKey):
+        return entry
 
 
 async def _confirmed(stores: Connections, suspects: list[Look]) -> list[Look]:
