@@ -5,6 +5,7 @@ Here and not in SQL, as only this side can decrypt.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,19 +33,28 @@ async def import_credentials(
         versions.setdefault(row["okx_uid"], []).append(dict(row))
     rows = []
     for place, found in finds.items():
-        owner, problems = place.owner, None
+        owner, outcome = place.owner, "ok"
+        problems: dict[str, str] | None = None
+        active, user = states.get((owner, CREDENTIALS.kind)), states.get((owner, "user"))
         try:
-            plain = _plain(stores, owner, found)
-            active, user = states.get((owner, CREDENTIALS.kind)), states.get((owner, "user"))
-            outcome = _outcome(stores, owner, found, plain, active, user, versions.get(owner, []))
-            if not dry_run:
-                outcome = await _settle(stores, owner, plain, active, outcome, prefer)
+            if not _is_untouched(found, active):
+                plain = _plain(stores, owner, found)
+                outcome = _outcome(stores, owner, found, plain, active, user, versions.get(owner, []))
+                if not dry_run:
+                    outcome = await _settle(stores, owner, plain, active, outcome, prefer)
         except DatabaseUnavailable:
             raise
         except StoreError as error:
             outcome, problems = "bad", {"$": str(error)}
         rows.append({"owner": owner, "kind": CREDENTIALS.kind, "outcome": outcome, "problems": problems})
     return rows
+
+
+def _is_untouched(found: Found, active: Row | None) -> bool:
+    """Tell, without a key, whether Redis has what we wrote there."""
+    if active is None or active["document"] is None or found.version != active["version"]:
+        return False
+    return bool(found.content == json.loads(active["document"]))
 
 
 def _plain(stores: Connections, owner: str, found: Found) -> Secrets:
