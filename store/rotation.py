@@ -14,6 +14,7 @@ from store.sealed import FIELDS, is_sealed, seal, unseal
 from store.vault import is_ciphertext, key_id_of
 
 PAGE = 200  # versions a query
+PASSES = 10  # at most, if somebody goes on saving under another key
 
 
 @dataclass
@@ -33,9 +34,22 @@ async def rotate(
     """Encrypt under the current key what another key wrote; or, with `plain`, what an older system left in plain text.
 
     No new versions: the credentials stay the same. Each version is replaced on its own, if nobody changed it
-    meanwhile, so it may be interrupted and run again. One that can't be decrypted doesn't stop the rest. Raises
+    meanwhile, so it may be interrupted and run again. One that can't be decrypted doesn't stop the rest. Goes through
+    all versions until none is left to do: a save archives the old value in a row that may lie behind. Raises
     NoEncryptionKey.
     """
+    done = await _pass(store, plain, dry_run, progress)
+    again = done
+    for _ in range(0 if dry_run else PASSES):
+        if not again.changed:
+            break
+        again = await _pass(store, plain, dry_run, lambda _: None)
+        done.changed += again.changed
+        done.failures, done.mirrored = again.failures, again.mirrored
+    return done
+
+
+async def _pass(store: Core, plain: bool, dry_run: bool, progress: Callable[[int], None]) -> Rotation:
     vault = store.stores.vault
     current, done = vault.current_key_id, Rotation()
     after: UUID | None = None
@@ -53,11 +67,11 @@ async def rotate(
                 continue
             if not dry_run:
                 call = calls.reencrypt_api_credentials(row["id"], _digest(fields), sealed)
-                await store.stores.database.fetch(call)  # not done: somebody saved, under the current key
+                await store.stores.database.fetch(call)  # not done: somebody saved; the next pass looks again
             done.changed += 1
         after = rows[-1]["id"]
         progress(len(rows))
-        if not dry_run and done.changed:
+        if not dry_run:  # also what a run that was killed, or found no Redis, left marked
             done.mirrored = await store.mirror_owners(sorted({row["okx_uid"] for row in rows})) and done.mirrored
     return done
 
