@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -44,7 +44,7 @@ def sealed(okx_uid: str, plain: Plain, *keys: str) -> dict[str, str]:
     return seal(vault(*(keys or (KEY,))), okx_uid, dict(zip(FIELDS, plain, strict=True)))
 
 
-def opened(config: Config, okx_uid: str, row: dict[str, Any]) -> Plain | None:
+def opened(config: Config, okx_uid: str, row: Mapping[Any, Any]) -> Plain | None:
     """The plain texts of a row or Redis hash; None if it is a deletion."""
     keys = config.vault
     assert keys is not None
@@ -66,9 +66,14 @@ def everything(db: Db, redis: Redis) -> str:
     """All rows of credentials and marks, and every key of Redis, as text."""
     found: list[Any] = [db.execute(f"table {table}").fetchall() for table in ("okx_api_info", "mirror_pending")]
     for key in redis.scan_iter():
-        reads = {"hash": redis.hgetall, "string": redis.get, "list": lambda name: redis.lrange(name, 0, -1)}
-        found.append((key, reads[str(redis.type(key))](key)))
+        is_hash, is_list = redis.type(key) == "hash", redis.type(key) == "list"
+        found.append((key, redis.hgetall(key) if is_hash else redis.lrange(key, 0, -1) if is_list else redis.get(key)))
     return repr(found)
+
+
+def put(redis: Redis, key: str, fields: Mapping[Any, Any]) -> None:
+    """Write fields into a Redis hash, as anybody could."""
+    redis.hset(key, mapping={str(name): value for name, value in fields.items()})
 
 
 def is_plain_anywhere(db: Db, redis: Redis, words: Iterable[str] = ("plain-",)) -> bool:
@@ -80,19 +85,20 @@ def is_plain_anywhere(db: Db, redis: Redis, words: Iterable[str] = ("plain-",)) 
 def key_ids(db: Db, redis: Redis) -> set[str]:
     """The ids of the keys that wrote whatever either store holds."""
     rows = db.execute("select api_key, api_secret, passphrase from okx_api_info where deleted_at is null").fetchall()
-    hashes = [redis.hgetall(key) for key in redis.scan_iter("user:*:api:keys")]
-    return {value.split(".")[1] for row in [*rows, *hashes] for value in row.values()}
+    hashes: list[Any] = [redis.hgetall(key) for key in redis.scan_iter("user:*:api:keys")]
+    return {str(value).split(".")[1] for row in [*rows, *hashes] for value in row.values()}
 
 
-def leave_plain_text(db: Db, kept: str = "false") -> None:
-    """Make the table as an older system had it: plain text in every version but those `kept`, a constraint that
-    nothing validated, as migrating an old table leaves it."""
+def leave_plain_text(db: Db, kept: str = "false", too_long: str = "false") -> None:
+    """Make the table as an older system had it: plain text in every version but those `kept` (SQL conditions),
+    a constraint that nothing validated."""
     db.execute("alter table okx_api_info drop constraint okx_api_info_ciphertext")
     db.execute("alter table okx_api_info disable trigger user")
     db.execute(
         "update okx_api_info set api_key = format('plain-key-%s-%s-ak', okx_uid, version),"
         " api_secret = format('plain-secret-%s-%s-as', okx_uid, version),"
-        " passphrase = format('plain-phrase-%s-%s-pp', okx_uid, version)"
+        " passphrase = repeat(format('plain-phrase-%s-%s-pp', okx_uid, version),"
+        f" case when {too_long} then 500 else 1 end)"
         f" where deleted_at is null and not ({kept})"
     )
     db.execute("alter table okx_api_info enable trigger user")

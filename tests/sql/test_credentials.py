@@ -384,10 +384,16 @@ def test_a_table_without_plain_text_is_sealed_and_one_with_is_counted(db: Connec
     assert value(db, validated) is True
 
 
-@pytest.mark.parametrize("query", ["select save_api_credentials(%(uid)s, %(a)s, %(b)s, %(c)s)",
-                                   "select keep_losing_credentials(%(uid)s, %(a)s, %(b)s, %(c)s)",
-                                   "select delete_api_credentials(%(uid)s)", "select delete_user(%(uid)s)",
-                                   "update okx_api_info set api_key = %(a)s, api_secret = %(b)s, passphrase = %(c)s"])  # fmt: skip
+CHANGES = [
+    "select save_api_credentials(%(uid)s, %(a)s, %(b)s, %(c)s)",
+    "select keep_losing_credentials(%(uid)s, %(a)s, %(b)s, %(c)s)",
+    "select delete_api_credentials(%(uid)s)",
+    "select delete_user(%(uid)s)",
+    "update okx_api_info set api_key = %(a)s, api_secret = %(b)s, passphrase = %(c)s",
+]
+
+
+@pytest.mark.parametrize("query", CHANGES)
 def test_plain_text_of_an_older_system_is_not_archived_nor_quoted(db: Connection, old_uid: str, query: str) -> None:
     with refused("US003") as error:
         fetch(db, query, {"uid": old_uid, **dict(zip("abc", ciphertext(3), strict=True))})
