@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -31,10 +31,10 @@ WRITER = """(
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A statement and its parameters."""
+    """A statement and its parameters, which no repr shows: they hold settings."""
 
     query: str
-    params: Mapping[str, Any]
+    params: Mapping[str, Any] = field(repr=False)
 
     def by(self, actor: str | None, reason: str | None) -> Call:
         """Say who writes and why."""

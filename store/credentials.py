@@ -33,6 +33,7 @@ class ApiCredentials(Core):
         DatabaseUnavailable.
         """
         plain = Secrets(api_key=api_key, api_secret=api_secret, passphrase=passphrase)
+        del api_key, api_secret, passphrase  # no traceback shows them with this frame's locals
         okx_uid = (await self._user(check_identifier(identifier))).okx_uid
         sealed = seal(self.stores.vault, okx_uid, plain)
         row = await self._active(okx_uid)

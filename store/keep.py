@@ -10,7 +10,7 @@ from store.connections import Connections
 from store.errors import DatabaseUnavailable, InvalidArgument, NotPermitted, StoreError
 from store.mirror.foreign import Unreadable, read_document
 from store.mirror.mirror import CREDENTIALS, Found, Place
-from store.sealed import FIELDS, is_same, is_sealed, seal, unseal
+from store.sealed import FIELDS, Secrets, is_same, is_sealed, seal, unseal
 from store.vault import DamagedCredential, NoEncryptionKey, WrongEncryptionKey
 
 
@@ -21,7 +21,7 @@ async def keep(stores: Connections, finds: Iterable[tuple[Place, Found]]) -> Non
     NoEncryptionKey for credentials that would have to be encrypted first."""
     for place, found in finds:
         if place.encoding == CREDENTIALS.encoding and found.type == "hash":
-            await _keep_credentials(stores, place.owner, found.content)
+            await _keep_credentials(stores, place.owner, Secrets(found.content))
         if place.encoding in ("hash", "json") and found.type in ("hash", "string"):
             try:
                 await _keep(stores, item(place, found.version, read_document(found.type, found.content, {})))
@@ -33,16 +33,16 @@ async def keep(stores: Connections, finds: Iterable[tuple[Place, Found]]) -> Non
                 await _keep(stores, item(place, found.version, json.dumps({"$unreadable": plain})))
 
 
-async def _keep_credentials(stores: Connections, okx_uid: str, content: dict[str, str]) -> None:
+async def _keep_credentials(stores: Connections, okx_uid: str, content: Secrets) -> None:
     """Keep credentials that no version has. Nobody's loss: a hash that lacks one of the fields or has what can't be
     one (empty, too long, not UTF-8), and ciphertext that isn't this user's."""
     if not all(content.get(name) for name in FIELDS):
         return
-    found = {name: content[name] for name in FIELDS}
+    found = Secrets({name: content[name] for name in FIELDS})
     rows = await stores.database.fetch(calls.list_api_credentials([okx_uid]))
     if any(found == {name: row[name] for name in FIELDS} for row in rows):
         return
-    sealed = found
+    sealed: dict[str, str] = found
     try:
         plain = unseal(stores.vault, okx_uid, found)
         if any(is_same(stores.vault, okx_uid, row, plain) for row in rows):

@@ -180,7 +180,7 @@ class MirrorEntry:
     encoding: str
     version: int
     updated_at: datetime
-    document: str | None
+    document: str | None = field(repr=False)  # credentials in plain text, where MIRROR_CREDENTIALS says so
 
     @property
     def is_document(self) -> bool:

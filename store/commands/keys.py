@@ -50,13 +50,17 @@ def keys_set(identifier: str, stdin: bool, expect_version: int | None, as_json: 
       settings-store keys set 587662504768345929
       settings-store keys set 587662504768345929 --stdin < credentials.json
     """
+    from store.sealed import Secrets
+
     if stdin:
         given = parse_object(sys.stdin.buffer.read())
         if set(given) != set(FIELDS) or not all(isinstance(value, str) for value in given.values()):
             raise click.ClickException("the JSON object must hold api_key, api_secret and passphrase, all strings")
     else:
         given = {name: click.prompt(name.replace("_", " "), hide_input=True, err=True) for name in FIELDS}
-    saved = run(lambda store: store.save_credentials(identifier, **given, expected_version=expect_version))
+    plain = Secrets(given)
+    del given  # no traceback shows it with this frame's locals
+    saved = run(lambda store: store.save_credentials(identifier, **plain, expected_version=expect_version))
     _print_saved(saved, as_json)
 
 

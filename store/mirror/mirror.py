@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha1
 from importlib.resources import files
@@ -80,7 +80,7 @@ class Found:
 
     version: int
     type: str
-    content: Any
+    content: Any = field(repr=False)
     digest: str  # of content; '' for what is no settings document
 
 
@@ -103,6 +103,13 @@ class Applied:
     def is_served(self) -> bool:
         """Whether Redis has this version or a newer one."""
         return self.error is None and self.foreign is None
+
+
+class Arguments(list[str]):
+    """Arguments of a script, which no repr shows: they may hold credentials."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} arguments>"
 
 
 class Mirror:
@@ -262,7 +269,8 @@ class Mirror:
             encoding = "hash"
         if entry.is_document:
             message = json.dumps({"okx_uid": entry.owner, "setting_type": entry.kind, "version": entry.version})
-        return (data_key, mirror_key), [
+        arguments = Arguments()
+        arguments += [
             entry.kind,
             str(entry.version),
             entry.updated_at.astimezone(UTC).isoformat(timespec="microseconds"),  # compared as text
@@ -273,6 +281,7 @@ class Mirror:
             message,
             *_content(entry),
         ]
+        return (data_key, mirror_key), arguments
 
     async def _apply_one(self, keys: tuple[str, str], arguments: list[str]) -> Applied:
         try:
@@ -312,10 +321,16 @@ class Mirror:
         try:
             return await command()
         except exceptions.ResponseError as error:
-            raise RedisUnavailable(f"Redis refused: {first_line(error)}") from error
+            raise RedisUnavailable(f"Redis refused: {first_line(error)}") from _without_frames(error)
         except (exceptions.RedisError, OSError) as error:
             self._down_until = time.monotonic() + self._retry_after
-            raise RedisUnavailable(f"Redis can't be reached: {first_line(error)}") from error
+            raise RedisUnavailable(f"Redis can't be reached: {first_line(error)}") from _without_frames(error)
+
+
+def _without_frames(error: Exception) -> Exception:
+    """Take an error's frames away: they hold what was sent to Redis."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _content(entry: MirrorEntry) -> list[str]:
