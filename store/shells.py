@@ -15,10 +15,11 @@ from store.errors import ConfigError
 
 
 def replace_process(name: str, config: Config, arguments: Sequence[str]) -> None:
-    """Become psql or redis-cli."""
+    """Become psql or redis-cli, which have no use for the encryption keys."""
     command, environment = (psql if name == "psql" else redis_cli)(config)
+    inherited = {name: value for name, value in os.environ.items() if name != "SETTINGS_STORE_KEYS"}
     try:
-        os.execvpe(command[0], [*command, *arguments], {**os.environ, **environment})  # noqa: S606
+        os.execvpe(command[0], [*command, *arguments], {**inherited, **environment})  # noqa: S606
     except OSError:
         raise ConfigError(f"{command[0]} isn't installed") from None
 
