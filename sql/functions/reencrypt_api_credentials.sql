@@ -17,7 +17,7 @@ begin
      where c.id = p_id and c.deleted_at is null
        and encode(sha256(convert_to(concat_ws(E'\n', c.api_key, c.api_secret, c.passphrase), 'utf8')), 'hex') = p_digest;
     v_done := found;
-    delete from trigger_permits p where p.permit = 're-encrypt' and p.id = p_id;
+    delete from trigger_permits p where p.permit = 're-encrypt' and p.id is not distinct from p_id;
     return v_done;
 end
 $$;
