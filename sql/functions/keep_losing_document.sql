@@ -28,7 +28,7 @@ begin
     perform set_config('settings_store.reason', 'put back', true);    -- it may be older than today's catalogue
     update user_settings s set settings = v_active.settings, deleted_at = v_active.deleted_at where s.id = p_id;
     perform set_config('settings_store.reason', v_given, true);
-    delete from trigger_permits p where p.permit = 'keep as found' and p.id = p_id;
+    delete from trigger_permits p where p.permit = 'keep as found' and p.id is not distinct from p_id;
 end
 $$;
 
