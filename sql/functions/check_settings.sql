@@ -9,7 +9,7 @@ declare
 begin
     if v_problems is not null then
         raise exception using errcode = 'US003',
-            message = format('invalid settings for %s', p_setting_type),
+            message = format('invalid settings for %s', left(p_setting_type, 64)),
             detail = v_problems,
             hint = 'The table setting_fields lists what each key may hold.';
     end if;

@@ -18,7 +18,7 @@ begin
     get diagnostics v_count = row_count;
     if v_count = 0 then
         raise exception using errcode = 'US009',
-            message = format('there is no template %s%s', coalesce(quote_ident(p_name), 'null'), ' for ' || p_setting_type);
+            message = format('there is no template %s%s', coalesce(quote_ident(left(p_name, 64)), 'null'), ' for ' || left(p_setting_type, 64));
     end if;
     return v_count;
 end

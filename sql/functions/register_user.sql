@@ -18,10 +18,14 @@ as $$
 declare
     v_user app_users := ensure_user(p_okx_uid, p_telegram_id, p_name, p_telegram_username);
 begin
+    if jsonb_typeof(p_documents) <> 'object' then
+        raise exception using errcode = 'US003', message = 'invalid settings',
+            detail = '{"$": "must be an object of documents by setting type"}';
+    end if;
     perform check_setting_type(d.key) from jsonb_each(p_documents) d;
     if not exists (select from list_setting_templates(p_template) t where t.name = p_template) then
         raise exception using errcode = 'US009',
-            message = format('there is no template %s', coalesce(quote_ident(p_template), 'null'));
+            message = format('there is no template %s', coalesce(quote_ident(left(p_template, 64)), 'null'));
     end if;
 
     perform upsert_user_setting(v_user.okx_uid, t.setting_type,

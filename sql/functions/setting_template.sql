@@ -12,7 +12,7 @@ begin
     select * into v_row from list_setting_templates(p_name) t where t.name = p_name and t.setting_type = p_setting_type;
     if not found then
         raise exception using errcode = 'US009',
-            message = format('there is no template %s for %s', coalesce(quote_ident(p_name), 'null'), p_setting_type),
+            message = format('there is no template %s for %s', coalesce(quote_ident(left(p_name, 64)), 'null'), p_setting_type),
             detail = (select coalesce('there is one for: ' || string_agg(t.setting_type, ', '),
                                       (select 'known: ' || string_agg(distinct k.name, ', ') from list_setting_templates() k))
                         from list_setting_templates(p_name) t where t.name = p_name);
