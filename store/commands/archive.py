@@ -50,7 +50,7 @@ def export(identifiers: Sequence[str], everybody: bool, output: Path | None, wit
             return
         with files.private_file(output, overwrite=True) as file:
             users = run(lambda s: exchange.export_users(s, file, whom, with_secrets=with_secrets, progress=count))
-    click.echo(f"wrote {users} users to {output}", err=True)
+    click.echo(f"wrote {users} users to {click.format_filename(output)}", err=True)
 
 
 @click.command("import")
@@ -119,7 +119,7 @@ def backup(path: Path, as_json: bool) -> None:
         print_json(_manifest_json(manifest))
     else:
         rows = ", ".join(f"{table.rows} {name}" for name, table in manifest.tables.items())
-        click.echo(f"wrote {path}: {rows}")
+        click.echo(f"wrote {click.format_filename(path)}: {rows}")
 
 
 @click.command("restore-backup")
