@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.commands.common import as_json, counting, run, who
+from store.commands.common import as_json, confirm, counting, run, who
 from store.commands.output import change_json, local, print_changes, print_json, print_styled
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def restore_backup(path: Path, okx_uid: str | None, merge: bool, replace: bool, 
     if (okx_uid is not None) + merge + replace > 1:
         raise click.UsageError("Give one of these: --okx-uid, --merge, --replace.")
     if replace and not yes:
-        click.confirm("Everything that is in the database will be lost. Restore?", abort=True)
+        confirm("Everything that is in the database will be lost. Restore?")
 
     def work(store: SettingsStore) -> Any:
         return archive.restore_backup(store, path, replace=replace, merge=merge, okx_uid=okx_uid)

@@ -128,6 +128,14 @@ def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
         sys.exit(130)
 
 
+def confirm(question: str) -> None:
+    """Ask whether to go on; end the command if not."""
+    try:
+        click.confirm(question, abort=True)
+    except UnicodeDecodeError:
+        raise click.ClickException("the answer is not UTF-8 text") from None
+
+
 def configured() -> Any:
     """Return the configuration, the embedded servers started where it has no URL."""
     from store import Config, embedded

@@ -57,7 +57,10 @@ def keys_set(identifier: str, stdin: bool, expect_version: int | None, as_json: 
         if set(given) != set(FIELDS) or not all(isinstance(value, str) for value in given.values()):
             raise click.ClickException("the JSON object must hold api_key, api_secret and passphrase, all strings")
     else:
-        given = {name: click.prompt(name.replace("_", " "), hide_input=True, err=True) for name in FIELDS}
+        try:
+            given = {name: click.prompt(name.replace("_", " "), hide_input=True, err=True) for name in FIELDS}
+        except UnicodeDecodeError:
+            raise click.ClickException("the answer is not UTF-8 text") from None
     plain = Secrets(given)
     del given  # no traceback shows it with this frame's locals
     saved = run(lambda store: store.save_credentials(identifier, **plain, expected_version=expect_version))

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from store.commands.common import as_json, configured
+from store.commands.common import as_json, configured, confirm
 from store.commands.output import print_json, print_table
 
 
@@ -78,6 +78,6 @@ def migrate_rollback(everything: bool, yes: bool) -> None:
 
     url = configured().database_url
     if not yes:
-        click.confirm("The data in the tables that go will be lost. Roll back?", abort=True)
+        confirm("The data in the tables that go will be lost. Roll back?")
     for name in schema.rollback(url, None if everything else 1):
         click.echo(f"rolled back {name}")

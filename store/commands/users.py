@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from store.commands.common import as_json, identifier, run, who
+from store.commands.common import as_json, confirm, identifier, run, who
 from store.commands.output import print_json, print_users, saved_line, setting_json, user_json
 
 if TYPE_CHECKING:
@@ -129,8 +129,10 @@ def user_delete(identifier: str, yes: bool) -> None:
     Example:
       settings-store user delete 587662504768345929 --yes
     """
+    from store.core import check_identifier
+
     if not yes:
-        click.confirm(f"Delete user {identifier}?", abort=True)
+        confirm(f"Delete user {check_identifier(identifier)}?")
     click.echo(f"deleted {run(lambda store: store.delete_user(identifier)).okx_uid}")
 
 
@@ -164,8 +166,10 @@ def user_erase(identifier: str, yes: bool, as_json: bool) -> None:
     Example:
       settings-store user erase 587662504768345929 --yes
     """
+    from store.core import check_identifier
+
     if not yes:
-        click.confirm(f"Erase user {identifier} with all history, for good?", abort=True)
+        confirm(f"Erase user {check_identifier(identifier)} with all history, for good?")
     receipt = run(lambda store: store.erase_user(identifier))
     if as_json:
         print_json(asdict(receipt))
