@@ -33,6 +33,6 @@ class Keys:
 
     def parse(self, key: str) -> tuple[str, str] | None:
         """Take a key apart into (owner, suffix); None if it isn't of this form."""
-        pattern = re.escape(self.template.format(id="\0", suffix="\1")).replace("\0", "([0-9]{5,20})", 1)
-        found = re.fullmatch(pattern.replace("\1", "(.+)"), key, re.ASCII | re.DOTALL)
-        return (found[1], found[2]) if found else None
+        pattern = re.escape(self.template.format(id="\0", suffix="\1")).replace("\0", "(?P<owner>[0-9]{5,20})", 1)
+        found = re.fullmatch(pattern.replace("\1", "(?P<suffix>.+)"), key, re.ASCII | re.DOTALL)
+        return (found["owner"], found["suffix"]) if found else None
