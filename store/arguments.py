@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from store.errors import InvalidArgument, StoreError, document_error
 
@@ -66,6 +66,20 @@ def time(value: object, what: str) -> datetime:
     """Refuse an argument that isn't a moment: a datetime with a time zone. Raises InvalidArgument."""
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InvalidArgument(f"{what} must be a datetime with a time zone")
+    return value
+
+
+def span(value: object, what: str) -> timedelta:
+    """Refuse an argument that isn't a length of time. Raises InvalidArgument."""
+    if not isinstance(value, timedelta):
+        raise InvalidArgument(f"{what} must be a timedelta")
+    return value
+
+
+def flag(value: object, what: str) -> bool:
+    """Refuse an argument that isn't True or False. Raises InvalidArgument."""
+    if not isinstance(value, bool):
+        raise InvalidArgument(f"{what} must be True or False")
     return value
 
 

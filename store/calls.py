@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from store.arguments import count, count_or_none, json_text, line, text_or_none, time, version_or_none
+from store.arguments import count, count_or_none, flag, json_text, line, span, text_or_none, time, version_or_none
 from store.errors import BadIdentifier, InvalidArgument
 from store.models import Document
 
@@ -65,7 +65,8 @@ def register_user(
 ) -> Call:
     return _write(
         SETTING, "register_user", "okx_uid", okx_uid,
-        telegram_id=telegram_id and line(telegram_id, "a Telegram ID", BadIdentifier), name=text_or_none(name, "name"),
+        telegram_id=None if telegram_id is None else line(telegram_id, "a Telegram ID", BadIdentifier),
+        name=text_or_none(name, "name"),
         telegram_username=text_or_none(telegram_username, "telegram_username"), documents=json_text(documents),
         template=line(template, "a template's name", InvalidArgument),
     )  # fmt: skip
@@ -155,7 +156,7 @@ def delete_user_setting(identifier: str, setting_type: str, expected_version: in
 def user_setting_history(identifier: str, setting_type: str | None, before: datetime | None, limit: int | None) -> Call:
     return _read(
         "r.*", "user_setting_history", identifier=identifier, setting_type=setting_type,
-        before=before and time(before, "before"), limit=count_or_none(limit, "limit"),
+        before=None if before is None else time(before, "before"), limit=count_or_none(limit, "limit"),
     )  # fmt: skip
 
 
@@ -192,8 +193,10 @@ def restore_user_setting(identifier: str, setting_type: str, expected_version: i
 
 
 def prune_user_settings(keep: int, older_than: timedelta, identifier: str | None, dry_run: bool) -> Call:
-    keep = count(keep, "keep")
-    return _read("r.*", "prune_user_settings", keep=keep, older_than=older_than, identifier=identifier, dry_run=dry_run)
+    return _read(
+        "r.*", "prune_user_settings", keep=count(keep, "keep"), older_than=span(older_than, "older_than"),
+        identifier=identifier, dry_run=flag(dry_run, "dry_run"),
+    )  # fmt: skip
 
 
 def save_setting_template(name: str, setting_type: str, settings: Document) -> Call:
@@ -204,7 +207,11 @@ def save_setting_template(name: str, setting_type: str, settings: Document) -> C
 
 
 def list_setting_templates(name: str | None) -> Call:
-    return _read(TEMPLATE, "list_setting_templates", name=name and line(name, "a template's name", InvalidArgument))
+    return _read(
+        TEMPLATE,
+        "list_setting_templates",
+        name=None if name is None else line(name, "a template's name", InvalidArgument),
+    )
 
 
 def delete_setting_template(name: str, setting_type: str | None) -> Call:
@@ -223,7 +230,8 @@ def apply_setting_template(
     return _write(
         "r.*", "apply_setting_template", "name", line(name, "a template's name", InvalidArgument),
         setting_type=setting_type, identifiers=None if identifiers is None else list(identifiers),
-        filter=None if filter is None else json_text(filter), replace=replace, dry_run=dry_run,
+        filter=None if filter is None else json_text(filter), replace=flag(replace, "replace"),
+        dry_run=flag(dry_run, "dry_run"),
     )  # fmt: skip
 
 

@@ -200,6 +200,13 @@ def check_identifier(value: str) -> str:
     return line(value, "an identifier", BadIdentifier)
 
 
+def check_identifiers(values: Sequence[str]) -> list[str]:
+    """Refuse what can't be a list of identifiers."""
+    if not isinstance(values, list | tuple):
+        raise BadIdentifier(f"identifiers must be a list of strings, not {type(values).__name__}")
+    return [check_identifier(value) for value in values]
+
+
 def check_type(value: str) -> str:
     """Refuse what can't be a setting type, before it gets anywhere."""
     return line(value, "a setting type", UnknownSettingType)

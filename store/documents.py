@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Mapping
 
 from store import calls
+from store.arguments import count
 from store.core import Core, check_identifier, check_type, to_setting
 from store.errors import DatabaseUnavailable, RedisUnavailable, StoreError, UnknownVersion
 from store.models import Document, MirrorEntry, SavedSetting, Setting, SettingType, Source
@@ -28,6 +29,7 @@ class Documents(Core):
         and DatabaseUnavailable if neither answers.
         """
         identifier, setting_type = check_identifier(identifier), check_type(setting_type)
+        min_version = count(min_version, "min_version")
         if source != "db":
             kind = await self._type(setting_type)
             found = await self._read_mirror(identifier, kind, source == "redis")

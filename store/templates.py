@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from store import calls
-from store.core import Core, check_identifier, check_type, to_setting
+from store.core import Core, check_identifier, check_identifiers, check_type, to_setting
 from store.errors import UnknownVersion
 from store.history import key_changes
 from store.models import Document, Template, TemplateEffect
@@ -67,7 +67,7 @@ class Templates(Core):
         Its keys replace those of the document; with `replace` it becomes the document. `dry_run`: a preview.
         Raises UnknownTemplate, UnknownUser, InvalidSettings, UnknownSettingType.
         """
-        whom = None if identifiers is None else [check_identifier(identifier) for identifier in identifiers]
+        whom = None if identifiers is None else check_identifiers(identifiers)
         call = calls.apply_setting_template(name, check_type(setting_type), whom, filter, replace, dry_run)
         rows = await self._write(call, actor, reason)
         effects = [
