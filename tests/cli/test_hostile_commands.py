@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:unclosed file:ResourceWarning", "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
 )
 
-EXAMPLES = 12  # a command
+EXAMPLES = 8  # a command
 ELSEWHERE = {
     "psql": "becomes another program",
     "redis-cli": "becomes another program",

@@ -29,7 +29,7 @@ from tests.store.hostile import BAD_VALUES, NOBODY, NOT_TEXT, SECRET, TEXTS, tol
 
 Db = psycopg.Connection[dict[str, Any]]
 
-EXAMPLES = 60  # a method
+EXAMPLES = 25  # a method
 METHODS = {
     name: method
     for name, method in inspect.getmembers(SettingsStore, inspect.iscoroutinefunction)
