@@ -72,10 +72,6 @@ def register_user(
     )  # fmt: skip
 
 
-def ensure_user(okx_uid: str) -> Call:
-    return _read(USER, "ensure_user", okx_uid=okx_uid)
-
-
 def find_user(identifier: str) -> Call:
     return _read(USER, "find_user", identifier=identifier)
 
@@ -253,6 +249,10 @@ def save_api_credentials(okx_uid: str, sealed: Mapping[str, str], expected_versi
         CREDENTIALS, "save_api_credentials", "identifier", okx_uid,
         **_fields(sealed), expected_version=version_or_none(expected_version),
     )  # fmt: skip
+
+
+def take_over_credentials(okx_uid: str, sealed: Mapping[str, str]) -> Call:
+    return _write(CREDENTIALS, "take_over_credentials", "okx_uid", okx_uid, **_fields(sealed))
 
 
 def get_api_credentials(identifier: str) -> Call:

@@ -14,7 +14,8 @@ class DuplicateKey(ValueError):
     """A key is there twice in one object. The message is the key."""
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its members. Raises DuplicateKey."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -34,7 +35,7 @@ class Reader:
 
     # Numbers stay text: they are only looked past, and Python limits the digits of an int.
     _decode = json.JSONDecoder(
-        parse_int=str, parse_float=str, parse_constant=_refuse, object_pairs_hook=_unique
+        parse_int=str, parse_float=str, parse_constant=_refuse, object_pairs_hook=unique
     ).raw_decode
 
     def __init__(self, text: str, at: int = 0) -> None:

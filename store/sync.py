@@ -29,7 +29,7 @@ Prefer = Literal["redis", "db"]
 # Outcomes after which Redis gets PostgreSQL's current state.
 TO_MIRROR = {"same", "stale", "missing", "new", "edited"}
 # Outcomes that leave both sides as they are, though they differ.
-NOTHING_DONE = ("conflict", "deleted", "invalid", "bad")
+NOTHING_DONE = ("conflict", "deleted", "invalid", "bad", "busy")
 
 
 @dataclass(frozen=True, slots=True)

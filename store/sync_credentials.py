@@ -22,7 +22,8 @@ async def import_credentials(
     stores: Connections, finds: Mapping[Place, Found], prefer: str | None, dry_run: bool
 ) -> list[Row]:
     """Take over credentials that only Redis has, or that were edited there. Returns {owner, kind, outcome, problems}
-    of each key, with the outcomes of import_documents(). Raises DatabaseUnavailable."""
+    of each key, with the outcomes of import_documents(), and `busy`: somebody saved in between. Raises
+    DatabaseUnavailable."""
     owners = [place.owner for place in finds]
     kinds = [CREDENTIALS.kind] * len(owners) + ["user"] * len(owners)
     states = {
@@ -90,15 +91,19 @@ async def _settle(
     stores: Connections, owner: str, plain: Secrets, active: Row | None, outcome: str, prefer: str | None
 ) -> str:
     """Write what the outcome asks for; return the outcome."""
-    if outcome in ("new", "edited") or (outcome == "conflict" and prefer == "redis"):
+    if outcome not in ("new", "edited") and not (outcome == "conflict" and prefer):
+        return outcome
+    sealed = seal(stores.vault, owner, plain)
+    try:
         if outcome == "new":
-            await stores.database.fetch(calls.ensure_user(owner))
-        sealed, version = seal(stores.vault, owner, plain), active["version"] if active else 0
-        reason = "found in Redis" if outcome == "new" else "edited in Redis"
-        try:
-            await stores.database.fetch(calls.save_api_credentials(owner, sealed, version).by(None, reason))
-        except VersionConflict:  # somebody saved in between
-            return "conflict"
-    elif outcome == "conflict" and prefer == "db":
-        await stores.database.fetch(calls.keep_losing_credentials(owner, seal(stores.vault, owner, plain)))
+            call = calls.take_over_credentials(owner, sealed).by(None, "found in Redis")
+            (row,) = await stores.database.fetch(call)
+            return outcome if row["version"] is not None else "deleted"
+        if active and (outcome == "edited" or prefer == "redis"):
+            call = calls.save_api_credentials(owner, sealed, active["version"]).by(None, "edited in Redis")
+        else:
+            call = calls.keep_losing_credentials(owner, sealed)
+        await stores.database.fetch(call)
+    except VersionConflict:
+        return "busy"
     return outcome

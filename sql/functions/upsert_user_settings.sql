@@ -14,7 +14,7 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
-    if (resolve_user(p_user_id::text)).okx_uid <> p_okx_uid then
+    if (resolve_user(p_user_id::text)).okx_uid is distinct from p_okx_uid then
         raise exception using errcode = 'US007',
             message = 'the OKX UID is not that of the user',
             hint = 'Call upsert_user_setting() with one identifier.';

@@ -100,6 +100,7 @@ begin
         ('secret_mask',               '                    admin', 'execute'),
         ('setting_template',          'reader writer       admin', 'execute'),
         ('store_statistics',          'reader writer relay admin', 'execute'),
+        ('take_over_credentials',     '       writer       admin', 'execute'),
         ('telegram_is_free',          '                    admin', 'execute'),
         ('unlink_telegram',           '       writer       admin', 'execute'),
         ('unmask_secrets',            '                    admin', 'execute'),

@@ -35,8 +35,12 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
 
 def parse_object(data: bytes) -> dict[str, Any]:
     """Read a JSON object. The error says where it breaks off, not what is there."""
+    from store.jsontext import DuplicateKey, unique
+
     try:
-        document = json.loads(data, parse_constant=_no_constant)
+        document = json.loads(data, parse_constant=_no_constant, object_pairs_hook=unique)
+    except DuplicateKey:
+        raise click.ClickException("not JSON that can be taken: a key is there twice in one object") from None
     except json.JSONDecodeError as error:
         raise click.ClickException(f"not JSON: {error.msg}, line {error.lineno} column {error.colno}") from None
     except UnicodeDecodeError:
