@@ -40,8 +40,12 @@ VERSION = 1
 MANIFEST = "manifest.json"
 BLOCK = 1 << 20  # bytes
 PAGE = 500  # users a query
-# What reading a ZIP file raises that was cut or damaged.
-DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, ValueError, NotImplementedError, OSError)
+# What reading a ZIP file raises that was cut or damaged, and reading a manifest that holds anything.
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, ValueError, TypeError, AttributeError,
+    OverflowError, RuntimeError, OSError,
+)  # fmt: skip
+PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack into memory without limit
 
 
 class BadBackup(StoreError):
@@ -135,8 +139,20 @@ def check_backup(path: Path) -> Manifest:
     """Read a backup to its end and compare it with its manifest. Raises BadBackup."""
     problem = "it is no backup of this program, or it was cut"
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            described = json.loads(archive.read(MANIFEST))
+        if path.exists() and not path.is_file() and not path.is_dir():  # opening a pipe would wait
+            raise InvalidArgument(f"{path} can't be read: not a regular file")
+        file = path.open("rb")
+    except (OSError, ValueError) as error:
+        raise InvalidArgument(f"{path} can't be read: {getattr(error, 'strerror', 'not a file name')}") from None
+    try:
+        with file, zipfile.ZipFile(file) as archive:
+            if any(member.compress_type not in PACKED for member in archive.infolist()):
+                raise ValueError("packed in another way")
+            with archive.open(MANIFEST) as member:
+                text = member.read(BLOCK + 1)
+            if len(text) > BLOCK:
+                raise ValueError("no manifest of ours")
+            described = json.loads(text)
             if described["format"] == FORMAT and described["version"] == VERSION:
                 manifest = _manifest(described)
                 damaged = [name for name, table in manifest.tables.items() if not _is_intact(archive, name, table)]
@@ -145,8 +161,6 @@ def check_backup(path: Path) -> Manifest:
                 problem = f"damaged: {', '.join(damaged)}"
             elif described["format"] == FORMAT:
                 problem = "it was made by a newer release"
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise InvalidArgument(f"{path} can't be read: {error.strerror}") from None
     except DAMAGE:
         pass
     raise BadBackup(f"{path} can't be restored: {problem}")
@@ -216,6 +230,7 @@ def _manifest(described: dict[str, Any]) -> Manifest:
         raise ValueError("other tables")
     ordered = {name: tables[name] for name in TABLES}
     made_at = datetime.fromisoformat(described["made_at"])
+    made_at.astimezone()  # it is shown so: not everything between the years 1 and 9999 can be
     return Manifest(made_at, str(described["release"]), [str(name) for name in described["migrations"]], ordered)
 
 
