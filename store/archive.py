@@ -88,6 +88,7 @@ async def backup(store: Core, file: BinaryIO, progress: Callable[[int], None] = 
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         async with store.stores.database.transaction(snapshot=True) as transaction:
             await transaction.fetch(calls.check_confinement(None))  # else it would be a backup of one user
+            await transaction.fetch(Call("set local datestyle = 'ISO'", {}))  # which every session reads alike
             for name in TABLES:
                 columns = [row["name"] for row in await transaction.fetch(_table_columns(name))]
                 digest, rows = hashlib.sha256(), 0
@@ -257,11 +258,11 @@ def _table_columns(table: str) -> Call:
 
 
 def _copy_out(table: str, columns: Sequence[str]) -> str:
-    return f"copy public.{table} ({', '.join(columns)}) to stdout"
+    return f"copy public.{table} ({', '.join(columns)}) to stdout (encoding 'UTF8')"
 
 
 def _copy_in(table: str, columns: Sequence[str]) -> str:
-    return f"copy {table} ({', '.join(columns)}) from stdin"
+    return f"copy {table} ({', '.join(columns)}) from stdin (encoding 'UTF8')"
 
 
 def _make_temporary(table: str) -> Call:
