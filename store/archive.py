@@ -183,8 +183,8 @@ async def _merge(store: Core, archive: zipfile.ZipFile, manifest: Manifest, okx_
             rows = await transaction.fetch(_restored_users(okx_uid, after, PAGE))
             if not rows:
                 break
-            call = calls.import_users(f"[{','.join(row['document'] for row in rows)}]", False)
-            saved = await transaction.fetch(store.by(call, reason=reason))
+            call = store.by(calls.import_users(f"[{','.join(row['document'] for row in rows)}]", False))
+            saved = await transaction.fetch(call if call.params["reason"] else store.by(call, reason=reason))
             users, after = users + len(rows), rows[-1]["okx_uid"]
             documents += sum(row["setting_type"] is not None for row in saved)
     if okx_uid is not None and not users:
