@@ -8,18 +8,19 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_found text := (select string_agg(t.name, ', ' order by t.name)
-                       from (select 'users' from app_users union select 'settings' from user_settings
-                             union select 'Telegram links' from telegram_links union select 'templates' from setting_templates) as t (name));
+    v_found text;
 begin
     perform check_confinement(null);
+    lock table app_users, telegram_links, user_settings, okx_api_info, setting_templates, setting_types, setting_fields, mirror_pending in exclusive mode;
+    select string_agg(t.name, ', ' order by t.name) into v_found    -- only now: it waited for writers and other restores
+      from (select 'users' from app_users union select 'settings' from user_settings
+            union select 'Telegram links' from telegram_links union select 'templates' from setting_templates) as t (name);
     if v_found is not null and not p_replace then
         raise exception using errcode = 'US011',
             message = 'the database is not empty',
             detail = format('There are: %s.', v_found),
             hint = 'Restore into a new database, or say what is to become of what is there.';
     end if;
-    lock table app_users, telegram_links, user_settings, okx_api_info, setting_templates, setting_types, setting_fields, mirror_pending in exclusive mode;
     alter table app_users disable trigger user;
     alter table telegram_links disable trigger user;
     alter table user_settings disable trigger user;
