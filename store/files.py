@@ -22,7 +22,7 @@ def private_file(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
     """
     place = Path(os.path.realpath(path))
     try:
-        if not overwrite and path.exists():
+        if not overwrite and os.path.lexists(path):
             raise InvalidArgument(f"{path} is there already")
         if place.exists() and not place.is_file():
             raise InvalidArgument(f"{path} can't be written: not a regular file")
