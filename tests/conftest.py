@@ -84,6 +84,14 @@ def database_url(servers: Config, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def other_database_url(servers: Config, template: str) -> Iterator[str]:
+    """The URL of a second migrated database, with nothing in it."""
+    assert servers.database_url
+    with _janitor(servers.database_url, f"test_{uuid.uuid4().hex[:12]}", template) as janitor:
+        yield make_conninfo(servers.database_url, dbname=janitor.dbname)
+
+
+@pytest.fixture
 def db(database_url: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
     """An autocommit connection to the test's database; rows are dicts."""
     with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as connection:
