@@ -6,6 +6,8 @@ columns, row counts and SHA-256 of each. The credentials in it are ciphertext, a
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import json
 import struct
@@ -22,8 +24,17 @@ from store import calls, schema
 from store.calls import Call
 from store.core import Core
 from store.database import Transaction
-from store.errors import BadIdentifier, InvalidArgument, NotMigrated, StoreError, UnknownUser
+from store.errors import (
+    BadIdentifier,
+    DatabaseUnavailable,
+    InvalidArgument,
+    NotMigrated,
+    RedisUnavailable,
+    StoreError,
+    UnknownUser,
+)
 from store.mirror.keys import OKX_UID
+from store.verify import verify
 
 # In the order in which references allow the tables to be copied in.
 TABLES = (
@@ -39,7 +50,7 @@ FORMAT = "settings-store backup"
 VERSION = 1
 MANIFEST = "manifest.json"
 BLOCK = 1 << 20  # bytes
-PAGE = 500  # users a query
+PAGE = 100  # users a query
 # What reading a ZIP file raises that was cut or damaged, and reading a manifest that holds anything.
 DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, ValueError, TypeError, AttributeError,
@@ -73,17 +84,19 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore left behind. `mirrored`: Redis is up to it already; if not, the relay brings it up."""
+    """What a restore left behind. `mirrored`: Redis is up to it already; if not, the relay brings it up, and verify
+    should look. `unknown`: keys that Redis has of users the database doesn't know; sync takes them over."""
 
     manifest: Manifest
     users: int
     versions: int
     mirrored: bool
+    unknown: int = 0
 
 
 async def backup(store: Core, file: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> Manifest:
     """Write everything, as of one moment, while writers write; `progress` is told of rows. Raises NotMigrated."""
-    migrations = _check_schema(store)
+    migrations = await _check_schema(store)
     tables: dict[str, Table] = {}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         async with store.stores.database.transaction(snapshot=True) as transaction:
@@ -118,22 +131,23 @@ async def restore_backup(
     if okx_uid is not None and not OKX_UID.fullmatch(okx_uid):
         raise BadIdentifier("not an OKX UID", hint="An OKX UID has 16-20 digits.")
     manifest = check_backup(path)
-    known = _check_schema(store)
+    known = await _check_schema(store)
     newer = [migration for migration in manifest.migrations if migration not in known]
     if newer:
         raise BadBackup(f"{path} was made by a newer release", detail=f"unknown migrations: {', '.join(newer)}")
     with zipfile.ZipFile(path) as archive:
         if merge or okx_uid is not None:
             users, versions = await _merge(store, archive, manifest, okx_uid)
-        else:
-            async with store.stores.database.transaction() as transaction:
-                await transaction.fetch(calls.begin_restore(replace))
-                for name, table in manifest.tables.items():
-                    await _check_columns(transaction, name, table)
-                    await _copy_rows(transaction, archive, name, table)
-                await transaction.fetch(calls.end_restore())
-            users, versions = manifest.tables["app_users"].rows, manifest.tables["user_settings"].rows
-    return Restored(manifest, users, versions, await store.mirror_owners(None))
+            return Restored(manifest, users, versions, await store.mirror_owners(None))
+        async with store.stores.database.transaction() as transaction:
+            await transaction.fetch(calls.begin_restore(replace))
+            for name, table in manifest.tables.items():
+                await _check_columns(transaction, name, table)
+                await _copy_rows(transaction, archive, name, table)
+            await transaction.fetch(calls.end_restore())
+    mirrored, unknown = await _mirror(store)
+    tables = manifest.tables
+    return Restored(manifest, tables["app_users"].rows, tables["user_settings"].rows, mirrored, unknown)
 
 
 def check_backup(path: Path) -> Manifest:
@@ -167,6 +181,17 @@ def check_backup(path: Path) -> Manifest:
     raise BadBackup(f"{path} can't be restored: {problem}")
 
 
+async def _mirror(store: Core) -> tuple[bool, int]:
+    """Bring everything to Redis, and look at its content, too: a version may stand for another now than before the
+    restore. Return whether that worked, and how many keys are of nobody the database knows."""
+    if await store.mirror_owners(None):
+        with contextlib.suppress(RedisUnavailable, DatabaseUnavailable):
+            report = await verify(store.stores, repair=True)
+            unknown = report.findings["orphan"] + report.findings["unmarked"]
+            return report.remaining <= unknown, report.remaining
+    return False, 0
+
+
 async def _merge(store: Core, archive: zipfile.ZipFile, manifest: Manifest, okx_uid: str | None) -> tuple[int, int]:
     """Save documents of the backup as new versions; return how many users and documents it has of them."""
     users, documents, after = 0, 0, ""
@@ -179,6 +204,7 @@ async def _merge(store: Core, archive: zipfile.ZipFile, manifest: Manifest, okx_
             await _check_columns(transaction, name, manifest.tables[name])
             await transaction.fetch(_make_temporary(name))
             await transaction.copy_in(f"{copy} {' and '.join(conditions)}", _blocks(archive, name))
+            await transaction.fetch(Call(f"create index on restored_{name} (okx_uid)", {}))
         while True:
             rows = await transaction.fetch(_restored_users(okx_uid, after, PAGE))
             if not rows:
@@ -214,9 +240,9 @@ async def _check_columns(transaction: Transaction, name: str, table: Table) -> N
         raise BadBackup(f"the backup's table {name} has columns that this release doesn't know")
 
 
-def _check_schema(store: Core) -> list[str]:
+async def _check_schema(store: Core) -> list[str]:
     """Return the migrations of the database, which must be those of this release. Raises NotMigrated."""
-    status = schema.status(store.config.database_url or "")
+    status = await asyncio.to_thread(schema.status, store.config.database_url or "")
     if status.pending:
         raise NotMigrated("the database is not up to date", hint="Run: settings-store migrate")
     return status.applied

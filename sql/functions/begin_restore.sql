@@ -33,7 +33,7 @@ begin
     delete from app_users;
     delete from setting_fields;
     delete from setting_types;
-    delete from mirror_pending;
+    delete from mirror_pending m where not m.erased;    -- who was erased may still be in Redis
 end
 $$;
 

@@ -155,9 +155,13 @@ def restore_backup(path: Path, okx_uid: str | None, merge: bool, replace: bool, 
     restored = run(work)
     if as_json:
         print_json({"users": restored.users, "versions": restored.versions, "mirrored": restored.mirrored,
-                    "manifest": _manifest_json(restored.manifest)})  # fmt: skip
+                    "unknown": restored.unknown, "manifest": _manifest_json(restored.manifest)})  # fmt: skip
         return
     made = local(restored.manifest.made_at)
+    if restored.unknown:
+        click.echo(
+            f"Redis has {restored.unknown} keys of users the backup doesn't know: sync takes them over", err=True
+        )
     redis = "Redis is up to it" if restored.mirrored else "Redis will be brought up by the relay"
     click.echo(f"restored {restored.users} users, {restored.versions} versions of {made}; {redis}")
 

@@ -231,7 +231,7 @@ def test_every_change_is_marked_in_its_own_transaction(
 def test_clearing_leaves_marks_that_are_newer(db: Connection, uid: str) -> None:
     fetch(db, "select from patch_user_setting(%s, 'params', '{\"leverage\": 3}')", (uid,))
     clear = "select clear_pending(%s::text[], %s::text[], %s::integer[], %s::boolean[])"
-    assert value(db, clear, ([uid] * 3, ["params", "dual_side", "user"], [1, 1, 7], [False] * 3)) == 2
+    assert value(db, clear, ([uid] * 3, ["params", "dual_side", "user"], [1, 1, 1], [False] * 3)) == 2
     assert marks(db, uid) == {"params": 2, "preferences": 1}
     assert value(db, clear, ([uid, OTHER_UID], ["params", "preferences"], [2, 1], [False] * 2)) == 1
     assert marks(db, uid) == {"preferences": 1}

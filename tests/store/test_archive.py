@@ -9,6 +9,7 @@ import os
 import random
 import zipfile
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -658,6 +659,44 @@ async def test_a_link_that_the_backup_has_otherwise_is_put_back_in_redis(
     assert redis.get(f"user:{TELEGRAM_ID}:okx_uid") == OTHER_UID
     await restore_backup(store, small, replace=True)
     assert redis.get(f"user:{TELEGRAM_ID}:okx_uid") == OKX_UID
+
+
+async def test_a_mark_of_the_restore_outlives_who_mirrored_a_newer_version_before(
+    small: Path, store: SettingsStore, config: Config, redis: redis_py.Redis
+) -> None:
+    await store.patch(OKX_UID, "params", {"leverage": 77})  # its mark is cleared a moment later
+    async with SettingsStore(replace(config, redis_url="redis://127.0.0.1:1")) as restoring:
+        assert not (await restore_backup(restoring, small, replace=True)).mirrored
+    await store.stores.marks.clear()
+    await relay.drain(store.stores)
+    await assert_clean(store)
+    assert json.loads(str(redis.get(PARAMS)))["leverage"] == await leverage(store) != 77
+
+
+async def test_a_link_of_the_same_version_to_another_user_is_put_right(
+    store: SettingsStore, config: Config, other: SettingsStore, redis: redis_py.Redis, tmp_path: Path
+) -> None:
+    await other.register(OTHER_UID, TELEGRAM_ID)  # another history of the same Telegram ID
+    await back_up(other, tmp_path / "b.zip")
+    await store.register(OKX_UID, TELEGRAM_ID)
+    redis.set(f"user:{TELEGRAM_ID}:okx_uid", OKX_UID)
+    assert (await restore_backup(store, tmp_path / "b.zip", replace=True)).mirrored
+    assert redis.get(f"user:{TELEGRAM_ID}:okx_uid") == OTHER_UID
+    assert (await store.get(TELEGRAM_ID, "params") or pytest.fail("none")).okx_uid == OTHER_UID
+
+
+async def test_who_was_erased_but_is_still_in_redis_goes_from_there_all_the_same(
+    store: SettingsStore, config: Config, redis: redis_py.Redis, tmp_path: Path, db: Db
+) -> None:
+    await store.register(OTHER_UID)
+    await back_up(store, tmp_path / "b.zip")
+    await store.register(OKX_UID)
+    db.execute("select from erase_user(%s)", (OKX_UID,))
+    assert redis.exists(PARAMS)
+    restored = await restore_backup(store, tmp_path / "b.zip", replace=True)
+    assert (restored.users, restored.mirrored, restored.unknown) == (1, True, 0)
+    assert not redis.exists(PARAMS)
+    assert dict(await Sync(store.stores).run()).keys() == {"ok"}
 
 
 async def test_an_emptied_redis_is_filled(small: Path, store: SettingsStore, redis: redis_py.Redis) -> None:
