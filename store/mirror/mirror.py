@@ -51,7 +51,12 @@ return 1
 """
 
 # Redis says so of itself, not of the key: every other key would be refused too.
+# Up to Redis 6.2 a script's error quotes the command's; since 7.0 it is the command's own, which redis-py has classes for.
 SERVER_REFUSALS = ("OOM", "READONLY", "MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH")
+SERVER_ERRORS = (
+    exceptions.OutOfMemoryError, exceptions.ReadOnlyError, exceptions.MasterDownError, exceptions.ClusterDownError,
+    exceptions.TryAgainError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +360,11 @@ def _found(version: int, kind: str, content: Any, digest: str) -> Found:
 def _applied(reply: Any) -> Applied:
     if isinstance(reply, Exception):
         text = first_line(reply)
-        is_servers = not isinstance(reply, exceptions.ResponseError) or any(word in text for word in SERVER_REFUSALS)
+        is_servers = (
+            not isinstance(reply, exceptions.ResponseError)
+            or isinstance(reply, SERVER_ERRORS)
+            or any(word in text for word in SERVER_REFUSALS)
+        )
         return Applied(-1, 0, None, RedisUnavailable(f"Redis refused: {text}"), is_servers)
     status, version, *foreign = reply
     return Applied(status, version, _found(version, *foreign) if foreign else None)
