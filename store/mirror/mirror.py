@@ -51,7 +51,7 @@ return 1
 """
 
 # Redis says so of itself, not of the key: every other key would be refused too.
-# Up to Redis 6.2 a script's error quotes the command's; since 7.0 it is the command's own, which redis-py has classes for.
+# Up to Redis 6.2 a script's error quotes the command's; since 7.0 it is the command's own, and redis-py has classes.
 SERVER_REFUSALS = ("OOM", "READONLY", "MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH")
 SERVER_ERRORS = (
     exceptions.OutOfMemoryError, exceptions.ReadOnlyError, exceptions.MasterDownError, exceptions.ClusterDownError,
