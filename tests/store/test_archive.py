@@ -24,6 +24,7 @@ from psycopg.rows import dict_row
 from store import Config, InvalidSettings, SettingsStore, StoreError, UnknownUser, archive, relay
 from store.archive import BadBackup, check_backup, restore_backup
 from store.errors import BadIdentifier, InvalidArgument, NotEmpty, NotMigrated
+from store.relay import Relay
 from store.sync import Sync
 from store.verify import verify
 from tests.backups import (
@@ -704,6 +705,29 @@ async def test_an_emptied_redis_is_filled(small: Path, store: SettingsStore, red
     assert (await restore_backup(store, small, replace=True)).mirrored
     await assert_clean(store)
     assert redis.exists(PARAMS)
+
+
+async def test_a_relay_that_runs_meanwhile_does_no_harm(
+    small: Path, store: SettingsStore, config: Config, db: Db, redis: redis_py.Redis
+) -> None:
+    was = await leverage(store)
+    async with on(config, str(config.database_url)) as relaying:
+        running = Relay(relaying.stores, poll=0.001)
+        task = asyncio.create_task(running.run())
+
+        async def is_mirrored() -> bool:
+            return not table_rows(db, "select from mirror_pending")
+
+        for value in range(20, 25):
+            await store.patch(OKX_UID, "params", {"leverage": value})
+            await store.stores.marks.clear()
+            await eventually(is_mirrored)
+            await restore_backup(store, small, replace=True)
+            await eventually(is_mirrored)
+            assert json.loads(str(redis.get(PARAMS)))["leverage"] == was
+        running.stopping.set()
+        await task
+    await assert_clean(store)
 
 
 # -- files
