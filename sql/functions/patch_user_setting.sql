@@ -34,13 +34,14 @@ begin
         exit when found;
         -- Nothing to lock yet: save the first version, unless somebody else is doing so right now.
         begin
-            return upsert_user_setting(p_identifier, p_setting_type, merge_patch('{}', p_patch), coalesce(p_expected_version, 0));
+            return upsert_user_setting(v_user.okx_uid, p_setting_type, merge_patch('{}', p_patch), coalesce(p_expected_version, 0));
         exception
             when sqlstate 'US001' then
                 if p_expected_version is not null then raise; end if;
         end;
     end loop;
-    return upsert_user_setting(p_identifier, p_setting_type, merge_patch(v_row.settings, p_patch), p_expected_version);
+    -- The row's user: the Telegram ID may lead to somebody else by now.
+    return upsert_user_setting(v_row.okx_uid, p_setting_type, merge_patch(v_row.settings, p_patch), p_expected_version);
 end
 $$;
 

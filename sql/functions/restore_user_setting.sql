@@ -27,7 +27,7 @@ begin
             message = format('there is no %s of user %s to restore', p_setting_type, v_user.okx_uid),
             detail = 'nothing was ever saved';
     end if;
-    v_row := upsert_user_setting(p_identifier, p_setting_type, v_row.settings, p_expected_version);
+    v_row := upsert_user_setting(v_user.okx_uid, p_setting_type, v_row.settings, p_expected_version);    -- the locked user's
     perform set_config('settings_store.reason', v_given, true);
     return v_row;
 end

@@ -197,3 +197,29 @@ def test_a_reader_never_waits(session: Open, db: Connection, uid: str) -> None:
     found = one(db, "select version, settings from get_user_settings(%s, 'params')", (TELEGRAM_ID,))
     assert (found["version"], found["settings"]["leverage"]) == (1, 10)
     assert value(db, "select count(*) from pending_keys()") == 5
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "select from patch_user_setting(%s, 'params', '{\"n\": 1}')",
+        "select from patch_user_setting(%s, 'dual_side', '{\"n\": 1}')",  # deleted: decided with the user's row locked
+        "select from restore_user_setting(%s, 'dual_side')",
+    ],
+)
+def test_who_waits_while_the_telegram_id_moves_writes_nothing_into_the_other_users_settings(
+    db: Connection, session: Open, uid: str, write: str
+) -> None:
+    fetch(db, "select from register_user(%s)", (OTHER_UID,))
+    fetch(db, "select from upsert_user_setting(%s, 'dual_side', '{\"mine\": true}')", (uid,))
+    fetch(db, "select from delete_user_setting(%s, 'dual_side')", (uid,))
+    before = fetch(db, "select * from user_settings where okx_uid = %s order by id", (OTHER_UID,))
+    mover, writer = session(), session()
+    mover.run("begin")
+    mover.run("select from unlink_telegram(%s)", (uid,))
+    mover.run("select from link_telegram(%s, %s)", (OTHER_UID, TELEGRAM_ID))
+    waiting = writer.run_blocked(write, (TELEGRAM_ID,))
+    mover.run("commit")
+    waiting.result(DEADLINE)
+    columns = [{**row, "telegram_id": TELEGRAM_ID} for row in before]
+    assert fetch(db, "select * from user_settings where okx_uid = %s order by id", (OTHER_UID,)) == columns
