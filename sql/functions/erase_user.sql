@@ -30,7 +30,7 @@ begin
             union all select v_user.okx_uid, 'user'
             union all select v_user.okx_uid, 'api_keys'
             union all select t.id, 'telegram' from unnest(telegram_ids) as t (id)) as k (owner, kind)
-      left join mirror_source e on e.owner = k.owner and e.kind = k.kind
+      left join lateral (select s.version from mirror_source s where s.owner = k.owner and s.kind = k.kind offset 0) e on true
         on conflict (owner, kind) do update
        set version = excluded.version, erased = true, marked_at = excluded.marked_at, attempts = 0, last_error = null;
 

@@ -1,5 +1,5 @@
 -- What Redis should hold now in these keys (arrays of one length); no row for a key nobody ever had.
--- A confined session: of its user's keys. Raises US012. Reads only.
+-- A confined session: of its user's keys. Raises US012. Reads by index, no lock.
 create or replace function mirror_state(p_owners text[], p_kinds text[])
 returns setof mirror_source
 language plpgsql stable
@@ -11,7 +11,7 @@ begin
     return query
     select s.*
       from unnest(p_owners, p_kinds) as wanted (owner, kind)
-      join mirror_source s on s.owner = wanted.owner and s.kind = wanted.kind;
+     cross join lateral (select * from mirror_source e where e.owner = wanted.owner and e.kind = wanted.kind offset 0) s;    -- by index
 end
 $$;
 

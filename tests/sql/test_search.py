@@ -86,6 +86,23 @@ def test_a_page_of_a_search_is_read_by_index(crowd: Connection) -> None:
 
 
 @pytest.mark.parametrize(
+    "query",
+    [
+        "select owner from mirror_state(array[%(uid)s], array['params'])",
+        "select owner from mirror_entries(array[%(uid)s])",
+        "select okx_uid from erase_user(%(uid)s)",
+    ],
+)
+def test_what_redis_should_hold_is_looked_up_by_index(crowd: Connection, query: str) -> None:
+    for n in range(1, 9):
+        with plans(crowd) as found:
+            assert fetch(crowd, query, {"uid": str(2_000_000_000_000_000 + n)})
+        assert found
+        for table in ("app_users", "user_settings", "telegram_links"):
+            assert not any(f"Seq Scan on {table}" in plan for plan in found), "\n".join(found)
+
+
+@pytest.mark.parametrize(
     ("kind", "index"),
     [
         ("okx_uid", "app_users_okx_uid_unique"),
