@@ -204,7 +204,7 @@ async def _merge(store: Core, archive: zipfile.ZipFile, manifest: Manifest, okx_
             await _check_columns(transaction, name, manifest.tables[name])
             await transaction.fetch(_make_temporary(name))
             await transaction.copy_in(f"{copy} {' and '.join(conditions)}", _blocks(archive, name))
-            await transaction.fetch(Call(f"create index on restored_{name} (okx_uid)", {}))
+            await transaction.fetch(_index(name))
         while True:
             rows = await transaction.fetch(_restored_users(okx_uid, after, PAGE))
             if not rows:
@@ -295,6 +295,11 @@ def _make_temporary(table: str) -> Call:
     """Make a table like that one, to look into a backup; gone with the transaction."""
     query = f"create temporary table restored_{table} (like public.{table} including defaults) on commit drop"
     return Call(query, {})
+
+
+def _index(table: str) -> Call:
+    """Let users be found in such a table, which would be read whole for each of them."""
+    return Call(f"create index on restored_{table} (okx_uid)", {})
 
 
 def _restored_users(okx_uid: str | None, after: str, limit: int) -> Call:

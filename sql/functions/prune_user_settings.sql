@@ -22,9 +22,9 @@ begin
     if p_identifier is null then
         perform check_confinement(null);
     end if;
-    if p_keep is null or p_keep < 1 or p_older_than is null or p_older_than < '0' then
+    if p_keep is null or p_keep < 1 or p_older_than is null or not p_older_than between '0' and '1000 years' then
         raise exception using errcode = 'US010',
-            message = 'at least one version is kept, and the age is not negative';
+            message = 'at least one version is kept, and the age is from 0 to 1000 years';
     end if;
     insert into trigger_permits (permit) values ('removal');
     return query

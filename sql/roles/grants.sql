@@ -1,4 +1,5 @@
--- Who may do what, and nothing else: what the four roles have on objects of ours is taken from them, and given by this table.
+-- Who may do what, and nothing else: whatever the four roles have in the schema public on objects of the user who migrates
+-- is taken from them, and given by this table. (Objects of your own: grant them to roles of your own.)
 -- docs/security.md shows the same. What reader, writer or relay may call is security definer; of what only the admin may
 -- call, that which takes the rights of the tables' owner. A role that is missing is left out. Nobody else may make objects
 -- in the schema that the functions' search_path names.

@@ -1,7 +1,7 @@
 -- The rule of versions, before any insert or update of user_settings:
 --   a new active row is version 1; every change of the document, or its deletion, is the next version;
 --   who and why come from the settings settings_store.actor / .reason, else the database user;
---   archived rows never change, and nobody but user_settings_archive makes one (US005).
+--   archived rows never change, and only a trigger makes one: user_settings_archive (US005).
 create or replace function user_settings_version()
 returns trigger
 language plpgsql

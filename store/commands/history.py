@@ -168,7 +168,8 @@ def restore(identifier: str, setting_type: str, expect_version: int | None, as_j
 def prune(keep: int, older_than: int, okx_uid: str | None, dry_run: bool, as_json: bool) -> None:
     """Remove old versions. Besides `user erase` the only command that removes any.
 
-    Never the active version, nor the one that `restore` would bring back; version numbers are not used again.
+    Never the active version, nor the one that `restore` would bring back; version numbers are not used again. Versions
+    of API credentials stay.
 
     \b
     Example:

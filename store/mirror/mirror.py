@@ -1,4 +1,4 @@
-"""The Redis side: reads and writes documents through the two scripts, and knows when to leave Redis alone."""
+"""The Redis side: reads and writes documents through the scripts, and knows when to leave Redis alone."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from psycopg.rows import dict_row
 
 from store import Config, InvalidSettings, SettingsStore, StoreError, UnknownUser, archive, relay
 from store.archive import BadBackup, check_backup, restore_backup
+from store.calls import Call
 from store.errors import BadIdentifier, InvalidArgument, NotEmpty, NotMigrated
 from store.relay import Relay
 from store.sync import Sync
@@ -738,3 +739,46 @@ def test_what_is_no_file_is_told_by_its_name(tmp_path: Path) -> None:
     for name in ("missing.zip", "", "file/inside.zip", "a" * 300):
         with pytest.raises(InvalidArgument, match="can't be read"):
             check_backup(tmp_path / name)
+
+
+@pytest.mark.parametrize("is_in_backup", [True, False])
+async def test_a_restore_forgets_nobody_who_was_erased_and_is_in_redis_still(
+    store: SettingsStore, db: Db, redis: redis_py.Redis, tmp_path: Path, is_in_backup: bool
+) -> None:
+    await store.register(OKX_UID if is_in_backup else OTHER_UID)
+    path = tmp_path / "backup.zip"
+    await back_up(store, path)
+    await store.register(OKX_UID, TELEGRAM_ID)
+    await store.patch(OKX_UID, "params", {"after the backup": 1})
+    await store.stores.marks.clear()
+    db.execute("select from erase_user(%s)", (OKX_UID,))  # no relay runs
+    await restore_backup(store, path, replace=True)
+    await Sync(store.stores).run()
+    rows = db.execute(
+        "select settings ? 'after the backup' as is_erased from user_settings where okx_uid = %s", (OKX_UID,)
+    )
+    found = rows.fetchall()
+    assert len(found) == (3 if is_in_backup else 0)
+    assert not any(row["is_erased"] for row in found)
+    assert redis.get(PARAMS) is None or "after the backup" not in str(redis.get(PARAMS))
+    assert redis.get(f"user:{TELEGRAM_ID}:okx_uid") is None
+    assert (await verify(store.stores)).remaining == 0
+    assert db.execute("select from mirror_pending").fetchall() == []
+
+
+async def test_a_merge_looks_up_each_user_of_the_backup_by_index(store: SettingsStore) -> None:
+    users = "select (2000000000000000 + n)::text as okx_uid from generate_series(1, 4000) n"
+    async with store.stores.database.transaction() as transaction:
+        for name in ("app_users", "user_settings"):
+            await transaction.fetch(archive._make_temporary(name))
+        await transaction.fetch(Call(f"insert into restored_app_users (okx_uid) {users}", {}))
+        rows = f"select gen_random_uuid(), u.okx_uid, 'params', '{{}}' from ({users}) u"
+        columns = "(user_id, okx_uid, setting_type, settings)"
+        await transaction.fetch(Call(f"insert into restored_user_settings {columns} {rows}", {}))
+        for name in ("app_users", "user_settings"):
+            await transaction.fetch(archive._index(name))
+        page = archive._restored_users(None, "2000000000003990", 5)
+        plan = await transaction.fetch(Call(f"explain {page.query}", page.params))
+        found = await transaction.fetch(page)
+    assert not [row for row in plan if "Seq Scan on restored_user_settings" in row["QUERY PLAN"]], plan
+    assert [row["okx_uid"] for row in found] == [str(2_000_000_000_003_990 + n) for n in range(1, 6)]
