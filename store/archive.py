@@ -84,7 +84,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore left behind. `mirrored`: Redis is up to it already; if not, the relay brings it up, and verify
+    """What a restore left behind. `versions`: those that came back, or with merge that were made. `mirrored`: Redis is up to it already; if not, the relay brings it up, and verify
     should look. `unknown`: keys that Redis has of users the database doesn't know; sync takes them over."""
 
     manifest: Manifest
@@ -193,7 +193,8 @@ async def _mirror(store: Core) -> tuple[bool, int]:
 
 
 async def _merge(store: Core, archive: zipfile.ZipFile, manifest: Manifest, okx_uid: str | None) -> tuple[int, int]:
-    """Save documents of the backup as new versions; return how many users and documents it has of them."""
+    """Save documents of the backup as new versions; return how many users it has of them, and how many versions
+    that made."""
     users, documents, after = 0, 0, ""
     reason = f"from the backup of {manifest.made_at.astimezone():%Y-%m-%d %H:%M}"
     async with store.stores.database.transaction() as transaction:
@@ -212,7 +213,7 @@ async def _merge(store: Core, archive: zipfile.ZipFile, manifest: Manifest, okx_
             call = store.by(calls.import_users(f"[{','.join(row['document'] for row in rows)}]", False))
             saved = await transaction.fetch(call if call.params["reason"] else store.by(call, reason=reason))
             users, after = users + len(rows), rows[-1]["okx_uid"]
-            documents += sum(row["setting_type"] is not None for row in saved)
+            documents += sum(row["setting_type"] is not None and row["outcome"] != "unchanged" for row in saved)
     if okx_uid is not None and not users:
         raise UnknownUser(f"the backup has no user {okx_uid}", detail="or only as a deleted one")
     return users, documents

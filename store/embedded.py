@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -150,7 +151,7 @@ def start_redis(home: Path) -> str:
     folder = home / "redis"
     folder.mkdir(parents=True, exist_ok=True)
     command = [
-        redis_program("server"), "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700",
+        _redis_server_of(folder), "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700",
         "--dir", str(folder), "--daemonize", "yes", "--pidfile", str(folder / "redis.pid"),
         "--logfile", str(folder / "redis.log"), "--appendonly", "yes", "--save", "300 1",
     ]  # fmt: skip
@@ -159,6 +160,25 @@ def start_redis(home: Path) -> str:
         raise EmbeddedError(f"the embedded Redis doesn't start: {(result.stderr or result.stdout).strip()}")
     _wait(lambda: _answers(socket), f"the embedded Redis doesn't start; see {folder / 'redis.log'}")
     return url
+
+
+def _redis_server_of(folder: Path) -> str:
+    """Find the server for a folder: the one that its data were written by, as an older one would not read them and
+    start empty. Raises EmbeddedError."""
+    note = folder / "program"
+    before = note.read_text().strip() if note.exists() else ""
+    if before and os.access(before, os.X_OK):
+        return before
+    program = redis_program("server")
+    if (folder / "appendonlydir").exists():  # of Redis 7 or Valkey
+        version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+        found = re.search(r"v=(\d+)", version)
+        if found is None or int(found[1]) < 7:
+            raise EmbeddedError(
+                f"the data in {folder} are of a newer Redis than {program}", hint="Put that Redis on PATH again."
+            )
+    note.write_text(f"{program}\n")
+    return program
 
 
 def stop_redis(home: Path) -> bool:

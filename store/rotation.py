@@ -76,6 +76,16 @@ async def _pass(store: Core, plain: bool, dry_run: bool, progress: Callable[[int
     return done
 
 
+async def missing_keys(store: Core) -> list[str]:
+    """Return the ids of the encryption keys that stored credentials were written with and that aren't given."""
+    found: set[str] = set()
+    after: UUID | None = None
+    while rows := await store.stores.database.fetch(calls.list_api_credentials(None, after, PAGE)):
+        found |= {key_id_of(row[name]) for row in rows for name in FIELDS if is_ciphertext(row[name])}
+        after = rows[-1]["id"]
+    return sorted(found - set(store.stores.vault.key_ids))
+
+
 async def seal_table(store: Core) -> int:
     """Make sure that no plain text can get into the table from now on, if none is left; return how many are."""
     (row,) = await store.stores.database.fetch(calls.seal_api_credentials())

@@ -79,8 +79,8 @@ class Vault:
     def from_env(cls, environ: Mapping[str, str], default_file: Path | None = None) -> Vault:
         """Read the keys: SETTINGS_STORE_KEYS, else the file SETTINGS_STORE_KEYS_FILE, else the default file if any.
 
-        A key is 32 bytes in base64, standard or urlsafe; keys are separated by commas or white space, and lines
-        that start with # are comments. A file must be the user's or root's, with mode 0600 or stricter.
+        A key is 32 bytes in base64, standard or urlsafe; keys are separated by commas or white space, and
+        comments go from # to the end of a line. A file must be the user's or root's, with mode 0600 or stricter.
         Raises ConfigError, which doesn't quote.
         """
         if text := environ.get("SETTINGS_STORE_KEYS"):
@@ -218,7 +218,7 @@ def _read_key_file(path: Path) -> str:
 
 
 def _tokens(text: str) -> list[str]:
-    return " ".join(re.sub(r"(?m)^\s*#.*", "", text).split(",")).split()
+    return " ".join(re.sub(r"#.*", "", text).split(",")).split()
 
 
 def _ciphers(text: str, source: str) -> dict[str, AESGCM]:

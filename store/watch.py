@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from redis.exceptions import RedisError
 
 from store.connections import Connections
-from store.errors import RedisUnavailable
+from store.errors import RedisUnavailable, first_line
 from store.mirror.keys import OKX_UID
 from store.mirror.mirror import Mirror
 
@@ -33,7 +33,8 @@ async def watch(stores: Connections, okx_uid: str | None) -> AsyncIterator[Chang
     """Yield changes of one user, or of all, each key's in order, from now on and without end.
 
     After a lost connection, the newest version of every key that changed meanwhile comes first (those
-    between are in the history). Holds a version number per key it watches.
+    between are in the history). Holds a version number per key it watches. Raises RedisUnavailable if Redis
+    can't be reached to begin with.
     """
     mirror, started = stores.mirror, False
     seen: dict[tuple[str, str], int] = {}
@@ -64,8 +65,10 @@ async def watch(stores: Connections, okx_uid: str | None) -> AsyncIterator[Chang
                     if change.version > seen.get((change.okx_uid, change.setting_type), 0):
                         seen[change.okx_uid, change.setting_type] = change.version
                         yield change
-        except (RedisError, RedisUnavailable, OSError):
+        except (RedisError, RedisUnavailable, OSError) as error:
             mirror.retry_now()
+            if not started:
+                raise RedisUnavailable(f"Redis can't be reached: {first_line(error)}") from None
             await asyncio.sleep(RETRY)
 
 

@@ -27,7 +27,7 @@ exception
     when unique_violation then
         raise exception using errcode = 'US008',
             message = format('Telegram ID %s is linked to another user', p_telegram_id),
-            hint = 'Free it with unlink_telegram() first.';
+            hint = 'Free it first: unlink_telegram(), user unlink.';
 end
 $$;
 

@@ -30,7 +30,7 @@ begin
         raise exception using errcode = 'US004',
             message = format('unknown user %s', p_identifier),
             detail = case when v_user.id is null then 'nobody has this identifier' else 'the user was deleted' end,
-            hint = 'Register the user first.';
+            hint = case when v_user.id is null then 'Register the user first.' else 'Bring the user back: restore_user(), user restore.' end;
     end if;
     return v_user;
 end

@@ -13,7 +13,7 @@ from store.commands.common import as_json, confirm, counting, run, who
 from store.commands.output import change_json, local, print_changes, print_json, print_styled
 
 if TYPE_CHECKING:
-    from store.archive import Manifest
+    from store.archive import Manifest, Restored
     from store.exchange import Imported
     from store.settings import SettingsStore
 
@@ -135,24 +135,28 @@ def restore_backup(path: Path, okx_uid: str | None, merge: bool, replace: bool, 
 
     A damaged, cut or newer file is refused before anything is written; so is a database that isn't empty, unless
     --okx-uid, --merge or --replace say what to do. Afterwards Redis is brought to what PostgreSQL has; what only Redis
-    had goes into the history first.
+    had goes into the history first. API credentials come back as ciphertext: the encryption keys they were written with
+    are needed, too (SETTINGS_STORE_KEYS, or encryption.keys of the embedded servers).
 
     \b
     Example:
       settings-store restore-backup settings-2026-11-22.zip
       settings-store restore-backup settings-2026-11-22.zip --okx-uid 587662504768345929
     """
-    from store import archive
+    from store import archive, rotation
 
     if (okx_uid is not None) + merge + replace > 1:
         raise click.UsageError("Give one of these: --okx-uid, --merge, --replace.")
     if replace and not yes:
         confirm("Everything that is in the database will be lost. Restore?")
 
-    def work(store: SettingsStore) -> Any:
-        return archive.restore_backup(store, path, replace=replace, merge=merge, okx_uid=okx_uid)
+    async def work(store: SettingsStore) -> tuple[Restored, list[str]]:
+        restored = await archive.restore_backup(store, path, replace=replace, merge=merge, okx_uid=okx_uid)
+        return restored, await rotation.missing_keys(store)
 
-    restored = run(work)
+    restored, missing = run(work)
+    if missing:
+        click.echo(f"API credentials were encrypted with keys that aren't given here: {', '.join(missing)}", err=True)
     if as_json:
         print_json({"users": restored.users, "versions": restored.versions, "mirrored": restored.mirrored,
                     "unknown": restored.unknown, "manifest": _manifest_json(restored.manifest)})  # fmt: skip
@@ -163,7 +167,10 @@ def restore_backup(path: Path, okx_uid: str | None, merge: bool, replace: bool, 
             f"Redis has {restored.unknown} keys of users the backup doesn't know: sync takes them over", err=True
         )
     redis = "Redis is up to it" if restored.mirrored else "Redis will be brought up by the relay"
-    click.echo(f"restored {restored.users} users, {restored.versions} versions of {made}; {redis}")
+    if merge or okx_uid is not None:
+        click.echo(f"{restored.users} users of the backup of {made}: {restored.versions} new versions; {redis}")
+    else:
+        click.echo(f"restored {restored.users} users, {restored.versions} versions of {made}; {redis}")
 
 
 def _effect_json(effect: Imported) -> dict[str, Any]:

@@ -135,8 +135,9 @@ def keys_history(identifier: str, as_json: bool) -> None:
 def keys_rotate(dry_run: bool, as_json: bool) -> None:
     """Encrypt everything under the first key of SETTINGS_STORE_KEYS: all versions, and Redis.
 
-    Put the new key first and keep the old ones behind it; when this is done, take those away. May be interrupted and
-    run again; writers go on. Exit code 1 if something couldn't be decrypted.
+    Put the new key first and keep the old ones behind it (in SETTINGS_STORE_KEYS, or in the key file: encryption.keys
+    of the embedded servers); when this is done, take those away. May be interrupted and run again; writers go on.
+    Exit code 1 if something couldn't be decrypted.
 
     \b
     Example:

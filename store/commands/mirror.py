@@ -57,7 +57,8 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
 
     Findings: missing (not in Redis), stale (older in Redis), pending (missing or stale, but marked for the
     relay), ahead (newer in Redis: PostgreSQL came back from a backup), edited (somebody wrote into Redis),
-    unmarked (never mirrored by us: `sync` takes it over), orphan (PostgreSQL has no such document).
+    unmarked (never mirrored by us: `sync` takes it over), orphan (PostgreSQL has no such document). API
+    credentials (api_keys) are edited or orphan, too, after a change of MIRROR_CREDENTIALS: --repair.
     PostgreSQL's and Redis's versions are shown, values never.
 
     \b

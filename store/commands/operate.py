@@ -53,7 +53,7 @@ redis_cli = _shell(
 
 @click.command()
 def demo() -> None:
-    """Show the main job on the embedded servers, whatever DATABASE_URL says.
+    """Show the main job on the embedded servers, whatever DATABASE_URL says, with a user of its own.
 
     \b
     Example:

@@ -26,6 +26,8 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
         key, separator, text = pair.partition("=")
         if not key or not separator:
             raise click.UsageError("Settings are given as KEY=VALUE.")
+        if key in document:
+            raise click.UsageError("A key is given twice.")
         try:
             document[key] = json.loads(text, parse_constant=_no_constant)
         except (ValueError, RecursionError):

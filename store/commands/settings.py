@@ -101,7 +101,7 @@ def set_(
     """Change settings: merge KEY=VALUE pairs, or a JSON object, into the document.
 
     A value is JSON where it parses as JSON, else text. Merging is JSON merge patch (RFC 7396): null
-    removes a key.
+    removes a key. What `get --json` prints can be given as it is, but for masked secrets.
 
     \b
     Example:
@@ -111,7 +111,7 @@ def set_(
     if (len(pairs) > 0) + (file is not None) + stdin != 1:
         raise click.UsageError("Give one of these: KEY=VALUE pairs, --file, --stdin.")
     source: BinaryIO = file or sys.stdin.buffer
-    document = parse_pairs(pairs) if pairs else parse_object(source.read())
+    document = parse_pairs(pairs) if pairs else _unwrapped(parse_object(source.read()), setting_type)
 
     async def write(store: SettingsStore) -> SavedSetting:
         save = store.save if replace else store.patch
@@ -122,6 +122,15 @@ def set_(
         print_json(setting_json(saved))
     else:
         click.echo(saved_line(saved))
+
+
+def _unwrapped(document: dict[str, Any], setting_type: str) -> dict[str, Any]:
+    """Take the settings out of what `get --json` prints; anything else is the settings."""
+    if not {"okx_uid", "setting_type", "version", "settings", "updated_at"} <= set(document):
+        return document
+    if document["setting_type"] != setting_type or not isinstance(document["settings"], dict):
+        raise click.ClickException(f"the file holds what `get --json` prints, but no {setting_type}")
+    return dict(document["settings"])
 
 
 @click.command()

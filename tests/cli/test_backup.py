@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from store import archive, schema
+from store.vault import generate_key
 from tests.backups import Db, content, craft, manifest_of, table_rows
 from tests.cli.conftest import Cli
 from tests.conftest import OKX_UID
@@ -146,3 +148,13 @@ def test_servers_that_cannot_be_reached(inside: Cli, made: Path, tmp_path: Path)
     assert (without.code, "Redis will be brought up by the relay" in without.out) == (0, True)
     inside("relay", "--once")
     assert inside.run("verify").code == 0
+
+
+def test_a_restore_says_that_the_encryption_keys_are_missing(cli: Cli, kim: str, tmp_path: Path) -> None:
+    ours, other = ({"SETTINGS_STORE_KEYS": generate_key()} for _ in range(2))
+    secrets = json.dumps({"api_key": "k", "api_secret": "s", "passphrase": "p"})
+    assert cli.run("keys", "set", kim, "--stdin", stdin=secrets, **ours).code == 0
+    cli("backup", str(tmp_path / "b.zip"))
+    words = ("restore-backup", str(tmp_path / "b.zip"), "--replace", "--yes")
+    assert cli.run(*words, **ours).err == ""
+    assert "keys that aren't given here" in cli.run(*words, **other).err

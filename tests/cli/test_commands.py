@@ -268,3 +268,21 @@ def test_each_login_needs_its_role_only_and_is_told_if_it_lacks_one(inside: Cli,
     inside("set", kim, "params", "leverage=20")
     assert "confined to one user" in inside.fails(1, "get", OTHER, "params", "--source", "db")
     assert [user["okx_uid"] for user in inside("user", "list", "--json").json] == [kim]
+
+
+def test_what_get_prints_as_json_can_be_given_to_set_as_it_is(cli: Cli, kim: str, tmp_path: Path) -> None:
+    file = tmp_path / "params.json"
+    file.write_text(cli("get", kim, "params", "--json").out.replace('"leverage": 10', '"leverage": 11'))
+    saved = cli("set", kim, "params", "--file", str(file), "--replace", "--json").json
+    assert (saved["version"], saved["settings"]["leverage"], len(saved["settings"])) == (2, 11, 50)
+    assert "no dual_side" in cli.fails(1, "set", kim, "dual_side", "--file", str(file), "--replace")
+
+
+def test_a_key_given_twice_is_a_wrong_usage(inside: Cli, kim: str) -> None:
+    result = inside.run("set", kim, "params", "leverage=1", "leverage=2")
+    assert (result.code, "twice" in result.err) == (2, True)
+
+
+def test_watch_tells_that_redis_can_not_be_reached(cli: Cli) -> None:
+    found = cli.run("watch", REDIS_URL="redis://127.0.0.1:1")
+    assert (found.code, found.is_one_clear_error()) == (3, True)

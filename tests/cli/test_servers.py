@@ -223,3 +223,18 @@ def test_a_database_that_does_not_exist_is_one_clear_error(inside: Cli, config: 
     assert '"nowhere" does not exist' in inside.fails(
         3, "user", "list", DATABASE_URL=nowhere.database_url or "", DB_TIMEOUT="0.5"
     )
+
+
+def test_a_folder_keeps_the_redis_that_wrote_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "redis"
+    (folder / "appendonlydir").mkdir(parents=True)  # as Redis 7 leaves it
+    older = tmp_path / "redis-server"
+    older.write_text("#!/bin/sh\necho 'Redis server v=6.2.14 sha=0'\n")
+    older.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(embedded.EmbeddedError, match="newer Redis"):
+        embedded.start_redis(tmp_path)
+    (folder / "appendonlydir").rmdir()
+    assert embedded._redis_server_of(folder) == str(older)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert embedded._redis_server_of(folder) == str(older)

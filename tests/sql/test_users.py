@@ -282,3 +282,15 @@ def test_users_are_listed_in_pages(db: Connection) -> None:
     assert [row["okx_uid"] for row in listed] == [*uids[:2], *uids[3:]]
     page = fetch(db, "select okx_uid from list_users(%s, 1)", (uids[1],))
     assert [row["okx_uid"] for row in page] == [uids[3]]
+
+
+def test_links_are_kept_by_the_trigger_and_not_by_hand(db: Connection, uid: str) -> None:
+    for statement in (
+        "update telegram_links set telegram_id = '17095570099'",
+        "update telegram_links set okx_uid = '999'",
+        "insert into telegram_links (telegram_id) values ('17170')",
+    ):
+        with refused("US005"):
+            fetch(db, statement)
+    fetch(db, "update app_users set telegram_id = '17170'")
+    assert value(db, "select okx_uid from telegram_links where telegram_id = '17170'") == uid
