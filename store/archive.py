@@ -84,8 +84,9 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore left behind. `versions`: those that came back, or with merge that were made. `mirrored`: Redis is up to it already; if not, the relay brings it up, and verify
-    should look. `unknown`: keys that Redis has of users the database doesn't know; sync takes them over."""
+    """What a restore left behind. `versions`: those that came back, or that a merge made. `mirrored`: Redis is up to it
+    already; if not, the relay brings it up, and verify should look. `unknown`: keys that Redis has of users the database
+    doesn't know; sync takes them over."""
 
     manifest: Manifest
     users: int
