@@ -85,7 +85,7 @@ class Manifest:
 @dataclass(frozen=True, slots=True)
 class Restored:
     """What a restore left behind. `versions`: those that came back, or that a merge made. `mirrored`: Redis is up to it
-    already; if not, the relay brings it up, and verify should look. `unknown`: keys that Redis has of users the database
+    already; if not, the relay brings it up, and verify should look. `unknown`: keys of users that the database
     doesn't know; sync takes them over."""
 
     manifest: Manifest
