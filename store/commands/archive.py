@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from store.commands.common import as_json, confirm, counting, run, who
-from store.commands.output import change_json, local, print_changes, print_json, print_styled
+from store.commands.output import change_json, counted, local, print_changes, print_json, print_styled
 
 if TYPE_CHECKING:
     from store.archive import Manifest, Restored
@@ -50,7 +50,7 @@ def export(identifiers: Sequence[str], everybody: bool, output: Path | None, wit
             return
         with files.private_file(output, overwrite=True) as file:
             users = run(lambda s: exchange.export_users(s, file, whom, with_secrets=with_secrets, progress=count))
-    click.echo(f"wrote {users} users to {click.format_filename(output)}", err=True)
+    click.echo(f"wrote {counted(users, 'user')} to {click.format_filename(output)}", err=True)
 
 
 @click.command("import")
@@ -167,10 +167,11 @@ def restore_backup(path: Path, okx_uid: str | None, merge: bool, replace: bool, 
             f"Redis has {restored.unknown} keys of users the backup doesn't know: sync takes them over", err=True
         )
     redis = "Redis is up to it" if restored.mirrored else "Redis will be brought up by the relay"
+    users = counted(restored.users, "user")
     if merge or okx_uid is not None:
-        click.echo(f"{restored.users} users of the backup of {made}: {restored.versions} new versions; {redis}")
+        click.echo(f"{users} of the backup of {made}: {counted(restored.versions, 'new version')}; {redis}")
     else:
-        click.echo(f"restored {restored.users} users, {restored.versions} versions of {made}; {redis}")
+        click.echo(f"restored {users}, {counted(restored.versions, 'version')} of {made}; {redis}")
 
 
 def _effect_json(effect: Imported) -> dict[str, Any]:

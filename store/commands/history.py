@@ -9,6 +9,7 @@ import click
 from store.commands.common import Moment, as_json, identifier, run, setting_type, who
 from store.commands.output import (
     change_json,
+    counted,
     print_changes,
     print_json,
     print_table,
@@ -184,7 +185,7 @@ def prune(keep: int, older_than: int, okx_uid: str | None, dry_run: bool, as_jso
         return
     if gone:
         print_table(None, [(name, str(number)) for name, number in gone.items()])
-    click.echo(f"{sum(gone.values())} versions {'would be ' if dry_run else ''}removed")
+    click.echo(f"{counted(sum(gone.values()), 'version')} {'would be ' if dry_run else ''}removed")
 
 
 async def _masked(store: SettingsStore, write: Writing) -> list[SavedSetting]:

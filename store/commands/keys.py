@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from store.commands.common import as_json, counting, identifier, run, who
-from store.commands.output import local, parse_object, print_json, print_table
+from store.commands.output import counted, local, parse_object, print_json, print_table
 
 if TYPE_CHECKING:
     from store.models import SavedCredentials
@@ -198,7 +198,7 @@ def _rotate(*, plain: bool, dry_run: bool, as_json: bool) -> None:
         print_json({"dry_run": dry_run, **asdict(done)})
     else:
         would = "would be " if dry_run else ""
-        click.echo(f"{done.checked} versions, {done.changed} {would}encrypted under the current key")
+        click.echo(f"{counted(done.checked, 'version')}, {done.changed} {would}encrypted under the current key")
         for okx_uid, why in done.failures.items():
             click.echo(f"  {okx_uid}: {why}", err=True)
         if not done.mirrored:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 MANY = 10  # keys that come or go together and are counted only
 
 
+def counted(number: int, noun: str) -> str:
+    """Write how many: 1 user, 2 users."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
     """Read KEY=VALUE pairs: a value is JSON where it parses as JSON, else text."""
     document = {}

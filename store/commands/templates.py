@@ -11,6 +11,7 @@ import click
 from store.commands.common import as_json, run, setting_type, who
 from store.commands.output import (
     change_json,
+    counted,
     parse_object,
     parse_pairs,
     print_changes,
@@ -69,7 +70,7 @@ def template_save(
     if as_json:
         print_json(_json(saved))
     else:
-        click.echo(f"saved template {saved.name} for {saved.setting_type}, {len(saved.settings)} keys")
+        click.echo(f"saved template {saved.name} for {saved.setting_type}, {counted(len(saved.settings), 'key')}")
 
 
 @template.command("list")
@@ -216,7 +217,9 @@ def _apply(
             print_styled(f"{effect.okx_uid} {effect.setting_type} version {effect.version}", "bold")
             print_changes(effect.changes)
         same = len(effects) - len(changed)
-        click.echo(f"{len(changed)} users {'would change' if dry_run else 'changed'}, {same} have it so already")
+        click.echo(
+            f"{counted(len(changed), 'user')} {'would change' if dry_run else 'changed'}, {same} have it so already"
+        )
     if not effects:
         click.echo(f"nobody has such {setting_type}", err=True)
         sys.exit(1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from store.commands.common import as_json, confirm, identifier, run, who
-from store.commands.output import print_json, print_users, saved_line, setting_json, user_json
+from store.commands.output import counted, print_json, print_users, saved_line, setting_json, user_json
 
 if TYPE_CHECKING:
     from store.models import Registration
@@ -176,6 +176,6 @@ def user_erase(identifier: str, yes: bool, as_json: bool) -> None:
         return
     redis = "cleared from Redis" if receipt.mirrored else "the relay will clear Redis"
     click.echo(
-        f"erased {receipt.okx_uid}: {receipt.settings} settings in {receipt.versions} versions,"
-        f" {receipt.telegram_links} Telegram links; {redis}"
+        f"erased {receipt.okx_uid}: {counted(receipt.settings, 'setting')} in {counted(receipt.versions, 'version')},"
+        f" {counted(receipt.telegram_links, 'Telegram link')}; {redis}"
     )

@@ -43,7 +43,7 @@ def test_the_words_say_what_was_written_and_restored(inside: Cli, made: Path, tm
     shown = inside("backup", str(tmp_path / "d.zip"), "--json").json
     assert shown["tables"]["user_settings"]["rows"] == 3
     words = inside("restore-backup", str(made), "--replace", "--yes").out
-    assert words.startswith("restored 1 users, 3 versions of 20")
+    assert words.startswith("restored 1 user, 3 versions of 20")
     assert "Redis is up to it" in words
 
 

@@ -67,7 +67,7 @@ def test_an_export_says_how_many_and_is_the_owners_only(inside: Cli, secret: str
     file.write_text("an older one")
     file.chmod(0o644)
     result = inside.run("export", "--all", "-o", str(file))
-    assert (result.code, result.out, result.err) == (0, "", f"wrote 1 users to {file}\n")
+    assert (result.code, result.out, result.err) == (0, "", f"wrote 1 user to {file}\n")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert file.read_text() == inside("export", secret).out == inside("export", "--all").out
     assert os.listdir(tmp_path) == ["out.json"]

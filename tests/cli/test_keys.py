@@ -198,10 +198,10 @@ def test_encrypting_what_exists_by_command(inside: Cli, kim: str, db: Db, redis:
     put(redis, HASH.format(kim), dict(zip(FIELDS, secrets(f"{kim}-1"), strict=True)))
     redis.hdel(f"user:{kim}:mirror", "api_keys")
     dry = inside("keys", "encrypt-existing", "--dry-run")
-    assert dry.out == "1 versions, 1 would be encrypted under the current key\n"
+    assert dry.out == "1 version, 1 would be encrypted under the current key\n"
     assert is_plain_anywhere(db, redis)
     done = inside.run("keys", "encrypt-existing")
-    assert (done.code, done.out) == (0, "1 versions, 1 encrypted under the current key\n")
+    assert (done.code, done.out) == (0, "1 version, 1 encrypted under the current key\n")
     assert "VACUUM FULL" in done.err
     assert "plain-" not in done.err
     assert not is_plain_anywhere(db, redis)

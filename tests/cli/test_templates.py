@@ -35,7 +35,7 @@ def leverage(inside: Cli, uid: str, source: str = "redis") -> Any:
 
 def test_templates_are_saved_listed_shown_and_deleted(inside: Cli, lee: str) -> None:
     said = inside("template", "save", "careful", "preferences", "timeframe=5m")
-    assert said.lines == ["saved template careful for preferences, 1 keys"]
+    assert said.lines == ["saved template careful for preferences, 1 key"]
     rows = [line.split() for line in inside("template", "list").lines]
     assert rows[0] == ["name", "type", "keys", "saved", "by", "saved", "at"]
     assert [row[:4] for row in rows[1:3]] == [
@@ -89,7 +89,7 @@ def test_hostile_names_are_refused_with_one_clear_line(inside: Cli, cli: Cli, le
         inside.fails(1, "register", "1000000000000009", "--template", name)
     for name in ("x'y", 'x"y', "%s", "[bold]x[/bold]", "조심", "{}"):
         assert inside("template", "save", name, "params", "leverage=4").lines == [
-            f"saved template {name} for params, 1 keys"
+            f"saved template {name} for params, 1 key"
         ]
         assert inside("template", "show", name).lines[0] == f"{name} for params"
         assert inside("template", "apply", name, "params", lee).lines[-1].endswith("have it so already")
@@ -113,7 +113,7 @@ def test_a_preview_shows_whose_settings_would_change_and_applying_does_that(
         f"{OKX_UID} params version 1",
         "  ~ leverage: 10 -> 3",
         "  ~ use_sl: false -> true",
-        "1 users would change, 1 have it so already",
+        "1 user would change, 1 have it so already",
     ]
     effects = inside("template", "preview", "careful", "params", lee, TELEGRAM_ID, "--json").json
     assert db.execute("select * from user_settings order by id").fetchall() == before
