@@ -7,6 +7,10 @@ alter table mirror_pending
 alter table telegram_links add column last_okx_uid text;
 alter table telegram_links disable trigger user;    -- nothing that Redis holds changes
 update telegram_links set last_okx_uid = okx_uid;
+update telegram_links l set last_okx_uid = s.okx_uid    -- of those unlinked by now, as far as the history knows
+  from (select distinct on (telegram_id) telegram_id, okx_uid from user_settings
+         where telegram_id is not null order by telegram_id, updated_at desc) s
+ where s.telegram_id = l.telegram_id and l.last_okx_uid is null;
 alter table telegram_links enable trigger user;
 create index telegram_links_last_okx_uid on telegram_links (last_okx_uid);
 
