@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from store import calls, schema
+from store.arguments import check_okx_uid
 from store.calls import Call
 from store.core import Core
 from store.database import Transaction
 from store.errors import (
-    BadIdentifier,
     DatabaseUnavailable,
     InvalidArgument,
     NotMigrated,
@@ -33,7 +33,6 @@ from store.errors import (
     StoreError,
     UnknownUser,
 )
-from store.mirror.keys import OKX_UID
 from store.verify import verify
 
 # In the order in which references allow the tables to be copied in.
@@ -110,8 +109,9 @@ async def backup(store: Core, file: BinaryIO, progress: Callable[[int], None] = 
                     async for block in transaction.copy_out(_copy_out(name, columns)):
                         member.write(block)
                         digest.update(block)
-                        rows += block.count(b"\n")
-                        progress(block.count(b"\n"))
+                        lines = block.count(b"\n")
+                        rows += lines
+                        progress(lines)
                 tables[name] = Table(columns, rows, digest.hexdigest())
         manifest = Manifest(datetime.now(UTC), release_of("settings-store"), migrations, tables)
         described = {**asdict(manifest), "made_at": manifest.made_at.isoformat()}
@@ -129,8 +129,8 @@ async def restore_backup(
     Afterwards Redis is brought to what PostgreSQL has; what only Redis had is kept in the history first. Raises
     BadBackup (before anything is written), NotEmpty, NotMigrated, UnknownUser (not in the backup).
     """
-    if okx_uid is not None and not OKX_UID.fullmatch(okx_uid):
-        raise BadIdentifier("not an OKX UID", hint="An OKX UID has 16-20 digits.")
+    if okx_uid is not None:
+        check_okx_uid(okx_uid)
     manifest = check_backup(path)
     known = await _check_schema(store)
     newer = [migration for migration in manifest.migrations if migration not in known]

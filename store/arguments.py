@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 
-from store.errors import InvalidArgument, StoreError, document_error
+from store.errors import BadIdentifier, InvalidArgument, StoreError, document_error
+from store.mirror.keys import OKX_UID
 
 
 def json_text(document: object) -> str:
@@ -38,6 +39,12 @@ def line(value: object, what: str, error: type[StoreError]) -> str:
     if not value.isprintable():
         raise error(f"{what} must not contain control characters")
     return value
+
+
+def check_okx_uid(value: str) -> None:
+    """Refuse what isn't an OKX UID. Raises BadIdentifier."""
+    if not OKX_UID.fullmatch(value):
+        raise BadIdentifier("not an OKX UID", hint="An OKX UID has 16-20 digits.")
 
 
 def text_or_none(value: object, what: str) -> str | None:

@@ -11,6 +11,7 @@ from uuid import UUID
 from store.arguments import count, count_or_none, flag, json_text, line, span, text_or_none, time, version_or_none
 from store.errors import BadIdentifier, InvalidArgument
 from store.models import Document
+from store.sealed import FIELDS
 
 SETTING = (
     "r.okx_uid, r.telegram_id, r.setting_type, r.version, r.settings::text as document, r.updated_at, r.deleted_at"
@@ -288,7 +289,7 @@ def keep_losing_credentials(okx_uid: str, sealed: Mapping[str, str]) -> Call:
 
 
 def _fields(sealed: Mapping[str, str]) -> dict[str, str | None]:
-    return {name: sealed.get(name) for name in ("api_key", "api_secret", "passphrase")}
+    return {name: sealed.get(name) for name in FIELDS}
 
 
 def pending_keys(

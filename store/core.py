@@ -28,6 +28,7 @@ from store.mirror.keys import OKX_UID, TELEGRAM_ID
 from store.models import (
     BUILT_IN_SECRETS,
     BUILT_IN_TYPES,
+    MASK,
     MirrorEntry,
     SavedSetting,
     Setting,
@@ -37,7 +38,6 @@ from store.models import (
 )
 
 OWNERS = 1000  # a query
-MASK = "********"  # as secret_mask() in SQL
 
 S = TypeVar("S", Setting, SavedSetting, Template)
 

@@ -23,7 +23,8 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refuse(name: str) -> None:
+def refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python's json would read. Raises ValueError."""
     raise ValueError(f"{name} is no JSON number")
 
 
@@ -35,7 +36,7 @@ class Reader:
 
     # Numbers stay text: they are only looked past, and Python limits the digits of an int.
     _decode = json.JSONDecoder(
-        parse_int=str, parse_float=str, parse_constant=_refuse, object_pairs_hook=unique
+        parse_int=str, parse_float=str, parse_constant=refuse_constant, object_pairs_hook=unique
     ).raw_decode
 
     def __init__(self, text: str, at: int = 0) -> None:

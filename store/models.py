@@ -26,6 +26,7 @@ BUILT_IN_TYPES = {
     "params": SettingType("params", "settings", "json"),
     "dual_side": SettingType("dual_side", "dual_side", "hash"),
 }
+MASK = "********"  # as secret_mask() in SQL
 BUILT_IN_SECRETS = {"params": {"signal_bot_token"}}
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from store import calls
@@ -52,8 +53,7 @@ async def rotate(
 async def _pass(store: Core, plain: bool, dry_run: bool, progress: Callable[[int], None]) -> Rotation:
     vault = store.stores.vault
     current, done = vault.current_key_id, Rotation()
-    after: UUID | None = None
-    while rows := await store.stores.database.fetch(calls.list_api_credentials(None, after, PAGE)):
+    async for rows in _pages(store):
         for row in rows:
             done.checked += 1
             fields = {name: str(row[name]) for name in FIELDS}
@@ -69,7 +69,6 @@ async def _pass(store: Core, plain: bool, dry_run: bool, progress: Callable[[int
                 call = calls.reencrypt_api_credentials(row["id"], _digest(fields), sealed)
                 await store.stores.database.fetch(call)  # not done: somebody saved; the next pass looks again
             done.changed += 1
-        after = rows[-1]["id"]
         progress(len(rows))
         if not dry_run:  # also what a run that was killed, or found no Redis, left marked
             done.mirrored = await store.mirror_owners(sorted({row["okx_uid"] for row in rows})) and done.mirrored
@@ -79,10 +78,8 @@ async def _pass(store: Core, plain: bool, dry_run: bool, progress: Callable[[int
 async def missing_keys(store: Core) -> list[str]:
     """Return the ids of the encryption keys that stored credentials were written with and that aren't given."""
     found: set[str] = set()
-    after: UUID | None = None
-    while rows := await store.stores.database.fetch(calls.list_api_credentials(None, after, PAGE)):
+    async for rows in _pages(store):
         found |= {key_id_of(row[name]) for row in rows for name in FIELDS if is_ciphertext(row[name])}
-        after = rows[-1]["id"]
     return sorted(found - set(store.stores.vault.key_ids))
 
 
@@ -90,6 +87,14 @@ async def seal_table(store: Core) -> int:
     """Make sure that no plain text can get into the table from now on, if none is left; return how many are."""
     (row,) = await store.stores.database.fetch(calls.seal_api_credentials())
     return int(row["plain"])
+
+
+async def _pages(store: Core) -> AsyncIterator[Sequence[dict[str, Any]]]:
+    """Read all versions of credentials, a page at a time."""
+    after: UUID | None = None
+    while rows := await store.stores.database.fetch(calls.list_api_credentials(None, after, PAGE)):
+        yield rows
+        after = rows[-1]["id"]
 
 
 def _is_due(fields: Mapping[str, str], current: str) -> bool:

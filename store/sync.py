@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from store import calls, relay
+from store.arguments import check_okx_uid
 from store.calls import Call
 from store.connections import Connections
-from store.errors import BadIdentifier, DatabaseUnavailable, NotPermitted, StoreError
+from store.errors import DatabaseUnavailable, NotPermitted, StoreError
 from store.keep import item
 from store.mirror.foreign import Field, Unreadable, read_document
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
@@ -69,8 +70,8 @@ class Sync:
     async def run(self) -> Counter[str]:
         """Go through all keys of Redis (or those of one user); return how many had which outcome. `tell`
         hears of each that isn't equal, `progress` how many keys were looked at since."""
-        if self._okx_uid is not None and not OKX_UID.fullmatch(self._okx_uid):
-            raise BadIdentifier("not an OKX UID", hint="An OKX UID has 16-20 digits.")
+        if self._okx_uid is not None:
+            check_okx_uid(self._okx_uid)
         await self._load_catalogue()
         async for keys in self._stores.mirror.scan(BATCH):
             await self._batch(list(dict.fromkeys(key for key in keys if key[1] in self._kinds)))

@@ -17,8 +17,8 @@ from decimal import Decimal
 from typing import Any
 
 from store import calls, relay
+from store.arguments import check_okx_uid
 from store.connections import Connections
-from store.errors import BadIdentifier
 from store.mirror.codec import encode_hash
 from store.mirror.keys import OKX_UID
 from store.mirror.mirror import CREDENTIALS, TELEGRAM, Found, Place
@@ -129,8 +129,7 @@ async def _every_look(stores: Connections, okx_uid: str | None) -> AsyncIterator
     """Look at each key that PostgreSQL knows of, then at those that only Redis has."""
     owners = None
     if okx_uid is not None:
-        if not OKX_UID.fullmatch(okx_uid):
-            raise BadIdentifier("not an OKX UID", hint="An OKX UID has 16-20 digits.")
+        check_okx_uid(okx_uid)
         user = await stores.database.fetch(calls.find_user(okx_uid))
         owners = [okx_uid, *([user[0]["telegram_id"]] if user and user[0]["telegram_id"] else [])]
     async with contextlib.aclosing(stores.database.stream(calls.mirror_source(owners), BATCH)) as batches:

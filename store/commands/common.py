@@ -26,6 +26,9 @@ WRITER = f"{__name__}.writer"  # where the click context keeps --actor and --rea
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 identifier = click.argument("identifier")
 setting_type = click.argument("setting_type", metavar="TYPE")
+expect_version = click.option(
+    "--expect-version", type=click.IntRange(0), metavar="N", help="Only if this is the current version."
+)
 
 
 def who(command: F) -> F:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from store.commands.common import Moment, as_json, identifier, run, setting_type, who
+from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, who
 from store.commands.output import (
     change_json,
     counted,
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from store.settings import SettingsStore
 
     Writing = Callable[[SettingsStore], Awaitable[list[SavedSetting]]]
-
-expect_version = click.option(
-    "--expect-version", type=click.IntRange(0), metavar="N", help="Only if this is the current version."
-)
 
 
 @click.command()

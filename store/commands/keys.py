@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from store.commands.common import as_json, counting, identifier, run, who
+from store.commands.common import as_json, counting, expect_version, identifier, run, who
 from store.commands.output import counted, local, parse_object, print_json, print_table
+from store.models import MASK
+from store.sealed import FIELDS, Secrets
 
 if TYPE_CHECKING:
     from store.models import SavedCredentials
     from store.rotation import Rotation
     from store.settings import SettingsStore
-
-FIELDS = ("api_key", "api_secret", "passphrase")
-expect_version = click.option(
-    "--expect-version", type=click.IntRange(0), metavar="N", help="Only if this is the current version."
-)
 
 
 @click.group()
@@ -50,8 +47,6 @@ def keys_set(identifier: str, stdin: bool, expect_version: int | None, as_json: 
       settings-store keys set 587662504768345929
       settings-store keys set 587662504768345929 --stdin < credentials.json
     """
-    from store.sealed import Secrets
-
     if stdin:
         given = parse_object(sys.stdin.buffer.read())
         if set(given) != set(FIELDS) or not all(isinstance(value, str) for value in given.values()):
@@ -182,7 +177,7 @@ def keys_generate() -> None:
 
 def mask(value: str) -> str:
     """Show that there is something, and the end of what is long enough."""
-    return "********" + (value[-4:] if len(value) >= 20 else "")
+    return MASK + (value[-4:] if len(value) >= 20 else "")
 
 
 def _rotate(*, plain: bool, dry_run: bool, as_json: bool) -> None:

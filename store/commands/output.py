@@ -10,6 +10,8 @@ from unicodedata import category
 
 import click
 
+from store.jsontext import DuplicateKey, refuse_constant, unique
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -34,7 +36,7 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
         if key in document:
             raise click.UsageError("A key is given twice.")
         try:
-            document[key] = json.loads(text, parse_constant=_no_constant)
+            document[key] = json.loads(text, parse_constant=refuse_constant)
         except (ValueError, RecursionError):
             document[key] = text
     return document
@@ -42,10 +44,8 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
 
 def parse_object(data: bytes) -> dict[str, Any]:
     """Read a JSON object. The error says where it breaks off, not what is there."""
-    from store.jsontext import DuplicateKey, unique
-
     try:
-        document = json.loads(data, parse_constant=_no_constant, object_pairs_hook=unique)
+        document = json.loads(data, parse_constant=refuse_constant, object_pairs_hook=unique)
     except DuplicateKey:
         raise click.ClickException("not JSON that can be taken: a key is there twice in one object") from None
     except json.JSONDecodeError as error:
@@ -59,10 +59,6 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise click.ClickException("not a JSON object")
     return document
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def setting_json(setting: Setting) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from store.commands.common import Moment, as_json, identifier, run, setting_type, who
+from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, who
 from store.commands.output import (
     parse_object,
     parse_pairs,
@@ -91,7 +91,7 @@ def get(
 @click.option("--file", "file", type=click.File("rb"), help="Read a JSON object from a file.")
 @click.option("--stdin", "stdin", is_flag=True, help="Read a JSON object from standard input.")
 @click.option("--replace", is_flag=True, help="Replace the whole document instead of merging.")
-@click.option("--expect-version", type=click.IntRange(0), metavar="N", help="Only if this is the current version.")
+@expect_version
 @who
 @as_json
 def set_(

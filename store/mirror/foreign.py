@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from store.jsontext import refuse_constant
 from store.mirror.codec import decode_value
 from store.models import Document
 
@@ -44,7 +45,7 @@ def read_document(kind: str, content: Any, fields: Mapping[str, Field]) -> str:
     else:
         texts = {}
         try:
-            found = json.loads(content, parse_constant=_refuse)
+            found = json.loads(content, parse_constant=refuse_constant)
         except (ValueError, RecursionError):
             raise Unreadable("not JSON") from None
         if not isinstance(found, dict):
@@ -103,7 +104,3 @@ def _typed_member(text: str, field: Field) -> Any:
         return BOOLEANS.get(text.lower(), text)
     read = decode_value(text)
     return text if isinstance(read, bool) else read
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(name)
