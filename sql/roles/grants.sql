@@ -33,6 +33,7 @@ begin
         ('changes_as_json',           '                    admin', 'execute'),
         ('check_confinement',         '                    admin', 'execute'),
         ('check_identifiers',         '                    admin', 'execute'),
+        ('check_owner',               '                    admin', 'execute'),
         ('check_setting_type',        'reader writer relay admin', 'execute'),
         ('check_settings',            '                    admin', 'execute'),
         ('check_version',             '                    admin', 'execute'),

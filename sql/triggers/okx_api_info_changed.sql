@@ -5,17 +5,9 @@ returns trigger
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
-declare
-    v_user app_users;
 begin
     if tg_op = 'INSERT' or (old.deleted_at is not null and new.deleted_at is null) then
-        select * into v_user from app_users u where u.id = new.user_id for share;
-        if v_user.deleted_at is not null or v_user.okx_uid <> new.okx_uid then
-            raise exception using errcode = 'US004',
-                message = format('unknown user %s', new.okx_uid),
-                detail = case when v_user.okx_uid <> new.okx_uid then 'the OKX UID is not that of user_id' else 'the user was deleted' end,
-                hint = 'Register the user first.';
-        end if;
+        perform check_owner(new.user_id, new.okx_uid, new.id);
     end if;
     perform mark_pending(new.okx_uid, 'api_keys', new.version);
     if tg_op = 'UPDATE' and new.version > old.version then

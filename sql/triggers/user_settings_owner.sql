@@ -7,17 +7,8 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_user app_users;
+    v_user app_users := check_owner(new.user_id, new.okx_uid, new.id);
 begin
-    select * into v_user from app_users u where u.id = new.user_id for share;
-    if (v_user.deleted_at is not null
-        and not is_permitted('keep as found', new.id))
-       or v_user.okx_uid <> new.okx_uid then
-        raise exception using errcode = 'US004',
-            message = format('unknown user %s', new.okx_uid),
-            detail = case when v_user.okx_uid <> new.okx_uid then 'the OKX UID is not that of user_id' else 'the user was deleted' end,
-            hint = 'Register the user first.';
-    end if;
     if v_user.telegram_id is distinct from new.telegram_id then
         update user_settings s set telegram_id = v_user.telegram_id where s.id = new.id;
     end if;

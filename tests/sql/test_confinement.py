@@ -90,7 +90,7 @@ LISTS = {
 COUNTS = {"clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics"}
 # Nothing of any user: the catalogue, templates, the schema; and helpers that see no row but through their arguments.
 OF_NOBODY = {
-    *("check_version", "restorable_version"),
+    *("check_owner", "check_version", "restorable_version"),
     *("check_setting_type", "default_user_setting", "delete_setting_template", "list_setting_fields"),
     *("list_setting_templates", "list_setting_types", "save_setting_template", "setting_template"),
     *("validate_user_setting", "database_identity", "installed_definition"),
