@@ -45,6 +45,10 @@ TABLES = (
     "user_settings",
     "okx_api_info",
 )
+# Other programs may have columns of theirs there (docs/migrating.md): not the store's to back up.
+APP_USERS = (
+    "id", "okx_uid", "telegram_id", "name", "telegram_username", "version", "created_at", "updated_at", "deleted_at",
+)  # fmt: skip
 FORMAT = "settings-store backup"
 VERSION = 1
 MANIFEST = "manifest.json"
@@ -280,9 +284,10 @@ def _blocks(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:
 def _table_columns(table: str) -> Call:
     query = (
         "select attname as name from pg_attribute"
-        " where attrelid = %(table)s::regclass and attnum > 0 and not attisdropped order by attnum"
+        " where attrelid = %(table)s::regclass and attnum > 0 and not attisdropped"
+        " and (%(ours)s::text[] is null or attname = any (%(ours)s)) order by attnum"
     )
-    return Call(query, {"table": f"public.{table}"})
+    return Call(query, {"table": f"public.{table}", "ours": list(APP_USERS) if table == "app_users" else None})
 
 
 def _copy_out(table: str, columns: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,10 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
 from yoyo.migrations import MigrationList
 
+from store import adoption
+from store.adoption import Adoption, Quarantined
 from store.errors import DatabaseUnavailable, MigrationError, NotPermitted, StoreError, first_line
+from store.vault import Vault
 
 LOCK = 0x5E771465  # advisory lock of `migrate`
 # Views before functions, as functions return their rows; triggers after them, as they call functions. Then who may do
@@ -51,33 +55,109 @@ def sql_files() -> list[Path]:
     return [file for folder in FOLDERS for file in sorted((resources("sql") / folder).glob("*.sql"))]
 
 
-def migrate(database_url: str) -> list[str]:
+def migrate(database_url: str, vault: Vault | None = None) -> list[str]:
     """Apply pending migrations, then sql/. Returns the ids of the migrations it applied.
 
-    Safe to repeat and to run twice at once. Raises MigrationError (nothing of the failed step remains)
-    and DatabaseUnavailable.
+    A predecessor's database is adopted, in one transaction, its API keys encrypted by the `vault` if there is one.
+    Safe to repeat and to run twice at once. Raises MigrationError (nothing of the failed step remains) and
+    DatabaseUnavailable.
     """
     with _locked(database_url), _yoyo(database_url) as (backend, migrations):
         pending = backend.to_apply(migrations)
-        backend.apply_migrations(pending)
-        with _connect(database_url) as connection:
-            _apply_sql(connection)
+        if adoption.found(backend.connection, tables_of(pending)):
+            backend.ensure_internal_schema_updated()
+            with backend.transaction():
+                _adopt(backend.connection, pending, vault)
+                for migration in pending:
+                    backend.mark_one(migration)
+        else:
+            backend.apply_migrations(pending)
+            with _connect(database_url) as connection:
+                _apply_sql(connection)
         return [migration.id for migration in pending]
 
 
-def rollback(database_url: str, count: int | None = 1) -> list[str]:
+def rehearse(database_url: str, vault: Vault | None = None) -> Adoption | None:
+    """Adopt a predecessor's database, tell what came of it, and take everything back. None: there is nothing to adopt.
+
+    Locks the predecessor's tables meanwhile. Raises as migrate().
+    """
+    with _translated(), _connect(database_url) as connection:
+        done = set(status(database_url).applied)
+        pending = [m for m in yoyo.read_migrations(str(resources("migrations"))) if m.id not in done]
+        if not adoption.found(connection, tables_of(pending)):
+            return None
+        connection.execute("create table if not exists public._yoyo_migration ()")  # yoyo's, which grants.sql names
+        try:
+            return _adopt(connection, pending, vault)
+        finally:
+            connection.rollback()
+
+
+def quarantine(database_url: str) -> list[Quarantined]:
+    """List what couldn't be taken when this database was adopted from a predecessor; nothing if it never was."""
+    with _translated(), _connect(database_url) as connection:
+        return adoption.quarantine(connection)
+
+
+def rollback(database_url: str, count: int | None = 1, vault: Vault | None = None) -> list[str]:
     """Roll back the newest `count` migrations (None: all). Returns their ids, newest first.
 
     The functions, views and triggers of sql/ go too; `migrate` brings everything back, empty. Data in the
-    tables that go is lost.
+    tables that go is lost; but what was adopted from a predecessor goes back to it, with what was saved since (users,
+    settings, API keys: those take the `vault`).
     """
     with _locked(database_url), _yoyo(database_url) as (backend, migrations):
         newest = backend.to_rollback(migrations)[:count]
-        if newest:
+        old = adoption.adopted(backend.connection, tables_of(newest))
+        if set(old) & set(adoption.PEOPLE) and count is not None:
+            raise MigrationError(
+                "the users, settings and API keys of this database were adopted together",
+                hint="Roll back everything: settings-store migrate rollback --all",
+            )
+        if old:
+            with backend.transaction():
+                _give_back(backend.connection, newest, old, vault or Vault({}))
+                for migration in newest:
+                    backend.unmark_one(migration)
+        elif newest:
             with _connect(database_url) as connection:
                 _drop_sql(connection)
             backend.rollback_migrations(newest)
         return [migration.id for migration in newest]
+
+
+def tables_of(migrations: Sequence[Any]) -> list[str]:
+    """List the tables that migrations make, in their order."""
+    return [
+        name
+        for migration in migrations
+        for name in re.findall(r"^create table (\w+) ", Path(migration.path).read_text(), re.MULTILINE)
+    ]
+
+
+def _adopt(connection: psycopg.Connection[Any], migrations: Sequence[Any], vault: Vault | None) -> Adoption:
+    tables = adoption.found(connection, tables_of(migrations))
+    adoption.set_aside(connection, tables, _functions())
+    for migration in migrations:
+        connection.execute(Path(migration.path).read_bytes())
+    _apply_sql(connection)
+    return adoption.take_over(connection, tables, resources("sql") / "adoption", vault or Vault({}))
+
+
+def _give_back(
+    connection: psycopg.Connection[Any], migrations: Sequence[Any], tables: Sequence[str], vault: Vault
+) -> None:
+    adoption.carry_back(connection, tables, resources("sql") / "adoption", vault)
+    _drop_sql(connection)
+    for migration in migrations:
+        connection.execute(Path(migration.path).with_suffix(".rollback.sql").read_bytes())
+    adoption.put_back(connection, tables, _functions())
+
+
+def _functions() -> list[str]:
+    """List the functions that are the store's, or were the predecessor's, by name."""
+    return ["update_user_settings_updated_at"] + [file.stem for file in sql_files() if file.parent.name == "functions"]
 
 
 def status(database_url: str) -> SchemaStatus:

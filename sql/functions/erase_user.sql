@@ -43,6 +43,7 @@ begin
     delete from telegram_links l where l.telegram_id = any (telegram_ids);
     delete from app_users u where u.id = v_user.id;
     delete from trigger_permits p where p.permit = 'removal';
+    perform erase_predecessor(v_user.id, v_user.okx_uid);
     return next;
 end
 $$;

@@ -1,6 +1,6 @@
 -- Tells how many versions of API credentials are still plain text, and makes sure that there can't be any from now on: with
--- none left, the constraint okx_api_info_ciphertext is validated for all rows. Reads the whole table. Raises
--- US012 in a confined session.
+-- none left, the constraint okx_api_info_ciphertext is validated for all rows, and the tables that the database was
+-- adopted from get the ciphertext, too. Reads the whole table. Raises US012 in a confined session.
 create or replace function seal_api_credentials()
 returns bigint
 language plpgsql
@@ -15,6 +15,10 @@ begin
      where not is_encrypted(c);
     if v_count = 0 then
         alter table okx_api_info validate constraint okx_api_info_ciphertext;
+        if to_regclass('predecessor.okx_api_info') is not null then
+            execute 'update predecessor.okx_api_info p set api_key = c.api_key, api_secret = c.api_secret, passphrase = c.passphrase
+                       from public.okx_api_info c where c.id = p.id';
+        end if;
     end if;
     return v_count;
 end

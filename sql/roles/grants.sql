@@ -51,6 +51,7 @@ begin
         ('document_problem',          '                    admin', 'execute'),
         ('end_restore',               '                    admin', 'execute'),
         ('ensure_user',               '       writer       admin', 'execute'),
+        ('erase_predecessor',         '                    admin', 'execute'),
         ('erase_user',                '                    admin', 'execute'),
         ('erasure_lock',              '                    admin', 'execute'),
         ('export_users',              'reader writer       admin', 'execute'),

@@ -13,7 +13,7 @@ begin
        or num_nulls(new.api_key, new.api_secret, new.passphrase) <> (case when new.deleted_at is null then 0 else 3 end) then
         raise exception using errcode = 'US003', message = 'invalid credentials',
             detail = '{"$": "must be api_key, api_secret and passphrase, each encrypted"}',
-            hint = 'Save them by the command keys set, or save_credentials() of the Python store.';
+            hint = 'Save them by the command keys set, or save_credentials() of the Python store; plain text of an older system: keys encrypt-existing.';
     end if;
     if tg_op = 'UPDATE' then
         if is_permitted('re-encrypt', old.id) then

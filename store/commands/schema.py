@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from store.commands.common import as_json, configured, confirm
-from store.commands.output import print_json, print_table
+from store.commands.output import counted, print_json, print_table
+
+if TYPE_CHECKING:
+    from store.adoption import Quarantined
+    from store.config import Config
+    from store.vault import Vault
+
+F = TypeVar("F", bound=Callable[..., None])
+
+
+def dry_run(function: F) -> F:
+    """Add --dry-run."""
+    return click.option("--dry-run", is_flag=True, help="Write nothing; tell what would be done.")(function)
 
 
 @click.group(invoke_without_command=True)
+@dry_run
 @click.pass_context
-def migrate(ctx: click.Context) -> None:
+def migrate(ctx: click.Context, dry_run: bool) -> None:
     """Bring the database to this release (the same as `migrate apply`).
 
     \b
@@ -21,24 +37,94 @@ def migrate(ctx: click.Context) -> None:
       settings-store migrate status
     """
     if ctx.invoked_subcommand is None:
-        ctx.invoke(migrate_apply)
+        ctx.invoke(migrate_apply, dry_run=dry_run)
+    elif dry_run:
+        raise click.UsageError("--dry-run goes with `migrate` alone, or after `migrate apply`")
 
 
 @migrate.command("apply")
-def migrate_apply() -> None:
+@dry_run
+def migrate_apply(dry_run: bool) -> None:
     """Apply pending migrations, and all functions, views and triggers again.
+
+    The database of the system that this one replaces is adopted: docs/migrating.md. --dry-run rehearses that, and
+    takes it all back: its tables are locked for as long as it takes.
 
     Safe to repeat, and to run twice at once.
 
     \b
     Example:
+      settings-store migrate apply --dry-run
       settings-store migrate apply
     """
     from store import schema
 
-    for name in schema.migrate(configured().database_url):
+    config = configured()
+    url, vault = config.database_url, _vault(config)
+    if dry_run:
+        _rehearse(url, vault)
+        return
+    before = schema.quarantine(url)
+    for name in schema.migrate(url, vault):
         click.echo(f"applied {name}")
+    after = schema.quarantine(url)
+    if after != before:
+        click.echo(f"adopted the predecessor's tables; what couldn't be taken: {counted(len(after), 'row')}")
+        if vault.is_empty:
+            click.echo("the API keys are plain text still: give an encryption key, and run keys encrypt-existing")
+        click.echo("next: settings-store migrate quarantine, sync --dry-run, sync, verify --repair")
     click.echo("the database is up to date")
+
+
+def _vault(config: Config) -> Vault:
+    from store.vault import Vault
+
+    return config.vault or Vault.from_env(os.environ, config.key_file)
+
+
+def _rehearse(url: str, vault: Vault) -> None:
+    from store import schema
+
+    found = schema.status(url)
+    adoption = schema.rehearse(url, vault)
+    for name in found.pending:
+        click.echo(f"would apply {name}")
+    for name, why in found.drifted.items():
+        click.echo(f"would apply {name}: {why}")
+    if adoption is None:
+        click.echo("the database is up to date" if found.is_current else "nothing was changed")
+        return
+    for table, rows in adoption.taken.items():
+        click.echo(f"would take over {counted(rows, 'row')} of {table}")
+    _print_quarantine(adoption.quarantine)
+    click.echo("nothing was changed")
+
+
+@migrate.command("quarantine")
+@as_json
+def migrate_quarantine(as_json: bool) -> None:
+    """List what couldn't be taken when the predecessor's database was adopted, and why.
+
+    The rows themselves are in predecessor.quarantine, and in the tables beside it.
+
+    \b
+    Example:
+      settings-store migrate quarantine
+    """
+    from dataclasses import asdict
+
+    from store import schema
+
+    found = schema.quarantine(configured().database_url)
+    if as_json:
+        print_json([asdict(row) for row in found])
+    else:
+        _print_quarantine(found)
+
+
+def _print_quarantine(found: list[Quarantined]) -> None:
+    rows = [(row.table_name, row.id or "", "taken, but" if row.is_taken else "not taken", row.reason) for row in found]
+    print_table(("table", "id", "", "why"), rows)
 
 
 @migrate.command("status")
@@ -69,6 +155,7 @@ def migrate_rollback(everything: bool, yes: bool) -> None:
     """Roll back the newest migration. THE DATA OF ITS TABLES ARE LOST.
 
     The functions and triggers go too, so nothing is versioned or mirrored until `migrate apply` brings them back.
+    A predecessor's tables come back, with what was saved since they were adopted: the API keys in plain text.
 
     \b
     Example:
@@ -76,8 +163,8 @@ def migrate_rollback(everything: bool, yes: bool) -> None:
     """
     from store import schema
 
-    url = configured().database_url
+    config = configured()
     if not yes:
         confirm("The data in the tables that go will be lost. Roll back?")
-    for name in schema.rollback(url, None if everything else 1):
+    for name in schema.rollback(config.database_url, None if everything else 1, _vault(config)):
         click.echo(f"rolled back {name}")

@@ -95,8 +95,9 @@ OF_NOBODY = {
     *("list_setting_templates", "list_setting_types", "save_setting_template", "setting_template"),
     *("validate_user_setting", "database_identity", "installed_definition"),
     *("changes_as_json", "check_identifiers", "check_settings", "confined_owners", "confined_to", "document_changes"),
-    *("document_problem", "erasure_lock", "is_encrypted", "is_permitted", "is_valid_value", "mark_pending"),
-    *("mask_secrets", "merge_patch", "note_reason", "secret_mask", "telegram_is_free", "unmask_secrets"),
+    *("document_problem", "erase_predecessor", "erasure_lock", "is_encrypted", "is_permitted", "is_valid_value"),
+    *("mark_pending", "mask_secrets", "merge_patch", "note_reason", "secret_mask", "telegram_is_free"),
+    "unmask_secrets",
     "user_problems",
 }  # fmt: skip
 

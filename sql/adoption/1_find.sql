@@ -1,0 +1,111 @@
+-- What the predecessor's tables hold, row by row, and why a row can't be taken (reason; taken says whether it was all the
+-- same). Column by column through jsonb, as such tables differ: a column that isn't there is null.
+set local timezone = 'UTC';    -- times without a zone are UTC
+
+create table if not exists predecessor.quarantine (
+    table_name text not null,
+    id         text,
+    is_taken   boolean not null,
+    reason     text not null,
+    row_data   jsonb
+);
+comment on table predecessor.quarantine is 'What `migrate` couldn''t take over of the tables beside it, row by row, and why. is_taken: the row was taken, but for what the reason says. Keys of the exchange are left out of row_data.';
+
+-- Users: one of those with the same OKX UID, a live one, the one changed last.
+create temporary table found_users on commit drop as
+with given as (
+    select (j.row_data ->> 'id')::uuid as id,
+           coalesce(nullif(btrim(j.row_data ->> 'okx_uid'), ''),
+                    (select c.row_data ->> 'okx_uid'
+                       from predecessor.okx_api_info k
+                      cross join lateral to_jsonb(k) as c (row_data)
+                      where k.user_id = u.id and c.row_data ->> 'deleted_at' is null and c.row_data ->> 'okx_uid' ~ '^[0-9]{16,20}$'
+                      order by (c.row_data ->> 'updated_at')::timestamptz desc nulls last limit 1)) as okx_uid,
+           coalesce(nullif(btrim(j.row_data ->> 'telegram_id'), ''), nullif(btrim(j.row_data ->> 'telegram_userid'), '')) as telegram_id,
+           (j.row_data ->> 'deleted_at')::timestamptz as deleted_at,
+           coalesce((j.row_data ->> 'created_at')::timestamptz, now()) as created_at,
+           coalesce((j.row_data ->> 'updated_at')::timestamptz, (j.row_data ->> 'created_at')::timestamptz, now()) as updated_at,
+           j.row_data
+      from predecessor.app_users u
+     cross join lateral to_jsonb(u) as j (row_data)
+), ranked as (
+    select g.*,
+           first_value(g.id) over same_uid as keeper,
+           first_value(g.deleted_at) over same_uid as keeper_deleted_at,
+           row_number() over same_uid as nth
+      from given g
+    window same_uid as (partition by g.okx_uid order by g.deleted_at is not null, g.updated_at desc, g.id)
+)
+select r.*,
+       case when r.okx_uid is null then 'it has no OKX UID'
+            when r.okx_uid !~ '^[0-9]{16,20}$' then format('its OKX UID isn''t 16-20 digits but has %s characters', length(r.okx_uid))
+            when r.nth > 1 then format('user %s has the same OKX UID, and was changed later or isn''t deleted: its settings are in that user''s history', r.keeper)
+       end as reason,
+       case when r.telegram_id !~ '^[0-9]{5,15}$' then format('its Telegram ID isn''t 5-15 digits but has %s characters', length(r.telegram_id))
+            when r.deleted_at is null and exists (
+                 select from ranked o
+                  where o.telegram_id = r.telegram_id and o.id <> r.id and o.nth = 1 and o.deleted_at is null
+                    and o.okx_uid ~ '^[0-9]{16,20}$' and (o.updated_at, o.id) > (r.updated_at, r.id))
+            then 'its Telegram ID is that of another user, too, who was changed later'
+       end as no_link
+  from ranked r;
+create index on found_users (id);
+
+-- Settings: those of a duplicate go to the user who was taken.
+create temporary table found_settings on commit drop as
+select (j.row_data ->> 'id')::uuid as id, u.keeper as user_id, u.okx_uid, j.row_data ->> 'setting_type' as setting_type,
+       j.row_data -> 'settings' as settings,
+       (j.row_data ->> 'version')::integer as version,
+       coalesce((j.row_data ->> 'is_active')::boolean, true) and j.row_data ->> 'deleted_at' is null
+           and (u.deleted_at is null or u.keeper_deleted_at is not null) as is_live,    -- not those of a deleted duplicate
+       (j.row_data ->> 'deleted_at')::timestamptz as deleted_at,
+       u.keeper_deleted_at as user_deleted_at,
+       coalesce((j.row_data ->> 'created_at')::timestamptz, now()) as created_at,
+       coalesce((j.row_data ->> 'updated_at')::timestamptz, (j.row_data ->> 'created_at')::timestamptz, now()) as updated_at,
+       case when u.okx_uid is null or u.okx_uid !~ '^[0-9]{16,20}$' then 'its user can''t be taken'
+            when not exists (select from setting_types t where t.setting_type = j.row_data ->> 'setting_type')
+            then 'its setting type isn''t one of ' || (select string_agg(t.setting_type, ', ' order by t.setting_type) from setting_types t)
+            when jsonb_typeof(j.row_data -> 'settings') is distinct from 'object'
+            then format('its settings aren''t an object but %s', coalesce(jsonb_typeof(j.row_data -> 'settings'), 'null'))
+       end as reason,
+       j.row_data
+  from predecessor.user_settings s
+ cross join lateral to_jsonb(s) as j (row_data)
+  left join found_users u on u.id = (j.row_data ->> 'user_id')::uuid;
+
+-- Keys of the exchange: complete ones. What they are, no message and no quarantine says.
+create temporary table found_credentials on commit drop as
+select (j.row_data ->> 'id')::uuid as id, u.keeper as user_id, u.okx_uid,
+       j.row_data ->> 'api_key' as api_key, j.row_data ->> 'api_secret' as api_secret, j.row_data ->> 'passphrase' as passphrase,
+       j.row_data ->> 'deleted_at' is null
+           and (u.deleted_at is null or u.keeper_deleted_at is not null) as is_live,    -- not those of a deleted duplicate
+       (j.row_data ->> 'deleted_at')::timestamptz as deleted_at,
+       u.keeper_deleted_at as user_deleted_at,
+       coalesce((j.row_data ->> 'created_at')::timestamptz, now()) as created_at,
+       coalesce((j.row_data ->> 'updated_at')::timestamptz, (j.row_data ->> 'created_at')::timestamptz, now()) as updated_at,
+       case when u.okx_uid is null or u.okx_uid !~ '^[0-9]{16,20}$' then 'its user can''t be taken'
+            when given.fields = '{}' then 'there are no keys in it'
+            when cardinality(given.fields) < 3 then format('there is only %s in it', array_to_string(given.fields, ' and '))
+       end as reason,
+       j.row_data - '{api_key,api_secret,passphrase}'::text[] as row_data
+  from predecessor.okx_api_info c
+ cross join lateral to_jsonb(c) as j (row_data)
+ cross join lateral (select array(select f.name from unnest(array['api_key', 'api_secret', 'passphrase']) as f (name)
+                                   where j.row_data ->> f.name <> '')) as given (fields)
+  left join found_users u on u.id = (j.row_data ->> 'user_id')::uuid;
+
+insert into predecessor.quarantine
+select 'app_users', u.id::text, false, u.reason, u.row_data from found_users u where u.reason is not null
+union all
+select 'app_users', u.id::text, true, u.no_link, u.row_data from found_users u where u.reason is null and u.no_link is not null
+union all
+select 'user_settings', s.id::text, false, s.reason, s.row_data from found_settings s where s.reason is not null
+union all
+select 'user_settings', s.id::text, true,
+       'taken as it is, though not what the catalogue wants: ' || string_agg(format('%s %s', p.key, p.problem), '; ' order by p.key), null
+  from found_settings s
+ cross join lateral validate_user_setting(s.setting_type, s.settings) p
+ where s.reason is null
+ group by s.id
+union all
+select 'okx_api_info', c.id::text, false, c.reason, c.row_data from found_credentials c where c.reason is not null;
