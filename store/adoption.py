@@ -120,15 +120,16 @@ def _encrypt(connection: Connection, vault: Vault) -> None:
     rows = connection.execute(
         "select id, okx_uid, api_key, api_secret, passphrase from okx_api_info where deleted_at is null"
     ).fetchall()
+    changes = []
     for id, okx_uid, *fields in rows:
         try:
             sealed = seal(vault, okx_uid, Secrets(zip(FIELDS, fields, strict=True)))
         except InvalidArgument as error:
             raise MigrationError(f"API keys of user {okx_uid} can't be encrypted: {error.message}") from None
-        connection.execute(
-            "update okx_api_info set api_key = %s, api_secret = %s, passphrase = %s where id = %s",
-            [*(sealed[name] for name in FIELDS), id],
-        )
+        changes.append([*(sealed[name] for name in FIELDS), id])
+    connection.cursor().executemany(
+        "update okx_api_info set api_key = %s, api_secret = %s, passphrase = %s where id = %s", changes
+    )
 
 
 def quarantine(connection: Connection) -> list[Quarantined]:
@@ -159,14 +160,15 @@ def carry_back(connection: Connection, tables: Sequence[str], folder: Path, vaul
         "select p.id, c.okx_uid, c.api_key, c.api_secret, c.passphrase"
         " from predecessor.okx_api_info p join public.okx_api_info c on c.id = p.id"
     ).fetchall()
+    changes = []
     for id, okx_uid, *fields in rows:
         sealed = {name: text for name, text in zip(FIELDS, fields, strict=True) if text is not None}
         if any(map(is_ciphertext, sealed.values())):
             plain = unseal(vault, okx_uid, sealed)
-            connection.execute(
-                "update predecessor.okx_api_info set api_key = %s, api_secret = %s, passphrase = %s where id = %s",
-                [*(plain[name] for name in FIELDS), id],
-            )
+            changes.append([*(plain[name] for name in FIELDS), id])
+    connection.cursor().executemany(
+        "update predecessor.okx_api_info set api_key = %s, api_secret = %s, passphrase = %s where id = %s", changes
+    )
     _point_to(connection, "predecessor")
 
 

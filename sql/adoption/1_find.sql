@@ -11,16 +11,17 @@ create table if not exists predecessor.quarantine (
 );
 comment on table predecessor.quarantine is 'What `migrate` couldn''t take over of the tables beside it, row by row, and why. is_taken: the row was taken, but for what the reason says. Keys of the exchange are left out of row_data.';
 
--- Users: one of those with the same OKX UID, a live one, the one changed last.
+-- Users: one of those with the same OKX UID, a live one, the one changed last. Of live users with the same Telegram ID, the
+-- one changed last has it.
 create temporary table found_users on commit drop as
-with given as (
-    select (j.row_data ->> 'id')::uuid as id,
-           coalesce(nullif(btrim(j.row_data ->> 'okx_uid'), ''),
-                    (select c.row_data ->> 'okx_uid'
-                       from predecessor.okx_api_info k
-                      cross join lateral to_jsonb(k) as c (row_data)
-                      where k.user_id = u.id and c.row_data ->> 'deleted_at' is null and c.row_data ->> 'okx_uid' ~ '^[0-9]{16,20}$'
-                      order by (c.row_data ->> 'updated_at')::timestamptz desc nulls last limit 1)) as okx_uid,
+with uids as (
+    select distinct on (k.user_id) k.user_id, j.row_data ->> 'okx_uid' as okx_uid
+      from predecessor.okx_api_info k
+     cross join lateral to_jsonb(k) as j (row_data)
+     where j.row_data ->> 'deleted_at' is null and j.row_data ->> 'okx_uid' ~ '^[0-9]{16,20}$'
+     order by k.user_id, (j.row_data ->> 'updated_at')::timestamptz desc nulls last
+), given as (
+    select u.id, coalesce(nullif(btrim(j.row_data ->> 'okx_uid'), ''), k.okx_uid) as okx_uid,
            coalesce(nullif(btrim(j.row_data ->> 'telegram_id'), ''), nullif(btrim(j.row_data ->> 'telegram_userid'), '')) as telegram_id,
            (j.row_data ->> 'deleted_at')::timestamptz as deleted_at,
            coalesce((j.row_data ->> 'created_at')::timestamptz, now()) as created_at,
@@ -28,28 +29,29 @@ with given as (
            j.row_data
       from predecessor.app_users u
      cross join lateral to_jsonb(u) as j (row_data)
+      left join uids k on k.user_id = u.id
 ), ranked as (
     select g.*,
            first_value(g.id) over same_uid as keeper,
            first_value(g.deleted_at) over same_uid as keeper_deleted_at,
-           row_number() over same_uid as nth
+           case when g.okx_uid is null then 'it has no OKX UID'
+                when g.okx_uid !~ '^[0-9]{16,20}$' then format('its OKX UID isn''t 16-20 digits but has %s characters', length(g.okx_uid))
+                when row_number() over same_uid > 1
+                then format('user %s has the same OKX UID, and was changed later or isn''t deleted: its settings are in that user''s history',
+                            first_value(g.id) over same_uid)
+           end as reason
       from given g
     window same_uid as (partition by g.okx_uid order by g.deleted_at is not null, g.updated_at desc, g.id)
 )
 select r.*,
-       case when r.okx_uid is null then 'it has no OKX UID'
-            when r.okx_uid !~ '^[0-9]{16,20}$' then format('its OKX UID isn''t 16-20 digits but has %s characters', length(r.okx_uid))
-            when r.nth > 1 then format('user %s has the same OKX UID, and was changed later or isn''t deleted: its settings are in that user''s history', r.keeper)
-       end as reason,
        case when r.telegram_id !~ '^[0-9]{5,15}$' then format('its Telegram ID isn''t 5-15 digits but has %s characters', length(r.telegram_id))
-            when r.deleted_at is null and exists (
-                 select from ranked o
-                  where o.telegram_id = r.telegram_id and o.id <> r.id and o.nth = 1 and o.deleted_at is null
-                    and o.okx_uid ~ '^[0-9]{16,20}$' and (o.updated_at, o.id) > (r.updated_at, r.id))
+            when r.reason is null and r.deleted_at is null
+                 and row_number() over (partition by r.telegram_id, r.reason is null and r.deleted_at is null order by r.updated_at desc, r.id) > 1
             then 'its Telegram ID is that of another user, too, who was changed later'
        end as no_link
   from ranked r;
 create index on found_users (id);
+analyze found_users;
 
 -- Settings: those of a duplicate go to the user who was taken.
 create temporary table found_settings on commit drop as
