@@ -6,7 +6,7 @@ import json
 from datetime import datetime, timedelta
 
 from store.errors import BadIdentifier, InvalidArgument, StoreError, document_error
-from store.mirror.keys import OKX_UID
+from store.mirror.keys import OKX_UID, TELEGRAM_ID
 
 
 def json_text(document: object) -> str:
@@ -45,6 +45,12 @@ def check_okx_uid(value: str) -> None:
     """Refuse what isn't an OKX UID. Raises BadIdentifier."""
     if not OKX_UID.fullmatch(value):
         raise BadIdentifier("not an OKX UID", hint="An OKX UID has 16-20 digits.")
+
+
+def check_telegram_id(value: str) -> None:
+    """Refuse what isn't a Telegram ID. Raises BadIdentifier."""
+    if not TELEGRAM_ID.fullmatch(value):
+        raise BadIdentifier("not a Telegram ID", hint="A Telegram ID has 5-15 digits.")
 
 
 def text_or_none(value: object, what: str) -> str | None:

@@ -16,6 +16,10 @@ from store.sealed import FIELDS
 SETTING = (
     "r.okx_uid, r.telegram_id, r.setting_type, r.version, r.settings::text as document, r.updated_at, r.deleted_at"
 )
+ROW = (
+    "r.id, r.user_id, r.okx_uid, r.telegram_id, r.setting_type, r.settings, r.version, r.is_active, r.created_at, "
+    "r.updated_at"
+)
 USER = "r.id, r.okx_uid, r.telegram_id, r.name, r.telegram_username, r.created_at, r.updated_at"
 ENTRY = "r.owner, r.kind, r.suffix, r.encoding, r.version, r.updated_at, r.document::text as document"
 CREDENTIALS = "r.okx_uid, r.version, r.updated_at, r.deleted_at, r.api_key, r.api_secret, r.passphrase"
@@ -73,8 +77,20 @@ def register_user(
     )  # fmt: skip
 
 
+def ensure_user(okx_uid: str, telegram_id: str | None, name: str | None, telegram_username: str | None) -> Call:
+    return _write(
+        USER, "ensure_user", "okx_uid", okx_uid,
+        telegram_id=None if telegram_id is None else line(telegram_id, "a Telegram ID", BadIdentifier),
+        name=text_or_none(name, "name"), telegram_username=text_or_none(telegram_username, "telegram_username"),
+    )  # fmt: skip
+
+
 def find_user(identifier: str) -> Call:
     return _read(USER, "find_user", identifier=identifier)
+
+
+def user_record(identifier: str) -> Call:
+    return _read("r.*", "user_record", identifier=identifier)
 
 
 def list_users(after: str | None, limit: int | None) -> Call:
@@ -115,6 +131,11 @@ def check_setting_type(setting_type: str) -> Call:
 
 def get_user_settings(identifier: str, setting_type: str | None) -> Call:
     return _read(SETTING, "get_user_settings", identifier=identifier, setting_type=setting_type)
+
+
+def user_setting_rows(identifier: str, setting_type: str | None) -> Call:
+    """The active documents with every column that callers of the older schema know."""
+    return _read(ROW, "get_user_settings", identifier=identifier, setting_type=setting_type)
 
 
 def find_users_by_setting(setting_type: str, filter: Document, after: str | None, limit: int | None) -> Call:

@@ -65,8 +65,8 @@ class UnknownVersion(StoreError):
     """No such version (US006)."""
 
 
-class BadIdentifier(StoreError):
-    """Neither an OKX UID, nor a Telegram ID, nor a UUID (US007)."""
+class BadIdentifier(StoreError, ValueError):
+    """Neither an OKX UID, nor a Telegram ID, nor a UUID (US007). A ValueError, as it was before this project."""
 
 
 class AlreadyLinked(StoreError):

@@ -37,9 +37,7 @@ class Users(Core):
         call = calls.register_user(
             check_identifier(okx_uid), telegram_id, name, telegram_username, documents or {}, template
         )
-        before = await self.find_user(okx_uid)
-        if before is None:  # what was erased goes first: Redis's would be kept as somebody's edit of the new settings
-            await self.mirror_owners([owner for owner in (okx_uid, telegram_id) if owner])
+        before = await self._before(okx_uid, telegram_id)
         if before is None and OKX_UID.fullmatch(okx_uid):
             with contextlib.suppress(RedisUnavailable):
                 await Sync(self.stores).take_over(okx_uid)
@@ -47,6 +45,34 @@ class Users(Core):
         user = await self._user(okx_uid)
         mirrored = await self._mirror_user(user, before)
         return Registration(user, [to_saved(row, mirrored) for row in rows])
+
+    async def ensure_user(
+        self,
+        okx_uid: str,
+        telegram_id: str | None = None,
+        *,
+        name: str | None = None,
+        telegram_username: str | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> User:
+        """Register a user without saving any document, or change what is given of the one there is; idempotent.
+
+        A deleted user comes back. Raises AlreadyLinked, BadIdentifier.
+        """
+        call = calls.ensure_user(check_identifier(okx_uid), telegram_id, name, telegram_username)
+        before = await self._before(okx_uid, telegram_id)
+        user = User(**(await self._write(call, actor, reason))[0])
+        await self._mirror_user(user, before)
+        return user
+
+    async def _before(self, okx_uid: str, telegram_id: str | None) -> User | None:
+        """Find who is about to be registered. If nobody is there, what was erased goes from Redis first: it would be
+        kept as somebody's edit of the new settings."""
+        before = await self.find_user(okx_uid)
+        if before is None:
+            await self.mirror_owners([owner for owner in (okx_uid, telegram_id) if owner])
+        return before
 
     async def find_user(self, identifier: str) -> User | None:
         """Find a user; None if nobody has the identifier."""

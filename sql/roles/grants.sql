@@ -110,6 +110,7 @@ begin
         ('upsert_user_setting',       '       writer       admin', 'execute'),
         ('upsert_user_settings',      '       writer       admin', 'execute'),
         ('user_problems',             '                    admin', 'execute'),
+        ('user_record',               'reader writer       admin', 'execute'),
         ('user_setting_at',           'reader writer       admin', 'execute'),
         ('user_setting_history',      'reader writer       admin', 'execute'),
         ('user_setting_version',      'reader writer       admin', 'execute'),

@@ -62,6 +62,7 @@ OF_A_USER = {
     "unlink_telegram": "'{who}'",
     "upsert_user_setting": "'{who}', 'params', '{{}}'",
     "upsert_user_settings": f"{ID.format('app_users')}), '{{who}}', null, 'params', '{{{{}}}}'",
+    "user_record": "'{who}'",
     "user_setting_at": "'{who}', 'params', now()",
     "user_setting_history": "'{who}'",
     "user_setting_version": "'{who}', 'params', 1",
