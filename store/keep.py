@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from store import calls
 from store.connections import Connections
 from store.errors import DatabaseUnavailable, InvalidArgument, NotPermitted, StoreError
-from store.mirror.foreign import Unreadable, read_document
+from store.mirror.foreign import Field, Unreadable, read_document
 from store.mirror.mirror import CREDENTIALS, Found, Place
 from store.sealed import FIELDS, Secrets, is_same, is_sealed, seal, unseal
 from store.vault import DamagedCredential, NoEncryptionKey, WrongEncryptionKey
@@ -24,7 +24,10 @@ async def keep(stores: Connections, finds: Iterable[tuple[Place, Found]]) -> Non
             await _keep_credentials(stores, place.owner, Secrets(found.content))
         if place.encoding in ("hash", "json") and found.type in ("hash", "string"):
             try:
-                await _keep(stores, item(place, found.version, read_document(found.type, found.content, {})))
+                document = read_document(found.type, found.content, {})
+                # The same value in an older encoding (`False`, `1`) is no other document.
+                by_types = read_document(found.type, found.content, await _fields(stores, place.kind))
+                await _keep(stores, item(place, found.version, document, by_types))
             except (DatabaseUnavailable, NotPermitted):
                 raise
             except (Unreadable, StoreError):  # not JSON, or JSON that PostgreSQL doesn't take
@@ -55,6 +58,11 @@ async def _keep_credentials(stores: Connections, okx_uid: str, content: Secrets)
         if not is_sealed(found):
             raise
     await stores.database.fetch(calls.keep_losing_credentials(okx_uid, sealed))
+
+
+async def _fields(stores: Connections, kind: str) -> dict[str, Field]:
+    rows = await stores.database.fetch(calls.list_setting_fields())
+    return {row["key"]: Field(row["json_type"], row["is_nullable"]) for row in rows if row["setting_type"] == kind}
 
 
 async def _keep(stores: Connections, one: str) -> None:

@@ -209,6 +209,19 @@ async def test_a_write_over_an_edit_in_redis_keeps_the_edit_in_the_history(
     assert not (await verify(store.stores)).findings
 
 
+async def test_a_write_over_the_same_value_in_another_encoding_keeps_nothing(
+    store: SettingsStore, user: str, db: Db, redis: redis_py.Redis
+) -> None:
+    redis.hdel(
+        f"user:{user}:mirror", "dual_side", "dual_side:updated_at", "dual_side:digest"
+    )  # as if a bot had written it before the store was there
+    redis.hset(f"user:{user}:dual_side", "use_dual_side_entry", "False")
+    assert (await store.save(user, "dual_side", _documents(db, "dual_side")[0])).mirrored
+    assert len(_documents(db, "dual_side")) == 1
+    assert redis.hget(f"user:{user}:dual_side", "use_dual_side_entry") == "false"
+    assert not (await verify(store.stores)).findings
+
+
 async def test_another_formatting_of_the_same_document_is_no_edit(
     store: SettingsStore, user: str, db: Db, redis: redis_py.Redis
 ) -> None:
