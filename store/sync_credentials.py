@@ -13,9 +13,13 @@ from store import calls
 from store.connections import Connections
 from store.errors import DatabaseUnavailable, StoreError, VersionConflict
 from store.mirror.mirror import CREDENTIALS, Found, Place
+from store.models import MirrorEntry
 from store.sealed import FIELDS, Secrets, is_same, seal, unseal
 
 Row = dict[str, Any]
+
+# What the bots of the predecessor write beside the three: whose they are, and when they were written.
+NOTES = {"uid", "last_update_time", "last_update_time_kr"}
 
 
 async def import_credentials(
@@ -65,7 +69,7 @@ def _plain(stores: Connections, owner: str, found: Found) -> Secrets:
     lacking = [name for name in FIELDS if not found.content.get(name)]
     if lacking:
         raise StoreError(f"lacks {', '.join(lacking)}")
-    unknown = len(set(found.content) - set(FIELDS))
+    unknown = len(set(found.content) - set(FIELDS) - NOTES)
     if unknown:
         raise StoreError(f"holds {unknown} fields besides {', '.join(FIELDS)}")
     return unseal(stores.vault, owner, found.content)
@@ -81,7 +85,9 @@ def _outcome(
         return "new"
     known = [row for row in versions if is_same(stores.vault, owner, row, plain)]
     if any(row["is_active"] for row in known):
-        return "ok" if found.version == active["version"] else "same"
+        shown = stores.mirror.shown(MirrorEntry(**active)).document
+        is_ours = shown is not None and found.content == json.loads(shown)  # not plain text, say, over ciphertext
+        return "ok" if found.version == active["version"] and is_ours else "same"
     if found.version == active["version"]:
         return "edited"
     return "stale" if 0 < found.version < active["version"] and known else "conflict"
