@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from store.compat import TimescaleUserRecord, TimescaleUserService
+    from store.compat_pool import TimescalePool
     from store.config import Config
     from store.errors import (
         AlreadyLinked,
@@ -85,6 +87,9 @@ __all__ = [
     "StoreError",
     "Template",
     "TemplateEffect",
+    "TimescalePool",
+    "TimescaleUserRecord",
+    "TimescaleUserService",
     "UnknownSettingType",
     "UnknownTemplate",
     "UnknownUser",
@@ -96,7 +101,10 @@ __all__ = [
     "WrongEncryptionKey",
 ]
 
-_HOMES = ("store.settings", "store.watch", "store.vault", "store.config", "store.models", "store.errors")
+_HOMES = (
+    *("store.compat", "store.compat_pool", "store.settings", "store.watch", "store.vault"),
+    *("store.config", "store.models", "store.errors"),
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ import select
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 from psycopg.rows import dict_row
@@ -41,21 +42,23 @@ class Database:
             max_size=config.pool_size,
             timeout=config.db_timeout,
             reconnect_timeout=0,  # the next caller tries again; no backoff that outlives an outage
+            configure=self._note,
             open=False,
             name="settings-store",
         )
         self._opening = asyncio.Lock()
+        self._opened: WeakSet[Connection] = WeakSet()
 
     async def fetch(self, call: Call) -> Sequence[dict[str, Any]]:
         """Run a statement as a transaction of its own and return its rows. Raises errors of ours only."""
-        with _translated() as failure:
+        with translated() as failure:
             async with self._connection() as connection:
                 return await (await connection.execute(call.query, call.params)).fetchall()
         raise failure.error
 
     async def stream(self, call: Call, batch: int) -> AsyncGenerator[Sequence[dict[str, Any]], None]:
         """Read a statement's rows in batches, as of one moment, without holding them all."""
-        with _translated() as failure:
+        with translated() as failure:
             async with (
                 self._connection() as connection,
                 connection.transaction(),
@@ -70,7 +73,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
         """Run several statements as one transaction; with `snapshot`, read only and all as of one moment."""
-        with _translated() as failure:
+        with translated() as failure:
             async with self._connection() as connection, connection.transaction():
                 await connection.execute("set local idle_in_transaction_session_timeout = 0")
                 if snapshot:
@@ -78,6 +81,26 @@ class Database:
                 yield Transaction(connection)
             return
         raise failure.error
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection for statements of the caller's own, and take it back as it was: settings, temporary tables
+        and locks of the session go."""
+        with translated() as failure:
+            async with self._connection() as connection:
+                try:
+                    yield connection
+                finally:
+                    if not connection.closed:
+                        await connection.rollback()
+                        await connection.execute("discard all")
+            return
+        raise failure.error
+
+    def abandon(self) -> None:
+        """Disconnect though the event loop is closed, and with it everybody who could have used a connection."""
+        for connection in self._opened:
+            connection.pgconn.finish()
 
     async def close(self) -> None:
         if not self._pool.closed:
@@ -100,6 +123,9 @@ class Database:
             await self._probe()
             size, seconds = self._config.pool_size, self._config.db_timeout
             raise DatabaseUnavailable(f"PostgreSQL: all {size} connections were busy for {seconds:g} s") from None
+
+    async def _note(self, connection: Connection) -> None:
+        self._opened.add(connection)
 
     async def _probe(self) -> None:
         """Connect once: if that fails, it says why at once, where the pool would only wait."""
@@ -134,14 +160,14 @@ class Transaction:
 
     async def fetch(self, call: Call) -> Sequence[dict[str, Any]]:
         """Run a statement and return its rows."""
-        with _translated() as failure:
+        with translated() as failure:
             cursor = await self._connection.execute(call.query, call.params)
             return await cursor.fetchall() if cursor.description else []
         raise failure.error
 
     async def copy_out(self, statement: str) -> AsyncIterator[bytes]:
         """Run a COPY … TO STDOUT and yield what it sends."""
-        with _translated() as failure:
+        with translated() as failure:
             async with self._connection.cursor().copy(statement.encode()) as copy:
                 async for block in copy:
                     yield bytes(block)
@@ -150,7 +176,7 @@ class Transaction:
 
     async def copy_in(self, statement: str, blocks: Iterator[bytes]) -> None:
         """Run a COPY … FROM STDIN on these blocks."""
-        with _translated() as failure:
+        with translated() as failure:
             async with self._connection.cursor().copy(statement.encode()) as copy:
                 for block in blocks:
                     await copy.write(block)
@@ -163,7 +189,7 @@ class _Failure:
 
 
 @contextmanager
-def _translated() -> Iterator[_Failure]:
+def translated() -> Iterator[_Failure]:
     """Catch what psycopg raises and hand the caller an error of ours to raise. Not raised here, where the
     original, which may quote values, would become its context."""
     failure = _Failure()

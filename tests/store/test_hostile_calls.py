@@ -22,7 +22,17 @@ import redis as redis_py
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from store import Config, DatabaseUnavailable, NotMigrated, RedisUnavailable, SettingsStore, StoreError, Vault
+from store import (
+    Config,
+    DatabaseUnavailable,
+    NotMigrated,
+    RedisUnavailable,
+    SettingsStore,
+    StoreError,
+    TimescalePool,
+    TimescaleUserService,
+    Vault,
+)
 from store.mirror.keys import Keys
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.store.hostile import BAD_VALUES, NOBODY, NOT_TEXT, SECRET, TEXTS, told
@@ -37,6 +47,8 @@ METHODS = {
 }
 # What takes no input of callers, but what the store itself has made.
 OURS = {"masked", "mirror_owners"}
+
+SERVICE = {name: method for name, method in vars(TimescaleUserService).items() if isinstance(method, classmethod)}
 
 TEXT = st.sampled_from([*TEXTS.values(), "__proto__", "$", "a.b", "mirror", "okx_uid", "../x", "{id}", "user:*"])
 USUAL: dict[str, list[Any]] = {
@@ -139,6 +151,36 @@ def test_hostile_arguments_get_an_error_of_ours_or_are_taken(
             assert everything(db, redis) == before
 
     attack()
+
+
+@pytest.mark.parametrize("name", sorted(SERVICE))
+def test_hostile_arguments_of_the_predecessors_calls_too(
+    opened: SettingsStore,
+    loop: asyncio.Runner,
+    db: Db,
+    redis: redis_py.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", opened.config.database_url or "")
+    monkeypatch.setenv("REDIS_URL", opened.config.redis_url or "")
+    monkeypatch.setenv("SETTINGS_STORE_KEYS", "A" * 43)
+
+    @bounded()
+    @given(calls_of(SERVICE[name].__func__))
+    def attack(arguments: dict[str, Any]) -> None:
+        before, refusal = everything(db, redis), None
+        try:
+            loop.run(getattr(TimescaleUserService, name)(**arguments))
+        except StoreError as error:
+            refusal = error
+        if refusal is not None:
+            assert not isinstance(refusal, DatabaseUnavailable | NotMigrated | RedisUnavailable), repr(refusal)
+            assert SECRET not in told(refusal)
+            assert everything(db, redis) == before
+
+    attack()
+    loop.run(TimescalePool.close_pool())
 
 
 def test_the_methods_that_take_an_identifier_are_covered() -> None:
