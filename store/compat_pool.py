@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 from psycopg import AsyncRawCursor
@@ -106,9 +106,12 @@ class TimescalePool:
                 del cls._pools[loop]  # the next caller tries again
 
     @classmethod
-    def acquire(cls) -> AbstractAsyncContextManager[Connection]:
+    @asynccontextmanager
+    async def acquire(cls) -> AsyncIterator[Connection]:
         """Borrow a connection for SQL of one's own. Raises DatabaseUnavailable, ConfigError."""
-        return cls._acquire()
+        pool = await cls.get_pool()
+        async with pool.acquire() as connection:
+            yield connection
 
     @classmethod
     async def close_pool(cls) -> None:
@@ -117,13 +120,6 @@ class TimescalePool:
         opening = cls._pools.pop(asyncio.get_running_loop(), None)
         if opening is not None:
             await (await opening).store.__aexit__()
-
-    @classmethod
-    @asynccontextmanager
-    async def _acquire(cls) -> AsyncIterator[Connection]:
-        pool = await cls.get_pool()
-        async with pool.acquire() as connection:
-            yield connection
 
     @classmethod
     def _forget_closed_loops(cls) -> None:
