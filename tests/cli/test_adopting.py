@@ -17,8 +17,8 @@ KEY = generate_key()
 
 
 @pytest.fixture
-def operator(servers: Config, empty_database_url: str) -> Cli:
-    """The command line on the predecessor's database."""
+def operator(servers: Config, empty_database_url: str, redis: object) -> Cli:
+    """The command line on the predecessor's database, and an empty Redis."""
     with psycopg.connect(empty_database_url) as connection:
         for name in ("predecessor.sql", "predecessor_rows.sql"):
             connection.execute((ROWS / name).read_bytes())
