@@ -1,0 +1,35 @@
+-- A recorded trade never changes and never goes (US005), but for erase_user() and a restore, which have a permit. A
+-- retention policy of TimescaleDB drops whole chunks, which fires no trigger.
+create or replace function trades_immutable()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+begin
+    if tg_op = 'DELETE' and is_permitted('removal') then
+        return null;
+    end if;
+    raise exception using errcode = 'US005',
+        message = 'a recorded trade never changes',
+        detail = format('%s of %s was asked for.', tg_op, tg_table_name),
+        hint = 'erase_user() removes everything of a person.';
+end
+$$;
+
+comment on function trades_immutable() is
+'Trigger on trades, trade_orders: refuses UPDATE, DELETE and TRUNCATE (US005), but for erase_user() and a restore.';
+revoke execute on function trades_immutable() from public;
+
+-- Of statements, and made once: on a hypertable `create or replace trigger` is refused.
+do $$
+declare
+    v_table regclass;
+begin
+    foreach v_table in array array['public.trades', 'public.trade_orders']::regclass[] loop
+        if not exists (select from pg_catalog.pg_trigger t where t.tgrelid = v_table and t.tgname = 'trades_immutable') then
+            execute format('create trigger trades_immutable before update or delete or truncate on %s'
+                           ' for each statement execute function public.trades_immutable()', v_table);
+        end if;
+    end loop;
+end
+$$;
