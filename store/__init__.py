@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         UnknownVersion,
         VersionConflict,
     )
+    from store.market.models import Trade, TradesRecorded, TradeStatistics
     from store.models import (
         Credentials,
         CredentialsVersion,
@@ -85,6 +86,9 @@ __all__ = [
     "StoreError",
     "Template",
     "TemplateEffect",
+    "Trade",
+    "TradeStatistics",
+    "TradesRecorded",
     "UnknownSettingType",
     "UnknownTemplate",
     "UnknownUser",
@@ -96,7 +100,15 @@ __all__ = [
     "WrongEncryptionKey",
 ]
 
-_HOMES = ("store.settings", "store.watch", "store.vault", "store.config", "store.models", "store.errors")
+_HOMES = (
+    "store.settings",
+    "store.watch",
+    "store.vault",
+    "store.config",
+    "store.market.models",
+    "store.models",
+    "store.errors",
+)
 
 
 def __getattr__(name: str) -> Any:

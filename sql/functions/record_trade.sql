@@ -1,7 +1,7 @@
 -- Records a closed trade and returns its row: see keep_trades(). p_trade: an object of the columns of trades; numbers may be
 -- given as texts, times are ISO 8601 with an offset. A repeat with the same data returns the row there is (idempotent by
--- exit_order_id), NULLs if a retention policy dropped it. Raises US004, US007, US010 (bad trade, detail: every key and why;
--- or recorded with other data), US012. Locks the user (for share).
+-- exit_order_id). Raises US004, US007, US010 (a bad trade, detail: every key and why; recorded with other data; recorded once,
+-- and dropped since by a retention policy), US012. Locks the user (for share).
 create or replace function record_trade(p_identifier text, p_trade jsonb)
 returns trades
 language plpgsql
@@ -24,6 +24,9 @@ begin
       from trade_orders o
       join trades t on t.id = o.trade_id and t.exit_time = o.exit_time
      where o.user_id = v_user.id and o.exit_order_id = p_trade ->> 'exit_order_id';
+    if not found then
+        raise exception using errcode = 'US010', message = 'this trade was recorded once, and dropped by a retention policy';
+    end if;
     return v_row;
 end
 $$;

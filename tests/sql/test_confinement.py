@@ -22,6 +22,11 @@ from tests.sql.sessions import Connection, fetch, one, refused, value
 
 OTHER, OTHER_TELEGRAM = "1000000000000001", "77777"
 NOBODY = "9999999999999999"
+TRADE = (
+    '"symbol": "S", "side": "long", "entry_time": "2026-11-22T10:00Z", "entry_price": 1, "entry_size": 1,'
+    ' "exit_time": "2026-11-22T11:00Z", "exit_price": 1, "exit_size": 1, "realized_pnl": 1, "exit_order_id": "{order}"'
+)
+NEW = TRADE.format(order="2")
 CIPHER = "v1.00000000." + "A" * 40
 CREDENTIALS = f"'{CIPHER}', '{CIPHER}', '{CIPHER}'"
 ID = "(select id from {} where okx_uid = '{{who}}'"
@@ -38,16 +43,20 @@ OF_A_USER = {
     "erase_user": "'{who}'",
     "find_user": "'{who}'",
     "get_api_credentials": "'{who}'",
+    "get_trades": "'{who}'",
     "get_user_settings": "'{who}'",
     "import_documents": f"{FOUND}, null, false, true",
     "import_links": """'[{{"owner": "{telegram}", "version": 0, "okx_uid": "{who}"}}]'""",
     "import_users": """'[{{"okx_uid": "{who}", "name": "Lee"}}]'""",
     "keep_documents": FOUND,
+    "keep_trades": f"""'[{{{{"okx_uid": "{{who}}", {NEW}}}}}]', true""",
     "keep_losing_credentials": f"'{{who}}', {CREDENTIALS}",
     "keep_losing_document": f"{ID.format('user_settings')} and setting_type = 'params'), '{{{{}}}}'",
     "link_telegram": "'{who}', '{telegram}'",
     "patch_user_setting": "'{who}', 'params', '{{\"leverage\": 20}}'",
     "prune_user_settings": "1, '1 day', '{who}'",
+    "record_trade": f"'{{who}}', '{{{{{NEW}}}}}'",
+    "record_trades": f"""'[{{{{"okx_uid": "{{who}}", {NEW}}}}}]'""",
     "reencrypt_api_credentials": f"{ID.format('okx_api_info')}), '', {CREDENTIALS}",
     "register_user": "'{who}'",
     "lock_user": "'{who}'",
@@ -58,6 +67,8 @@ OF_A_USER = {
     "rollback_user_settings": "'{who}', now()",
     "save_api_credentials": f"'{{who}}', {CREDENTIALS}",
     "save_user_settings": "'{who}', '{{\"params\": {{}}}}'",
+    "trade_statistics": "'{who}'",
+    "trade_statistics_by_setting_version": "'{who}'",
     "take_over_credentials": f"'{{who}}', {CREDENTIALS}",
     "unlink_telegram": "'{who}'",
     "upsert_user_setting": "'{who}', 'params', '{{}}'",
@@ -90,7 +101,7 @@ LISTS = {
 COUNTS = {"clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics"}
 # Nothing of any user: the catalogue, templates, the schema; and helpers that see no row but through their arguments.
 OF_NOBODY = {
-    *("check_owner", "check_version", "restorable_version"),
+    *("check_owner", "check_version", "restorable_version", "check_side", "setting_version_at", "trade_problems"),
     *("check_setting_type", "default_user_setting", "delete_setting_template", "list_setting_fields"),
     *("list_setting_templates", "list_setting_types", "save_setting_template", "setting_template"),
     *("validate_user_setting", "database_identity", "installed_definition"),
@@ -107,6 +118,7 @@ def both(db: Connection) -> None:
     for okx_uid, telegram_id in ((OKX_UID, TELEGRAM_ID), (OTHER, OTHER_TELEGRAM)):
         fetch(db, "select from register_user(%s, %s)", (okx_uid, telegram_id))
         fetch(db, "select from save_api_credentials(%s, %s, %s, %s)", (okx_uid, CIPHER, CIPHER, CIPHER))
+        fetch(db, "select from record_trade(%s, %s)", (okx_uid, "{" + TRADE.format(order="1") + "}"))
 
 
 @pytest.fixture(params=["owner", "admin"])
@@ -254,7 +266,7 @@ def admin(db: Connection, both: None) -> Connection:
     ("table", "column"),
     [
         ("app_users", "okx_uid"), ("user_settings", "okx_uid"), ("okx_api_info", "okx_uid"),
-        ("telegram_links", "okx_uid"), ("mirror_pending", "owner"),
+        ("telegram_links", "okx_uid"), ("mirror_pending", "owner"), ("trades", "okx_uid"),
     ],
 )  # fmt: skip
 def test_raw_sql_sees_and_changes_the_confined_users_rows_only(admin: Connection, table: str, column: str) -> None:
@@ -263,7 +275,7 @@ def test_raw_sql_sees_and_changes_the_confined_users_rows_only(admin: Connection
     assert found <= {OKX_UID, TELEGRAM_ID}
     query = f"update {table} set {column} = {column} where {column} = %s returning 1"
     assert fetch(admin, query, (OTHER,)) == []
-    if table == "telegram_links":  # nobody's to write
+    if table in ("telegram_links", "trades"):  # nobody's to write
         with refused("US005"):
             fetch(admin, query, (OKX_UID,))
     else:

@@ -127,7 +127,7 @@ def test_an_erasure_that_waited_for_another_and_a_new_registration_erases_the_ne
     waiting = second.run_blocked(ERASE, (uid,))
     first.run("commit")
     (receipt,) = waiting.result(DEADLINE)
-    assert receipt == {"okx_uid": uid, "settings": 3, "versions": 3, "telegram_ids": [TELEGRAM_ID]}
+    assert receipt == {"okx_uid": uid, "settings": 3, "versions": 3, "trades": 0, "telegram_ids": [TELEGRAM_ID]}
     assert value(db, "select count(*) from app_users") == 0
 
 
