@@ -46,7 +46,7 @@ create table trades (
 
 create index idx_trades_user_exit on trades (user_id, exit_time desc, id);
 create index idx_trades_user_symbol_exit on trades (user_id, symbol, exit_time desc);
-create index idx_trades_exit_time on trades (exit_time desc);
+create index idx_trades_exit_time on trades using brin (exit_time);    -- of all users; a btree would lure pages of one user
 
 create table trade_orders (
     user_id       uuid not null references app_users,

@@ -96,6 +96,8 @@ LISTS = {
     "mirror_entries": ("owner", f"array['{OKX_UID}', '{TELEGRAM_ID}', '{OTHER}', '{OTHER_TELEGRAM}']"),
     "mirror_state": ("owner", f"array['{OKX_UID}', '{OTHER}', '{OTHER_TELEGRAM}'], '{{params,params,telegram}}'"),
     "pending_keys": ("owner", ""),
+    "trade_statistics": ("okx_uid", "p_group_by => '{user}'"),
+    "trade_statistics_by_setting_version": ("okx_uid", ""),
 }  # fmt: skip
 # Counts, and what changes marks: of the confined user's part only; each has its test below.
 COUNTS = {"clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics"}
@@ -266,7 +268,7 @@ def admin(db: Connection, both: None) -> Connection:
     ("table", "column"),
     [
         ("app_users", "okx_uid"), ("user_settings", "okx_uid"), ("okx_api_info", "okx_uid"),
-        ("telegram_links", "okx_uid"), ("mirror_pending", "owner"), ("trades", "okx_uid"),
+        ("telegram_links", "okx_uid"), ("mirror_pending", "owner"),
     ],
 )  # fmt: skip
 def test_raw_sql_sees_and_changes_the_confined_users_rows_only(admin: Connection, table: str, column: str) -> None:
@@ -275,7 +277,7 @@ def test_raw_sql_sees_and_changes_the_confined_users_rows_only(admin: Connection
     assert found <= {OKX_UID, TELEGRAM_ID}
     query = f"update {table} set {column} = {column} where {column} = %s returning 1"
     assert fetch(admin, query, (OTHER,)) == []
-    if table in ("telegram_links", "trades"):  # nobody's to write
+    if table == "telegram_links":  # nobody's to write
         with refused("US005"):
             fetch(admin, query, (OKX_UID,))
     else:
@@ -287,10 +289,22 @@ def test_raw_sql_sees_and_changes_the_confined_users_rows_only(admin: Connection
     assert OTHER in {row["whose"] for row in fetch(admin, f"select {column} as whose from {table}")}
 
 
+@pytest.mark.parametrize("table", ["trades", "trade_orders"])
+def test_raw_sql_sees_the_confined_users_trades_only(admin: Connection, table: str) -> None:
+    query = f"select user_id from {table}"
+    assert fetch(admin, query) == fetch(admin, "select id as user_id from app_users")
+    fetch(admin, "set settings_store.okx_uid = 'x'")
+    with refused("US012"):
+        fetch(admin, query)
+    fetch(admin, "reset settings_store.okx_uid")
+    assert len(fetch(admin, query)) == 2
+
+
 def test_raw_sql_makes_no_rows_of_others(admin: Connection) -> None:
     for statement in (
         f"insert into app_users (okx_uid) values ('{NOBODY}')",
         f"insert into mirror_pending (owner, kind, version) values ('{OTHER}', 'other', 1)",
+        "insert into trade_orders values (gen_random_uuid(), '3', gen_random_uuid(), now())",
         f"insert into mirror_pending (owner, kind, version) values ('{OTHER_TELEGRAM}', 'other', 1)",
     ):
         with refused("42501"):
