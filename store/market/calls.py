@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import datetime
 from uuid import UUID
 
-from store.arguments import count, count_or_none, text_or_none, time
+from store.arguments import count, text_or_none, time
 from store.calls import Call, _read
 from store.errors import InvalidArgument
 from store.market.models import Trade
@@ -32,12 +32,12 @@ def get_trades(
     since: datetime | None,
     until: datetime | None,
     before: tuple[datetime, UUID] | None,
-    limit: int | None,
+    limit: int,
 ) -> Call:
     before_time, before_id = _place(before)
     return _read(
         TRADE, "get_trades", identifier=identifier, **_selection(symbol, side, since, until),
-        before_time=before_time, before_id=before_id, limit=count_or_none(limit, "limit"),
+        before_time=before_time, before_id=before_id, limit=limit,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from store.arguments import json_text
+from store.arguments import count_or_none, json_text
 from store.core import Core, check_identifier
 from store.errors import InvalidArgument, InvalidSettings
 from store.market import calls
@@ -58,7 +58,7 @@ class Trades(Core):
         `since`, `until`: exits from then on, and before then. `before`: exit_time and id of a trade; those after it in
         this order. Raises UnknownUser, InvalidArgument.
         """
-        left = limit
+        left = count_or_none(limit, "limit")
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
             call = calls.get_trades(check_identifier(identifier), symbol, side, since, until, before, size)
