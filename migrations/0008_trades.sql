@@ -39,7 +39,7 @@ create table trades (
     constraint trades_leverage check (leverage > 0 and leverage < 1e30),
     constraint trades_close_type check (close_type ~ '^[a-z0-9_]{1,30}$'),
     constraint trades_dca_count check (dca_count >= 0),
-    constraint trades_orders check (exit_order_id ~ '^[^[:space:][:cntrl:]]{1,64}$' and entry_order_id ~ '^[^[:space:][:cntrl:]]{1,64}$'),
+    constraint trades_orders check (exit_order_id ~ '^[^[:space:][:cntrl:]]{1,100}$' and entry_order_id ~ '^[^[:space:][:cntrl:]]{1,100}$'),
     constraint trades_versions check (params_version > 0 and dual_side_version > 0),
     constraint trades_extra check (jsonb_typeof(extra) = 'object')
 );

@@ -24,8 +24,8 @@ as $$
         ('leverage',             false, 'amount',  null, null),
         ('close_type',           false, 'text',    '1-30 of the characters a-z, 0-9, _', '^[a-z0-9_]{1,30}$'),
         ('dca_count',            false, 'integer', 'a whole number from 0', '^[0-9]{1,9}$'),
-        ('entry_order_id',       false, 'text',    'a text of 1-64 characters without blanks', '^[^[:space:][:cntrl:]]{1,64}$'),
-        ('exit_order_id',        true,  'text',    'a text of 1-64 characters without blanks', '^[^[:space:][:cntrl:]]{1,64}$'),
+        ('entry_order_id',       false, 'text',    'a text of 1-100 characters without blanks', '^[^[:space:][:cntrl:]]{1,100}$'),
+        ('exit_order_id',        true,  'text',    'a text of 1-100 characters without blanks', '^[^[:space:][:cntrl:]]{1,100}$'),
         ('params_version',       false, 'version', 'a version: a whole number from 1', '^[1-9][0-9]{0,8}$'),
         ('dual_side_version',    false, 'version', 'a version: a whole number from 1', '^[1-9][0-9]{0,8}$'),
         ('extra',                false, 'object',  null, null)

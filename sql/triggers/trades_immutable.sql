@@ -20,16 +20,10 @@ comment on function trades_immutable() is
 'Trigger on trades, trade_orders: refuses UPDATE, DELETE and TRUNCATE (US005), but for erase_user() and a restore.';
 revoke execute on function trades_immutable() from public;
 
--- Of statements, and made once: on a hypertable `create or replace trigger` is refused.
-do $$
-declare
-    v_table regclass;
-begin
-    foreach v_table in array array['public.trades', 'public.trade_orders']::regclass[] loop
-        if not exists (select from pg_catalog.pg_trigger t where t.tgrelid = v_table and t.tgname = 'trades_immutable') then
-            execute format('create trigger trades_immutable before update or delete or truncate on %s'
-                           ' for each statement execute function public.trades_immutable()', v_table);
-        end if;
-    end loop;
-end
-$$;
+create or replace trigger trades_immutable
+    before update or delete or truncate on trades
+    for each statement execute function trades_immutable();
+
+create or replace trigger trades_immutable
+    before update or delete or truncate on trade_orders
+    for each statement execute function trades_immutable();

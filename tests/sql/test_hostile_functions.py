@@ -149,7 +149,7 @@ TRADE = {
 TRADES = st.tuples(
     st.sampled_from([*TRADE, "entry_fee", "leverage", "dca_count", "params_version", "is_hedge", "close_type"]),
     LEAF | DOCUMENT | st.sampled_from(["1e-999", "9" * 150, "0001-01-01T00:00Z", "2999-12-31T23:59:60-14", "-0"]),
-).map(lambda change: {**TRADE, change[0]: change[1]})
+).map(lambda change: {**TRADE, change[0]: change[1]}) | st.just(TRADE)
 
 # What a parameter of this name (and type) usually is: where the others are right, a hostile one gets further.
 IDENTIFIERS = st.sampled_from([OKX_UID, OKX_UID, TELEGRAM_ID, DELETED, NOBODY])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -151,12 +151,13 @@ def test_random_trades_have_the_figures_that_numpy_calculates(people: Connection
             assert_equal(figures(one(people, STATISTICS, (None,))), calculated(rows))
             mine = [row for row in rows if row["okx_uid"] == OKX_UID]
             assert_equal(figures(one(people, STATISTICS, (TELEGRAM_ID,))), calculated(mine))
-            for by, key in {
+            keys: dict[tuple[str, ...], Callable[[dict[str, Any]], tuple[Any, ...]]] = {
                 ("user",): lambda row: (row["okx_uid"], None, None, None, None),
                 ("side", "symbol"): lambda row: (None, row["symbol"], row["side"], None, None),
                 ("user", period): lambda row: (row["okx_uid"], None, None, periods(period, row["exit_time"]), None),
                 ("params",): lambda row: (row["okx_uid"], None, None, None, row["params_version"]),
-            }.items():
+            }
+            for by, key in keys.items():
                 groups = fetch(people, GROUPED, (None, list(by)))
                 found = {tuple(group[name] for name in GROUP_COLUMNS[:5]): figures(group) for group in groups}
                 assert len(found) == len(groups)
