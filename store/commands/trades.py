@@ -88,8 +88,8 @@ def trades_add(identifier: str, pairs: Sequence[str], file: Any, as_json: bool) 
     if as_json:
         print_json(_json(done))
     else:
-        version = "unknown" if done.params_version is None else done.params_version
-        click.echo(f"{done.symbol} {done.side}: net PnL {done.net_pnl:f}, under version {version} of the params")
+        version = done.params_version or "unknown"
+        click.echo(f"{done.symbol} {done.side}: net PnL {done.net_pnl:f}, params version {version}")
 
 
 @trades.command("import")

@@ -29,7 +29,8 @@ async def import_trades(
     """Record the trades of a file, each with its okx_uid, in one transaction: all or none.
 
     Trades recorded before are passed over, so it may be repeated. A file whose first sign is { has a JSON object a
-    line, any other is CSV with a header; an empty cell is a column that isn't given. Raises TradesRejected.
+    line, any other is CSV with a header; an empty cell is a column that isn't given. While it runs, its users can't be
+    linked, deleted or erased. Raises TradesRejected.
     """
     recorded = known = 0
     rows = _rows(file)

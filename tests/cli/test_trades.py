@@ -40,7 +40,7 @@ def test_a_trade_is_added_with_every_digit_and_once(inside: Cli, kim: str) -> No
     given = words(trade(entry_price="0.12345678901234567890123", extra='{"a": 1}'))
     for _ in range(2):
         said = inside("trades", "add", kim, *given)
-        assert said.lines == ["BTC-USDT-SWAP long: net PnL 4.999, under version unknown of the params"]
+        assert said.lines == ["BTC-USDT-SWAP long: net PnL 4.999, params version unknown"]
     (found,) = inside("trades", "list", kim, "--json").json
     assert (found["entry_price"], found["extra"]) == ("0.12345678901234567890123", {"a": 1})
     again = inside("trades", "add", kim, "--file", "-", "--json", stdin=json.dumps(trade(2))).json
@@ -50,7 +50,7 @@ def test_a_trade_is_added_with_every_digit_and_once(inside: Cli, kim: str) -> No
 def test_a_trade_notes_the_version_of_the_settings(inside: Cli, kim: str) -> None:
     inside("set", kim, "params", "leverage=20")
     later = words(trade(entry_time="2999-01-01T00:00Z", exit_time="2999-01-02T00:00Z"))
-    assert "under version 2 of the params" in inside("trades", "add", kim, *later).out
+    assert "params version 2" in inside("trades", "add", kim, *later).out
 
 
 def test_what_is_wrong_with_a_trade_is_listed(inside: Cli, kim: str) -> None:
