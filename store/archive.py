@@ -259,10 +259,10 @@ def _manifest(described: dict[str, Any]) -> Manifest:
         for name, table in described["tables"].items()
     }
     migrations = [str(name) for name in described["migrations"]]
-    expected = [name for name in TABLES if name not in SINCE or SINCE[name] in migrations]
-    if set(tables) != set(expected):
+    needed = {name for name in TABLES if name not in SINCE or SINCE[name] in migrations}
+    if not needed <= set(tables) <= set(TABLES):
         raise ValueError("other tables")
-    ordered = {name: tables[name] for name in expected}
+    ordered = {name: tables[name] for name in TABLES if name in tables}
     made_at = datetime.fromisoformat(described["made_at"])
     made_at.astimezone()  # it is shown so: not everything between the years 1 and 9999 can be
     return Manifest(made_at, str(described["release"]), migrations, ordered)
