@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from store.commands import archive, history, keys, mirror, operate, schema, settings, templates, users
+from store.commands import archive, history, keys, mirror, operate, schema, settings, templates, trades, users
 from store.commands.common import Commands
 
 
@@ -40,6 +40,7 @@ main.add_command(history.delete)
 main.add_command(history.restore)
 main.add_command(history.prune)
 main.add_command(templates.template)
+main.add_command(trades.trades)
 main.add_command(keys.keys)
 main.add_command(archive.export)
 main.add_command(archive.import_)

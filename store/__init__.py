@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         UnknownVersion,
         VersionConflict,
     )
+    from store.market.models import Trade, TradesRecorded, TradeStatistics
     from store.models import (
         Credentials,
         CredentialsVersion,
@@ -90,6 +91,9 @@ __all__ = [
     "TimescalePool",
     "TimescaleUserRecord",
     "TimescaleUserService",
+    "Trade",
+    "TradeStatistics",
+    "TradesRecorded",
     "UnknownSettingType",
     "UnknownTemplate",
     "UnknownUser",
@@ -103,7 +107,7 @@ __all__ = [
 
 _HOMES = (
     *("store.compat", "store.compat_pool", "store.settings", "store.watch", "store.vault"),
-    *("store.config", "store.models", "store.errors"),
+    *("store.config", "store.market.models", "store.models", "store.errors"),
 )
 
 

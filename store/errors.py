@@ -78,7 +78,19 @@ class UnknownTemplate(StoreError):
 
 
 class InvalidArgument(StoreError):
-    """An argument is of a wrong type or out of range (US010)."""
+    """An argument is of a wrong type or out of range (US010). `problems`: of a trade, bad key -> why; else empty."""
+
+    @property
+    def problems(self) -> dict[str, str]:
+        try:
+            found = json.loads(self.detail or "")
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def __str__(self) -> str:
+        problems = [f"{key}: {why}" for key, why in sorted(self.problems.items())]
+        return "; ".join([self.message, *problems]) if problems else super().__str__()
 
 
 class NotEmpty(StoreError):

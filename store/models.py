@@ -120,6 +120,7 @@ class Erasure:
     okx_uid: str
     settings: int
     versions: int
+    trades: int
     telegram_links: int
     mirrored: bool
 

@@ -11,7 +11,8 @@ declare
     v_found text;
 begin
     perform check_confinement(null);
-    lock table app_users, telegram_links, user_settings, okx_api_info, setting_templates, setting_types, setting_fields, mirror_pending in exclusive mode;
+    lock table app_users, telegram_links, user_settings, okx_api_info, setting_templates, setting_types, setting_fields, mirror_pending,
+               trades, trade_orders in exclusive mode;
     select string_agg(t.name, ', ' order by t.name) into v_found    -- only now: it waited for writers and other restores
       from (select 'users' from app_users union select 'settings' from user_settings
             union select 'Telegram links' from telegram_links union select 'templates' from setting_templates) as t (name);
@@ -26,6 +27,10 @@ begin
     alter table user_settings disable trigger user;
     alter table okx_api_info disable trigger user;
     alter table setting_types disable trigger user;
+    insert into trigger_permits (permit) values ('removal');    -- a hypertable's triggers can't be disabled
+    delete from trades;
+    delete from trade_orders;
+    delete from trigger_permits p where p.permit = 'removal';
     delete from setting_templates;
     delete from user_settings;
     delete from okx_api_info;

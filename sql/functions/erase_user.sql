@@ -1,11 +1,11 @@
 -- Removes everything of a person, live or deleted: the user, every version of the settings and
--- of the API credentials, the Telegram links.
+-- of the API credentials, the trades, the Telegram links.
 -- IRREVOCABLE; backups and the write-ahead log may hold it longer. Marks every key of the person for Redis (the marks
 -- go when Redis has none any more). Returns what was removed. Raises US004, US007.
 -- Locks the user's row, then the active settings: who wants to write meanwhile waits, and gets US004. Waits for a sync's
 -- batch under way, which would make the user anew from what Redis still has.
 create or replace function erase_user(p_identifier text)
-returns table (okx_uid text, settings bigint, versions bigint, telegram_ids text[])
+returns table (okx_uid text, settings bigint, versions bigint, trades bigint, telegram_ids text[])
 language plpgsql
 security definer
 set search_path = pg_catalog, public, pg_temp
@@ -40,6 +40,9 @@ begin
     delete from user_settings s where s.user_id = v_user.id;
     get diagnostics versions = row_count;
     delete from okx_api_info c where c.user_id = v_user.id;
+    delete from trades t where t.user_id = v_user.id;
+    get diagnostics trades = row_count;
+    delete from trade_orders o where o.user_id = v_user.id;
     delete from telegram_links l where l.telegram_id = any (telegram_ids);
     delete from app_users u where u.id = v_user.id;
     delete from trigger_permits p where p.permit = 'removal';

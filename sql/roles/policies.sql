@@ -12,6 +12,10 @@ begin
             ('app_users',      '((( SELECT confined_to() AS confined_to) IS NULL) OR (okx_uid = ( SELECT confined_to() AS confined_to)))'),
             ('user_settings',  '((( SELECT confined_to() AS confined_to) IS NULL) OR (okx_uid = ( SELECT confined_to() AS confined_to)))'),
             ('okx_api_info',   '((( SELECT confined_to() AS confined_to) IS NULL) OR (okx_uid = ( SELECT confined_to() AS confined_to)))'),
+            ('trades',         '((( SELECT confined_to() AS confined_to) IS NULL) OR (okx_uid = ( SELECT confined_to() AS confined_to)))'),
+            ('trade_orders',   '((( SELECT confined_to() AS confined_to) IS NULL) OR (user_id = ( SELECT u.id
+   FROM app_users u
+  WHERE (u.okx_uid = ( SELECT confined_to() AS confined_to)))))'),
             ('telegram_links', '((( SELECT confined_to() AS confined_to) IS NULL) OR (last_okx_uid = ( SELECT confined_to() AS confined_to)))'),
             ('mirror_pending', '((( SELECT confined_owners() AS confined_owners) IS NULL) OR (owner = ANY (( SELECT confined_owners() AS confined_owners)::text[])))')
           ) as w (name, expression)

@@ -29,8 +29,8 @@ path = click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 def export(identifiers: Sequence[str], everybody: bool, output: Path | None, with_secrets: bool) -> None:
     """Write users with their active settings as JSON. The same data make the same bytes.
 
-    Without credentials and history: that is what `backup` is for. Secrets are masked; `import` leaves masked ones as
-    they are.
+    Without credentials, trades and history: that is what `backup` is for. Secrets are masked; `import` leaves masked
+    ones as they are.
 
     \b
     Example:

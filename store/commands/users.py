@@ -177,5 +177,5 @@ def user_erase(identifier: str, yes: bool, as_json: bool) -> None:
     redis = "cleared from Redis" if receipt.mirrored else "the relay will clear Redis"
     click.echo(
         f"erased {receipt.okx_uid}: {counted(receipt.settings, 'setting')} in {counted(receipt.versions, 'version')},"
-        f" {counted(receipt.telegram_links, 'Telegram link')}; {redis}"
+        f" {counted(receipt.trades, 'trade')}, {counted(receipt.telegram_links, 'Telegram link')}; {redis}"
     )

@@ -360,7 +360,14 @@ def test_an_erased_user_leaves_nothing(
     kept = inside.run("user", "erase", five, stdin="n\n")
     assert (kept.code, kept.err.strip()) == (1, "Aborted!")
     receipt = inside("user", "erase", five, "--yes", "--json").json
-    assert receipt == {"okx_uid": five, "settings": 3, "versions": 7, "telegram_links": 1, "mirrored": True}
+    assert receipt == {
+        "okx_uid": five,
+        "settings": 3,
+        "versions": 7,
+        "trades": 0,
+        "telegram_links": 1,
+        "mirrored": True,
+    }
     for command in (["history", five], ["get", five], ["user", "restore", five], ["user", "erase", five, "--yes"]):
         assert five in inside.fails(1, *command)
     for table in ("user_settings", "app_users", "telegram_links", "mirror_pending"):

@@ -86,6 +86,9 @@ FILES = [LongBytes(content) for content in [
     rb'{"\u0000": 1}', rb'{"\ud800": 1}', b'{"": 1, "__proto__": {"a": 1}, "$": 1, "a.b": 1, "{0.__class__}%s%n": 1}',
     b'{"api_key": "a", "api_secret": "b", "passphrase": "' + SECRET.encode() + b'"}', b"PK\x03\x04" + b"\0" * 100,
     b'{"format": "settings-store export", "version": 1, "users": [{"okx_uid": "user:*"}]}',
+    b'{"symbol": "S", "side": "long", "entry_time": "2026-11-22T10:00Z", "entry_price": 1, "entry_size": 1,'
+    b' "exit_size": 1, "exit_time": "2026-11-22T11:00Z", "exit_price": 1, "realized_pnl": 1,'
+    b' "exit_order_id": "1", "okx_uid": "' + OKX_UID.encode() + b'"}',
     b'{"format": "settings-store export", "version": 1, "users": [' + DEEP + b"]}",
     b'{"format": "settings-store export", "version": 1, "users": [1, null, [], {"settings": {"params": []}}]}',
     b'{"format": "settings-store export", "version": 1, "users": [{"okx_uid": "' + OKX_UID.encode()
@@ -112,7 +115,9 @@ def lines(draw: st.DrawFn, path: str, command: click.Command) -> list[str]:
 
 def everything(db: Db, redis: redis_py.Redis, folder: Path) -> list[Any]:
     """What both stores and the folder hold."""
-    tables = ("app_users", "user_settings", "telegram_links", "setting_templates", "okx_api_info", "mirror_pending")
+    tables = (
+        "app_users", "user_settings", "telegram_links", "setting_templates", "okx_api_info", "mirror_pending", "trades",
+    )  # fmt: skip
     rows = [db.execute(f"select t::text from {table} t order by 1").fetchall() for table in tables]
     return [*rows, {key: redis.dump(key) for key in redis.scan_iter("user:*")}, sorted(os.listdir(folder))]
 

@@ -30,7 +30,7 @@ SECTIONS = {
           from pg_attribute a
           join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
           left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-         where c.relkind in ('r', 'p') and a.attnum > 0 and not a.attisdropped and {OURS}""",
+         where c.relkind in ('r', 'p', 'c') and a.attnum > 0 and not a.attisdropped and {OURS}""",
     "constraints": f"""
         select format('%s.%s %s', c.relname, o.conname, pg_get_constraintdef(o.oid))
           from pg_constraint o join pg_class c on c.oid = o.conrelid join pg_namespace n on n.oid = c.relnamespace

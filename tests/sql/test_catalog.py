@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from store import calls, errors, models
+from store.market import calls as market_calls
 from tests.sql import roles
 from tests.sql.sessions import Connection, fetch
 
@@ -154,12 +155,13 @@ def test_every_raise_has_a_code_of_ours() -> None:
     assert [text for text in raises if "errcode = 'US" not in text] == []
 
 
-def constructors() -> list[str]:
-    return [
-        name
-        for name, made in inspect.getmembers(calls, inspect.isfunction)
-        if made.__module__ == calls.__name__ and not name.startswith("_")
-    ]
+def constructors() -> dict[str, Any]:
+    return {
+        f"{module.__name__}.{name}": made
+        for module in (calls, market_calls)
+        for name, made in inspect.getmembers(module, inspect.isfunction)
+        if made.__module__ == module.__name__ and not name.startswith("_")
+    }
 
 
 def argument(annotation: Any) -> Any:
@@ -181,17 +183,16 @@ def argument(annotation: Any) -> Any:
 
 
 def test_every_call_of_python_fits_the_function_it_names(db: Connection) -> None:
-    names = constructors()
-    assert len(names) >= 15
-    for name in names:
-        constructor = getattr(calls, name)
+    found = constructors()
+    assert len(found) >= 15
+    for name, constructor in found.items():
         annotations = typing.get_type_hints(constructor)
         annotations.pop("return")
         call = constructor(**{key: argument(annotation) for key, annotation in annotations.items()})
         named = set(re.findall(r"\b(?:from|join|lateral)\s+(?!lateral)([a-z_]+)", call.query)) - {"unnest"}
         assert named, call.query
-        assert named <= OBJECT_FILES, f"calls.{name}"
-        assert fetch(db, f"explain {call.query}", call.params), f"calls.{name}"
+        assert named <= OBJECT_FILES, name
+        assert fetch(db, f"explain {call.query}", call.params), name
 
 
 def test_the_types_python_knows_are_those_of_the_database(db: Connection) -> None:

@@ -22,6 +22,11 @@ from tests.sql.sessions import Connection, fetch, one, refused, value
 
 OTHER, OTHER_TELEGRAM = "1000000000000001", "77777"
 NOBODY = "9999999999999999"
+TRADE = (
+    '"symbol": "S", "side": "long", "entry_time": "2026-11-22T10:00Z", "entry_price": 1, "entry_size": 1,'
+    ' "exit_time": "2026-11-22T11:00Z", "exit_price": 1, "exit_size": 1, "realized_pnl": 1, "exit_order_id": "{order}"'
+)
+NEW = TRADE.format(order="2")
 CIPHER = "v1.00000000." + "A" * 40
 CREDENTIALS = f"'{CIPHER}', '{CIPHER}', '{CIPHER}'"
 ID = "(select id from {} where okx_uid = '{{who}}'"
@@ -38,16 +43,20 @@ OF_A_USER = {
     "erase_user": "'{who}'",
     "find_user": "'{who}'",
     "get_api_credentials": "'{who}'",
+    "get_trades": "'{who}'",
     "get_user_settings": "'{who}'",
     "import_documents": f"{FOUND}, null, false, true",
     "import_links": """'[{{"owner": "{telegram}", "version": 0, "okx_uid": "{who}"}}]'""",
     "import_users": """'[{{"okx_uid": "{who}", "name": "Lee"}}]'""",
     "keep_documents": FOUND,
+    "keep_trades": f"""'[{{{{"okx_uid": "{{who}}", {NEW}}}}}]', true""",
     "keep_losing_credentials": f"'{{who}}', {CREDENTIALS}",
     "keep_losing_document": f"{ID.format('user_settings')} and setting_type = 'params'), '{{{{}}}}'",
     "link_telegram": "'{who}', '{telegram}'",
     "patch_user_setting": "'{who}', 'params', '{{\"leverage\": 20}}'",
     "prune_user_settings": "1, '1 day', '{who}'",
+    "record_trade": f"'{{who}}', '{{{{{NEW}}}}}'",
+    "record_trades": f"""'[{{{{"okx_uid": "{{who}}", {NEW}}}}}]'""",
     "reencrypt_api_credentials": f"{ID.format('okx_api_info')}), '', {CREDENTIALS}",
     "register_user": "'{who}'",
     "lock_user": "'{who}'",
@@ -58,6 +67,8 @@ OF_A_USER = {
     "rollback_user_settings": "'{who}', now()",
     "save_api_credentials": f"'{{who}}', {CREDENTIALS}",
     "save_user_settings": "'{who}', '{{\"params\": {{}}}}'",
+    "trade_statistics": "'{who}'",
+    "trade_statistics_by_setting_version": "'{who}'",
     "take_over_credentials": f"'{{who}}', {CREDENTIALS}",
     "unlink_telegram": "'{who}'",
     "upsert_user_setting": "'{who}', 'params', '{{}}'",
@@ -86,12 +97,14 @@ LISTS = {
     "mirror_entries": ("owner", f"array['{OKX_UID}', '{TELEGRAM_ID}', '{OTHER}', '{OTHER_TELEGRAM}']"),
     "mirror_state": ("owner", f"array['{OKX_UID}', '{OTHER}', '{OTHER_TELEGRAM}'], '{{params,params,telegram}}'"),
     "pending_keys": ("owner", ""),
+    "trade_statistics": ("okx_uid", "p_group_by => '{user}'"),
+    "trade_statistics_by_setting_version": ("okx_uid", ""),
 }  # fmt: skip
 # Counts, and what changes marks: of the confined user's part only; each has its test below.
 COUNTS = {"clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics"}
 # Nothing of any user: the catalogue, templates, the schema; and helpers that see no row but through their arguments.
 OF_NOBODY = {
-    *("check_owner", "check_version", "restorable_version"),
+    *("check_owner", "check_version", "restorable_version", "check_side", "setting_version_at", "trade_problems"),
     *("check_setting_type", "default_user_setting", "delete_setting_template", "list_setting_fields"),
     *("list_setting_templates", "list_setting_types", "save_setting_template", "setting_template"),
     *("validate_user_setting", "database_identity", "installed_definition"),
@@ -109,6 +122,7 @@ def both(db: Connection) -> None:
     for okx_uid, telegram_id in ((OKX_UID, TELEGRAM_ID), (OTHER, OTHER_TELEGRAM)):
         fetch(db, "select from register_user(%s, %s)", (okx_uid, telegram_id))
         fetch(db, "select from save_api_credentials(%s, %s, %s, %s)", (okx_uid, CIPHER, CIPHER, CIPHER))
+        fetch(db, "select from record_trade(%s, %s)", (okx_uid, "{" + TRADE.format(order="1") + "}"))
 
 
 @pytest.fixture(params=["owner", "admin"])
@@ -277,10 +291,22 @@ def test_raw_sql_sees_and_changes_the_confined_users_rows_only(admin: Connection
     assert OTHER in {row["whose"] for row in fetch(admin, f"select {column} as whose from {table}")}
 
 
+@pytest.mark.parametrize("table", ["trades", "trade_orders"])
+def test_raw_sql_sees_the_confined_users_trades_only(admin: Connection, table: str) -> None:
+    query = f"select user_id from {table}"
+    assert fetch(admin, query) == fetch(admin, "select id as user_id from app_users")
+    fetch(admin, "set settings_store.okx_uid = 'x'")
+    with refused("US012"):
+        fetch(admin, query)
+    fetch(admin, "reset settings_store.okx_uid")
+    assert len(fetch(admin, query)) == 2
+
+
 def test_raw_sql_makes_no_rows_of_others(admin: Connection) -> None:
     for statement in (
         f"insert into app_users (okx_uid) values ('{NOBODY}')",
         f"insert into mirror_pending (owner, kind, version) values ('{OTHER}', 'other', 1)",
+        "insert into trade_orders values (gen_random_uuid(), '3', gen_random_uuid(), now())",
         f"insert into mirror_pending (owner, kind, version) values ('{OTHER_TELEGRAM}', 'other', 1)",
     ):
         with refused("42501"):

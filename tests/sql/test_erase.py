@@ -10,6 +10,7 @@ import pytest
 from store import embedded
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.sql.sessions import DEADLINE, Connection, Session, at_once, fetch, one, refused, value
+from tests.sql.trades import record, trade
 
 Open = Callable[[], Session]
 
@@ -20,6 +21,7 @@ OTHER = "1000000000000002"
 EARLIER, EARLIEST = "424242", "31337"
 NAME, USERNAME, VALUE, OLD_VALUE = "Kim Unmistakable", "kim_unmistakable", "an-unmistakable-value", "an-earlier-value"
 REASON = "because-of-unmistakable-kim"
+ORDER = "order-of-unmistakable-kim"
 
 # What waits for a row that an erasure holds. `uid` has params in versions 1 and 2, preferences in 1, 2 (a deletion).
 WRITES = {
@@ -127,7 +129,7 @@ def test_an_erasure_that_waited_for_another_and_a_new_registration_erases_the_ne
     waiting = second.run_blocked(ERASE, (uid,))
     first.run("commit")
     (receipt,) = waiting.result(DEADLINE)
-    assert receipt == {"okx_uid": uid, "settings": 3, "versions": 3, "telegram_ids": [TELEGRAM_ID]}
+    assert receipt == {"okx_uid": uid, "settings": 3, "versions": 3, "trades": 0, "telegram_ids": [TELEGRAM_ID]}
     assert value(db, "select count(*) from app_users") == 0
 
 
@@ -177,6 +179,7 @@ def person(db: Connection, database_url: str) -> list[str]:
     fetch(db, "select set_config('settings_store.reason', '', false)")
     fetch(db, REGISTER, (OTHER, "55555"))
     fetch(db, "select fail_pending(%s, 'params', 3, %s)", (OKX_UID, f"refused: {VALUE}"))
+    record(db, trade(exit_order_id=ORDER))
     ids = fetch(
         db,
         "select id::text from app_users where okx_uid = %s union select id::text from user_settings where okx_uid = %s",
@@ -191,6 +194,7 @@ def person(db: Connection, database_url: str) -> list[str]:
         USERNAME,
         VALUE,
         OLD_VALUE,
+        ORDER,
         REASON,
         *(row["id"] for row in ids),
     ]

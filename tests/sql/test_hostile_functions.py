@@ -79,6 +79,9 @@ INVARIANTS = {
     "a key of Redis is made of digits": """
         select owner from mirror_pending where owner !~ '^[0-9]{5,20}$'
         union all select owner from mirror_source where owner !~ '^[0-9]{5,20}$'""",
+    "a trade has its order, and an order its trade": """
+        select t.id from trades t full join trade_orders o on o.trade_id = t.id and o.exit_time = t.exit_time
+         where o.trade_id is null or t.id is null or (t.user_id, t.exit_order_id) <> (o.user_id, o.exit_order_id)""",
     "every document is an object": "select id from user_settings where jsonb_typeof(settings) <> 'object'",
 }  # fmt: skip
 EXCEPT = {
@@ -137,7 +140,18 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
 }  # fmt: skip
 
 
-# What a parameter of this name usually is: where the others are right, a hostile one gets further.
+# A trade, and one with a column that is anything: texts, numbers and times of every sort get as far as the table.
+TRADE = {
+    "symbol": "BTC-USDT-SWAP", "side": "long", "entry_time": "2026-11-22T10:00:00Z", "entry_price": "97000.1",
+    "entry_size": 1, "exit_time": "2026-11-22T11:00:00Z", "exit_price": 97500, "exit_size": 1, "realized_pnl": 4.999,
+    "exit_order_id": "42", "okx_uid": OKX_UID, "extra": {},
+}  # fmt: skip
+TRADES = st.tuples(
+    st.sampled_from([*TRADE, "entry_fee", "leverage", "dca_count", "params_version", "is_hedge", "close_type"]),
+    LEAF | DOCUMENT | st.sampled_from(["1e-999", "9" * 150, "0001-01-01T00:00Z", "2999-12-31T23:59:60-14", "-0"]),
+).map(lambda change: {**TRADE, change[0]: change[1]})
+
+# What a parameter of this name (and type) usually is: where the others are right, a hostile one gets further.
 IDENTIFIERS = st.sampled_from([OKX_UID, OKX_UID, TELEGRAM_ID, DELETED, NOBODY])
 USUAL: dict[str, st.SearchStrategy[Any]] = {
     "p_identifier": IDENTIFIERS,
@@ -165,6 +179,13 @@ USUAL: dict[str, st.SearchStrategy[Any]] = {
     "p_to": st.just(2),
     "p_keep": st.just(1),
     "p_older_than": st.just("0"),
+    "p_from timestamp with time zone": st.sampled_from([None, "2026-11-22 00:00Z"]),
+    "p_to timestamp with time zone": st.sampled_from([None, "2026-11-23 00:00Z"]),
+    "p_trade": st.sampled_from([json.dumps(TRADE)] * 3) | TRADES.map(json.dumps),
+    "p_trades": st.lists(TRADES, max_size=3).map(json.dumps),
+    "p_symbol": st.sampled_from([None, "BTC-USDT-SWAP"]),
+    "p_side": st.sampled_from([None, "long"]),
+    "p_group_by": st.lists(st.sampled_from(["user", "symbol", "day", "params"]), max_size=4),
     "p_limit": st.sampled_from([None, 1, 100]),
     "p_prefer": st.sampled_from([None, "redis", "db"]),
 }
@@ -176,7 +197,7 @@ def arguments_of(function: dict[str, Any], rows: dict[str, list[str]]) -> st.Sea
     for name, kind in zip(function["names"], function["types"], strict=True):
         of_rows = st.sampled_from(rows.get(kind, [None]))
         hostile = STRATEGIES.get(kind, of_rows)
-        usual = USUAL.get(name, of_rows if kind in rows else hostile)
+        usual = USUAL.get(f"{name} {kind}", USUAL.get(name, of_rows if kind in rows else hostile))
         made.append(st.one_of(usual, usual, usual, hostile, hostile, st.none()))
     return st.tuples(*made)
 
@@ -193,6 +214,7 @@ def people(db: Connection) -> dict[str, list[str]]:
         "select from save_setting_template('careful', 'params', '{\"leverage\": 3}')",
         f"select from save_api_credentials('{OKX_UID}', '{CIPHERTEXT}', '{CIPHERTEXT}', '{CIPHERTEXT}')",
         f"select from save_api_credentials('{OKX_UID}', '{CIPHERTEXT}B', '{CIPHERTEXT}', '{CIPHERTEXT}')",
+        f"select from record_trade('{OKX_UID}', '{json.dumps({**TRADE, 'exit_order_id': '41'})}')",
         f"select from delete_user('{DELETED}')",
     ):
         fetch(db, statement)

@@ -369,6 +369,23 @@ def test_whatever_a_manifest_holds_no_other_error_comes_of_it(
         assert all(isinstance(column, str) for column in table.columns)
 
 
+async def test_a_backup_made_before_there_were_trades_comes_back(
+    populated: Path, tmp_path: Path, other: SettingsStore, other_db: Db
+) -> None:
+    manifest = manifest_of(populated)
+    tables = {name: table for name, table in manifest["tables"].items() if name not in archive.SINCE}
+    with zipfile.ZipFile(populated) as full:
+        for migrations in (manifest["migrations"], manifest["migrations"][:7]):
+            with zipfile.ZipFile(tmp_path / f"{len(migrations)}.zip", "w") as made:
+                for name in tables:
+                    made.writestr(name, full.read(name))
+                made.writestr(archive.MANIFEST, json.dumps(manifest | {"tables": tables, "migrations": migrations}))
+    with pytest.raises(BadBackup):  # of today, and the trades are missing
+        await restore_backup(other, tmp_path / f"{len(manifest['migrations'])}.zip")
+    assert (await restore_backup(other, tmp_path / "7.zip")).users == 3
+    assert content(other_db)["trades"] == []
+
+
 async def test_a_newer_backup_is_refused_by_name(small: Path, tmp_path: Path, store: SettingsStore) -> None:
     manifest = manifest_of(small)
     crafted = craft(tmp_path / "b.zip", small, manifest | {"version": 2})

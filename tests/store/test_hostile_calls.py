@@ -103,7 +103,7 @@ def calls_of(method: Callable[..., Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 def everything(db: Db, redis: redis_py.Redis) -> list[Any]:
     """What both stores hold; not the marks, which are cleared a moment after a write."""
-    tables = ("app_users", "user_settings", "telegram_links", "setting_templates", "okx_api_info")
+    tables = ("app_users", "user_settings", "telegram_links", "setting_templates", "okx_api_info", "trades")
     rows = [db.execute(f"select t::text from {table} t order by 1").fetchall() for table in tables]
     return [*rows, {key: redis.dump(key) for key in redis.scan_iter("user:*")}]
 

@@ -1,0 +1,248 @@
+"""The commands of trades: add, import, list, stats."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import click
+
+from store.commands.common import Moment, as_json, counting, identifier, run
+from store.commands.output import counted, local, parse_object, parse_pairs, print_json, print_table
+
+if TYPE_CHECKING:
+    from store.market.models import Trade, TradeStatistics
+    from store.settings import SettingsStore
+
+COLUMNS = ("exit_time", "symbol", "side", "entry_price", "exit_price", "exit_size", "fees", "net_pnl", "close_type",
+           "params_version")  # fmt: skip
+GROUPS = ("okx_uid", "symbol", "side", "period", "version", "saved_at")
+ROUNDED = ("win_rate", "profit_factor", "average", "average_win", "average_loss", "sharpe")  # to six digits
+BY = ("user", "symbol", "side", "day", "week", "month")
+
+
+class Place(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
+    """Where a page ended: exit time and id, as `trades list` tells it."""
+
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        moment, _, id_ = str(value).rpartition("/")
+        try:
+            return Moment().convert(moment, param, ctx), UUID(id_)
+        except ValueError:
+            self.fail("not a place as `trades list` tells it: TIME/ID", param, ctx)
+
+
+def _selection(command: Any) -> Any:
+    """Add the options that say which trades."""
+    for decorate in (
+        click.option("--until", type=Moment(), metavar="TIME", help="Exits before then."),
+        click.option("--since", type=Moment(), metavar="TIME", help="Exits from then on."),
+        click.option("--side", type=click.Choice(("long", "short")), help="This side only."),
+        click.option("--symbol", metavar="SYMBOL", help="This symbol only."),
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.group()
+def trades() -> None:
+    """Keep closed trades, each with the settings that were in force at its entry, and tell what they earned.
+
+    \b
+    Example:
+      settings-store trades import trades.csv
+      settings-store trades stats 587662504768345929 --by-version
+    """
+
+
+@trades.command("add")
+@identifier
+@click.argument("pairs", metavar="KEY=VALUE…", nargs=-1)
+@click.option("--file", "file", type=click.File("rb"), help="Read a JSON object from a file (-: standard input).")
+@as_json
+def trades_add(identifier: str, pairs: Sequence[str], file: Any, as_json: bool) -> None:
+    """Record a closed trade. One order of the exchange (exit_order_id) closes one trade: again changes nothing.
+
+    Needed: symbol, side (long, short), entry_time, entry_price, entry_size, exit_time, exit_price, exit_size,
+    realized_pnl (before fees), exit_order_id. Also: is_hedge, entry_fee, exit_fee (paid; a rebate is negative),
+    realized_pnl_percent, leverage, close_type, dca_count, entry_order_id, extra (a JSON object), params_version,
+    dual_side_version (else those in force at entry_time). Times are ISO 8601 with an offset.
+
+    \b
+    Example:
+      settings-store trades add 587662504768345929 --file trade.json
+    """
+    if bool(pairs) == (file is not None):
+        raise click.UsageError("Give one of these: KEY=VALUE pairs, --file.")
+    trade = parse_object(file.read()) if file else _texts(pairs)
+    done = run(lambda store: store.record_trade(identifier, trade))
+    if as_json:
+        print_json(_json(done))
+    else:
+        version = done.params_version or "unknown"
+        click.echo(f"{done.symbol} {done.side}: net PnL {done.net_pnl:f}, params version {version}")
+
+
+@trades.command("import")
+@click.argument("file", metavar="FILE", type=click.File("rb"))
+@as_json
+def trades_import(file: Any, as_json: bool) -> None:
+    """Record the trades of a FILE (-: standard input), all or none: CSV with a header, or a JSON object a line.
+
+    Columns are those of `trades add`, and okx_uid; an empty cell is a column that isn't given. Trades recorded before
+    are passed over, so an import may be repeated. An error rejects the whole file and is named by line and column.
+
+    \b
+    Example:
+      settings-store trades import trades.csv
+    """
+    from store.market import trade_files
+
+    with counting("import", "trades") as count:
+        done = run(lambda store: trade_files.import_trades(store, file, count))
+    if as_json:
+        print_json({"recorded": done.recorded, "known": done.known})
+    else:
+        click.echo(f"recorded {counted(done.recorded, 'trade')}, {done.known} known already")
+
+
+@trades.command("list")
+@identifier
+@_selection
+@click.option("--before", type=Place(), metavar="TIME/ID", help="The next page: those after this one in this order.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Trades at most.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, which `trades import` reads.")
+@as_json
+def trades_list(
+    identifier: str, symbol: str | None, side: str | None, since: datetime | None, until: datetime | None,
+    before: tuple[datetime, UUID] | None, limit: int, as_csv: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Show a user's trades, newest exit first. Amounts in JSON are texts: they keep every digit.
+
+    \b
+    Example:
+      settings-store trades list 587662504768345929 --symbol BTC-USDT-SWAP --since 2026-11-01
+      settings-store trades list 587662504768345929 --limit 1000 --csv
+    """
+    if as_csv and as_json:
+        raise click.UsageError("Give one of these: --csv, --json.")
+
+    async def read(store: SettingsStore) -> list[Trade]:
+        page = store.trades(
+            identifier, symbol=symbol, side=side, since=since, until=until, before=before, limit=limit
+        )  # fmt: skip
+        return [trade async for trade in page]
+
+    found = run(read)
+    if as_json:
+        print_json([_json(trade) for trade in found])
+    elif as_csv:
+        _print_csv(found)
+    else:
+        print_table(COLUMNS, [_row(trade) for trade in found])
+    if len(found) == limit:
+        click.echo(f"more: --before '{found[-1].exit_time.isoformat()}/{found[-1].id}'", err=True)
+
+
+@trades.command("stats")
+@click.argument("identifier", metavar="[IDENTIFIER]", required=False)
+@_selection
+@click.option("--by", multiple=True, type=click.Choice(BY), help="A row per group; may be repeated.")
+@click.option("--by-version", is_flag=True, help="A row per version of the settings in force at entry.")
+@click.option("--type", "setting_type", type=click.Choice(("params", "dual_side")), default="params",
+              show_default=True, help="Of which settings, with --by-version.")  # fmt: skip
+@as_json
+def trades_stats(
+    identifier: str | None, symbol: str | None, side: str | None, since: datetime | None, until: datetime | None,
+    by: Sequence[str], by_version: bool, setting_type: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Tell what trades earned: of a user, or of all. By exits; days, weeks and months are those of UTC.
+
+    Wins, losses and averages are by net PnL, after fees. Max drawdown: the deepest fall of the summed net PnL. Sharpe:
+    mean / standard deviation of the net PnL per day, annualised by the root of 365.
+
+    \b
+    Example:
+      settings-store trades stats 587662504768345929 --by-version
+      settings-store trades stats --by user --by month --since 2026-01-01
+    """
+    if by and by_version:
+        raise click.UsageError("Give one of these: --by, --by-version.")
+
+    async def read(store: SettingsStore) -> list[TradeStatistics]:
+        if by_version:
+            return await store.trade_statistics_by_version(
+                identifier, setting_type, symbol=symbol, side=side, since=since, until=until
+            )
+        return await store.trade_statistics(identifier, symbol=symbol, side=side, since=since, until=until, by=by)
+
+    found = run(read)
+    if as_json:
+        print_json([_json(figures) for figures in found])
+    elif by or by_version:
+        _print_groups(found)
+    else:
+        (figures,) = found
+        shown = [(name, _text(name, value)) for name, value in asdict(figures).items() if name not in GROUPS]
+        print_table(None, shown)
+
+
+def _texts(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read KEY=VALUE pairs as texts, which keep every digit; but extra, which is JSON."""
+    texts = {key: text for key, _, text in (pair.partition("=") for pair in pairs)}
+    return {key: value if key == "extra" else texts[key] for key, value in parse_pairs(pairs).items()}
+
+
+def _print_csv(found: Sequence[Trade]) -> None:
+    from store.market.models import Trade
+
+    ours = ("id", "user_id", "net_pnl", "created_at")  # which an import makes anew
+    columns = [field.name for field in fields(Trade) if field.name not in ours]
+    writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for trade in found:
+        shown = _json(trade)
+        writer.writerow(shown | {"extra": json.dumps(shown["extra"], ensure_ascii=False)})
+
+
+def _print_groups(found: Sequence[TradeStatistics]) -> None:
+    """Print a row a group: what makes the groups, then the figures that compare them."""
+    groups = [name for name in GROUPS if any(getattr(one, name) is not None for one in found)]
+    columns = [*groups, "trades", "win_rate", "profit_factor", "fees", "net_pnl", "average", "max_drawdown", "sharpe"]
+    print_table(columns, [tuple(_text(name, getattr(one, name)) for name in columns) for one in found])
+
+
+def _row(trade: Trade) -> tuple[str, ...]:
+    shown = {**asdict(trade), "fees": trade.entry_fee + trade.exit_fee}
+    return tuple(_text(name, shown[name]) for name in COLUMNS)
+
+
+def _text(name: str, value: object) -> str:
+    """Write a figure for people."""
+    if isinstance(value, datetime):
+        return local(value)
+    if isinstance(value, Decimal):
+        return f"{float(value):.6g}" if name in ROUNDED else f"{value:f}"
+    return "" if value is None else str(value)
+
+
+def _json(value: Trade | TradeStatistics) -> dict[str, Any]:
+    """Write it for programs: amounts as texts, times ISO 8601, lengths of time in seconds."""
+    return {name: _plain(field) for name, field in asdict(value).items()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return format(value, "f") if isinstance(value, Decimal) else str(value) if isinstance(value, UUID) else value

@@ -1,0 +1,1 @@
+"""What the market made of the settings: trades."""

@@ -1,0 +1,160 @@
+"""Trades by the command line: what is printed, what is read, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.sql.trades import HOUR, T0, trade
+from tests.store.hostile import NOBODY, SECRET
+
+Db = psycopg.Connection[dict[str, Any]]
+
+
+def words(given: dict[str, Any]) -> list[str]:
+    return [f"{key}={value}" for key, value in given.items()]
+
+
+def lines(uid: str, *given: dict[str, Any]) -> str:
+    return "\n".join(json.dumps({"okx_uid": uid, **each}) for each in given)
+
+
+@pytest.fixture
+def traded(inside: Cli, kim: str) -> str:
+    """A user with trades: 1 to 4 closed an hour apart, long and short, of two symbols."""
+    given = [
+        trade(n, side=("long", "short")[n % 2], symbol=("BTC", "ETH")[n > 2], realized_pnl=n - 3, exit_fee="0.10")
+        for n in range(1, 5)
+    ]
+    said = inside("trades", "import", "-", stdin=lines(kim, *given))
+    assert said.lines == ["recorded 4 trades, 0 known already"]
+    return kim
+
+
+def test_a_trade_is_added_with_every_digit_and_once(inside: Cli, kim: str) -> None:
+    given = words(trade(entry_price="0.12345678901234567890123", extra='{"a": 1}'))
+    for _ in range(2):
+        said = inside("trades", "add", kim, *given)
+        assert said.lines == ["BTC-USDT-SWAP long: net PnL 4.999, params version unknown"]
+    (found,) = inside("trades", "list", kim, "--json").json
+    assert (found["entry_price"], found["extra"]) == ("0.12345678901234567890123", {"a": 1})
+    again = inside("trades", "add", kim, "--file", "-", "--json", stdin=json.dumps(trade(2))).json
+    assert (again["exit_order_id"], again["net_pnl"]) == ("2", "4.999")
+
+
+def test_a_trade_notes_the_version_of_the_settings(inside: Cli, kim: str) -> None:
+    inside("set", kim, "params", "leverage=20")
+    later = words(trade(entry_time="2999-01-01T00:00Z", exit_time="2999-01-02T00:00Z"))
+    assert "params version 2" in inside("trades", "add", kim, *later).out
+
+
+def test_what_is_wrong_with_a_trade_is_listed(inside: Cli, kim: str) -> None:
+    told = inside.fails(1, "trades", "add", kim, *words(trade(side=SECRET, entry_time="2026-11-22T10:00", foo=1)))
+    assert [line.split(":")[0].strip() for line in told.splitlines()[1:]] == ["entry_time", "foo", "side"]
+    assert SECRET not in told
+    inside("trades", "add", kim, *words(trade()))
+    told = inside.fails(1, "trades", "add", kim, *words(trade(side="short")))
+    assert "side: differs from what was recorded for this exit_order_id" in told
+    assert NOBODY in inside.fails(1, "trades", "add", NOBODY, *words(trade()))
+    for usage in ([], ["side"], ["side=long", "side=long"], ["--file", "-", "side=long"]):
+        assert inside.run("trades", "add", kim, *usage, stdin="{}").code == 2
+    inside.fails(1, "trades", "add", kim, "--file", "-", stdin="[]")
+
+
+def test_a_list_is_newest_first_and_selected(inside: Cli, traded: str) -> None:
+    head, *rows = [line.split() for line in inside("trades", "list", traded).lines]
+    assert head[:3] == ["exit_time", "symbol", "side"]
+    assert [row[2:4] for row in rows] == [["ETH", "long"], ["ETH", "short"], ["BTC", "long"], ["BTC", "short"]]
+    for options, numbers in {
+        ("--symbol", "ETH"): ["4", "3"],
+        ("--side", "long"): ["4", "2"],
+        ("--since", (T0 + 3 * HOUR).isoformat()): ["4", "3"],
+        ("--until", (T0 + 3 * HOUR).isoformat()): ["2", "1"],
+    }.items():
+        found = inside("trades", "list", traded, *options, "--json").json
+        assert [one["exit_order_id"] for one in found] == numbers
+
+
+def test_a_page_tells_where_the_next_begins(inside: Cli, traded: str) -> None:
+    found: list[str] = []
+    options: list[str] = []
+    while True:
+        page = inside.run("trades", "list", traded, "--limit", "3", "--json", *options)
+        assert page.code == 0
+        found += [one["exit_order_id"] for one in page.json]
+        if not page.err:
+            break
+        options = ["--before", page.err.strip().removeprefix("more: --before ").strip("'")]
+    assert found == ["4", "3", "2", "1"]
+    for place in ("x", "2026-11-22/x", "/", "2026-11-22"):
+        assert inside.run("trades", "list", traded, "--before", place).code == 2
+
+
+def test_what_is_listed_as_csv_can_be_imported_elsewhere(inside: Cli, traded: str, tmp_path: Path) -> None:
+    before = inside("trades", "list", traded, "--json").json
+    (tmp_path / "trades.csv").write_text(inside("trades", "list", traded, "--csv").out)
+    inside("user", "erase", traded, "--yes")
+    inside("register", traded)
+    assert inside("trades", "import", str(tmp_path / "trades.csv"), "--json").json == {"recorded": 4, "known": 0}
+    after = inside("trades", "list", traded, "--json").json
+    for one in (*before, *after):
+        for ours in ("id", "user_id", "created_at"):
+            one.pop(ours)
+    assert after == before
+
+
+def test_a_bad_line_rejects_the_file(inside: Cli, kim: str, db: Db, tmp_path: Path) -> None:
+    (tmp_path / "t").write_text(lines(kim, trade(1), trade(2, side=SECRET), trade(3, symbol="", foo=1)))
+    told = inside.fails(1, "trades", "import", str(tmp_path / "t"))
+    assert [line.strip() for line in told.splitlines()[1:]] == [
+        "line 2: side: must be long or short",
+        "line 3: foo: is no field of a trade; extra takes whatever else is known",
+        "line 3: symbol: must be a text of 1-64 characters without blanks",
+    ]
+    assert db.execute("select from trade_orders").rowcount == 0
+    assert inside.run("trades", "import", str(tmp_path / "none")).code == 2
+
+
+def test_figures_of_a_user_of_all_and_in_groups(inside: Cli, traded: str) -> None:
+    shown = dict(line.split(maxsplit=1) for line in inside("trades", "stats", traded).lines if " " in line)
+    assert (shown["trades"], shown["wins"], shown["losses"], shown["win_rate"]) == ("4", "1", "3", "0.25")
+    assert (shown["net_pnl"], shown["fees"], shown["profit_factor"]) == ("-2.40", "0.40", "0.272727")
+    (everybody,) = inside("trades", "stats", "--json").json
+    assert (everybody["trades"], everybody["net_pnl"], everybody["average_holding"]) == (4, "-2.40", 3600.0)
+    assert everybody["okx_uid"] is None
+    by = inside("trades", "stats", "--by", "symbol", "--by", "day", "--json").json
+    assert [(one["symbol"], one["period"][:10], one["trades"]) for one in by] == [
+        ("BTC", "2026-11-22", 2), ("ETH", "2026-11-22", 2)
+    ]  # fmt: skip
+    head, *rows = [line.split() for line in inside("trades", "stats", traded, "--by", "side").lines]
+    assert head[:3] == ["side", "trades", "win_rate"]
+    assert [row[:2] for row in rows] == [["long", "2"], ["short", "2"]]
+    (selected,) = inside("trades", "stats", traded, "--symbol", "ETH", "--side", "long", "--json").json
+    assert selected["net_pnl"] == "0.90"
+
+
+def test_figures_by_version_tell_which_settings_earned_what(inside: Cli, traded: str) -> None:
+    inside("set", traded, "params", "leverage=20")
+    later = {"entry_time": "2999-01-01T00:00Z", "exit_time": "2999-01-02T00:00Z"}
+    inside("trades", "add", traded, *words(trade(9, **later)))
+    found = inside("trades", "stats", traded, "--by-version", "--json").json
+    assert [(one["version"], one["trades"], one["saved_at"] is None) for one in found] == [
+        (2, 1, False), (None, 4, True)
+    ]  # fmt: skip
+    head, *rows = [line.split() for line in inside("trades", "stats", "--by-version", "--type", "dual_side").lines]
+    assert head[:4] == ["okx_uid", "version", "saved_at", "trades"]
+    assert rows[0][:2] == [traded, "1"]
+    assert inside.run("trades", "stats", "--by-version", "--by", "side").code == 2
+    assert NOBODY in inside.fails(1, "trades", "stats", NOBODY)
+
+
+def test_no_trades_are_no_error(inside: Cli, kim: str) -> None:
+    assert inside("trades", "list", kim).lines[0].startswith("exit_time")
+    assert inside("trades", "list", kim, "--json").json == []
+    assert inside("trades", "stats", kim, "--json").json[0]["trades"] == 0
+    assert inside("trades", "import", "-").lines == ["recorded 0 trades, 0 known already"]
