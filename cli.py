@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from store.commands import archive, history, keys, mirror, operate, schema, settings, templates, trades, users
+from store.commands import archive, candles, history, keys, mirror, operate, schema, settings, templates, trades, users
 from store.commands.common import Commands
 
 
@@ -46,6 +46,7 @@ main.add_command(archive.export)
 main.add_command(archive.import_)
 main.add_command(archive.backup)
 main.add_command(archive.restore_backup)
+main.add_command(candles.candles)
 main.add_command(mirror.relay)
 main.add_command(mirror.verify)
 main.add_command(mirror.sync)

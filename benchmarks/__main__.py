@@ -8,11 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import read, save, upsert
+from benchmarks import candles, read, save, upsert
 from benchmarks.runner import Measure, Outcome, show, write_results
 from store import Config, embedded
 
-MEASURES: dict[str, Measure] = {"upsert": upsert.measure, "read": read.measure, "save": save.measure}
+MEASURES: dict[str, Measure] = {
+    "upsert": upsert.measure, "read": read.measure, "save": save.measure, "candles": candles.measure,
+}  # fmt: skip
 
 
 def main(arguments: list[str]) -> int:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         UnknownVersion,
         VersionConflict,
     )
+    from store.market.candle_models import Candle, Gap, Written
     from store.market.models import Trade, TradesRecorded, TradeStatistics
     from store.models import (
         Credentials,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlreadyLinked",
     "BadIdentifier",
+    "Candle",
     "Change",
     "Config",
     "ConfigError",
@@ -69,6 +71,7 @@ __all__ = [
     "DatabaseError",
     "DatabaseUnavailable",
     "Erasure",
+    "Gap",
     "HistoryIsImmutable",
     "InvalidArgument",
     "InvalidSettings",
@@ -102,12 +105,13 @@ __all__ = [
     "Vault",
     "Version",
     "VersionConflict",
+    "Written",
     "WrongEncryptionKey",
 ]
 
 _HOMES = (
-    *("store.compat", "store.compat_pool", "store.settings", "store.watch", "store.vault"),
-    *("store.config", "store.market.models", "store.models", "store.errors"),
+    *("store.compat", "store.compat_pool", "store.settings", "store.watch", "store.vault", "store.config"),
+    *("store.market.candle_models", "store.market.models", "store.models", "store.errors"),
 )
 
 

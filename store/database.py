@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import select
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from weakref import WeakSet
@@ -20,6 +20,7 @@ from store.config import Config
 from store.errors import DatabaseError, DatabaseUnavailable, StoreError, from_postgres
 
 Connection = psycopg.AsyncConnection[dict[str, Any]]
+Explain = Callable[[psycopg.Error], StoreError | None]
 
 # The pool reports each failed attempt as a warning; callers get one DatabaseUnavailable instead.
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
@@ -174,12 +175,18 @@ class Transaction:
             return
         raise failure.error
 
-    async def copy_in(self, statement: str, blocks: Iterator[bytes]) -> None:
-        """Run a COPY … FROM STDIN on these blocks."""
-        with translated() as failure:
+    async def copy_in(
+        self, statement: str, blocks: Iterator[bytes] | AsyncIterator[bytes], explain: Explain = lambda _: None
+    ) -> None:
+        """Run a COPY … FROM STDIN on these blocks. `explain` may know more of an error than its SQLSTATE says."""
+        with translated(explain) as failure:
             async with self._connection.cursor().copy(statement.encode()) as copy:
-                for block in blocks:
-                    await copy.write(block)
+                if isinstance(blocks, AsyncIterator):
+                    async for block in blocks:
+                        await copy.write(block)
+                else:
+                    for block in blocks:
+                        await copy.write(block)
             return
         raise failure.error
 
@@ -189,7 +196,7 @@ class _Failure:
 
 
 @contextmanager
-def translated() -> Iterator[_Failure]:
+def translated(explain: Explain = lambda _: None) -> Iterator[_Failure]:
     """Catch what psycopg raises and hand the caller an error of ours to raise. Not raised here, where the
     original, which may quote values, would become its context."""
     failure = _Failure()
@@ -198,4 +205,4 @@ def translated() -> Iterator[_Failure]:
     except UnicodeEncodeError:
         failure.error = DatabaseError("a text must not contain a lone surrogate")
     except psycopg.Error as error:
-        failure.error = from_postgres(error)
+        failure.error = explain(error) or from_postgres(error)

@@ -8,13 +8,14 @@ from store.core import check_identifier
 from store.credentials import ApiCredentials
 from store.documents import Documents
 from store.history import History
+from store.market.candles import Candles
 from store.market.trades import Trades
 from store.templates import Templates
 from store.users import Users
 from store.watch import Change, watch
 
 
-class SettingsStore(Users, Documents, History, Templates, ApiCredentials, Trades):
+class SettingsStore(Users, Documents, History, Templates, ApiCredentials, Trades, Candles):
     """Settings of trading-bot users, in PostgreSQL for good and in Redis for reading.
 
     Use it as an async context manager. Connections are made when first needed; without a URL in the

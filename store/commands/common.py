@@ -150,15 +150,25 @@ def configured() -> Any:
 
 
 @contextmanager
-def counting(what: str, unit: str = "keys") -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how far a long work is."""
+def counting(what: str, unit: str = "keys", total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how far a long work is, and how far it has to go if a total is known."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-    columns = (SpinnerColumn(), TextColumn(f"{{task.description}} {{task.completed:.0f}} {unit}"))
+    columns: tuple[ProgressColumn, ...] = (
+        SpinnerColumn(),
+        TextColumn(f"{{task.description}} {{task.completed:.0f}} {unit}"),
+    )
+    if total is not None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:.0f} %"),
+            TimeRemainingColumn(),
+        )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=None)
+        task = progress.add_task(what, total=total)
         yield lambda number: progress.advance(task, number)

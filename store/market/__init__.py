@@ -1,1 +1,1 @@
-"""What the market made of the settings: trades."""
+"""Market: what the exchange tells, and what was traded on it."""

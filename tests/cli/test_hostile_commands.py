@@ -78,6 +78,8 @@ USUAL = {
     "pairs": ["leverage=20", "leverage=3"], "version": ["1"], "a": ["1"], "b": ["1"], "template": ["default"],
     "path": ["file"], "file": ["file", "-"], "output": ["out"], "keep": ["1"], "older_than": ["0"],
     "source": ["redis", "db", OKX_UID], "prefer": ["redis", "db"], "expect_version": ["1"], "limit": ["1"],
+    "timeframe": ["1m"], "from_timeframe": ["1m"], "to_timeframe": ["1h"], "symbol": ["BTC-USDT-SWAP"],
+    "from_": ["2026-01-01"], "to": ["2026-01-02"],
 }  # fmt: skip
 DEEP = b'{"a":' * 10_000 + b"1" + b"}" * 10_000
 FILES = [LongBytes(content) for content in [
@@ -117,6 +119,7 @@ def everything(db: Db, redis: redis_py.Redis, folder: Path) -> list[Any]:
     """What both stores and the folder hold."""
     tables = (
         "app_users", "user_settings", "telegram_links", "setting_templates", "okx_api_info", "mirror_pending", "trades",
+        "ohlcv_1m", "ohlcv_1h",
     )  # fmt: skip
     rows = [db.execute(f"select t::text from {table} t order by 1").fetchall() for table in tables]
     return [*rows, {key: redis.dump(key) for key in redis.scan_iter("user:*")}, sorted(os.listdir(folder))]

@@ -7,12 +7,15 @@ import re
 import typing
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from store import calls, errors, models
 from store.market import calls as market_calls
+from store.market import candle_calls
+from store.market.candle_models import Candle
 from tests.sql import roles
 from tests.sql.sessions import Connection, fetch
 
@@ -23,6 +26,7 @@ MOMENT = datetime(2026, 11, 22, tzinfo=UTC)
 ARGUMENTS: dict[Any, Any] = {
     str: "1000000000000001", int: 1, bool: True, float: 1.0, datetime: MOMENT, timedelta: timedelta(days=1),
     UUID: UUID(int=1),
+    Candle: Candle(MOMENT, "BTC-USDT-SWAP", Decimal(2), Decimal(4), Decimal(1), Decimal(3), Decimal(9)),
 }  # fmt: skip
 
 CATALOGUE = {
@@ -158,7 +162,7 @@ def test_every_raise_has_a_code_of_ours() -> None:
 def constructors() -> dict[str, Any]:
     return {
         f"{module.__name__}.{name}": made
-        for module in (calls, market_calls)
+        for module in (calls, market_calls, candle_calls)
         for name, made in inspect.getmembers(module, inspect.isfunction)
         if made.__module__ == module.__name__ and not name.startswith("_")
     }

@@ -81,10 +81,14 @@ OF_A_USER = {
 }  # fmt: skip
 # Of everybody at once: refused.
 OF_ALL = {
+    "begin_candle_import": "'1m'",
     "begin_restore": "true",
     "end_restore": "",
+    "merge_candles": "'1m'",
     "prune_user_settings": "1, '1 day'",
+    "rollup_candles": "null, '1m', '1h'",
     "seal_api_credentials": "",
+    "upsert_candles": "'1m', '[]'",
     "check_confinement": "null",
 }
 # Lists: the confined user's part only. The column that tells whose a row is.
@@ -102,7 +106,8 @@ LISTS = {
 }  # fmt: skip
 # Counts, and what changes marks: of the confined user's part only; each has its test below.
 COUNTS = {"clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics"}
-# Nothing of any user: the catalogue, templates, the schema; and helpers that see no row but through their arguments.
+# Nothing of any user: the catalogue, templates, candles, the schema; and helpers that see no row but through their
+# arguments.
 OF_NOBODY = {
     *("check_owner", "check_version", "restorable_version", "check_side", "setting_version_at", "trade_problems"),
     *("check_setting_type", "default_user_setting", "delete_setting_template", "list_setting_fields"),
@@ -111,8 +116,8 @@ OF_NOBODY = {
     *("changes_as_json", "check_identifiers", "check_settings", "confined_owners", "confined_to", "document_changes"),
     *("document_problem", "erase_predecessor", "erasure_lock", "is_encrypted", "is_permitted", "is_valid_value"),
     *("mark_pending", "mask_secrets", "merge_patch", "note_reason", "secret_mask", "telegram_is_free"),
-    "unmask_secrets",
-    "user_problems",
+    *("unmask_secrets", "user_problems", "check_candles", "get_candles", "missing_candles", "timeframe_width"),
+    "write_candles",
 }  # fmt: skip
 
 

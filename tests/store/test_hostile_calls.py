@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -23,6 +24,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from store import (
+    Candle,
     Config,
     DatabaseUnavailable,
     NotMigrated,
@@ -45,17 +47,22 @@ METHODS = {
     for name, method in inspect.getmembers(SettingsStore, inspect.iscoroutinefunction)
     if not name.startswith("_")
 }
-# What takes no input of callers, but what the store itself has made.
-OURS = {"masked", "mirror_owners"}
+# What takes no input of callers, but what the store itself has made; and a file, which tests/store/test_candles.py and
+# tests/cli/test_candles.py do.
+OURS = {"masked", "mirror_owners", "import_candles"}
 
 SERVICE = {name: method for name, method in vars(TimescaleUserService).items() if isinstance(method, classmethod)}
 
 TEXT = st.sampled_from([*TEXTS.values(), "__proto__", "$", "a.b", "mirror", "okx_uid", "../x", "{id}", "user:*"])
+CANDLE = Candle(
+    datetime(2026, 1, 1, tzinfo=UTC), "BTC-USDT-SWAP", Decimal(2), Decimal(4), Decimal(1), Decimal(3), Decimal(9)
+)
 USUAL: dict[str, list[Any]] = {
     "identifier": [OKX_UID, TELEGRAM_ID], "okx_uid": [OKX_UID, NOBODY], "setting_type": ["params", "dual_side"],
     "telegram_id": [TELEGRAM_ID, "99999"], "name": ["careful", "default"], "template": ["default"],
     "identifiers": [None, [OKX_UID]], "source": [None, "redis", "db"], "expected_version": [None, 1],
-    "limit": [None, 1],
+    "limit": [None, 1], "timeframe": ["1m"], "from_timeframe": ["1m"], "to_timeframe": ["1h"],
+    "symbol": ["BTC-USDT-SWAP"], "candles": [[CANDLE], [CANDLE, CANDLE]],
 }  # fmt: skip
 LEAF = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
 DOCUMENT: st.SearchStrategy[Any] = st.one_of(
@@ -103,7 +110,7 @@ def calls_of(method: Callable[..., Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 def everything(db: Db, redis: redis_py.Redis) -> list[Any]:
     """What both stores hold; not the marks, which are cleared a moment after a write."""
-    tables = ("app_users", "user_settings", "telegram_links", "setting_templates", "okx_api_info", "trades")
+    tables = ("app_users", "user_settings", "telegram_links", "setting_templates", "okx_api_info", "trades", "ohlcv_1m")
     rows = [db.execute(f"select t::text from {table} t order by 1").fetchall() for table in tables]
     return [*rows, {key: redis.dump(key) for key in redis.scan_iter("user:*")}]
 

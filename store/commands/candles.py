@@ -1,0 +1,208 @@
+"""The commands of candles: import, list, rollup, gaps."""
+
+from __future__ import annotations
+
+import os
+import sys
+from stat import S_ISREG
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from store.commands.common import Moment, as_json, counting, run
+from store.commands.output import counted, print_json, print_table
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from store.market.candle_models import Candle, Written
+    from store.settings import SettingsStore
+
+LIMIT = 1000  # candles that `list` shows unless told otherwise
+COLUMNS = ("ts", "symbol", "open", "high", "low", "close", "volume", "complete")
+
+symbol = click.argument("symbol")
+timeframe = click.option(
+    "--timeframe", required=True, metavar="T", help="1m, 3m, 5m, 15m, 30m, 1h, 4h or 1d, counted in UTC."
+)
+from_ = click.option("--from", "from_", type=Moment(), metavar="TIME", help="From this time on.")
+to = click.option("--to", type=Moment(), metavar="TIME", help="Before this time.")
+as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+force = click.option("--force", is_flag=True, help="Replace finished candles that differ, too.")
+
+
+@click.group()
+def candles() -> None:
+    """Keep candles (OHLCV) of the exchange. An unfinished one may be replaced; a finished one is final.
+
+    They are not in a `backup`: they can be had from the exchange again, or be dumped with pg_dump.
+
+    \b
+    Example:
+      settings-store candles import btc.csv --timeframe 1m --symbol BTC-USDT-SWAP
+      settings-store candles rollup --from-timeframe 1m --to-timeframe 1h
+    """
+
+
+@candles.command("import")
+@click.argument("file", metavar="FILE", type=click.File("rb"))
+@timeframe
+@click.option("--symbol", metavar="S", help="The symbol of all candles, if the file has no such column.")
+@force
+@as_json
+def candles_import(file: Any, timeframe: str, symbol: str | None, force: bool, as_json: bool) -> None:
+    """Take candles from a CSV FILE of any size (-: standard input), all or none.
+
+    The first line names the columns: ts (or time, timestamp), symbol, open, high, low, close, volume (or o, h, l, c,
+    v), and complete (or confirm) if need be. A ts is ISO 8601, in UTC unless it says so, or seconds or milliseconds
+    since 1970. Any error rejects the whole file and is named by line.
+
+    \b
+    Example:
+      settings-store candles import btc.csv --timeframe 1m --symbol BTC-USDT-SWAP
+      zcat all.csv.gz | settings-store candles import - --timeframe 5m
+    """
+    with counting("import", "bytes", _size(file)) as count:
+        written = run(
+            lambda store: store.import_candles(file, timeframe, symbol=symbol, force=force, progress=count)
+        )  # fmt: skip
+    _tell(written, as_json)
+
+
+@candles.command("list")
+@symbol
+@timeframe
+@from_
+@to
+@click.option("--limit", type=click.IntRange(1), metavar="N", help=f"At most this many (default: {LIMIT}; --csv: all).")
+@as_json
+@as_csv
+def candles_list(
+    symbol: str, timeframe: str, from_: datetime | None, to: datetime | None, limit: int | None, as_json: bool,
+    as_csv: bool,
+) -> None:  # fmt: skip
+    """List the candles of a SYMBOL in the order of time. Exit code 1 if there are none.
+
+    \b
+    Example:
+      settings-store candles list BTC-USDT-SWAP --timeframe 1h --from 2026-11-22
+      settings-store candles list BTC-USDT-SWAP --timeframe 1m --csv > btc.csv
+    """
+    if as_json and as_csv:
+        raise click.UsageError("Give --json or --csv, not both.")
+
+    async def read(store: SettingsStore) -> list[Candle]:
+        return await store.get_candles(symbol, timeframe, from_=from_, to=to, limit=limit or LIMIT)
+
+    async def stream(store: SettingsStore) -> int:
+        number = 0
+        async for candle in store.candles(symbol, timeframe, from_=from_, to=to, limit=limit):
+            if number == 0:
+                click.echo(",".join(COLUMNS))
+            click.echo(",".join(_cells(candle)))
+            number += 1
+        return number
+
+    if as_csv:
+        found = run(stream)
+    else:
+        rows = run(read)
+        found = len(rows)
+        if as_json:
+            print_json([dict(zip(COLUMNS, (*_cells(row)[:-1], row.complete), strict=True)) for row in rows])
+        elif rows:
+            print_table(COLUMNS, [_cells(row) for row in rows])
+    if not found:
+        click.echo("there are no such candles", err=True)
+        sys.exit(1)
+
+
+@candles.command("rollup")
+@click.option("--from-timeframe", required=True, metavar="T", help="The finer timeframe, as 1m.")
+@click.option("--to-timeframe", required=True, metavar="T", help="The coarser timeframe, a multiple of it, as 1h.")
+@click.option("--symbol", metavar="S", help="This symbol only (default: all).")
+@from_
+@to
+@force
+@as_json
+def candles_rollup(
+    from_timeframe: str, to_timeframe: str, symbol: str | None, from_: datetime | None, to: datetime | None,
+    force: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Make candles of a coarser timeframe of those of a finer one.
+
+    One of which a part is missing or unfinished is unfinished; where there is no part, none is made. What --from and
+    --to touch is made whole.
+
+    \b
+    Example:
+      settings-store candles rollup --from-timeframe 1m --to-timeframe 1h --from 2026-11-01
+    """
+    written = run(
+        lambda store: store.rollup_candles(symbol, from_timeframe, to_timeframe, from_=from_, to=to, force=force)
+    )
+    _tell(written, as_json)
+
+
+@candles.command("gaps")
+@symbol
+@timeframe
+@from_
+@to
+@as_json
+@as_csv
+def candles_gaps(
+    symbol: str, timeframe: str, from_: datetime | None, to: datetime | None, as_json: bool, as_csv: bool
+) -> None:
+    """List what is missing between the first and the last candle of a SYMBOL, or in a range.
+
+    A gap is from its first missing candle on, before `to`. Exit code 1 if there is any.
+
+    \b
+    Example:
+      settings-store candles gaps BTC-USDT-SWAP --timeframe 1m --from 2026-11-01
+    """
+    if as_json and as_csv:
+        raise click.UsageError("Give --json or --csv, not both.")
+    gaps = run(lambda store: store.missing_candles(symbol, timeframe, from_=from_, to=to))
+    rows = [(_utc(gap.from_ts), _utc(gap.to_ts), gap.missing) for gap in gaps]
+    names = ("from", "to", "missing")
+    if as_json:
+        print_json([dict(zip(names, row, strict=True)) for row in rows])
+    elif as_csv:
+        for line in (names, *rows):
+            click.echo(",".join(map(str, line)))
+    elif rows:
+        print_table(names, [(first, end, str(missing)) for first, end, missing in rows])
+    else:
+        click.echo("no gaps")
+    if rows:
+        sys.exit(1)
+
+
+def _tell(written: Written, as_json: bool) -> None:
+    if as_json:
+        print_json({"inserted": written.inserted, "replaced": written.replaced, "unchanged": written.unchanged})
+        return
+    done = counted(written.inserted, "candle")
+    click.echo(f"{done} inserted, {written.replaced} replaced, {written.unchanged} unchanged")
+
+
+def _cells(candle: Candle) -> tuple[str, ...]:
+    numbers = (candle.open, candle.high, candle.low, candle.close, candle.volume)
+    return (_utc(candle.ts), candle.symbol, *(f"{number:f}" for number in numbers), str(candle.complete).lower())
+
+
+def _utc(moment: datetime) -> str:
+    from datetime import UTC
+
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _size(file: Any) -> int | None:
+    """How many bytes there are to read; None if that isn't known."""
+    try:
+        found = os.fstat(file.fileno())
+    except OSError:
+        return None
+    return found.st_size if S_ISREG(found.st_mode) else None
