@@ -76,7 +76,7 @@ def found(connection: Connection, tables: Iterable[str]) -> list[str]:
 
 
 def set_aside(connection: Connection, tables: Sequence[str], functions: Sequence[str]) -> None:
-    """Move tables, and the functions of these names, from the schema public to the schema predecessor."""
+    """Move tables, and with the users the functions of these names, from the schema public to the schema predecessor."""
     connection.execute("create schema if not exists predecessor")
     connection.execute(
         "comment on schema predecessor is 'What `migrate` took this database over from, as it was, and the table"
@@ -84,7 +84,8 @@ def set_aside(connection: Connection, tables: Sequence[str], functions: Sequence
     )
     for name in tables:
         connection.execute(sql.SQL("alter table public.{} set schema predecessor").format(sql.Identifier(name)))
-    _move_functions(connection, functions, "public", "predecessor")
+    if "app_users" in tables:
+        _move_functions(connection, functions, "public", "predecessor")
 
 
 def take_over(connection: Connection, tables: Sequence[str], folder: Path, vault: Vault) -> Adoption:
@@ -92,15 +93,24 @@ def take_over(connection: Connection, tables: Sequence[str], folder: Path, vault
 
     API keys are encrypted, if the vault has a key; else they stay plain text until `keys encrypt-existing`.
     """
+
+    def run(name: str) -> None:
+        connection.execute((folder / name).read_bytes())
+
     before = _count(connection, tables, "public")
+    run("quarantine.sql")
     if "app_users" in tables:
-        connection.execute((folder / "1_find.sql").read_bytes())
-        connection.execute((folder / "2_take.sql").read_bytes())
+        run("find.sql")
+        run("take.sql")
         if not vault.is_empty:
             _encrypt(connection, vault)
-        connection.execute((folder / "3_finish.sql").read_bytes())
+        run("finish.sql")
         _check_complete(connection)
         _point_to(connection, "public")
+    if "trades" in tables:
+        run("trades.sql")
+    if any(name.startswith("ohlcv_") for name in tables):
+        run("candles.sql")
     taken = {name: count - before[name] for name, count in _count(connection, tables, "public").items()}
     return Adoption(taken, quarantine(connection))
 
@@ -155,7 +165,7 @@ def carry_back(connection: Connection, tables: Sequence[str], folder: Path, vaul
     """
     if "app_users" not in tables:
         return
-    connection.execute((folder / "4_carry_back.sql").read_bytes())
+    connection.execute((folder / "carry_back.sql").read_bytes())
     rows = connection.execute(
         "select p.id, c.okx_uid, c.api_key, c.api_secret, c.passphrase"
         " from predecessor.okx_api_info p join public.okx_api_info c on c.id = p.id"
@@ -178,9 +188,12 @@ def put_back(connection: Connection, tables: Sequence[str], functions: Sequence[
         connection.execute(sql.SQL("alter table predecessor.{} set schema public").format(sql.Identifier(name)))
     if "app_users" in tables:
         _move_functions(connection, functions, "predecessor", "public")
-        connection.execute("drop table predecessor.quarantine, predecessor.foreign_keys")
-    left = connection.execute("select from pg_class where relnamespace = 'predecessor'::regnamespace").fetchone()
+    left = connection.execute(
+        "select from pg_class where relnamespace = 'predecessor'::regnamespace and relkind in ('r', 'p')"
+        " and relname not in ('quarantine', 'foreign_keys')"
+    ).fetchone()
     if left is None:
+        connection.execute("drop table if exists predecessor.quarantine, predecessor.foreign_keys")
         connection.execute("drop schema predecessor")
 
 

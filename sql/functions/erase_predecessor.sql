@@ -13,8 +13,13 @@ begin
     end if;
     execute 'select array_agg(p.id) from predecessor.app_users p where p.id = $1 or p.okx_uid::text = $2'
        into v_ids using p_user_id, p_okx_uid;
-    execute 'delete from predecessor.quarantine q where q.row_data ->> ''id'' = any ($1::text[]) or q.row_data ->> ''user_id'' = any ($1::text[])'
-      using v_ids;
+    execute 'delete from predecessor.quarantine q
+              where array[q.row_data ->> ''id'', q.row_data ->> ''user_id''] && $1::text[] or q.row_data ->> ''okx_uid'' = $2'
+      using v_ids, p_okx_uid;
+    if to_regclass('predecessor.trades') is not null then
+        execute 'delete from predecessor.trades p where to_jsonb(p) ->> ''okx_uid'' = $2 or to_jsonb(p) ->> ''user_id'' = any ($1::text[])'
+          using v_ids, p_okx_uid;
+    end if;
     execute 'delete from predecessor.user_settings p where p.user_id = any ($1)' using v_ids;
     execute 'delete from predecessor.okx_api_info p where p.user_id = any ($1)' using v_ids;
     execute 'delete from predecessor.app_users p where p.id = any ($1)' using v_ids;

@@ -407,3 +407,44 @@ def test_a_save_of_an_old_bot_that_waits_for_the_adoption_is_not_lost(old_url: s
         saving.result(30)
     found = rows(old, "select settings, version from get_user_settings('587662504768345929', 'preferences')")
     assert found == [({"symbol": "XRP"}, 3)]
+
+
+def test_trades_and_candles_come_along_as_far_as_they_are_some(old_url: str, old: Connection) -> None:
+    old.execute(Path(__file__).with_name("predecessor_market.sql").read_bytes())
+    schema.migrate(old_url)
+    assert schema.status(old_url).is_current
+    taken = rows(old, "select exit_order_id, net_pnl::text, params_version, extra from trades order by exit_order_id")
+    assert taken == [
+        ("a1", "12.50000000", 9, {"id": 1, "session_id": 7}),
+        ("predecessor-2", "-3.00000000", 9, {"id": 2}),
+    ]
+    reasons = [(q.id, q.reason) for q in schema.quarantine(old_url) if q.table_name == "trades"]
+    assert [id for id, _ in reasons] == ["3", "4"]
+    assert "side" in reasons[0][1]
+    candles = rows(old, "select to_char(ts, 'HH24:MI') from ohlcv_1h order by ts")
+    assert candles == [("10:00",), ("11:00",)]
+    told = [q.id for q in schema.quarantine(old_url) if q.table_name == "ohlcv_1h"]
+    assert len(told) == 4  # another of that time, off the grid, not a number, without a time
+    (note,) = [q for q in schema.quarantine(old_url) if q.table_name == "ohlcv_1d"]
+    assert (note.id, note.is_taken) == (None, False)
+    rows(old, "select erase_user('587662504768345929')")
+    assert rows(old, "select count(*) from predecessor.trades") == [(1,)]
+    schema.rollback(old_url, None)
+    assert rows(old, "select count(*) from trades") == [(1,)]
+    assert rows(old, "select count(*) from ohlcv_1h") == [(6,)]
+
+
+def test_trades_of_somebody_else_in_a_database_of_this_store_move_aside_and_come_back(database_url: str) -> None:
+    before = IDS.index("0008_trades")
+    schema.rollback(database_url, len(IDS) - before)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("create table trades (id integer, what text)")
+        connection.execute("insert into trades values (1, 'mine')")
+        assert schema.migrate(database_url) == IDS[before:]
+        assert schema.status(database_url).is_current
+        ((what,),) = connection.execute("select row_data ->> 'what' from predecessor.quarantine").fetchall()
+        assert what == "mine"
+        assert connection.execute("select count(*) from trades").fetchall() == [(0,)]
+        schema.rollback(database_url, len(IDS) - before)
+        assert connection.execute("select what from trades").fetchall() == [("mine",)]
+        assert connection.execute("select from pg_namespace where nspname = 'predecessor'").fetchall() == []

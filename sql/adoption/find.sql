@@ -1,15 +1,5 @@
 -- What the predecessor's tables hold, row by row, and why a row can't be taken (reason; taken says whether it was all the
 -- same). Column by column through jsonb, as such tables differ: a column that isn't there is null.
-set local timezone = 'UTC';    -- times without a zone are UTC
-
-create table if not exists predecessor.quarantine (
-    table_name text not null,
-    id         text,
-    is_taken   boolean not null,
-    reason     text not null,
-    row_data   jsonb
-);
-comment on table predecessor.quarantine is 'What `migrate` couldn''t take over of the tables beside it, row by row, and why. is_taken: the row was taken, but for what the reason says. Keys of the exchange are left out of row_data.';
 
 -- Users: one of those with the same OKX UID, a live one, the one changed last. Of live users with the same Telegram ID, the
 -- one changed last has it.

@@ -1,4 +1,4 @@
--- Takes what 1_find.sql found no fault with. The triggers are off: versions, times and ids are as they were, and nothing is
+-- Takes what find.sql found no fault with. The triggers are off: versions, times and ids are as they were, and nothing is
 -- marked for Redis, whose values may be newer: `sync` tells.
 alter table app_users disable trigger user;
 alter table telegram_links disable trigger user;
