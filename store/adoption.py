@@ -76,7 +76,7 @@ def found(connection: Connection, tables: Iterable[str]) -> list[str]:
 
 
 def set_aside(connection: Connection, tables: Sequence[str], functions: Sequence[str]) -> None:
-    """Move tables, and with the users the functions of these names, from the schema public to the schema predecessor."""
+    """Move tables, and with the users the functions of these names, from schema public to schema predecessor."""
     connection.execute("create schema if not exists predecessor")
     connection.execute(
         "comment on schema predecessor is 'What `migrate` took this database over from, as it was, and the table"
