@@ -1,7 +1,8 @@
 """Real servers for every test: a template database a session, a database and an emptied Redis a test.
 
-TEST_DATABASE_URL and TEST_REDIS_URL (a Redis whose data may be flushed) choose other servers; without
-them, embedded ones are started in a temporary folder.
+TEST_DATABASE_URL and TEST_REDIS_URL (a Redis whose data may be flushed) choose other servers, TEST_POSTGRES_BIN other
+programs to start one of; without them, embedded ones are started in a temporary folder. tests/stacks/ runs it all on
+Debian's.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from psycopg.rows import dict_row
 from pytest_postgresql.janitor import DatabaseJanitor
 
 from store import Config, SettingsStore, embedded, schema
+from tests.stacks import postgres
 
 OKX_UID = "587662504768345929"
 TELEGRAM_ID = "1709556958"
@@ -34,14 +36,15 @@ Rows = list[dict[str, Any]]
 def servers() -> Iterator[Config]:
     """The URLs of a PostgreSQL where databases may be created and of a Redis that may be flushed."""
     home = Path(tempfile.mkdtemp(prefix="settings-store-test-"))
-    given = Config(os.environ.get("TEST_DATABASE_URL") or None, os.environ.get("TEST_REDIS_URL") or None, home=home)
-    config = embedded.provide(given)
-    assert config.database_url
-    if given.database_url is None:
-        with psycopg.connect(config.database_url, autocommit=True) as connection:
+    given = os.environ.get("TEST_DATABASE_URL")
+    database_url = given or postgres.start(home)
+    config = embedded.provide(Config(database_url, os.environ.get("TEST_REDIS_URL") or None, home=home))
+    if not given:
+        with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute("alter system set fsync = off")  # the machine won't lose power in a test
             connection.execute("select pg_reload_conf()")
     yield config
+    postgres.stop(home)
     embedded.stop(config)
     shutil.rmtree(home)
 
@@ -63,16 +66,25 @@ def template(servers: Config) -> Iterator[str]:
     """The name of a migrated database, to be cloned."""
     assert servers.database_url
     with _janitor(servers.database_url, f"template_{uuid.uuid4().hex[:12]}") as janitor:
-        schema.migrate(make_conninfo(servers.database_url, dbname=janitor.dbname))
+        url = make_conninfo(servers.database_url, dbname=janitor.dbname)
+        postgres.install_timescaledb(url)
+        schema.migrate(url)
         yield janitor.dbname
 
 
 @pytest.fixture
-def empty_database_url(servers: Config) -> Iterator[str]:
-    """The URL of a database with nothing in it."""
+def bare_database_url(servers: Config) -> Iterator[str]:
+    """The URL of a database as PostgreSQL makes it, also where TimescaleDB is at hand."""
     assert servers.database_url
     with _janitor(servers.database_url, f"test_{uuid.uuid4().hex[:12]}") as janitor:
         yield make_conninfo(servers.database_url, dbname=janitor.dbname)
+
+
+@pytest.fixture
+def empty_database_url(bare_database_url: str) -> str:
+    """The URL of a database with nothing of ours in it."""
+    postgres.install_timescaledb(bare_database_url)
+    return bare_database_url
 
 
 @pytest.fixture

@@ -28,12 +28,13 @@ as $$
             union all
             select 'grants ' || coalesce(string_agg(concat_ws(' ', o.name, lower(a.privilege_type), 'to', coalesce(r.rolname, 'public')), ', '
                                                     order by o.name, a.privilege_type, r.rolname), '')
-              from (select p.oid::regprocedure::text, p.proacl, p.proowner from pg_proc p where p.pronamespace = 'public'::regnamespace
+              from (select p.oid, p.oid::regprocedure::text, p.proacl, p.proowner from pg_proc p where p.pronamespace = 'public'::regnamespace
                     union all
-                    select c.relname, c.relacl, c.relowner from pg_class c where c.relnamespace = 'public'::regnamespace) as o (name, acl, owner)
+                    select c.oid, c.relname, c.relacl, c.relowner from pg_class c
+                     where c.relnamespace = 'public'::regnamespace) as o (oid, name, acl, owner)
              cross join lateral aclexplode(o.acl) a
               left join pg_roles r on r.oid = a.grantee
-             where p_name = 'grants'
+             where p_name = 'grants' and not exists (select from pg_depend e where e.objid = o.oid and e.deptype = 'e')
                and (r.rolname = any (v.roles)
                     or a.grantee = 0 and o.owner = (select c.relowner from pg_class c where c.oid = to_regclass('public.user_settings')))
             having p_name = 'grants'

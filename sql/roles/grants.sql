@@ -1,5 +1,6 @@
 -- Who may do what, and nothing else: whatever the four roles have in the schema public on objects of the user who migrates
--- is taken from them, and given by this table. (Objects of your own: grant them to roles of your own.)
+-- is taken from them, and given by this table; what belongs to an extension is left alone. (Objects of your own: grant them
+-- to roles of your own.)
 -- docs/security.md shows the same. What reader, writer or relay may call is security definer; of what only the admin may
 -- call, that which takes the rights of the tables' owner. A role that is missing is left out. Nobody else may make objects
 -- in the schema that the functions' search_path names.
@@ -19,10 +20,12 @@ begin
     if not has_schema_privilege('public', 'public', 'usage') then
         execute format('grant usage on schema public to %s', v_roles);
     end if;
-    execute (select format('revoke all on function %s from %s', string_agg(p.oid::regprocedure::text, ', '), v_roles) from pg_proc p
-              where p.pronamespace = 'public'::regnamespace and pg_has_role(p.proowner, 'usage'));
+    execute (select format('revoke all on routine %s from %s', string_agg(p.oid::regprocedure::text, ', '), v_roles) from pg_proc p
+              where p.pronamespace = 'public'::regnamespace and pg_has_role(p.proowner, 'usage')
+                and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'));
     execute (select format('revoke all on table %s from %s', string_agg(c.oid::regclass::text, ', '), v_roles) from pg_class c
-              where c.relkind in ('r', 'p', 'v') and c.relnamespace = 'public'::regnamespace and pg_has_role(c.relowner, 'usage'));
+              where c.relkind in ('r', 'p', 'v') and c.relnamespace = 'public'::regnamespace and pg_has_role(c.relowner, 'usage')
+                and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'));
 
     for v_grant in
         select format('grant %s on %s to %I', w.privileges, coalesce('function ' || p.oid::regprocedure, w.name), r.rolname) as statement

@@ -11,6 +11,7 @@ import pytest
 from store import Config, SettingsStore, schema
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import PostgresServer, RedisServer
+from tests.stacks import postgres
 
 
 @pytest.fixture
@@ -38,6 +39,7 @@ async def store(config: Config) -> AsyncIterator[SettingsStore]:
 def shared_postgres() -> Iterator[PostgresServer]:
     """A migrated PostgreSQL that the tests of a module stop and start."""
     with PostgresServer() as server:
+        postgres.install_timescaledb(server.url)
         schema.migrate(server.url)
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute("alter system set fsync = off")

@@ -18,6 +18,7 @@ import psutil
 import redis as redis_py
 
 from store import embedded
+from tests.stacks import postgres
 
 PATIENCE = 30.0  # seconds until a condition that never comes true fails a test
 
@@ -119,7 +120,7 @@ class RedisServer:
 
 
 class PostgresServer:
-    """A PostgreSQL of the test's own, through store.embedded."""
+    """A PostgreSQL of the test's own: embedded, or the stack's."""
 
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="ss-"))
@@ -137,10 +138,10 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it unless it runs."""
-        self.url, _ = embedded.start_postgres(self.home)
+        self.url = postgres.start(self.home)
 
     def stop(self) -> None:
-        embedded.stop_postgres(self.home)
+        postgres.stop(self.home)
 
     def crash(self) -> None:
         """Make it abort, as after the crash of a backend: no goodbye to its clients, recovery at the next start."""
