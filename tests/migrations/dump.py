@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import psycopg
 
-# yoyo's own tables are not ours. NOT NULL is a property of a column here: PostgreSQL 18 lists it as a
+# yoyo's own tables are not ours, nor what belongs to an extension (a hypertable has a trigger of TimescaleDB's). NOT NULL is a property of a column here: PostgreSQL 18 lists it as a
 # constraint too, earlier versions don't. Functions bear no body: sql/ is where they are read.
 OURS = "n.nspname = 'public' and c.relname !~ '^_?yoyo'"
 OUR_FUNCTIONS = """
@@ -42,7 +42,8 @@ SECTIONS = {
     "triggers": f"""
         select pg_get_triggerdef(t.oid) || case t.tgenabled when 'O' then '' else ' enabled ' || t.tgenabled::text end
           from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
-         where not t.tgisinternal and {OURS}""",
+         where not t.tgisinternal and {OURS}
+           and not exists (select from pg_depend e where e.objid = t.tgfoid and e.deptype = 'e')""",
     "functions": f"""
         select format('%s(%s) returns %s language %s %s%s%s%s', p.proname, pg_get_function_arguments(p.oid),
                       pg_get_function_result(p.oid), l.lanname,
@@ -63,7 +64,8 @@ SECTIONS = {
                       ' using ' || y.qual, ' with check ' || y.with_check)
           from pg_policies y where y.schemaname = 'public'
         union all
-        select format('%s has row-level security', c.relname) from pg_class c where c.relrowsecurity""",
+        select format('%s has row-level security', c.relname)
+          from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relrowsecurity and n.nspname = 'public'""",
     "privileges": f"""
         select format('%s: %s to %s', c.relname, lower(a.privilege_type),
                       case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee) end)

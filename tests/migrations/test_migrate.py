@@ -18,7 +18,7 @@ import pytest
 from store import schema
 from store.errors import DatabaseUnavailable, MigrationError
 from tests.conftest import OKX_UID
-from tests.migrations.dump import dump
+from tests.migrations.dump import OUR_FUNCTIONS, dump
 
 DEADLINE = 30.0  # seconds
 IDS = sorted(f.stem for f in schema.resources("migrations").glob("*.sql") if not f.stem.endswith(".rollback"))
@@ -172,7 +172,8 @@ def test_rolling_back_everything_leaves_nothing_of_ours(database_url: str) -> No
     save(database_url)
     assert schema.rollback(database_url, None) == IDS[::-1]
     assert [name for name in query(database_url, TABLES) if "yoyo" not in name] == []
-    assert query(database_url, "select count(*) from pg_proc where pronamespace = 'public'::regnamespace") == [0]
+    functions = f"select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace where {OUR_FUNCTIONS}"
+    assert query(database_url, functions) == []
     assert schema.status(database_url).pending == IDS
     assert schema.rollback(database_url, None) == []
     assert schema.migrate(database_url) == IDS

@@ -180,6 +180,29 @@ def test_a_user_who_may_not_make_roles_is_warned_and_goes_on(db: Connection, log
     assert warnings == expected
 
 
+def test_the_first_migrate_of_a_cluster_makes_the_roles_and_grants_to_them(db: Connection, login: str) -> None:
+    """As the test above: with the roles renamed, there are none."""
+    with db.transaction(force_rollback=True):
+        for role in ROLES:
+            fetch(db, f"alter role settings_{role} rename to {login}_{role}")
+        for file in schema.sql_files():
+            if file.parent == OURS:
+                db.execute(file.read_bytes())
+        assert value(db, "select has_table_privilege('settings_admin', 'user_settings', 'delete')")
+        assert value(db, "select has_function_privilege('settings_reader', 'find_user(text)', 'execute')")
+
+
+def test_what_belongs_to_an_extension_is_left_alone(db: Connection, database_url: str) -> None:
+    fetch(db, "create procedure of_the_user() language sql as ''")  # no function, and no reason to stumble
+    fetch(db, "create extension pg_trgm")
+    schema.migrate(database_url)
+    assert value(db, "select proacl from pg_proc where proname = 'similarity'") is None
+    fetch(db, "grant execute on function similarity(text, text) to settings_reader")
+    schema.migrate(database_url)
+    assert value(db, "select proacl::text from pg_proc where proname = 'similarity'").count("settings_reader") == 1
+    assert schema.status(database_url).is_current
+
+
 def test_two_databases_may_make_the_roles_at_once(db: Connection, session: Open) -> None:
     prefix = f"absent_{uuid.uuid4().hex[:12]}"
     make = (OURS / "roles.sql").read_text().replace("'settings_", f"'{prefix}_").replace("%", "%%")
