@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-pgbouncer test-tls soak lint bench clean
+.PHONY: demo test test-pgbouncer test-tls test-debian test-timescale soak lint bench clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -20,6 +20,12 @@ test-pgbouncer: .venv/installed   ## behind a transaction-mode pooler; needs pgb
 
 test-tls: .venv/installed   ## servers with TLS and passwords; needs Debian's postgresql and redis-server
 	$(BIN)/python -m pytest -m tls $(ARGS)
+
+test-debian: .venv/installed   ## all on Debian 12's PostgreSQL 15 and Redis 7, by debootstrap and chroot; needs root
+	$(BIN)/python -m tests.stacks debian12 $(ARGS)
+
+test-timescale: .venv/installed   ## all on Debian 13's PostgreSQL 17 with TimescaleDB and Valkey; needs root
+	$(BIN)/python -m tests.stacks debian13 $(ARGS)
 
 soak: .venv/installed   ## several processes and faults at length: make soak OPS=1000000 ARGS=--rogue
 	$(BIN)/python -m tests.faults.soak --ops $(or $(OPS),100000) $(ARGS)

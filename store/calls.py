@@ -381,6 +381,10 @@ def store_statistics() -> Call:
     return _read("r.*", "store_statistics")
 
 
+def timescaledb_state() -> Call:
+    return _read("r.*", "timescaledb_state")
+
+
 def begin_restore(replace: bool) -> Call:
     return _read("r", "begin_restore", replace=replace)
 

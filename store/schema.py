@@ -24,7 +24,8 @@ from store.vault import Vault
 
 LOCK = 0x5E771465  # advisory lock of `migrate`
 # Views before functions, as functions return their rows; triggers after them, as they call functions. Then who may do
-# what: these files make no object of their name, but installed_definition() knows them.
+# what (the roles first, as they are granted to): these files make no object of their name, but installed_definition()
+# knows them.
 FOLDERS = ("views", "functions", "triggers", "roles")
 
 log = logging.getLogger("store.schema")
@@ -52,11 +53,12 @@ def resources(name: str) -> Path:
 
 def sql_files() -> list[Path]:
     """List the files of sql/ in the order they are applied."""
-    return [file for folder in FOLDERS for file in sorted((resources("sql") / folder).glob("*.sql"))]
+    files = [file for folder in FOLDERS for file in sorted((resources("sql") / folder).glob("*.sql"))]
+    return sorted(files, key=lambda file: (FOLDERS.index(file.parent.name), file.stem != file.parent.name))
 
 
 def migrate(database_url: str, vault: Vault | None = None) -> list[str]:
-    """Apply pending migrations, then sql/. Returns the ids of the migrations it applied.
+    """Apply pending migrations, then sql/, then arrange hypertables. Returns the ids of the migrations it applied.
 
     A predecessor's database is adopted, in one transaction, its API keys encrypted by the `vault` if there is one.
     Safe to repeat and to run twice at once. Raises MigrationError (nothing of the failed step remains) and
@@ -72,6 +74,12 @@ def migrate(database_url: str, vault: Vault | None = None) -> list[str]:
                     backend.mark_one(migration)
         else:
             backend.apply_migrations(pending)
+            with _connect(database_url) as connection:
+                _apply_sql(connection)
+        with _connect(database_url) as connection:  # rows may move for long: without the locks that sql/ took
+            connection.execute("set local client_min_messages = warning")
+            are_views_new = _scalar(connection, "select public.arrange_hypertables()")
+        if are_views_new:
             with _connect(database_url) as connection:
                 _apply_sql(connection)
         return [migration.id for migration in pending]

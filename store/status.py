@@ -32,7 +32,8 @@ def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "PostgreSQL", database.get("version") or database["error"]
     if "pending_migrations" in database:
         yield "schema", _schema_line(database)
-        yield "TimescaleDB", database.get("timescaledb") or "not installed (ordinary tables)"
+        if "timescaledb" in database:
+            yield "TimescaleDB", _timescaledb_line(database["timescaledb"])
         for name in ("users", "settings", "versions", "pending", "set_aside"):
             if name in database:
                 yield name.replace("_", " "), str(database[name])
@@ -51,6 +52,18 @@ def _schema_line(database: dict[str, Any]) -> str:
     return "; ".join(parts) + " — run: settings-store migrate"
 
 
+def _timescaledb_line(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "not installed; ordinary tables"
+    line = f"{found['version']}, licence {found['licence']}, {found['hypertables']} of {found['tables']} hypertables"
+    if found["hypertables"] < found["tables"]:
+        line += " — run: settings-store migrate"
+    if found["skipped"]:
+        *others, last = found["skipped"]
+        line += f"; {', '.join(others)} and {last}: skipped, needs the Timescale licence"
+    return line
+
+
 async def _postgresql(config: Config, stores: Connections) -> dict[str, Any]:
     found: dict[str, Any] = {}
     try:
@@ -60,6 +73,8 @@ async def _postgresql(config: Config, stores: Connections) -> dict[str, Any]:
         found |= {"pending_migrations": state.pending, "drifted": state.drifted}
         if state.is_current:
             found |= (await stores.database.fetch(calls.store_statistics()))[0]
+            rows = await stores.database.fetch(calls.timescaledb_state())
+            found["timescaledb"] = rows[0] if rows else None
     except StoreError as error:
         found["error"] = str(error)
     return found

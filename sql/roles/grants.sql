@@ -32,6 +32,7 @@ begin
           from (values
         ('api_credentials_history',   'reader writer       admin', 'execute'),
         ('apply_setting_template',    '                    admin', 'execute'),
+        ('arrange_hypertables',       '                    admin', 'execute'),
         ('begin_candle_import',       '       writer       admin', 'execute'),
         ('begin_restore',             '                    admin', 'execute'),
         ('changes_as_json',           '                    admin', 'execute'),
@@ -121,6 +122,7 @@ begin
         ('take_over_credentials',     '       writer       admin', 'execute'),
         ('telegram_is_free',          '                    admin', 'execute'),
         ('timeframe_width',           '                    admin', 'execute'),
+        ('timescaledb_state',         'reader writer relay admin', 'execute'),
         ('trade_problems',            '                    admin', 'execute'),
         ('trade_statistics',          'reader writer       admin', 'execute'),
         ('trade_statistics_by_setting_version', 'reader writer       admin', 'execute'),
@@ -137,6 +139,7 @@ begin
         ('validate_user_setting',     'reader writer       admin', 'execute'),
         ('write_candles',             '                    admin', 'execute'),
         ('app_users',                 '                    admin', 'select, insert, update, delete'),
+        ('hypertable_settings',       '                    admin', 'select, insert, update, delete'),
         ('mirror_pending',            '                    admin', 'select, insert, update, delete'),
         ('ohlcv_1m',                  '                    admin', 'select, insert, update, delete'),
         ('ohlcv_3m',                  '                    admin', 'select, insert, update, delete'),
@@ -155,6 +158,7 @@ begin
         ('trade_orders',              '                    admin', 'select, insert, update, delete'),
         ('trades',                    '                    admin', 'select, insert, update, delete'),
         ('user_settings',             '                    admin', 'select, insert, update, delete'),
+        ('ohlcv_1w',                  'reader writer       admin', 'select'),
         ('mirror_source',             '              relay admin', 'select'),
         ('_yoyo_migration',           'reader writer relay admin', 'select'),
         ('schema_objects',            'reader writer relay admin', 'select')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,7 +34,7 @@ def test_status_tells_of_both_servers_and_counts(inside: Cli, kim: str) -> None:
     assert (database["users"], database["settings"], database["versions"], database["pending"]) == (1, 3, 4, 0)
     assert int(database["version"].split(".")[0]) >= 13
     assert found["redis"]["server"] in ("Redis", "Valkey")
-    text = {" ".join(words[:-1]): words[-1] for line in inside("status").lines if (words := line.split())}
+    text = dict(re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in inside("status").lines if line.strip())
     assert (text["PostgreSQL"], text["users"], text["versions"]) == (database["version"], "1", "4")
     assert text[found["redis"]["server"]] == found["redis"]["version"]
 

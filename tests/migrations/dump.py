@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import psycopg
 
-# yoyo's own tables are not ours, nor what belongs to an extension (a hypertable has a trigger of TimescaleDB's). NOT NULL is a property of a column here: PostgreSQL 18 lists it as a
-# constraint too, earlier versions don't. Functions bear no body: sql/ is where they are read.
+# yoyo's own tables are not ours, nor what belongs to an extension (a hypertable has a trigger of TimescaleDB's). NOT
+# NULL is a property of a column here: PostgreSQL 18 lists it as a constraint too, earlier versions don't. Functions
+# bear no body: sql/ is where they are read.
 OURS = "n.nspname = 'public' and c.relname !~ '^_?yoyo'"
 OUR_FUNCTIONS = """
     n.nspname = 'public' and not exists (select from pg_depend e where e.objid = p.oid and e.deptype = 'e')"""
@@ -64,8 +65,8 @@ SECTIONS = {
                       ' using ' || y.qual, ' with check ' || y.with_check)
           from pg_policies y where y.schemaname = 'public'
         union all
-        select format('%s has row-level security', c.relname)
-          from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relrowsecurity and n.nspname = 'public'""",
+        select format('%s has row-level security', c.relname) from pg_class c
+         where c.relrowsecurity and c.relnamespace = 'public'::regnamespace""",
     "privileges": f"""
         select format('%s: %s to %s', c.relname, lower(a.privilege_type),
                       case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee) end)

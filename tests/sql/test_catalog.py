@@ -81,10 +81,10 @@ def test_every_function_is_documented_and_closed(db: Connection) -> None:
 
 
 # What only the tables' owner may do, though the function is the admin's alone: permits for triggers, which nobody else
-# sees, and alter table.
+# sees, and what alters tables.
 OWNERS = {
     *("erase_user", "prune_user_settings", "keep_losing_document", "reencrypt_api_credentials", "is_permitted"),
-    *("begin_restore", "end_restore", "seal_api_credentials"),
+    *("begin_restore", "end_restore", "seal_api_credentials", "arrange_hypertables"),
 }
 
 

@@ -110,6 +110,7 @@ COUNTS = {"clear_pending", "fail_pending", "pending_lag", "retry_pending", "stor
 # arguments.
 OF_NOBODY = {
     *("check_owner", "check_version", "restorable_version", "check_side", "setting_version_at", "trade_problems"),
+    *("arrange_hypertables", "timescaledb_state"),
     *("check_setting_type", "default_user_setting", "delete_setting_template", "list_setting_fields"),
     *("list_setting_templates", "list_setting_types", "save_setting_template", "setting_template"),
     *("validate_user_setting", "database_identity", "installed_definition"),

@@ -48,7 +48,9 @@ class Stack:
 
 # TimescaleDB's background workers serve policies, which the Apache edition hasn't. They would visit each database, and
 # one that is visited can't be cloned. Telemetry would call home from each.
-TIMESCALEDB = "shared_preload_libraries=timescaledb timescaledb.max_background_workers=0 timescaledb.telemetry_level=off"
+TIMESCALEDB = (
+    "shared_preload_libraries=timescaledb timescaledb.max_background_workers=0 timescaledb.telemetry_level=off"
+)
 STACKS = {
     "debian12": Stack("bookworm", 15, "redis-server", ("postgresql-15", "redis-server")),
     "debian13": Stack(

@@ -1,0 +1,86 @@
+-- Brings trades and candles to what hypertable_settings says, where TimescaleDB is installed: hypertables (rows that are
+-- there move into chunks, the table locked meanwhile), chunk intervals, and, where the licence allows, compression,
+-- retention and the continuous aggregate of weekly candles. Does nothing without the extension. Returns whether it made
+-- that aggregate, which the view ohlcv_1w is to read from then on (`migrate` sees to it).
+-- Idempotent; what is so already is not touched. `migrate` calls it at its end, every time. Locks hypertable_settings, so
+-- that two at once go one after the other.
+create or replace function arrange_hypertables()
+returns boolean
+language plpgsql volatile
+security definer
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_schema constant text := (select quote_ident(n.nspname) from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+                                where e.extname = 'timescaledb');
+    v_has_policies constant boolean := current_setting('timescaledb.license', true) is not distinct from 'timescale';
+    v_table record;
+begin
+    if v_schema is null then
+        return false;
+    end if;
+    lock table hypertable_settings in share row exclusive mode;
+    for v_table in
+        select c.oid::regclass as name, s.time_column, s.chunk_interval, c.relrowsecurity as is_confined,
+               h.hypertable_name is not null as is_hypertable, d.time_interval, coalesce(h.compression_enabled, false) as is_compressed,
+               s.compress_after, (p.config ->> 'compress_after')::interval as compresses_after,
+               s.drop_after, (r.config ->> 'drop_after')::interval as drops_after
+          from hypertable_settings s
+          join pg_class c on c.relname = s.table_name and c.relnamespace = 'public'::regnamespace
+          left join timescaledb_information.hypertables h on h.hypertable_schema = 'public' and h.hypertable_name = s.table_name
+          left join timescaledb_information.dimensions d
+            on d.hypertable_schema = 'public' and d.hypertable_name = s.table_name and d.dimension_number = 1
+          left join timescaledb_information.jobs p
+            on p.hypertable_schema = 'public' and p.hypertable_name = s.table_name and p.proc_name = 'policy_compression'
+          left join timescaledb_information.jobs r
+            on r.hypertable_schema = 'public' and r.hypertable_name = s.table_name and r.proc_name = 'policy_retention'
+         order by s.table_name
+    loop
+        if not v_table.is_hypertable then
+            execute format('select %s.create_hypertable(%L, %L, chunk_time_interval => %L::interval,
+                                                        create_default_indexes => false, migrate_data => true)',
+                           v_schema, v_table.name, v_table.time_column, v_table.chunk_interval);
+        elsif v_table.time_interval <> v_table.chunk_interval then
+            execute format('select %s.set_chunk_time_interval(%L, %L::interval)', v_schema, v_table.name, v_table.chunk_interval);
+        end if;
+        continue when not v_has_policies;
+
+        if v_table.compress_after is distinct from v_table.compresses_after and not v_table.is_confined then
+            execute format('select %s.remove_compression_policy(%L, if_exists => true)', v_schema, v_table.name);
+            if v_table.compress_after is not null then
+                if not v_table.is_compressed then
+                    execute format('alter table %s set (timescaledb.compress, timescaledb.compress_segmentby = %L,
+                                                        timescaledb.compress_orderby = %L)',
+                                   v_table.name, 'symbol', v_table.time_column || ' desc');
+                end if;
+                execute format('select %s.add_compression_policy(%L, %L::interval)', v_schema, v_table.name, v_table.compress_after);
+            end if;
+        end if;
+        if v_table.drop_after is distinct from v_table.drops_after then
+            execute format('select %s.remove_retention_policy(%L, if_exists => true)', v_schema, v_table.name);
+            if v_table.drop_after is not null then
+                execute format('select %s.add_retention_policy(%L, %L::interval)', v_schema, v_table.name, v_table.drop_after);
+            end if;
+        end if;
+    end loop;
+
+    if not v_has_policies or to_regclass('public.ohlcv_1w_aggregate') is not null then
+        return false;
+    end if;
+    execute format(
+        'create materialized view public.ohlcv_1w_aggregate with (timescaledb.continuous, timescaledb.materialized_only = false) as
+         select %1$s.time_bucket(''7 days'', d.ts, ''2000-01-03 00:00Z''::timestamptz) as ts, d.symbol,
+                %1$s.first(d.open, d.ts) as open, max(d.high) as high, min(d.low) as low,
+                %1$s.last(d.close, d.ts) as close, sum(d.volume) as volume,
+                bool_and(d.complete) and count(*) = 7 as complete
+           from public.ohlcv_1d d
+          group by 1, 2 with no data', v_schema);
+    execute format('select %s.add_continuous_aggregate_policy(''public.ohlcv_1w_aggregate'', null, interval ''7 days'', interval ''1 hour'')',
+                   v_schema);
+    return true;
+end
+$$;
+
+comment on function arrange_hypertables() is
+'Where TimescaleDB is installed, makes trades and candles hypertables as hypertable_settings says, with policies where the licence allows. Called by migrate.';
+revoke execute on function arrange_hypertables() from public;
