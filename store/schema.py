@@ -295,9 +295,9 @@ def _translated() -> Iterator[None]:
     except psycopg.OperationalError as error:
         if error.sqlstate is None or error.sqlstate[:2] in ("08", "57"):
             raise DatabaseUnavailable(f"PostgreSQL can't be reached: {first_line(error)}") from None
-        raise MigrationError(f"the migration failed: {first_line(error)}") from None
+        raise MigrationError(f"the migration failed: {first_line(error)}", hint=error.diag.message_hint) from None
     except psycopg.Error as error:
-        raise MigrationError(f"the migration failed: {first_line(error)}") from None
+        raise MigrationError(f"the migration failed: {first_line(error)}", hint=error.diag.message_hint) from None
 
 
 def _name(file: Path) -> str:

@@ -30,7 +30,7 @@ from typing import Any
 import psycopg
 import redis as redis_py
 
-from store import Config, SettingsStore, StoreError, Vault, embedded
+from store import Config, SettingsStore, StoreError, Vault, embedded, schema
 from store.archive import check_backup
 from store.calls import Call
 from store.relay import Relay
@@ -38,6 +38,7 @@ from store.sealed import unseal
 from store.sync import Sync
 from store.vault import generate_key
 from store.verify import verify
+from tests.stacks import postgres
 
 USERS = [f"10000000000000{number:02}" for number in range(8)]
 SUFFIXES = {"preferences": "preferences", "params": "settings", "dual_side": "dual_side"}
@@ -206,8 +207,8 @@ class World:
             client.execute_command("REPLICAOF", "NO", "ONE")
 
     def postgres_restarted(self) -> None:
-        embedded.stop_postgres(self.home)
-        embedded.start_postgres(self.home)
+        postgres.stop(self.home)
+        postgres.start(self.home)
 
     def connections_cut(self) -> None:
         with psycopg.connect(self.config.database_url or "", autocommit=True) as connection:
@@ -282,9 +283,12 @@ def run(ops: int, processes: int, seed: int, rogue: bool, say: Callable[[str], A
     """Run it all; return the violations."""
     random.seed(seed)
     folder = Path(tempfile.mkdtemp(prefix="ss-soak-"))
-    config = embedded.provide(Config(home=folder / "home"))
+    home = Path(tempfile.mkdtemp(prefix="ss-"))
+    config = embedded.provide(Config(postgres.start(home), home=home))
     world = World(config, folder, rogue)
     try:
+        postgres.install_timescaledb(config.database_url or "")
+        schema.migrate(config.database_url or "")
         asyncio.run(_register(config))
         for _ in range(2):
             world.start_relay()
@@ -307,7 +311,9 @@ def run(ops: int, processes: int, seed: int, rogue: bool, say: Callable[[str], A
         for process in [*world.workers.values(), *world.relays]:
             process.kill()
             process.wait()
+        postgres.stop(home)
         embedded.stop(config)
+        shutil.rmtree(home)
         shutil.rmtree(folder)
     say(f"operations: {world.notes.total()} {dict(world.notes)}")
     say(f"faults: {world.faults.total()} {dict(world.faults)}")

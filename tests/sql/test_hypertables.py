@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
 from store import Config, schema, status
+from store.errors import MigrationError
 from tests.conftest import Rows
 from tests.migrations.dump import dump
 from tests.sql.sessions import Connection, Session, fetch, one, refused, value
@@ -242,7 +243,7 @@ def test_a_hypertable_that_cannot_be_made_is_named_and_migrate_can_be_repeated(
     fetch(bare, "update hypertable_settings set time_column = 'nowhere' where table_name = 'ohlcv_3m'")
     with psycopg.connect(bare_database_url, autocommit=True) as operator:
         operator.execute("create extension timescaledb")
-    with pytest.raises(schema.MigrationError, match="nowhere"):
+    with pytest.raises(MigrationError, match="nowhere"):
         schema.migrate(bare_database_url)
     assert fetch(bare, HYPERTABLES) == []
     fetch(bare, "update hypertable_settings set time_column = 'ts' where table_name = 'ohlcv_3m'")
