@@ -72,6 +72,7 @@ def main(name: str, arguments: list[str]) -> int:
     folder = Path(tempfile.mkdtemp(prefix="ss-", dir="/tmp"))  # short: Unix sockets will lie in it
     folder.chmod(0o755)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGINT, lambda *_: None)  # pytest has it too, and ends its servers
     try:
         _mount("--rbind", Path("/dev"), stack.root / "dev")
         (stack.root / folder.relative_to("/")).mkdir(parents=True)
