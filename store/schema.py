@@ -76,12 +76,7 @@ def migrate(database_url: str, vault: Vault | None = None) -> list[str]:
             backend.apply_migrations(pending)
             with _connect(database_url) as connection:
                 _apply_sql(connection)
-        with _connect(database_url) as connection:  # rows may move for long: without the locks that sql/ took
-            connection.execute("set local client_min_messages = warning")
-            are_views_new = _scalar(connection, "select public.arrange_hypertables()")
-        if are_views_new:
-            with _connect(database_url) as connection:
-                _apply_sql(connection)
+        _arrange(database_url)
         return [migration.id for migration in pending]
 
 
@@ -202,6 +197,16 @@ def _apply_sql(connection: psycopg.Connection[Any]) -> None:
             " values (%s, %s, sha256(convert_to(installed_definition(%s), 'utf8'))::text)",
             (_name(file), _hash(file), file.stem),
         )
+
+
+def _arrange(database_url: str) -> None:
+    """Bring trades and candles to TimescaleDB, if it is there. Rows may move for long: without the locks that sql/ took."""
+    with _connect(database_url) as connection:
+        connection.execute("set local client_min_messages = warning")
+        are_views_new = _scalar(connection, "select public.arrange_hypertables()")
+    if are_views_new:
+        with _connect(database_url) as connection:
+            _apply_sql(connection)
 
 
 def _drop_sql(connection: psycopg.Connection[Any], keep: Sequence[str] = ()) -> None:
