@@ -200,7 +200,7 @@ def _apply_sql(connection: psycopg.Connection[Any]) -> None:
 
 
 def _arrange(database_url: str) -> None:
-    """Bring trades and candles to TimescaleDB, if there is one; rows may move for long, so without the locks of sql/."""
+    """Bring trades and candles to TimescaleDB, if there is one. Rows may move for long: without the locks of sql/."""
     with _connect(database_url) as connection:
         connection.execute("set local client_min_messages = warning")
         are_views_new = _scalar(connection, "select public.arrange_hypertables()")

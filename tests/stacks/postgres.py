@@ -28,9 +28,9 @@ def start(home: Path) -> str:
     url = f"postgresql://postgres@/{{}}?host={home}"
     if embedded.postgres_pid(home) is None:
         options = f"-c listen_addresses= -c unix_socket_directories={home}"
-        _run("pg_ctl", "-D", str(data), "-w", "-t", "60", "-l", str(home / "postgres.log"), "-o", options, "start")
+        _run("pg_ctl", "-D", str(data), "-w", "-t", "60", "-l", str(data / "log"), "-o", options, "start")
         with psycopg.connect(url.format("postgres"), autocommit=True) as connection:
-            if not connection.execute("select from pg_database where datname = %s", (DATABASE,)).fetchone():
+            if not connection.execute("select 1 from pg_database where datname = %s", (DATABASE,)).fetchone():
                 connection.execute(f"create database {DATABASE} template template0")
     return url.format(DATABASE)
 
