@@ -239,7 +239,7 @@ def test_a_recorded_trade_never_changes(db: Connection, bare_uid: str, table: st
 )  # fmt: skip
 def test_the_table_itself_refuses_what_is_no_trade(db: Connection, bare_uid: str, wrong: str) -> None:
     record(db, trade())
-    fetch(db, "alter table trades disable trigger user")
+    fetch(db, "set session_replication_role = replica")  # without the trigger; a hypertable's can't be disabled
     with refused("23514"):
         fetch(db, f"update trades set {wrong}")
 
