@@ -65,7 +65,7 @@ def versions(db: Db, config: Config, okx_uid: str) -> list[Plain | None]:
 def everything(db: Db, redis: Redis) -> str:
     """All rows of credentials and marks, and every key of Redis, as text."""
     found: list[Any] = [db.execute(f"table {table}").fetchall() for table in ("okx_api_info", "mirror_pending")]
-    for key in redis.scan_iter():
+    for key in sorted(redis.scan_iter()):  # a Redis that grows changes the order
         is_hash, is_list = redis.type(key) == "hash", redis.type(key) == "list"
         found.append((key, redis.hgetall(key) if is_hash else redis.lrange(key, 0, -1) if is_list else redis.get(key)))
     return repr(found)
