@@ -33,7 +33,7 @@ def fill(connection: Connection) -> None:
         connection,
         """
         insert into ohlcv_1d (ts, symbol, open, high, low, close, volume, complete)
-        select t, s, n, n + 2, n - 1, n + 1, n * 10, t < '2026-02-01 00:00Z'
+        select t, s, n, n + 2, n - 0.5, n + 1, n * 10, t < '2026-02-01 00:00Z'
           from unnest(array['BTC-USDT-SWAP', 'ETH-USDT-SWAP']) s,
                generate_series(timestamptz '2023-01-04 00:00Z', '2026-02-01 00:00Z', '1 day') with ordinality g (t, n)
          where n not between 100 and 115""",
