@@ -51,7 +51,7 @@ begin
             get diagnostics v_done = row_count;
         end if;
     exception
-        when check_violation or not_null_violation then
+        when check_violation or not_null_violation or datetime_field_overflow then    -- a hypertable looks for -infinity's chunk first
             perform check_candles(p_timeframe, p_candles);
             raise;
     end;

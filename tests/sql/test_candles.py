@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -230,7 +231,7 @@ def test_a_page_is_read_by_the_index_and_not_sorted(db: Connection) -> None:
     db.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
     fetch(db, "select * from get_candles(%s, '1m', p_after => %s, p_limit => 10)", (BTC, START + timedelta(days=1)))
     (plan,) = [text for text in plans if "from ohlcv_1m" in text]
-    assert "Index Scan using ohlcv_1m_pkey" in plan
+    assert re.search(r'Index Scan using "?[0-9_]*ohlcv_1m_pkey', plan)  # a chunk's has a number before it
     assert "Sort" not in plan
     assert "Index Cond" in plan
 
