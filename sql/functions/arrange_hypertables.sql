@@ -37,9 +37,11 @@ begin
          order by s.table_name
     loop
         if not v_table.is_hypertable then
+            insert into trigger_permits (permit) values ('removal');    -- of the rows that are in chunks then
             execute format('select %s.create_hypertable(%L, %L, chunk_time_interval => %L::interval,
                                                         create_default_indexes => false, migrate_data => true)',
                            v_schema, v_table.name, v_table.time_column, v_table.chunk_interval);
+            delete from trigger_permits p where p.permit = 'removal';
         elsif v_table.time_interval <> v_table.chunk_interval then
             execute format('select %s.set_chunk_time_interval(%L, %L::interval)', v_schema, v_table.name, v_table.chunk_interval);
         end if;

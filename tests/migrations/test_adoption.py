@@ -434,6 +434,24 @@ def test_trades_and_candles_come_along_as_far_as_they_are_some(old_url: str, old
     assert rows(old, "select count(*) from ohlcv_1h") == [(6,)]
 
 
+@pytest.mark.timescale
+def test_candles_of_a_predecessor_on_timescaledb_come_along_and_go_back(old_url: str, old: Connection) -> None:
+    old.execute("create table ohlcv_1h (time timestamptz not null, symbol text, open float, high float, low float,"
+              " close float, volume float)")  # fmt: skip
+    rows(old, "select create_hypertable('ohlcv_1h', 'time', chunk_time_interval => interval '1 day')")
+    old.execute("insert into ohlcv_1h select t, 'BTC', 2, 4, 1, 3, 9"
+              "  from generate_series(timestamptz '2025-03-05 00:00Z', '2025-03-08 00:00Z', '1 hour') t")  # fmt: skip
+    schema.migrate(old_url)
+    assert schema.status(old_url).is_current
+    where = """
+        select hypertable_schema, num_chunks from timescaledb_information.hypertables where hypertable_name = 'ohlcv_1h'"""
+    assert rows(old, f"{where} order by 1") == [("predecessor", 4), ("public", 1)]
+    assert rows(old, "select count(*) from ohlcv_1h where ts >= '2025-03-05 00:00Z'") == [(73,)]
+    schema.rollback(old_url, None)
+    assert rows(old, where) == [("public", 4)]
+    assert rows(old, "select count(*) from ohlcv_1h") == [(73,)]
+
+
 def test_trades_of_somebody_else_in_a_database_of_this_store_move_aside_and_come_back(database_url: str) -> None:
     before = IDS.index("0008_trades")
     schema.rollback(database_url, len(IDS) - before)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -15,9 +16,10 @@ from psycopg.rows import dict_row
 
 from store import Config, schema, status
 from store.errors import MigrationError
-from tests.conftest import Rows
+from tests.conftest import OKX_UID, Rows
 from tests.migrations.dump import dump
 from tests.sql.sessions import Connection, Session, fetch, one, refused, value
+from tests.sql.trades import T0, record, trade
 
 TABLES = ("ohlcv_15m", "ohlcv_1d", "ohlcv_1h", "ohlcv_1m", "ohlcv_30m", "ohlcv_3m", "ohlcv_4h", "ohlcv_5m", "trades")
 HYPERTABLES = "select hypertable_name as name from timescaledb_information.hypertables order by 1"
@@ -28,7 +30,11 @@ timescale = pytest.mark.timescale
 
 
 def fill(connection: Connection) -> None:
-    """Write three years of daily candles of two symbols, with a gap, and a candle a minute over two weeks."""
+    """Write daily candles of three years and two symbols, with a gap, a candle a minute for two weeks, and trades."""
+    fetch(connection, "select from ensure_user(%s)", (OKX_UID,))
+    for number in range(5):
+        moment = (T0 - timedelta(days=20 * number)).isoformat()
+        record(connection, trade(number, entry_time=moment, exit_time=moment))
     fetch(
         connection,
         """
@@ -168,7 +174,7 @@ async def test_the_extension_may_come_later_and_migrate_moves_the_rows(
     assert "0 of 9 hypertables — run: settings-store migrate" in dict(status.lines(found))["TimescaleDB"]
     schema.migrate(bare_database_url)
     assert [row["name"] for row in fetch(bare, HYPERTABLES)] == sorted(TABLES)
-    assert chunks(bare, "ohlcv_1m") == 3
+    assert (chunks(bare, "ohlcv_1m"), chunks(bare, "trades")) == (3, 4)
     assert value(bare, "select count(*) from only ohlcv_1m") == 0
     assert content(bare) == before
     assert dump(bare_database_url) == shape
