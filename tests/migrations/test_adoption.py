@@ -444,7 +444,8 @@ def test_candles_of_a_predecessor_on_timescaledb_come_along_and_go_back(old_url:
     schema.migrate(old_url)
     assert schema.status(old_url).is_current
     where = """
-        select hypertable_schema, num_chunks from timescaledb_information.hypertables where hypertable_name = 'ohlcv_1h'"""
+        select hypertable_schema, num_chunks from timescaledb_information.hypertables
+         where hypertable_name = 'ohlcv_1h'"""
     assert rows(old, f"{where} order by 1") == [("predecessor", 4), ("public", 1)]
     assert rows(old, "select count(*) from ohlcv_1h where ts >= '2025-03-05 00:00Z'") == [(73,)]
     schema.rollback(old_url, None)
