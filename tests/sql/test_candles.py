@@ -216,6 +216,18 @@ def test_candles_are_read_by_pages_in_the_order_of_time(db: Connection) -> None:
     assert minutes(None, None, at(5), 2) == []
 
 
+def test_weeks_are_read_like_a_timeframe_but_not_written(db: Connection) -> None:
+    monday = 4 * 1440  # of 2026-01-05
+    upsert(db, *(candle(monday + day * 1440, open=2 + day / 10, volume=day) for day in range(8)), timeframe="1d")
+    weeks = fetch(db, "select ts, open, volume, complete from get_candles(%s, '1w')", (BTC,))
+    assert [(row["ts"].date().isoformat(), row["open"], row["volume"], row["complete"]) for row in weeks] == [
+        ("2026-01-05", Decimal("2"), Decimal("21"), True),
+        ("2026-01-12", Decimal("2.7"), Decimal("7"), False),
+    ]
+    with refused("US010"):
+        upsert(db, candle(monday), timeframe="1w")
+
+
 def test_a_page_is_read_by_the_index_and_not_sorted(db: Connection) -> None:
     fetch(
         db,
