@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
 from store import calls, relay
-from store.arguments import line
+from store.arguments import count, line
+from store.cache import Cache
 from store.calls import Call
 from store.config import Config
 from store.connections import Connections
@@ -55,9 +56,10 @@ _writer: ContextVar[_Writer] = ContextVar("writer", default=_NOBODY)
 class Core:
     """The open store, and how anything is written to both sides."""
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: Config | None = None, *, cache: int = 0) -> None:
         self.config = (config or Config.from_env()).checked()
         self._stores: Connections | None = None
+        self._cache = Cache(count(cache, "cache"))
         self._types = dict(BUILT_IN_TYPES)
         self._types_loaded = False
         self._secrets = {name: set(keys) for name, keys in BUILT_IN_SECRETS.items()}
@@ -70,9 +72,11 @@ class Core:
 
             self.config = await asyncio.to_thread(embedded.provide, self.config)
         self._stores = Connections(self.config)
+        self._cache.start(self._stores.mirror)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._cache.close()
         if self._stores is not None:
             await self._stores.close()
             self._stores = None
@@ -130,6 +134,8 @@ class Core:
                     return False
         except (RedisUnavailable, DatabaseUnavailable):
             return False
+        finally:
+            self._cache.forget(owners)  # what is being read of them now may be from before
         return True
 
     # -- the write paths
@@ -149,6 +155,8 @@ class Core:
             results = await relay.mirror(self.stores, entries, wait=False)
         except StoreError:
             return [to_saved(row, False) for row in rows]
+        finally:
+            self._cache.forget({row["okx_uid"] for row in rows})  # what is being read of them now may be from before
         for row, result in zip(rows, results, strict=True):
             if result.is_current:  # a newer version, if this one was put back over a rogue write
                 row["version"] = max(row["version"], result.version)

@@ -10,6 +10,7 @@ from store import calls
 from store.arguments import count
 from store.core import Core, check_identifier, check_type, to_setting
 from store.errors import DatabaseUnavailable, RedisUnavailable, StoreError, UnknownVersion
+from store.mirror.keys import TELEGRAM_ID
 from store.models import Document, MirrorEntry, SavedSetting, Setting, SettingType, Source
 
 
@@ -25,11 +26,17 @@ class Documents(Core):
 
         From Redis; from PostgreSQL if Redis hasn't got it, can't be reached, or is older than
         `min_version` (what a save returned), and then Redis is filled again. `source` asks one store only.
+        With a cache, from there first: what Redis held at most 2 seconds ago, whatever happens to the connection;
+        what this store has saved is read back at once.
         Raises BadIdentifier, UnknownSettingType, UnknownUser, UnknownVersion (`min_version` isn't there),
         and DatabaseUnavailable if neither answers.
         """
         identifier, setting_type = check_identifier(identifier), check_type(setting_type)
         min_version = count(min_version, "min_version")
+        if source is None:
+            kept = self._cache.find(identifier, setting_type)
+            if kept is not None and kept.version >= min_version:
+                return kept
         if source != "db":
             kind = await self._type(setting_type)
             found = await self._read_mirror(identifier, kind, source == "redis")
@@ -128,8 +135,17 @@ class Documents(Core):
 
     async def _read_mirror(self, identifier: str, kind: SettingType, only: bool) -> Setting | None:
         try:
+            link = self._cache.page(identifier) if TELEGRAM_ID.fullmatch(identifier) else None
             okx_uid = await self._mirrored_uid(identifier)
-            return None if okx_uid is None else await self.stores.mirror.read(okx_uid, kind)
+            if okx_uid is None:
+                return None
+            page = self._cache.page(okx_uid)
+            found = await self.stores.mirror.read(okx_uid, kind)
+            if found is not None:
+                page.keep(found)
+                if link is not None:
+                    link.okx_uid = okx_uid
+            return found
         except RedisUnavailable:
             if only:
                 raise

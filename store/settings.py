@@ -21,6 +21,10 @@ class SettingsStore(Users, Documents, History, Templates, ApiCredentials, Trades
     Use it as an async context manager. Connections are made when first needed; without a URL in the
     configuration, embedded servers are started. An identifier is an OKX UID, a Telegram ID or the user's
     UUID. Every method raises exceptions of `store.errors` only.
+
+    `cache`: of how many users to keep documents in this process, those used last (a Telegram ID counts as one, too);
+    0: none. Redis tells what changes there, whoever changed it, normally within a millisecond; get() serves from the
+    cache what Redis held at most 2 seconds ago, and goes to Redis while the connection is broken or silent.
     """
 
     async def watch(self, identifier: str | None = None) -> AsyncIterator[Change]:
