@@ -8,12 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import candles, read, save, upsert
+from benchmarks import cache, candles, read, save, upsert
 from benchmarks.runner import Measure, Outcome, show, write_results
 from store import Config, embedded
 
 MEASURES: dict[str, Measure] = {
-    "upsert": upsert.measure, "read": read.measure, "save": save.measure, "candles": candles.measure,
+    "upsert": upsert.measure, "read": read.measure, "save": save.measure, "cache": cache.measure,
+    "candles": candles.measure,
 }  # fmt: skip
 
 
