@@ -61,8 +61,8 @@ class Cache:
     def __init__(self, size: int) -> None:
         self._size = size
         self._pages: OrderedDict[str, Page] = OrderedDict()  # of OKX UIDs and Telegram IDs
-        self._is_told = False  # of changes
-        self._fresh_until = 0.0
+        self._is_told = False  # of changes: what is read may be kept
+        self._fresh_until = 0.0  # and may be served until then
         self._follower: asyncio.Task[None] | None = None
 
     def start(self, mirror: Mirror) -> None:
@@ -130,7 +130,8 @@ class Cache:
             finally:
                 self._is_told, self._fresh_until = False, 0.0
                 self._pages.clear()
-                await connection.disconnect()
+                with contextlib.suppress(exceptions.RedisError, OSError):
+                    await connection.disconnect()
             await asyncio.sleep(RETRY)
 
     async def _listen(self, connection: AbstractConnection, mirror: Mirror) -> None:
