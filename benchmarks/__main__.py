@@ -8,12 +8,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import candles, read, save, upsert
+from benchmarks import candles, growth, memory, read, rebuild, relay, save, startup, sync, upsert, verify, versions
 from benchmarks.runner import Measure, Outcome, show, write_results
 from store import Config, embedded
 
 MEASURES: dict[str, Measure] = {
-    "upsert": upsert.measure, "read": read.measure, "save": save.measure, "candles": candles.measure,
+    "startup": startup.measure, "upsert": upsert.measure, "read": read.measure, "save": save.measure,
+    "candles": candles.measure, "versions": versions.measure, "relay": relay.measure, "sync": sync.measure,
+    "rebuild": rebuild.measure, "verify": verify.measure, "memory": memory.measure, "growth": growth.measure,
 }  # fmt: skip
 
 
