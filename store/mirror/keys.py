@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 OKX_UID = re.compile(r"[0-9]{16,20}", re.ASCII)
 TELEGRAM_ID = re.compile(r"[0-9]{5,15}", re.ASCII)
@@ -33,6 +34,11 @@ class Keys:
 
     def parse(self, key: str) -> tuple[str, str] | None:
         """Take a key apart into (owner, suffix); None if it isn't of this form."""
-        pattern = re.escape(self.template.format(id="\0", suffix="\1")).replace("\0", "(?P<owner>[0-9]{5,20})", 1)
-        found = re.fullmatch(pattern.replace("\1", "(?P<suffix>.+)"), key, re.ASCII | re.DOTALL)
+        found = _form(self.template).fullmatch(key)
         return (found["owner"], found["suffix"]) if found else None
+
+
+@cache
+def _form(template: str) -> re.Pattern[str]:
+    pattern = re.escape(template.format(id="\0", suffix="\1")).replace("\0", "(?P<owner>[0-9]{5,20})", 1)
+    return re.compile(pattern.replace("\1", "(?P<suffix>.+)"), re.ASCII | re.DOTALL)
