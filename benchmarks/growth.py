@@ -1,5 +1,5 @@
-"""What a user costs as there are more of them: sync, verify, rebuild, export and search over 1,000 to 10,000 users (SIZE:
-up to so many). A slope of 1 in the log-log picture (growth.svg) is linear: time ∝ users^slope."""
+"""What a user costs as there are more of them: sync, verify, rebuild, export and search over 1,000 to 10,000 users
+(SIZE: up to so many). A slope of 1 in the log-log picture (growth.svg) is linear: time ∝ users^slope."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ async def measure(config: Config) -> list[Outcome]:
     await people.empty(config)
     slopes = {job: [slope(sizes, run) for run in runs] for job, runs in seconds.items()}
     lines = [
-        Line(f"{job}: users^{slopes[job][-1]:.2f}", [(n, min(at)) for n, at in zip(sizes, zip(*runs), strict=True)])
+        Line(
+            f"{job}: users^{slopes[job][-1]:.2f}",
+            [(n, min(at)) for n, at in zip(sizes, zip(*runs, strict=True), strict=True)],
+        )
         for job, runs in seconds.items()
     ]
     PICTURE.write_text(draw("Time of a job, by users", "users", "seconds", lines))
@@ -78,4 +81,5 @@ def slope(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     """Fit time ∝ size^slope."""
     points = [(math.log(n), math.log(at)) for n, at in zip(sizes, seconds, strict=True)]
     x, y = (sum(values) / len(points) for values in zip(*points, strict=True))
-    return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
+    rise = sum((a - x) * (b - y) for a, b in points)
+    return float(rise / sum((a - x) ** 2 for a, _ in points))

@@ -31,8 +31,9 @@ def draw(title: str, x_name: str, y_name: str, lines: Sequence[Line]) -> str:
         return HEIGHT - BOTTOM - (math.log10(value) - y_from) / (y_to - y_from) * (HEIGHT - TOP - BOTTOM)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/><text x="{LEFT}" y="22" font-size="15">{escape(title)}</text>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif"',
+        f' font-size="12"><rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        f'<text x="{LEFT}" y="22" font-size="15">{escape(title)}</text>',
         f'<text x="{x(10 ** ((x_from + x_to) / 2)):.0f}" y="{HEIGHT - 12}">{escape(x_name)}</text>',
         f'<text x="8" y="{TOP - 6}">{escape(y_name)}</text>',
     ]

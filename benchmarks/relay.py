@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -44,14 +43,17 @@ async def measure(config: Config) -> list[Outcome]:
     await people.fill_database(config, USERS)
     environ = {**os.environ, "DATABASE_URL": str(config.database_url), "REDIS_URL": str(config.redis_url)}
     program = str(Path(sys.executable).with_name("settings-store"))
-    subprocess.run([program, "relay", "--once"], env=environ, check=True, capture_output=True)
-    relay = subprocess.Popen([program, "relay"], env=environ, stderr=subprocess.DEVNULL)
+    once = await asyncio.create_subprocess_exec(
+        program, "relay", "--once", env=environ, stdout=asyncio.subprocess.DEVNULL
+    )
+    assert await once.wait() == 0
+    relay = await asyncio.create_subprocess_exec(program, "relay", env=environ, stderr=asyncio.subprocess.DEVNULL)
     try:
         await asyncio.sleep(WARM_UP)
         runs = [await _run(config) for _ in range(REPEATS)]
     finally:
         relay.send_signal(signal.SIGTERM)
-        relay.wait()
+        await relay.wait()
     await people.empty(config)
     saves, notified, rates = zip(*runs, strict=True)
     ours, theirs = [_percentiles(run) for run in saves], [_percentiles(run) for run in notified]

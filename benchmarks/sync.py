@@ -68,11 +68,11 @@ async def measure(config: Config) -> list[Outcome]:
             await people.run(connection, LOOP)
         return await _one_at_a_time(config, LOOP_USERS)
 
-    found = await interleave({"ours": ours, "floor": floor, "loop": loop}, REPEATS)
+    found = await interleave({"ours": ours, "floor": floor, "loop": loop}, *people.repeats(users, REPEATS))
     await people.empty(config)
     return [
         Outcome("pipelined reads + COPY into a bare table", "users/s", found["ours"], found["floor"], 0.7, "at least"),
-        Outcome("the same, when there is nothing to do", "users/s", repeated[-REPEATS:], found["floor"]),
+        Outcome("the same, when there is nothing to do", "users/s", repeated[-len(found["ours"]) :], found["floor"]),
         Outcome("the predecessor's loop", "users/s", found["ours"], found["loop"]),
     ]
 
@@ -99,13 +99,15 @@ async def _one_at_a_time(config: Config, users: int) -> float:
             if keys:
                 await connection.execute("select id from loop_credentials where user_id = %s and is_active", row)
                 await connection.execute(
-                    "insert into loop_credentials (user_id, okx_uid, api_key, api_secret, passphrase) values (%s, %s, %s, %s, %s)",
+                    "insert into loop_credentials (user_id, okx_uid, api_key, api_secret, passphrase)"
+                    " values (%s, %s, %s, %s, %s)",
                     (row[0], okx_uid, *keys.values()),
                 )
             for kind, document in documents.items():
                 await (await connection.execute(find, (okx_uid,))).fetchone()
                 await connection.execute(
-                    "select id from seed_settings where user_id = %s and setting_type = %s and is_active", (row[0], kind)
+                    "select id from seed_settings where user_id = %s and setting_type = %s and is_active",
+                    (row[0], kind),
                 )
                 await connection.execute(
                     "insert into seed_settings (user_id, okx_uid, setting_type, settings) values (%s, %s, %s, %s)",

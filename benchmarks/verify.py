@@ -43,6 +43,6 @@ async def measure(config: Config) -> list[Outcome]:
                 cursor, _ = await redis.scan(max(cursor, 0), match="user:*", count=people.BATCH)
             return (time.perf_counter() - began) / keys * 1e6
 
-        found = await interleave({"ours": ours, "read": read}, REPEATS)
+        found = await interleave({"ours": ours, "read": read}, *people.repeats(users, REPEATS))
     await people.empty(config)
     return [Outcome("reading both sides", "µs/key", found["ours"], found["read"], 1.3)]
