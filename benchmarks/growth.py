@@ -35,12 +35,9 @@ async def measure(config: Config) -> list[Outcome]:
                 runs[-1].append(taken)
     await people.empty(config)
     slopes = {job: [slope(sizes, run) for run in runs] for job, runs in seconds.items()}
+    best = {job: [min(at) for at in zip(*runs, strict=True)] for job, runs in seconds.items()}
     lines = [
-        Line(
-            f"{job}: users^{slopes[job][-1]:.2f}",
-            [(n, min(at)) for n, at in zip(sizes, zip(*runs, strict=True), strict=True)],
-        )
-        for job, runs in seconds.items()
+        Line(f"{job}: users^{slope(sizes, at):.2f}", list(zip(sizes, at, strict=True))) for job, at in best.items()
     ]
     PICTURE.write_text(draw("Time of a job, by users", "users", "seconds", lines))
     return [
