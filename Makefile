@@ -35,7 +35,7 @@ lint: .venv/installed   ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/installed  ## benchmarks as ratios; ONLY=name for one
+bench: .venv/installed  ## benchmarks as ratios; ONLY=name for one, SIZE=50000 for so many users
 	$(BIN)/python -m benchmarks $(ONLY)
 
 clean:                  ## stop the embedded servers started from here, remove what was made

@@ -8,13 +8,29 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import cache, candles, read, save, upsert
+from benchmarks import (
+    cache,
+    candles,
+    growth,
+    memory,
+    read,
+    rebuild,
+    relay,
+    save,
+    startup,
+    sync,
+    upsert,
+    verify,
+    versions,
+)  # fmt: skip
 from benchmarks.runner import Measure, Outcome, show, write_results
 from store import Config, embedded
 
 MEASURES: dict[str, Measure] = {
-    "upsert": upsert.measure, "read": read.measure, "save": save.measure, "cache": cache.measure,
-    "candles": candles.measure,
+    "startup": startup.measure, "upsert": upsert.measure, "read": read.measure, "save": save.measure,
+    "cache": cache.measure, "candles": candles.measure, "versions": versions.measure, "relay": relay.measure,
+    "sync": sync.measure, "rebuild": rebuild.measure, "verify": verify.measure, "memory": memory.measure,
+    "growth": growth.measure,
 }  # fmt: skip
 
 

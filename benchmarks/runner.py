@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import platform
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -107,12 +108,17 @@ def show(name: str, outcome: Outcome) -> None:
 
 
 def write_results(outcomes: Mapping[str, Sequence[Outcome]]) -> None:
-    """Put the outcomes into results.json; measures that did not run keep what stands there."""
+    """Put the outcomes into results.json, those of another SIZE under a name of their own; measures that did not run
+    keep what stands there."""
+    size = os.environ.get("SIZE")
+    system = f"{platform.system()} {platform.machine()}"
+    machine = f"{system}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name, found in outcomes.items():
-        results[name] = {
+        results[f"{name} {size}" if size else name] = {
             "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+            "machine": machine,
+            "load": [round(load, 1) for load in os.getloadavg()],  # others on the machine, too
             "comparisons": [outcome.as_json() for outcome in found],
         }
     RESULTS.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n")

@@ -24,18 +24,20 @@ from store import Config, embedded
 CLIENTS, USERS, SECONDS, REPEATS = 4, 2000, 4, 9
 FIRST_USER = 3_000_000_000_000_000
 
-TABLES = """
-drop table if exists bare_settings, lean_settings, seed_settings;
-create table bare_settings (like user_settings including all);
-create table lean_settings (like user_settings including defaults, primary key (id));
-create unique index on lean_settings (user_id, setting_type) where is_active;
-create table seed_settings (like user_settings including defaults, primary key (id));
+SEED_INDEXES = """\
 create index on seed_settings (user_id);
 create index on seed_settings (okx_uid);
 create index on seed_settings (telegram_id);
 create index on seed_settings (setting_type);
 create index on seed_settings using gin (settings);
-create unique index on seed_settings (user_id, setting_type) where is_active;
+create unique index on seed_settings (user_id, setting_type) where is_active"""
+TABLES = f"""
+drop table if exists bare_settings, lean_settings, seed_settings;
+create table bare_settings (like user_settings including all);
+create table lean_settings (like user_settings including defaults, primary key (id));
+create unique index on lean_settings (user_id, setting_type) where is_active;
+create table seed_settings (like user_settings including defaults, primary key (id));
+{SEED_INDEXES};
 do $$
 begin
     execute (select format('drop index %s', indexrelid::regclass) from pg_index i

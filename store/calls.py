@@ -273,8 +273,16 @@ def save_api_credentials(okx_uid: str, sealed: Mapping[str, str], expected_versi
     )  # fmt: skip
 
 
-def take_over_credentials(okx_uid: str, sealed: Mapping[str, str]) -> Call:
-    return _write(CREDENTIALS, "take_over_credentials", "okx_uid", okx_uid, **_fields(sealed))
+def take_over_credentials(sealed: Mapping[str, Mapping[str, str]]) -> Call:
+    """`sealed`: OKX UID -> the three fields, encrypted. One transaction, in the order in which users are locked."""
+    items = [{"okx_uid": okx_uid, **_fields(sealed[okx_uid])} for okx_uid in sorted(sealed)]
+    columns = ", ".join(f"{name} text" for name in ("okx_uid", *FIELDS))
+    named = ", ".join(f"p_{name} => i.{name}" for name in ("okx_uid", *FIELDS))
+    query = (
+        f"select i.okx_uid, r.version from {WRITER}jsonb_to_recordset(writer.identifier::jsonb) as i ({columns})"
+        f" cross join lateral take_over_credentials({named}) r"
+    )
+    return Call(query, {"identifier": json_text(items)}).by(None, "found in Redis")
 
 
 def get_api_credentials(identifier: str) -> Call:
@@ -338,6 +346,11 @@ def pending_lag() -> Call:
 
 def mirror_state(owners: Sequence[str], kinds: Sequence[str]) -> Call:
     return _read(ENTRY, "mirror_state", owners=list(owners), kinds=list(kinds))
+
+
+def known_keys(owners: Sequence[str], kinds: Sequence[str]) -> Call:
+    """Those of these keys that PostgreSQL has, or had, something for; without the documents."""
+    return _read("r.owner, r.kind", "mirror_state", owners=list(owners), kinds=list(kinds))
 
 
 def mirror_source(owners: Sequence[str] | None = None) -> Call:

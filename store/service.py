@@ -16,6 +16,7 @@ from store.sync import NOTHING_DONE, Outcome, Prefer, Sync
 from store.verify import verify
 
 LAG_EVERY = 10.0  # seconds between the relay's reports
+KEYS_NAMED = 10_000  # of a sync; the counts are of all
 
 
 async def run_relay(stores: Connections, poll: float) -> None:
@@ -60,7 +61,7 @@ async def _report_lag(stores: Connections) -> None:
 
 @dataclass
 class SyncReport:
-    """Counts by outcome, and the keys that weren't equal."""
+    """Counts by outcome, and the first keys that weren't equal."""
 
     outcomes: dict[str, int] = field(default_factory=dict)
     keys: list[dict[str, Any]] = field(default_factory=list)
@@ -85,6 +86,8 @@ async def sync(
         return report
 
     def tell(outcome: Outcome) -> None:
+        if len(report.keys) == KEYS_NAMED:
+            return
         report.keys.append({"key": outcome.redis_key, "outcome": outcome.outcome, "problems": outcome.problems})
 
     done = await Sync(stores, okx_uid=okx_uid, prefer=prefer, dry_run=dry_run, tell=tell, progress=progress).run()

@@ -36,7 +36,8 @@ async def import_credentials(
     versions: dict[str, list[Row]] = {}
     for row in await stores.database.fetch(calls.list_api_credentials(owners)):
         versions.setdefault(row["okx_uid"], []).append(dict(row))
-    rows = []
+    rows: dict[str, Row] = {}
+    fresh: dict[str, dict[str, str]] = {}
     for place, found in finds.items():
         owner, outcome = place.owner, "ok"
         problems: dict[str, str] | None = None
@@ -45,14 +46,37 @@ async def import_credentials(
             if not _is_untouched(found, active):
                 plain = _plain(stores, owner, found)
                 outcome = _outcome(stores, owner, found, plain, active, user, versions.get(owner, []))
-                if not dry_run:
+                if outcome == "new" and not dry_run:
+                    fresh[owner] = seal(stores.vault, owner, plain)
+                elif not dry_run:
                     outcome = await _settle(stores, owner, plain, active, outcome, prefer)
         except DatabaseUnavailable:
             raise
         except StoreError as error:
             outcome, problems = "bad", {"$": str(error)}
-        rows.append({"owner": owner, "kind": CREDENTIALS.kind, "outcome": outcome, "problems": problems})
-    return rows
+        rows[owner] = {"owner": owner, "kind": CREDENTIALS.kind, "outcome": outcome, "problems": problems}
+    await _take_over(stores, fresh, rows)
+    return list(rows.values())
+
+
+async def _take_over(stores: Connections, fresh: Mapping[str, dict[str, str]], rows: Mapping[str, Row]) -> None:
+    """Save what only Redis has, all in one statement; if PostgreSQL refuses that, halve it to find the culprit."""
+    if not fresh:
+        return
+    try:
+        for row in await stores.database.fetch(calls.take_over_credentials(fresh)):
+            if row["version"] is None:
+                rows[row["okx_uid"]]["outcome"] = "deleted"
+    except DatabaseUnavailable:
+        raise
+    except StoreError as error:
+        owners = list(fresh)
+        if len(owners) == 1:
+            is_rival = isinstance(error, VersionConflict)
+            rows[owners[0]] |= {"outcome": "busy"} if is_rival else {"outcome": "bad", "problems": {"$": str(error)}}
+            return
+        for half in (owners[: len(owners) // 2], owners[len(owners) // 2 :]):
+            await _take_over(stores, {owner: fresh[owner] for owner in half}, rows)
 
 
 def _is_untouched(found: Found, active: Row | None) -> bool:
@@ -97,14 +121,10 @@ async def _settle(
     stores: Connections, owner: str, plain: Secrets, active: Row | None, outcome: str, prefer: str | None
 ) -> str:
     """Write what the outcome asks for; return the outcome."""
-    if outcome not in ("new", "edited") and not (outcome == "conflict" and prefer):
+    if outcome != "edited" and not (outcome == "conflict" and prefer):
         return outcome
     sealed = seal(stores.vault, owner, plain)
     try:
-        if outcome == "new":
-            call = calls.take_over_credentials(owner, sealed).by(None, "found in Redis")
-            (row,) = await stores.database.fetch(call)
-            return outcome if row["version"] is not None else "deleted"
         if active and (outcome == "edited" or prefer == "redis"):
             call = calls.save_api_credentials(owner, sealed, active["version"]).by(None, "edited in Redis")
         else:

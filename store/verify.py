@@ -52,6 +52,11 @@ class Report:
     repaired: int = 0
     users: list[Finding] = field(default_factory=list)
 
+    def add(self, findings: Sequence[Finding]) -> None:
+        """Count findings, and keep the first."""
+        self.findings.update(finding.finding for finding in findings)
+        self.users += findings[: max(0, USERS_NAMED - len(self.users))]
+
     @property
     def remaining(self) -> int:
         return self.findings.total() - self.repaired
@@ -114,11 +119,12 @@ async def verify(
         report.checked += len(looks)
         suspects = [look for look in looks if look.finding()]
         report.ok += len(looks) - len(suspects)
+        if repair:
+            suspects = await _fill(stores, suspects, report)
         confirmed = await _confirmed(stores, suspects)
         report.ok += len(suspects) - len(confirmed)
         findings = await _named(stores, confirmed)
-        report.findings.update(finding.finding for finding in findings)
-        report.users += findings[: max(0, USERS_NAMED - len(report.users))]
+        report.add(findings)
         if repair and confirmed:
             report.repaired += await _repair(stores, confirmed)
         progress(len(looks))
@@ -149,7 +155,9 @@ async def _every_look(stores: Connections, okx_uid: str | None) -> AsyncIterator
                 places.append(replace(CREDENTIALS, owner=owner))
             elif suffix == TELEGRAM.suffix and not OKX_UID.fullmatch(owner):
                 places.append(Place(owner, TELEGRAM.kind, suffix, TELEGRAM.encoding))
-        known = await _entries(stores, places)
+        call = calls.known_keys([place.owner for place in places], [place.kind for place in places])
+        rows = await stores.database.fetch(call) if places else []
+        known = {(row["owner"], row["kind"]) for row in rows}
         unknown = [place for place in places if (place.owner, place.kind) not in known]
         if unknown:
             found = await stores.mirror.inspect(unknown)
@@ -220,6 +228,19 @@ async def _named(stores: Connections, looks: Sequence[Look]) -> list[Finding]:
         version = look.entry.version if look.entry else None
         findings.append(Finding(place.owner, place.kind, kind, version, look.found.version))
     return findings
+
+
+async def _fill(stores: Connections, suspects: Sequence[Look], report: Report) -> list[Look]:
+    """Bring to Redis what it lacks, and return the other suspects. No second look: what the guard let be written was
+    lacking, what was there by then is no finding."""
+    lacking = [look for look in suspects if look.finding() == "missing"]
+    rest = [look for look in suspects if look.finding() != "missing"]
+    findings = await _named(stores, lacking)  # before the marks are cleared
+    results = await relay.mirror(stores, [look.entry for look in lacking if look.entry is not None])
+    report.add([finding for finding, result in zip(findings, results, strict=True) if result.status == 1])
+    report.repaired += sum(result.status == 1 for result in results)
+    report.ok += sum(result.status == 0 for result in results)
+    return rest + [look for look, result in zip(lacking, results, strict=True) if result.status < 0]
 
 
 async def _repair(stores: Connections, looks: Sequence[Look]) -> int:

@@ -39,9 +39,12 @@ begin
         -- The order of locks: users, then settings. Only then the comparison holds until the end.
         if not p_keep_only then
             insert into app_users (okx_uid)
-            select distinct i.owner from jsonb_to_recordset(p_items) as i (owner text, kind text, document jsonb)
-             where i.document <> 'null' and not exists (select from validate_user_setting(i.kind, i.document))
-               and not exists (select from mirror_pending p where p.owner = i.owner and p.erased)
+            select distinct i.owner
+              from (select r.* from jsonb_to_recordset(p_items) as r (owner text, kind text, document jsonb)
+                     where r.document <> 'null' and not exists (select from app_users u where u.okx_uid = r.owner)
+                       and not exists (select from mirror_pending p where p.owner = r.owner and p.erased)
+                    offset 0) i    -- few are left to be validated
+             where not exists (select from validate_user_setting(i.kind, i.document))
              order by i.owner
                 on conflict (okx_uid) do nothing;
         end if;
@@ -53,7 +56,8 @@ begin
     end if;
 
     select coalesce(jsonb_agg(to_jsonb(c)), '[]') into v_items from (
-        select i.owner, i.kind, i.version, o.outcome, i.document,
+        select i.owner, i.kind, i.version, o.outcome,
+               case when o.outcome in ('new', 'edited', 'conflict') then i.document end as document,
                case when not p_keep_only and (o.outcome in ('new', 'edited')
                                               or o.outcome = 'conflict' and p_prefer is distinct from 'db')
                     then (select jsonb_object_agg(p.key, p.problem) from validate_user_setting(i.kind, i.document) p)

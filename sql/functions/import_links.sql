@@ -27,8 +27,8 @@ begin
     if not p_dry_run then
         perform pg_advisory_xact_lock_shared(erasure_lock());
         perform from app_users u
-          where u.okx_uid in (select i.okx_uid from jsonb_to_recordset(p_items) as i (okx_uid text))
-             or u.telegram_id in (select i.owner from jsonb_to_recordset(p_items) as i (owner text))
+          where u.okx_uid = any (array(select i.okx_uid from jsonb_to_recordset(p_items) as i (okx_uid text)))    -- both by index
+             or u.deleted_at is null and u.telegram_id = any (array(select i.owner from jsonb_to_recordset(p_items) as i (owner text)))
           order by u.okx_uid for no key update;    -- the order of all who lock several users
     end if;
     for v_item in

@@ -10,8 +10,9 @@ begin
     perform confined_to();    -- raises, where the view would only be empty
     return query
     select s.*
-      from unnest(p_owners, p_kinds) as wanted (owner, kind)
-     cross join lateral (select * from mirror_source e where e.owner = wanted.owner and e.kind = wanted.kind offset 0) s;    -- by index
+      from mirror_source s
+      join unnest(p_owners, p_kinds) as wanted (owner, kind) on wanted.owner = s.owner and wanted.kind = s.kind
+     where s.owner = any (p_owners);    -- by index, all of an owner at once: many times as fast as key by key
 end
 $$;
 

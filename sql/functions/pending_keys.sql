@@ -13,19 +13,27 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_only text[] := confined_owners();
+    v_only   text[] := confined_owners();
+    v_owners text[];
+    v_kinds  text[];
 begin
-    return query
-    select s.*
-      from (select * from mirror_pending p
+    select array_agg(m.owner order by m.marked_at), array_agg(m.kind order by m.marked_at) into v_owners, v_kinds
+      from (select p.owner, p.kind, p.marked_at from mirror_pending p
              where (v_only is null or p.owner = any (v_only))
                and (p_owners is null or p.owner = any (p_owners))
                and (p_kinds is null or p.kind = any (p_kinds))
                and (p_include_failed or p.last_error is null)
              order by p.marked_at
-             limit p_limit) m
-     cross join lateral (select * from mirror_source e where e.owner = m.owner and e.kind = m.kind offset 0) s
-     order by m.marked_at;
+             limit p_limit) m;
+    if v_owners is null then
+        return;    -- as most looks of the relay end
+    end if;
+    return query
+    select s.*
+      from mirror_source s
+      join unnest(v_owners, v_kinds) with ordinality as m (owner, kind, place) on m.owner = s.owner and m.kind = s.kind
+     where s.owner = any (v_owners)    -- by index, as mirror_state()
+     order by m.place;
 end
 $$;
 

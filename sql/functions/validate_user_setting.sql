@@ -26,10 +26,10 @@ begin
                 then 'must be the secret itself, not its mask'
                 else format('must be one of: %s', array_to_string(f.choices, ', '))
            end
-      from jsonb_each(p_settings) v
-      join setting_fields f on f.setting_type = p_setting_type and f.key = v.key
+      from setting_fields f
+     cross join lateral (select p_settings -> f.key as value offset 0) v
      cross join lateral jsonb_typeof(v.value) as t (type)
-     where not is_valid_value(f, v.value)
+     where f.setting_type = p_setting_type and v.value is not null and not is_valid_value(f, v.value)
      order by f.key;
 end
 $$;

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
-import getpass
 import os
 import signal
 import sys
@@ -63,6 +61,8 @@ def _keep_writer(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 
 def _os_user() -> str | None:
+    import getpass
+
     try:
         return getpass.getuser()
     except (KeyError, ImportError, OSError):  # a container's user ID need not have a name
@@ -109,6 +109,8 @@ class _Failure(click.ClickException):
 
 def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
     """Do some work on an open store, in the name of the writer whom a command with `who` was given."""
+    import asyncio
+
     from store import SettingsStore
 
     writer: dict[str, str | None] | None = click.get_current_context().meta.get(WRITER)

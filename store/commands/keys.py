@@ -10,8 +10,6 @@ import click
 
 from store.commands.common import as_json, counting, expect_version, identifier, run, who
 from store.commands.output import counted, local, parse_object, print_json, print_table
-from store.models import MASK
-from store.sealed import FIELDS, Secrets
 
 if TYPE_CHECKING:
     from store.models import SavedCredentials
@@ -47,6 +45,8 @@ def keys_set(identifier: str, stdin: bool, expect_version: int | None, as_json: 
       settings-store keys set 587662504768345929
       settings-store keys set 587662504768345929 --stdin < credentials.json
     """
+    from store.sealed import FIELDS, Secrets
+
     if stdin:
         given = parse_object(sys.stdin.buffer.read())
         if set(given) != set(FIELDS) or not all(isinstance(value, str) for value in given.values()):
@@ -73,6 +73,8 @@ def keys_show(identifier: str, reveal: bool, as_json: bool) -> None:
     Example:
       settings-store keys show 587662504768345929
     """
+    from store.sealed import FIELDS
+
     found = run(lambda store: store.get_credentials(identifier))
     if found is None:
         raise click.ClickException(f"no API credentials of {identifier}")
@@ -177,6 +179,8 @@ def keys_generate() -> None:
 
 def mask(value: str) -> str:
     """Show that there is something, and the end of what is long enough."""
+    from store.models import MASK
+
     return MASK + (value[-4:] if len(value) >= 20 else "")
 
 

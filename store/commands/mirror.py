@@ -122,6 +122,9 @@ def sync(dry_run: bool, okx_uid: str | None, source: str, prefer: Any, as_json: 
             click.echo(f"{key['key']}: {key['outcome']}")
             for name, why in problems.items():
                 click.echo(f"  {name}: {why}")
+        unnamed = sum(number for name, number in report.outcomes.items() if name != "ok") - len(report.keys)
+        if unnamed:
+            click.echo(f"… and {unnamed} more")
         would = "would be " if dry_run else ""
         click.echo(
             ", ".join(f"{number} {would}{name}" for name, number in report.outcomes.items()) or "Redis has no settings"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +20,8 @@ def status(as_json: bool) -> None:
     Example:
       settings-store status
     """
+    import asyncio
+
     from store import status as overview
 
     found = asyncio.run(overview.gather(configured()))
@@ -59,6 +60,8 @@ def demo() -> None:
     Example:
       settings-store demo
     """
+    import asyncio
+
     from store import demo as show
 
     asyncio.run(show.run(click.echo))

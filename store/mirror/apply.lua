@@ -89,8 +89,8 @@ if not is_document then    -- the owner comes or goes
     if is_erased then redis.call('EXPIRE', KEYS[2], ERASED_FOR) else redis.call('PERSIST', KEYS[2]) end
 end
 if encoding == 'hash' or encoding == 'fields' then
-    for i = first, #ARGV, 2 do
-        redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+    for i = first, #ARGV, 1000 do    -- Lua's stack has a limit
+        redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
     end
 elseif encoding ~= 'none' and not is_erased then
     redis.call('SET', KEYS[1], ARGV[first])

@@ -637,6 +637,23 @@ async def test_what_cannot_be_taken_over_is_reported_and_left(
     assert versions(db, store.config, OTHER) == [secrets("good")]
 
 
+async def test_one_that_postgresql_refuses_keeps_no_other_from_being_taken_over(
+    store: SettingsStore, db: Db, redis: Redis
+) -> None:
+    many = [str(int(OTHER) + n) for n in range(1, 8)]
+    for n, okx_uid in enumerate(many):
+        rogue(redis, secrets(n), okx_uid)
+    db.execute(
+        "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$;"
+        "create trigger refuse before insert on okx_api_info for each row"
+        f" when (new.okx_uid = '{many[3]}') execute function refuse()"
+    )
+    assert sorted(await run_sync(store)) == ["bad"] + ["new"] * 6
+    assert [versions(db, store.config, okx_uid) for okx_uid in many] == [
+        [] if n == 3 else [secrets(n)] for n in range(7)
+    ]
+
+
 async def test_one_users_credentials_are_taken_over_alone(
     store: SettingsStore, user: str, db: Db, redis: Redis
 ) -> None:

@@ -147,6 +147,13 @@ async def test_verify_tells_values_apart_that_python_calls_equal(
     assert (await verify(store.stores)).findings == Counter(edited=1)
 
 
+async def test_a_hash_of_many_fields_arrives(store: SettingsStore, user: str, redis: redis_py.Redis) -> None:
+    document = {f"key {n}": n for n in range(2345)}  # Lua passes on so many arguments at a time
+    assert (await store.save(user, "preferences", document)).mirrored
+    assert redis.hlen(f"user:{user}:preferences") == len(document)
+    assert not (await verify(store.stores)).findings
+
+
 async def test_large_documents_arrive_and_do_not_starve_the_others(store: SettingsStore, user: str, db: Db) -> None:
     db.execute(
         "select count(upsert_user_setting(u.okx_uid, 'params', jsonb_build_object('x', repeat('y', 900000))))"

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import redis as redis_py
 
-from store import SettingsStore
+from store import SettingsStore, service
 from store.sync import Outcome, Sync
 from store.verify import verify
 from tests.conftest import OKX_UID, TELEGRAM_ID
@@ -149,6 +149,16 @@ async def test_bad_data_of_one_user_harms_no_other(store: SettingsStore, db: Db,
     assert problems is not None
     assert set(problems) == {"leverage", "direction"}
     assert [row["okx_uid"] for row in db.execute("select okx_uid from app_users")] == [OKX_UID]
+
+
+async def test_a_report_names_the_first_keys_and_counts_all(
+    store: SettingsStore, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "KEYS_NAMED", 3)
+    for n in range(5):
+        redis.set(f"user:{int(OKX_UID) + n}:settings", '{"leverage": 3}')
+    report = await service.sync(store.stores, "redis", None, None, False, lambda _: None)
+    assert (report.outcomes, len(report.keys)) == ({"new": 5}, 3)
 
 
 async def test_only_the_asked_for_user_is_touched(store: SettingsStore, db: Db, redis: redis_py.Redis) -> None:

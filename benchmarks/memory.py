@@ -1,0 +1,69 @@
+"""Peak memory of sync, rebuild, verify, export and backup, each in a process of its own, against 150 MB; and against
+`settings-store status`, which does next to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import people
+from benchmarks.runner import Outcome
+from store import Config
+
+# Not ru_maxrss: that is no less than what the process was forked from. Standard error ends in `VmHWM: N kB`.
+PROGRAM = """
+import atexit, sys
+from cli import main
+
+def tell():
+    print(*[line for line in open("/proc/self/status") if line.startswith("VmHWM")], file=sys.stderr)
+
+atexit.register(tell)
+main()
+"""
+
+USERS, REPEATS, REACH = 20_000, 2, 150
+
+
+async def measure(config: Config) -> list[Outcome]:
+    """Take the kernel's word for each process; in MB (10^6 bytes)."""
+    users = people.size(USERS)
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = {
+            "sync": ["sync"],
+            "verify": ["verify"],
+            "sync --from db": ["sync", "--from", "db"],
+            "export": ["export", "--all", "-o", f"{folder}/export.json"],
+            "backup": ["backup", f"{folder}/backup.zip"],
+            "status": ["status"],
+        }
+        found: dict[str, list[float]] = {name: [] for name in jobs}
+        for _ in range(REPEATS):
+            await people.empty(config)
+            await people.fill_redis(config, users)
+            for name, command in jobs.items():
+                if name == "sync --from db":
+                    async with people.servers(config) as (_, redis):
+                        await redis.flushall()
+                found[name].append(await asyncio.to_thread(_peak, config, command))
+                Path(folder, "backup.zip").unlink(missing_ok=True)
+    await people.empty(config)
+    least = found.pop("status")
+    limit = Outcome("150 MB", "MB", [max(peaks) for peaks in zip(*found.values(), strict=True)], [REACH] * REPEATS, 1)
+    return [limit, *(Outcome(f"status, {name} of {users} users", "MB", peaks, least) for name, peaks in found.items())]
+
+
+def _peak(config: Config, arguments: list[str]) -> float:
+    environ = {
+        **os.environ, "DATABASE_URL": str(config.database_url), "REDIS_URL": str(config.redis_url),
+        "SETTINGS_STORE_HOME": str(config.home), "SETTINGS_STORE_KEYS_FILE": str(config.key_file),
+    }  # fmt: skip
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    done = subprocess.run(
+        command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True
+    )
+    return int(done.stderr.split()[-2]) * 1024 / 1e6
