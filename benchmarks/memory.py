@@ -26,7 +26,7 @@ atexit.register(tell)
 main()
 """
 
-USERS, REPEATS, REACH = 20_000, 2, 150
+USERS, REPEATS, REACH = 10_000, 2, 150
 
 
 async def measure(config: Config) -> list[Outcome]:
