@@ -60,22 +60,16 @@ def sql_files() -> list[Path]:
 def migrate(database_url: str, vault: Vault | None = None) -> list[str]:
     """Apply pending migrations, then sql/, then arrange hypertables. Returns the ids of the migrations it applied.
 
-    A predecessor's database is adopted, in one transaction, its API keys encrypted by the `vault` if there is one.
-    Safe to repeat and to run twice at once. Raises MigrationError (nothing of the failed step remains) and
-    DatabaseUnavailable.
+    A predecessor's database is adopted, its API keys encrypted by the `vault` if there is one. In one transaction, but
+    for the hypertables. Safe to repeat and to run twice at once. Raises MigrationError and DatabaseUnavailable.
     """
     with _locked(database_url), _yoyo(database_url) as (backend, migrations):
         pending = backend.to_apply(migrations)
-        if adoption.found(backend.connection, tables_of(pending)):
-            backend.ensure_internal_schema_updated()
-            with backend.transaction():
-                _adopt(backend.connection, pending, vault)
-                for migration in pending:
-                    backend.mark_one(migration)
-        else:
-            backend.apply_migrations(pending)
-            with _connect(database_url) as connection:
-                _apply_sql(connection)
+        backend.ensure_internal_schema_updated()
+        with backend.transaction():
+            _apply(backend.connection, pending, vault)
+            for migration in pending:
+                backend.mark_one(migration)
         _arrange(database_url)
         return [migration.id for migration in pending]
 
@@ -92,7 +86,7 @@ def rehearse(database_url: str, vault: Vault | None = None) -> Adoption | None:
             return None
         connection.execute("create table if not exists public._yoyo_migration ()")  # yoyo's, which grants.sql names
         try:
-            return _adopt(connection, pending, vault)
+            return _apply(connection, pending, vault)
         finally:
             connection.rollback()
 
@@ -118,15 +112,12 @@ def rollback(database_url: str, count: int | None = 1, vault: Vault | None = Non
                 "the users, settings and API keys of this database were adopted together",
                 hint="Roll back everything: settings-store migrate rollback --all",
             )
-        if old:
+        if newest:
+            backend.ensure_internal_schema_updated()
             with backend.transaction():
-                _give_back(backend.connection, newest, old, vault or Vault({}))
+                _take_back(backend.connection, newest, old, vault or Vault({}))
                 for migration in newest:
                     backend.unmark_one(migration)
-        elif newest:
-            with _connect(database_url) as connection:
-                _drop_sql(connection)
-            backend.rollback_migrations(newest)
         return [migration.id for migration in newest]
 
 
@@ -139,23 +130,28 @@ def tables_of(migrations: Sequence[Any]) -> list[str]:
     ]
 
 
-def _adopt(connection: psycopg.Connection[Any], migrations: Sequence[Any], vault: Vault | None) -> Adoption:
+def _apply(connection: psycopg.Connection[Any], migrations: Sequence[Any], vault: Vault | None) -> Adoption | None:
+    """Apply migrations and sql/; tables of a predecessor's that are in the way are adopted."""
     tables = adoption.found(connection, tables_of(migrations))
-    adoption.set_aside(connection, tables, _functions())
+    if tables:
+        adoption.set_aside(connection, tables, _functions())
     for migration in migrations:
         connection.execute(Path(migration.path).read_bytes())
     _apply_sql(connection)
-    return adoption.take_over(connection, tables, resources("sql") / "adoption", vault or Vault({}))
+    return adoption.take_over(connection, tables, resources("sql") / "adoption", vault or Vault({})) if tables else None
 
 
-def _give_back(
+def _take_back(
     connection: psycopg.Connection[Any], migrations: Sequence[Any], tables: Sequence[str], vault: Vault
 ) -> None:
-    adoption.carry_back(connection, tables, resources("sql") / "adoption", vault)
+    """Drop what sql/ made, and roll migrations back; the tables, of a predecessor's, come back."""
+    if tables:
+        adoption.carry_back(connection, tables, resources("sql") / "adoption", vault)
     _drop_sql(connection)
     for migration in migrations:
         connection.execute(Path(migration.path).with_suffix(".rollback.sql").read_bytes())
-    adoption.put_back(connection, tables, _functions())
+    if tables:
+        adoption.put_back(connection, tables, _functions())
 
 
 def _functions() -> list[str]:
