@@ -16,7 +16,7 @@ begin
     perform pg_advisory_xact_lock(erasure_lock());
     loop
         v_user := resolve_user(p_identifier, true);
-        perform from app_users u where u.id = v_user.id for no key update;    -- stronger, it deadlocks: see user_settings_archive
+        perform from app_users u where u.id = v_user.id for no key update;    -- stronger, it deadlocks: see user_settings_changed
         exit when found;    -- else erased while we waited
     end loop;
     perform from user_settings s where s.user_id = v_user.id and s.is_active order by s.setting_type for update;

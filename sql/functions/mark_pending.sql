@@ -2,14 +2,16 @@
 -- Locks that mark's row until the transaction ends. Called by triggers only.
 create or replace function mark_pending(p_owner text, p_kind text, p_version integer)
 returns void
-language sql
+language plpgsql    -- which keeps its plan; before PostgreSQL 18, sql doesn't
 set search_path = pg_catalog, public, pg_temp
 as $$
+begin
     insert into mirror_pending as m (owner, kind, version)
     values (p_owner, p_kind, p_version)
     on conflict (owner, kind) do update
         set version = case when m.erased then excluded.version else greatest(m.version, excluded.version) end,
-            erased = false, discards = m.discards or m.erased, marked_at = now(), attempts = 0, last_error = null
+            erased = false, discards = m.discards or m.erased, marked_at = now(), attempts = 0, last_error = null;
+end
 $$;
 
 comment on function mark_pending(text, text, integer) is

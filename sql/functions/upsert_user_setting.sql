@@ -5,10 +5,8 @@
 --   before the setting's, the order in which delete_user() and link_telegram() lock them.
 --   The triggers on user_settings do the rest, for raw SQL too:
 --     user_settings_version   raises the version, refuses to touch history, records who and why
---     user_settings_archive   keeps the old value as an inactive row
---     user_settings_validate  checks the document against the catalogue (US003)
---     user_settings_owner     checks that the user is alive
---     user_settings_mark      marks the key for Redis, in this same transaction
+--     user_settings_changed   keeps the old value as an inactive row, checks the document against the catalogue (US003) and
+--                             that the user is alive, marks the key for Redis, in this same transaction
 --
 -- Saving what is already active changes nothing and returns the active row (idempotent).
 -- p_expected_version: write only if this is the current version (0: there is none yet), else US001.

@@ -1,14 +1,14 @@
 -- The rule of versions, before any insert or update of user_settings:
 --   a new active row is version 1; every change of the document, or its deletion, is the next version;
 --   who and why come from the settings settings_store.actor / .reason, else the database user;
---   archived rows never change, and only a trigger makes one: user_settings_archive (US005).
+--   archived rows never change, and only a trigger makes one: user_settings_changed (US005).
 create or replace function user_settings_version()
 returns trigger
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
-    if not new.is_active then    -- by hand: the rows of user_settings_archive don't come here
+    if not new.is_active then    -- by hand: the rows of user_settings_changed don't come here
         raise exception using errcode = 'US005',
             message = 'the history of settings is immutable',
             detail = 'Archived versions are made by the trigger only, and never change.',
