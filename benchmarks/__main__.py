@@ -16,6 +16,7 @@ from benchmarks import (
     read,
     rebuild,
     relay,
+    rivals,
     save,
     startup,
     sync,
@@ -27,10 +28,10 @@ from benchmarks.runner import Measure, Outcome, show, write_results
 from store import Config, embedded
 
 MEASURES: dict[str, Measure] = {
-    "startup": startup.measure, "upsert": upsert.measure, "read": read.measure, "save": save.measure,
-    "cache": cache.measure, "candles": candles.measure, "versions": versions.measure, "relay": relay.measure,
-    "sync": sync.measure, "rebuild": rebuild.measure, "verify": verify.measure, "memory": memory.measure,
-    "growth": growth.measure,
+    "startup": startup.measure, "upsert": upsert.measure, "rivals": rivals.measure, "read": read.measure,
+    "save": save.measure, "cache": cache.measure, "candles": candles.measure, "versions": versions.measure,
+    "relay": relay.measure, "sync": sync.measure, "rebuild": rebuild.measure, "verify": verify.measure,
+    "memory": memory.measure, "growth": growth.measure,
 }  # fmt: skip
 
 

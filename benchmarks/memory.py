@@ -42,7 +42,7 @@ async def measure(config: Config) -> list[Outcome]:
             "status": ["status"],
         }
         found: dict[str, list[float]] = {name: [] for name in jobs}
-        for _ in range(REPEATS):
+        for _ in range(REPEATS if users <= USERS else 1):  # it varies by 1 %, and large sizes take their time
             await people.empty(config)
             await people.fill_redis(config, users)
             for name, command in jobs.items():
@@ -53,7 +53,8 @@ async def measure(config: Config) -> list[Outcome]:
                 Path(folder, "backup.zip").unlink(missing_ok=True)
     await people.empty(config)
     least = found.pop("status")
-    limit = Outcome("150 MB", "MB", [max(peaks) for peaks in zip(*found.values(), strict=True)], [REACH] * REPEATS, 1)
+    highest = [max(peaks) for peaks in zip(*found.values(), strict=True)]
+    limit = Outcome("150 MB", "MB", highest, [REACH] * len(least), 1)
     return [limit, *(Outcome(f"status, {name} of {users} users", "MB", peaks, least) for name, peaks in found.items())]
 
 

@@ -48,7 +48,7 @@ class Outcome:
         return self.ratio >= self.reach if self.bound == "at least" else self.ratio <= self.reach
 
     def as_json(self) -> dict[str, Any]:
-        low, _, high = quantiles(self.ratios, n=4)
+        low, _, high = quantiles(self.ratios, n=4) if len(self.ratios) > 1 else self.ratios * 3
         return {
             "against": self.against,
             "unit": self.unit,

@@ -56,7 +56,7 @@ BY_VERSION = "user_settings_version_unique"
 CREDENTIALS, CREDENTIALS_BY_UID = "idx_okx_api_info_unique_active", "idx_okx_api_info_okx_uid"
 LINK, LINKS_OF_USER = "telegram_links_pkey", "telegram_links_last_okx_uid"
 MIRROR = {ACTIVE_BY_UID, CREDENTIALS_BY_UID, BY_UID, LINK, LINKS_OF_USER}
-TRADES, TRADES_OF_SYMBOL = "idx_trades_user_exit", "idx_trades_user_symbol_exit"
+TRADES = {"idx_trades_user_exit", "idx_trades_user_symbol_exit"}  # of one chunk this, of another that
 CANDLES = "ohlcv_1m_pkey"
 
 
@@ -114,19 +114,19 @@ LOOKUPS = {
     "a page of credentials": by(
         {"okx_api_info_pkey", CREDENTIALS_BY_UID}, calls.list_api_credentials, None, UUID(crowd.uuid(1)), 100
     ),
-    "the newest trades": by({BY_UID, TRADES}, trade_calls.get_trades, UID, None, None, None, None, None, 20),
+    "the newest trades": by({BY_UID, *TRADES}, trade_calls.get_trades, UID, None, None, None, None, None, 20),
     "a page of trades": by(
         {BY_UID, TRADES}, trade_calls.get_trades, UID, None, "long", crowd.BEGIN, None, (MOMENT, USER_ID), 20
     ),
     "trades of a symbol": by(
-        {BY_UID, TRADES, TRADES_OF_SYMBOL},
+        {BY_UID, *TRADES},
         trade_calls.get_trades, UID, "BTC-USDT-SWAP", None, crowd.BEGIN, None, None, 20,
     ),
     "a user's statistics": by(
         {BY_UID, TRADES}, trade_calls.trade_statistics, UID, None, None, None, None, ["symbol"], 365
     ),
     "statistics by version": by(
-        {BY_UID, TRADES, BY_VERSION},
+        {BY_UID, *TRADES, BY_VERSION},
         trade_calls.trade_statistics_by_setting_version, UID, "params", None, None, None, None,
     ),
     "the first candles": by({CANDLES}, candle_calls.get_candles, CANDLE.symbol, "1m", None, None, None, 100),
@@ -229,8 +229,9 @@ def big(scans: list[Scan]) -> list[Scan]:
 
 
 def wasteful(scans: list[Scan]) -> list[Scan]:
-    """Keep the scans of big tables that read too much: all of it, or a whole index for a few of its rows."""
-    return [scan for scan in big(scans) if scan.way == "Seq Scan" or scan.rows > ENOUGH]
+    """Keep the scans of big tables that read too much: all of it, or a whole index for a few of its rows. (A hypertable
+    has its rows in chunks, and none itself.)"""
+    return [scan for scan in big(scans) if (scan.way == "Seq Scan" and scan.rows) or scan.rows > ENOUGH]
 
 
 def index_names(scans: list[Scan]) -> set[str]:
