@@ -116,14 +116,14 @@ LOOKUPS = {
     ),
     "the newest trades": by({BY_UID, *TRADES}, trade_calls.get_trades, UID, None, None, None, None, None, 20),
     "a page of trades": by(
-        {BY_UID, TRADES}, trade_calls.get_trades, UID, None, "long", crowd.BEGIN, None, (MOMENT, USER_ID), 20
+        {BY_UID, *TRADES}, trade_calls.get_trades, UID, None, "long", crowd.BEGIN, None, (MOMENT, USER_ID), 20
     ),
     "trades of a symbol": by(
         {BY_UID, *TRADES},
         trade_calls.get_trades, UID, "BTC-USDT-SWAP", None, crowd.BEGIN, None, None, 20,
     ),
     "a user's statistics": by(
-        {BY_UID, TRADES}, trade_calls.trade_statistics, UID, None, None, None, None, ["symbol"], 365
+        {BY_UID, *TRADES}, trade_calls.trade_statistics, UID, None, None, None, None, ["symbol"], 365
     ),
     "statistics by version": by(
         {BY_UID, *TRADES, BY_VERSION},
