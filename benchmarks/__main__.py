@@ -16,6 +16,7 @@ from benchmarks import (
     read,
     rebuild,
     relay,
+    report,
     rivals,
     save,
     startup,
@@ -55,6 +56,7 @@ def main(arguments: list[str]) -> int:
         embedded.stop(config)
         shutil.rmtree(home)
     write_results(outcomes)
+    report.write()
     return 0 if all(outcome.is_reached for found in outcomes.values() for outcome in found) else 1
 
 

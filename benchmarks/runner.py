@@ -12,13 +12,11 @@ import platform
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, Literal
 
+from benchmarks.report import RESULTS
 from store import Config
-
-RESULTS = Path(__file__).with_name("results.json")
 
 
 @dataclass(frozen=True)
