@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from benchmarks import (
@@ -49,14 +50,16 @@ def main(arguments: list[str]) -> int:
     try:
         servers = embedded.provide(config)
         for name in names:
+            began = time.monotonic()
             outcomes[name] = asyncio.run(MEASURES[name](servers))
             for outcome in outcomes[name]:
                 show(name, outcome)
+            print(f"{name:8} took {time.monotonic() - began:.0f} s", flush=True)
+            write_results(name, outcomes[name])
+            report.write()
     finally:
         embedded.stop(config)
         shutil.rmtree(home)
-    write_results(outcomes)
-    report.write()
     return 0 if all(outcome.is_reached for found in outcomes.values() for outcome in found) else 1
 
 
