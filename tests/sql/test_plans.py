@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -211,7 +211,7 @@ UNSEEN = {"begin_restore", "end_restore", "begin_candle_import", "merge_candles"
 def crowd_url(servers: Config, template: str) -> Iterator[str]:
     """The URL of a database with a million users; no test changes it."""
     assert servers.database_url
-    with janitor(servers.database_url, "test_crowd", template) as database:
+    with janitor(servers.database_url, f"test_{uuid4().hex[:12]}", template) as database:
         url = make_conninfo(servers.database_url, dbname=database.dbname)
         crowd.fill(url)
         yield url
@@ -279,6 +279,18 @@ def test_all_that_redis_should_hold_is_streamed(explained: Connection) -> None:
 def test_counts_of_a_confined_session_are_read_by_index(explained: Connection) -> None:
     fetch(explained, "select set_config('settings_store.okx_uid', %s, false)", (UID,))
     assert wasteful(plans.scans(explained, calls.store_statistics())) == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select from user_settings s where s.changed_by = 'nobody'",  # no index
+        "select count(*) from (select from app_users u where u.name <> 'Lee' order by u.okx_uid limit 50000) u",
+    ],
+)
+def test_reading_too_much_is_seen(explained: Connection, query: str) -> None:
+    """All of a table, or of an index: the tests above would fail."""
+    assert wasteful(plans.scans(explained, Call(query, {})))
 
 
 def test_every_statement_is_looked_at() -> None:
