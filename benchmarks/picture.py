@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 420, 70, 210, 40, 50
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 420, 70, 230, 40, 50
 ROW, NAMES, NAME_SHOWN = 20, 370, 60  # of ratios: pixels a row, of the names, characters of one
 COLOURS = ("#1f6feb", "#d1481c", "#2a8a3e", "#8250df", "#946c00", "#c2185b")
 
@@ -56,12 +56,12 @@ def draw(title: str, x_name: str, y_name: str, lines: Sequence[Line]) -> str:
         at = f"{y(10**power):.1f}"
         parts.append(f'<path d="M{LEFT} {at}H{WIDTH - RIGHT}" stroke="#ddd"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{at}" text-anchor="end" dy="4">{10**power:g}</text>')
-    for place, (end, line, colour) in enumerate(
-        sorted((y(line.points[-1][1]), line, colour) for line, colour in zip(lines, COLOURS, strict=False))
-    ):
+    label = 0.0
+    ends = sorted((y(line.points[-1][1]), line, colour) for line, colour in zip(lines, COLOURS, strict=False))
+    for end, line, colour in ends:
         points = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in line.points)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        label = max(end, TOP + 16 * place)
+        label = max(end, label + 15)
         parts.append(f'<text x="{WIDTH - RIGHT + 8}" y="{label:.1f}" fill="{colour}">{escape(line.name)}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 

@@ -3,7 +3,7 @@ one have a target; of the rest, the slope is fitted (versions.svg): 0 is as fast
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from itertools import count
@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import people
-from benchmarks.growth import REACH, slope
-from benchmarks.picture import Line, draw
+from benchmarks.growth import REACH, lines, slope
+from benchmarks.picture import draw
 from benchmarks.runner import Outcome, interleave, microseconds
 from store import Config, SettingsStore
 from store.relay import drain
@@ -95,7 +95,8 @@ async def measure(config: Config) -> list[Outcome]:
         found = await interleave(sides, REPEATS)
     await people.empty(config)
     few, many = SIZES[0], SIZES[-1]
-    _draw({job: [median(found[job, versions]) for versions in SIZES] for job in jobs})
+    times = {job: [median(found[job, versions]) for versions in SIZES] for job in jobs}
+    PICTURE.write_text(draw("Time of a call, by versions of the document", "versions", "µs", lines(SIZES, times)))
     return [
         *(Outcome(f"{job} with {few} versions", "µs", found[job, many], found[job, few], 1.2) for job in LIMITED),
         *(
@@ -105,10 +106,3 @@ async def measure(config: Config) -> list[Outcome]:
             for slopes in [[slope(SIZES, at) for at in zip(*(found[job, n] for n in SIZES), strict=True)]]
         ),
     ]
-
-
-def _draw(times: Mapping[str, Sequence[float]]) -> None:
-    lines = [
-        Line(f"{job}: versions^{slope(SIZES, at):.2f}", list(zip(SIZES, at, strict=True))) for job, at in times.items()
-    ]
-    PICTURE.write_text(draw("Time of a call, by versions of the document", "versions", "µs", lines))
