@@ -29,7 +29,7 @@ from benchmarks.upsert import SEED, SEED_INDEXES
 from store import Config
 
 OKX_UID = people.okx_uid(0)
-CALLS, REPEATS = 100, 9
+CALLS, REPEATS = 100, 7
 USERS, RACES = 200, 5  # who save for the first time, twice at once; so many times
 
 DROP = """

@@ -32,7 +32,7 @@ def telegram_id(number: int) -> str:
 
 
 def uuid(text: object) -> str:
-    """Return a user's UUID by the number; that of others is made of more than a number, see FILL."""
+    """Return a user's UUID by the number, or that of another row by its text in ROWS."""
     return md5(str(text).encode()).hexdigest()
 
 
