@@ -35,7 +35,11 @@ lint: .venv/installed   ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/installed  ## benchmarks as ratios; ONLY=name for one, SIZE=50000 for so many users
+.venv/bench: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	touch $@
+
+bench: .venv/bench      ## benchmarks as ratios; ONLY=name for one, SIZE=50000 for so many users
 	$(BIN)/python -m benchmarks $(ONLY)
 
 clean:                  ## stop the embedded servers started from here, remove what was made

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from benchmarks import (
@@ -16,6 +17,8 @@ from benchmarks import (
     read,
     rebuild,
     relay,
+    report,
+    rivals,
     save,
     startup,
     sync,
@@ -27,10 +30,10 @@ from benchmarks.runner import Measure, Outcome, show, write_results
 from store import Config, embedded
 
 MEASURES: dict[str, Measure] = {
-    "startup": startup.measure, "upsert": upsert.measure, "read": read.measure, "save": save.measure,
-    "cache": cache.measure, "candles": candles.measure, "versions": versions.measure, "relay": relay.measure,
-    "sync": sync.measure, "rebuild": rebuild.measure, "verify": verify.measure, "memory": memory.measure,
-    "growth": growth.measure,
+    "startup": startup.measure, "upsert": upsert.measure, "rivals": rivals.measure, "read": read.measure,
+    "save": save.measure, "cache": cache.measure, "candles": candles.measure, "versions": versions.measure,
+    "relay": relay.measure, "sync": sync.measure, "rebuild": rebuild.measure, "verify": verify.measure,
+    "memory": memory.measure, "growth": growth.measure,
 }  # fmt: skip
 
 
@@ -47,13 +50,16 @@ def main(arguments: list[str]) -> int:
     try:
         servers = embedded.provide(config)
         for name in names:
+            began = time.monotonic()
             outcomes[name] = asyncio.run(MEASURES[name](servers))
             for outcome in outcomes[name]:
                 show(name, outcome)
+            print(f"{name:8} took {time.monotonic() - began:.0f} s", flush=True)
+            write_results(name, outcomes[name])
+            report.write()
     finally:
         embedded.stop(config)
         shutil.rmtree(home)
-    write_results(outcomes)
     return 0 if all(outcome.is_reached for found in outcomes.values() for outcome in found) else 1
 
 

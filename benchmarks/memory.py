@@ -1,5 +1,5 @@
 """Peak memory of sync, rebuild, verify, export and backup, each in a process of its own, against 150 MB; and against
-`settings-store status`, which does next to nothing."""
+`settings-store status`, which does next to nothing. Once: it varied by 1 % from run to run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 from benchmarks import people
 from benchmarks.runner import Outcome
@@ -26,7 +25,7 @@ atexit.register(tell)
 main()
 """
 
-USERS, REPEATS, REACH = 10_000, 2, 150
+USERS, REACH = 10_000, 150
 
 
 async def measure(config: Config) -> list[Outcome]:
@@ -41,20 +40,19 @@ async def measure(config: Config) -> list[Outcome]:
             "backup": ["backup", f"{folder}/backup.zip"],
             "status": ["status"],
         }
-        found: dict[str, list[float]] = {name: [] for name in jobs}
-        for _ in range(REPEATS):
-            await people.empty(config)
-            await people.fill_redis(config, users)
-            for name, command in jobs.items():
-                if name == "sync --from db":
-                    async with people.servers(config) as (_, redis):
-                        await redis.flushall()
-                found[name].append(await asyncio.to_thread(_peak, config, command))
-                Path(folder, "backup.zip").unlink(missing_ok=True)
+        found: dict[str, float] = {}
+        await people.empty(config)
+        await people.fill_redis(config, users)
+        for name, command in jobs.items():
+            if name == "sync --from db":
+                async with people.servers(config) as (_, redis):
+                    await redis.flushall()
+            found[name] = await asyncio.to_thread(_peak, config, command)
     await people.empty(config)
     least = found.pop("status")
-    limit = Outcome("150 MB", "MB", [max(peaks) for peaks in zip(*found.values(), strict=True)], [REACH] * REPEATS, 1)
-    return [limit, *(Outcome(f"status, {name} of {users} users", "MB", peaks, least) for name, peaks in found.items())]
+    limit = Outcome("150 MB", "MB", [max(found.values())], [REACH], 1)
+    jobs_above = (Outcome(f"status, {job} of {users} users", "MB", [peak], [least]) for job, peak in found.items())
+    return [limit, *jobs_above]
 
 
 def _peak(config: Config, arguments: list[str]) -> float:

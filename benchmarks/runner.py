@@ -12,13 +12,11 @@ import platform
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median, quantiles
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from benchmarks.report import RESULTS
 from store import Config
-
-RESULTS = Path(__file__).with_name("results.json")
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Outcome:
         return self.ratio >= self.reach if self.bound == "at least" else self.ratio <= self.reach
 
     def as_json(self) -> dict[str, Any]:
-        low, _, high = quantiles(self.ratios, n=4)
+        low, _, high = quantiles(self.ratios, n=4) if len(self.ratios) > 1 else self.ratios * 3
         return {
             "against": self.against,
             "unit": self.unit,
@@ -62,15 +60,16 @@ class Outcome:
         }
 
 
+Side = TypeVar("Side")
 Measure = Callable[[Config], Coroutine[Any, Any, list[Outcome]]]
 
 
 async def interleave(
-    sides: Mapping[str, Callable[[], Awaitable[float]]], repeats: int, warm_up: int = 1
-) -> dict[str, list[float]]:
+    sides: Mapping[Side, Callable[[], Awaitable[float]]], repeats: int, warm_up: int = 1
+) -> dict[Side, list[float]]:
     """Measure each side in turn, again and again, every repeat starting with another one."""
     names = list(sides)
-    found: dict[str, list[float]] = {name: [] for name in names}
+    found: dict[Side, list[float]] = {name: [] for name in names}
     for repeat in range(-warm_up, repeats):
         first = repeat % len(names)
         for name in names[first:] + names[:first]:
@@ -107,18 +106,17 @@ def show(name: str, outcome: Outcome) -> None:
     )
 
 
-def write_results(outcomes: Mapping[str, Sequence[Outcome]]) -> None:
-    """Put the outcomes into results.json, those of another SIZE under a name of their own; measures that did not run
-    keep what stands there."""
+def write_results(name: str, outcomes: Sequence[Outcome]) -> None:
+    """Put a benchmark's outcomes into results.json, those of another SIZE under a name of their own; the others keep
+    what stands there."""
     size = os.environ.get("SIZE")
     system = f"{platform.system()} {platform.machine()}"
     machine = f"{system}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for name, found in outcomes.items():
-        results[f"{name} {size}" if size else name] = {
-            "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "machine": machine,
-            "load": [round(load, 1) for load in os.getloadavg()],  # others on the machine, too
-            "comparisons": [outcome.as_json() for outcome in found],
-        }
+    results[f"{name} {size}" if size else name] = {
+        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": machine,
+        "load": [round(load, 1) for load in os.getloadavg()],  # others on the machine, too
+        "comparisons": [outcome.as_json() for outcome in outcomes],
+    }
     RESULTS.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n")

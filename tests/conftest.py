@@ -49,7 +49,8 @@ def servers() -> Iterator[Config]:
     shutil.rmtree(home)
 
 
-def _janitor(url: str, name: str, template: str | None = None) -> DatabaseJanitor:
+def janitor(url: str, name: str, template: str | None = None) -> DatabaseJanitor:
+    """Make a database, a clone of the template, for as long as the context lasts."""
     at = conninfo_to_dict(url)
     return DatabaseJanitor(
         user=str(at.get("user", "postgres")),
@@ -65,19 +66,19 @@ def _janitor(url: str, name: str, template: str | None = None) -> DatabaseJanito
 def template(servers: Config) -> Iterator[str]:
     """The name of a migrated database, to be cloned."""
     assert servers.database_url
-    with _janitor(servers.database_url, f"template_{uuid.uuid4().hex[:12]}") as janitor:
-        url = make_conninfo(servers.database_url, dbname=janitor.dbname)
+    with janitor(servers.database_url, f"template_{uuid.uuid4().hex[:12]}") as database:
+        url = make_conninfo(servers.database_url, dbname=database.dbname)
         postgres.install_timescaledb(url)
         schema.migrate(url)
-        yield janitor.dbname
+        yield database.dbname
 
 
 @pytest.fixture
 def bare_database_url(servers: Config) -> Iterator[str]:
     """The URL of a database as PostgreSQL makes it, also where TimescaleDB is at hand."""
     assert servers.database_url
-    with _janitor(servers.database_url, f"test_{uuid.uuid4().hex[:12]}") as janitor:
-        yield make_conninfo(servers.database_url, dbname=janitor.dbname)
+    with janitor(servers.database_url, f"test_{uuid.uuid4().hex[:12]}") as database:
+        yield make_conninfo(servers.database_url, dbname=database.dbname)
 
 
 @pytest.fixture
@@ -91,16 +92,16 @@ def empty_database_url(bare_database_url: str) -> str:
 def database_url(servers: Config, template: str) -> Iterator[str]:
     """The URL of a migrated database of this test's own."""
     assert servers.database_url
-    with _janitor(servers.database_url, f"test_{uuid.uuid4().hex[:12]}", template) as janitor:
-        yield make_conninfo(servers.database_url, dbname=janitor.dbname)
+    with janitor(servers.database_url, f"test_{uuid.uuid4().hex[:12]}", template) as database:
+        yield make_conninfo(servers.database_url, dbname=database.dbname)
 
 
 @pytest.fixture
 def other_database_url(servers: Config, template: str) -> Iterator[str]:
     """The URL of a second migrated database, with nothing in it."""
     assert servers.database_url
-    with _janitor(servers.database_url, f"test_{uuid.uuid4().hex[:12]}", template) as janitor:
-        yield make_conninfo(servers.database_url, dbname=janitor.dbname)
+    with janitor(servers.database_url, f"test_{uuid.uuid4().hex[:12]}", template) as database:
+        yield make_conninfo(servers.database_url, dbname=database.dbname)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ returns table (setting_type text, versions bigint)
 language plpgsql
 security definer
 set search_path = pg_catalog, public, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare

@@ -24,11 +24,14 @@ begin
     select s.okx_uid, s.setting_type, s.version, s.updated_at, s.changed_by, s.change_reason, s.deleted_at is not null,
            case when s.version = 1 or b.version is not null
                 then changes_as_json(s.setting_type, coalesce(b.settings, '{}'), s.settings) end
-      from (select * from user_settings v
-             where v.user_id = v_user.id
-               and (p_setting_type is null or v.setting_type = p_setting_type)
-               and (p_before is null or v.updated_at < p_before)
-             order by v.updated_at desc
+      from (select n.*
+              from setting_types t
+             cross join lateral (select * from user_settings v    -- newest first by index, and no more than the page
+                                  where v.user_id = v_user.id and v.setting_type = t.setting_type
+                                    and (p_before is null or v.updated_at < p_before)
+                                  order by v.version desc limit p_limit) n
+             where p_setting_type is null or t.setting_type = p_setting_type
+             order by n.updated_at desc
              fetch first coalesce(p_limit, 2147483647) rows with ties) s
       left join lateral (select * from user_settings v
                           where v.user_id = s.user_id and v.setting_type = s.setting_type and v.version < s.version

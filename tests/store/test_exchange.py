@@ -98,11 +98,11 @@ async def second(servers: Config, config: Config, template: str, second_url: str
 @pytest.fixture
 def second_url(servers: Config, template: str) -> Iterator[str]:
     """The URL of another migrated database."""
-    from tests.conftest import _janitor
+    from tests.conftest import janitor
 
     assert servers.database_url
-    with _janitor(servers.database_url, f"second_{template[9:]}", template) as janitor:
-        yield make_conninfo(servers.database_url, dbname=janitor.dbname)
+    with janitor(servers.database_url, f"second_{template[9:]}", template) as database:
+        yield make_conninfo(servers.database_url, dbname=database.dbname)
 
 
 @pytest.fixture
