@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from store import calls
+from store import status_calls
 from store.connections import Connections
 from store.relay import Progress, Relay
 from store.sync import NOTHING_DONE, Outcome, Prefer, Sync
@@ -42,7 +42,7 @@ async def relay_once(stores: Connections) -> tuple[Progress, dict[str, Any]]:
 
 async def lag(stores: Connections) -> dict[str, Any]:
     """Ask how far Redis is behind: keys waiting, keys set aside, age of the oldest in seconds."""
-    row = (await stores.database.fetch(calls.pending_lag()))[0]
+    row = (await stores.database.fetch(status_calls.pending_lag()))[0]
     return {"waiting": row["waiting"], "set_aside": row["set_aside"], "oldest_seconds": row["oldest"].total_seconds()}
 
 

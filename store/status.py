@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
-from store import calls, schema
+from store import calls, schema, status_calls
 from store.config import Config
 from store.connections import Connections
 from store.errors import StoreError
@@ -72,8 +72,8 @@ async def _postgresql(config: Config, stores: Connections) -> dict[str, Any]:
         state = await asyncio.to_thread(schema.status, config.database_url or "")
         found |= {"pending_migrations": state.pending, "drifted": state.drifted}
         if state.is_current:
-            found |= (await stores.database.fetch(calls.store_statistics()))[0]
-            rows = await stores.database.fetch(calls.timescaledb_state())
+            found |= (await stores.database.fetch(status_calls.store_statistics()))[0]
+            rows = await stores.database.fetch(status_calls.timescaledb_state())
             found["timescaledb"] = rows[0] if rows else None
     except StoreError as error:
         found["error"] = str(error)
