@@ -184,7 +184,7 @@ async def _look(stores: Connections, keys: int) -> Sample:
 @contextlib.contextmanager
 def served(host: str, port: int) -> Iterator[Metrics]:
     """Serve metrics by HTTP, from a thread of its own. Raises ConfigError if the address can't be had."""
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics = Metrics()
     try:
         server, thread = start_http_server(port, host, metrics.registry)

@@ -34,7 +34,7 @@ def relay(once: bool, poll: float, metrics_port: int | None, metrics_host: str, 
     Example:
       settings-store relay
       settings-store relay --once
-      settings-store --log-format json relay --metrics-port 9187
+      settings-store relay --metrics-port 9187
     """
     from store import service
 
