@@ -28,6 +28,7 @@ def configure(form: str, level: int = logging.WARNING) -> None:
             "stopped by an error that nobody caught", exc_info=(kind, error, trace)
         )
         logging.captureWarnings(True)
+        logging.raiseExceptions = False  # a stderr that is gone: there is nowhere to say so
     logging.basicConfig(handlers=[handler], level=level, force=True)
 
 
@@ -52,7 +53,7 @@ class JsonLines(logging.Formatter):
             entry["exception"] = without_passwords(self.formatException(record.exc_info))
         if details := getattr(record, "details", None):
             entry["details"] = [without_passwords(line) for line in details]
-        return json.dumps(entry, ensure_ascii=False)
+        return json.dumps(entry)  # in ASCII, whatever stderr is
 
 
 class Printed(io.TextIOBase):

@@ -101,6 +101,14 @@ def test_warnings_and_whatever_is_printed_are_objects() -> None:
     assert (logged["logger"], logged["message"]) == ("x", "100 % of 한글\nline")
 
 
+def test_a_stderr_that_is_gone_stops_nobody(cli: Cli, kim: str) -> None:
+    for redirection in ("2>&-", "2>/dev/full"):
+        words = ["sh", "-c", f'"$@" {redirection}', "sh", *cli.command, "--log-format", "json"]
+        for arguments, code in ((["get", "12345"], 1), (["get", kim, "params", "--json"], 0)):
+            done = subprocess.run([*words, *arguments], cwd=CHECKOUT, env=cli.env, capture_output=True, check=False)
+            assert (done.returncode, bool(done.stdout)) == (code, code == 0), (redirection, arguments)
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
