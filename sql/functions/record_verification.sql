@@ -12,7 +12,7 @@ begin
     perform check_confinement(null);
     if p_checked is null or p_checked < 0 or p_repaired is null or p_repaired < 0
        or p_findings is null or jsonb_typeof(p_findings) <> 'object' or length(p_findings::text) > 2000
-       or jsonb_path_exists(p_findings, 'strict $.* ? (@.type() != "number" || @ < 0 || @ != @.floor())') then
+       or jsonb_path_exists(p_findings, 'strict $.* ? (@.type() != "number" || @ < 0 || @ > 1000000000000 || @ != @.floor())') then
         raise exception using errcode = 'US010',
             message = 'keys are counted: how many were looked at, how many differ by kind of finding, how many are mended';
     end if;

@@ -25,7 +25,8 @@ def test_the_last_verification_takes_the_place_of_the_one_before(db: Connection)
     [
         (None, "{}", 0), (-1, "{}", 0), (1, None, 0), (1, "[1]", 0), (1, "null", 0), (1, '"x"', 0), (1, "{}", None),
         (1, "{}", -1), (1, '{"missing": -1}', 0), (1, '{"missing": 0.5}', 0), (1, '{"missing": "1"}', 0),
-        (1, '{"missing": null}', 0), (1, '{"missing": {"x": 1}}', 0), (1, f'{{"{"x" * 2000}": 1}}', 0),
+        (1, '{"missing": null}', 0), (1, '{"missing": 1e300}', 0), (1, '{"missing": {"x": 1}}', 0),
+        (1, f'{{"{"x" * 2000}": 1}}', 0),
     ],
 )  # fmt: skip
 def test_what_is_no_outcome_is_refused(
