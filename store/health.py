@@ -16,6 +16,7 @@ from store import schema, status_calls
 from store.config import Config
 from store.connections import Connections
 from store.errors import DatabaseUnavailable, RedisUnavailable, StoreError, first_line
+from store.logs import without_passwords
 from store.relay import is_reconciled
 
 Probe = Callable[[Connections], Awaitable[str | None]]  # returns what is wrong
@@ -64,7 +65,7 @@ def _ask(config: Config, name: str, probe: Probe, answers: dict[str, Check]) -> 
         except StoreError as error:
             answers[name] = Check(name, str(error))
         except Exception as error:  # a probe says what is wrong, whatever it is
-            answers[name] = Check(name, f"{type(error).__name__}: {first_line(error)}")
+            answers[name] = Check(name, without_passwords(f"{type(error).__name__}: {first_line(error)}"))
         finally:
             await stores.close()
 

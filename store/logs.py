@@ -10,12 +10,11 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-FORMATS = ("text", "json")
 PASSWORD = re.compile(r"(\w://[^\s/@:]*:)[^\s/]+(?=@)|(\bpassword=)\S+")  # of a URL, of a connection string
 
 
 def configure(form: str, level: int = logging.WARNING) -> None:
-    """Write what is logged to stderr from now on, in one of FORMATS; as JSON also warnings, whatever else is printed
+    """Write what is logged to stderr from now on, as `text` or `json`; as JSON also warnings, whatever else is printed
     there, and an error that nobody caught."""
     if form != "json":
         handler = logging.StreamHandler(sys.stderr)

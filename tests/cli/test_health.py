@@ -110,9 +110,9 @@ def test_servers_that_hang_are_away_when_the_time_is_up(healthy: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         at = f"127.0.0.1:{mute.getsockname()[1]}"
         urls = {"DATABASE_URL": f"postgresql://{at}/x", "REDIS_URL": f"redis://{at}"}
-        found = problems(healthy, 3, "--timeout", "1.5", **urls)
+        found = problems(healthy, 3, "--timeout", "2", **urls)
     assert set(found) == {"postgresql", "redis", "relay"}
-    assert found["postgresql"] == "no answer within 1.5 s"
+    assert found["postgresql"] == "no answer within 2 s"
 
 
 def test_what_verify_found_is_shown_by_status(healthy: Cli, redis: redis_py.Redis, kim: str) -> None:
