@@ -8,11 +8,12 @@ from __future__ import annotations
 import click
 
 from store.commands import archive, candles, history, keys, mirror, operate, schema, settings, templates, trades, users
-from store.commands.common import Commands
+from store.commands.log_format import LoggedCommands, log_format
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LoggedCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="settings-store")
+@log_format
 def main() -> None:
     """Trading-bot settings, versioned in PostgreSQL and mirrored into Redis.
 

@@ -325,7 +325,8 @@ def pending_keys(
     owners: Sequence[str] | None, kinds: Sequence[str] | None, limit: int, include_failed: bool = False
 ) -> Call:
     wanted = {"owners": owners and list(owners), "kinds": kinds and list(kinds)}
-    return _read(ENTRY, "pending_keys", **wanted, limit=limit, include_failed=include_failed)
+    columns = f"{ENTRY}, date_part('epoch', r.waited) as waited"
+    return _read(columns, "pending_keys", **wanted, limit=limit, include_failed=include_failed)
 
 
 def fail_pending(owner: str, kind: str, version: int, error: str) -> Call:
@@ -338,10 +339,6 @@ def database_identity() -> Call:
 
 def retry_pending() -> Call:
     return _read("r", "retry_pending")
-
-
-def pending_lag() -> Call:
-    return _read("r.*", "pending_lag")
 
 
 def mirror_state(owners: Sequence[str], kinds: Sequence[str]) -> Call:
@@ -388,14 +385,6 @@ def clear_pending(owners: Sequence[str], kinds: Sequence[str], versions: Sequenc
 
 def check_confinement(okx_uid: str | None) -> Call:
     return _read("r", "check_confinement", okx_uid=okx_uid)
-
-
-def store_statistics() -> Call:
-    return _read("r.*", "store_statistics")
-
-
-def timescaledb_state() -> Call:
-    return _read("r.*", "timescaledb_state")
 
 
 def begin_restore(replace: bool) -> Call:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from store import calls
@@ -31,10 +32,16 @@ log = logging.getLogger("store.relay")
 
 @dataclass
 class Progress:
-    """What a pass did. `failures`: (owner, kind) -> why the key was set aside."""
+    """What a pass did. `failures`: (owner, kind) -> why the key was set aside; `lags`: seconds from the mark of a key
+    until Redis had it."""
 
     mirrored: int = 0
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
+    lags: list[float] = field(default_factory=list)
+    reconciliations: int = 0
+
+
+Tell = Callable[[Progress], None]  # told of every batch as it is done, also of one without a key
 
 
 async def mirror(stores: Connections, entries: Sequence[MirrorEntry], *, wait: bool = True) -> list[Applied]:
@@ -86,21 +93,31 @@ async def overwrite(stores: Connections, place: Place, found: Found, entry: Mirr
 
 
 async def drain(
-    stores: Connections, owners: Sequence[str] | None = None, kinds: Sequence[str] | None = None
+    stores: Connections,
+    owners: Sequence[str] | None = None,
+    kinds: Sequence[str] | None = None,
+    tell: Tell = lambda _: None,
 ) -> Progress:
     """Mirror everything that is marked (of these owners and kinds). A key that Redis refuses is set aside
     with the reason. Raises RedisUnavailable if Redis refuses all of them, DatabaseUnavailable."""
     progress = Progress()
     while True:
         rows = await stores.database.fetch(calls.pending_keys(owners, kinds, BATCH))
+        waited, read, batch = [row.pop("waited") for row in rows], time.monotonic(), Progress()
         entries = [MirrorEntry(**row) for row in rows]
-        await _set_aside(stores, entries, await mirror(stores, entries), progress)
-        progress.mirrored += len(entries)
+        results = await mirror(stores, entries)
+        since = time.monotonic() - read
+        batch.lags = [wait + since for wait, result in zip(waited, results, strict=True) if result.is_current]
+        batch.mirrored = len(batch.lags)
+        await _set_aside(stores, entries, results, batch)
+        tell(batch)
+        progress.mirrored += batch.mirrored
+        progress.failures |= batch.failures
         if len(rows) < BATCH:
             return progress
 
 
-async def reconcile(stores: Connections) -> Progress:
+async def reconcile(stores: Connections, tell: Tell = lambda _: None) -> Progress:
     """Bring every key to Redis that it lacks or has older (or newer, if PostgreSQL came back from a backup),
     also those set aside. Content of the right version is not looked at: that is verify's. Raises as drain().
     """
@@ -112,11 +129,15 @@ async def reconcile(stores: Connections) -> Progress:
             async for rows in batches:
                 entries = [MirrorEntry(**row) for row in rows]
                 results = await mirror(stores, entries)
-                progress.mirrored += sum(result.status == 1 for result in results)
-                await _set_aside(stores, entries, results, progress)
+                batch = Progress(mirrored=sum(result.status == 1 for result in results))
+                await _set_aside(stores, entries, results, batch)
+                tell(batch)
+                progress.mirrored += batch.mirrored
+                progress.failures |= batch.failures
         await stores.database.fetch(calls.retry_pending())
-        progress.failures |= (await drain(stores)).failures
+        progress.failures |= (await drain(stores, tell=tell)).failures
         if await stores.mirror.end_reconciling(token, between):
+            tell(Progress(reconciliations=1))
             return progress
     raise RedisUnavailable("Redis lost its data again and again while it was filled")
 
@@ -124,9 +145,10 @@ async def reconcile(stores: Connections) -> Progress:
 class Relay:
     """Runs until stopped; survives the loss of either store. Several may run at once."""
 
-    def __init__(self, stores: Connections, poll: float = 0.02) -> None:
+    def __init__(self, stores: Connections, poll: float = 0.02, tell: Tell = lambda _: None) -> None:
         self._stores = stores
         self._poll = poll
+        self._tell = tell
         self.stopping = asyncio.Event()
 
     async def once(self) -> Progress:
@@ -149,7 +171,7 @@ class Relay:
                 if clock() - retried >= RETRY_FAILED:
                     await self._stores.database.fetch(calls.retry_pending())
                     retried = clock()
-                self._report(await drain(self._stores))
+                self._report(await drain(self._stores, tell=self._tell))
                 waits = 0.1
                 await self._sleep(self._poll)
             except StoreError as error:
@@ -157,7 +179,7 @@ class Relay:
                 await self._sleep(waits)
                 waits = min(waits * 2, 5.0)
         with contextlib.suppress(StoreError):
-            self._report(await drain(self._stores))
+            self._report(await drain(self._stores, tell=self._tell))
 
     async def _reconcile_if_needed(self, is_started: bool) -> None:
         self._stores.mirror.retry_now()
@@ -166,7 +188,7 @@ class Relay:
             return
         lost = "Redis lost its data" if reconciled is None else "Redis or PostgreSQL is another than before"
         log.info("%s: reconciling", lost if is_started else "started")
-        progress = await reconcile(self._stores)
+        progress = await reconcile(self._stores, self._tell)
         self._report(progress)
         log.info("reconciled: %d keys mirrored", progress.mirrored)
 
@@ -177,6 +199,11 @@ class Relay:
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.stopping.wait(), seconds)
+
+
+async def is_reconciled(stores: Connections) -> bool:
+    """Tell whether a relay has brought everything to Redis since either store is what it is."""
+    return await _servers(stores) == await stores.mirror.reconciled()
 
 
 async def _servers(stores: Connections) -> str:

@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from store import calls
+from store import status_calls
 from store.connections import Connections
+from store.errors import StoreError
 from store.relay import Progress, Relay
 from store.sync import NOTHING_DONE, Outcome, Prefer, Sync
-from store.verify import verify
+from store.verify import Report, verify
+
+if TYPE_CHECKING:
+    from store.metrics import Metrics
 
 LAG_EVERY = 10.0  # seconds between the relay's reports
 KEYS_NAMED = 10_000  # of a sync; the counts are of all
 
 
-async def run_relay(stores: Connections, poll: float) -> None:
-    """Run a relay until SIGTERM or SIGINT; log how far behind it is."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    relay = Relay(stores, poll)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, relay.stopping.set)
-    reporter = asyncio.create_task(_report_lag(stores))
-    try:
-        await relay.run()
-    finally:
-        reporter.cancel()
+async def run_relay(stores: Connections, poll: float, metrics_at: tuple[str, int] | None = None) -> None:
+    """Run a relay until SIGTERM or SIGINT; log how far behind it is, and serve its metrics at a host and port.
+
+    Raises ConfigError if these can't be had.
+    """
+    with _metrics(metrics_at) as metrics:
+        relay = Relay(stores, poll, metrics.tell) if metrics else Relay(stores, poll)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, relay.stopping.set)
+        watchers = [asyncio.create_task(_report_lag(stores))]
+        if metrics:
+            watchers.append(asyncio.create_task(metrics.watch(stores)))
+        try:
+            await relay.run()
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
     logging.getLogger("store.relay").info("stopped")
 
 
@@ -42,8 +53,34 @@ async def relay_once(stores: Connections) -> tuple[Progress, dict[str, Any]]:
 
 async def lag(stores: Connections) -> dict[str, Any]:
     """Ask how far Redis is behind: keys waiting, keys set aside, age of the oldest in seconds."""
-    row = (await stores.database.fetch(calls.pending_lag()))[0]
+    row = (await stores.database.fetch(status_calls.pending_lag()))[0]
     return {"waiting": row["waiting"], "set_aside": row["set_aside"], "oldest_seconds": row["oldest"].total_seconds()}
+
+
+async def verify_and_record(
+    stores: Connections, okx_uid: str | None, repair: bool, progress: Callable[[int], None]
+) -> Report:
+    """Verify; if all keys, record the outcome for `status` and the relay's metrics."""
+    report = await verify(stores, okx_uid=okx_uid, repair=repair, progress=progress)
+    if okx_uid is None:
+        try:
+            await stores.database.fetch(
+                status_calls.record_verification(report.checked, report.findings, report.repaired)
+            )
+        except StoreError as error:  # a standby, a confined session: the report counts
+            logging.getLogger("store.verify").warning("the outcome isn't recorded: %s", error)
+    return report
+
+
+@contextlib.contextmanager
+def _metrics(at: tuple[str, int] | None) -> Iterator[Metrics | None]:
+    if at is None:
+        yield None
+        return
+    from store.metrics import served
+
+    with served(*at) as metrics:
+        yield metrics
 
 
 async def _report_lag(stores: Connections) -> None:

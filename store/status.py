@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC
 from typing import Any
 
-from store import calls, schema
+from store import calls, schema, status_calls
 from store.config import Config
 from store.connections import Connections
 from store.errors import StoreError
@@ -37,6 +38,8 @@ def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for name in ("users", "settings", "versions", "pending", "set_aside"):
             if name in database:
                 yield name.replace("_", " "), str(database[name])
+        if "last_verify" in database:
+            yield "last verify", _verify_line(database["last_verify"])
     yield redis.get("server", "Redis"), redis.get("version") or redis["error"]
 
 
@@ -50,6 +53,15 @@ def _schema_line(database: dict[str, Any]) -> str:
     if drifted:
         parts.append("; ".join(f"{name}: {why}" for name, why in drifted.items()))
     return "; ".join(parts) + " — run: settings-store migrate"
+
+
+def _verify_line(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "never, of all keys — run: settings-store verify"
+    counts = ", ".join(f"{number} {kind}" for kind, number in found["findings"].items()) or "no findings"
+    return f"{found['finished_at'][:19]} UTC: {counts}" + (
+        f", {found['repaired']} repaired" if found["repaired"] else ""
+    )
 
 
 def _timescaledb_line(found: dict[str, Any] | None) -> str:
@@ -72,12 +84,18 @@ async def _postgresql(config: Config, stores: Connections) -> dict[str, Any]:
         state = await asyncio.to_thread(schema.status, config.database_url or "")
         found |= {"pending_migrations": state.pending, "drifted": state.drifted}
         if state.is_current:
-            found |= (await stores.database.fetch(calls.store_statistics()))[0]
-            rows = await stores.database.fetch(calls.timescaledb_state())
+            found |= (await stores.database.fetch(status_calls.store_statistics()))[0]
+            rows = await stores.database.fetch(status_calls.timescaledb_state())
             found["timescaledb"] = rows[0] if rows else None
+            rows = await stores.database.fetch(status_calls.last_verification())
+            found["last_verify"] = _as_utc(rows[0]) if rows else None
     except StoreError as error:
         found["error"] = str(error)
     return found
+
+
+def _as_utc(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "finished_at": row["finished_at"].astimezone(UTC).isoformat()}
 
 
 async def _redis(stores: Connections) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from store.vault import DamagedCredential, WrongEncryptionKey
 LOOKS = 10  # at a key that keeps changing
 BETWEEN_LOOKS = 0.05  # seconds, for a write to get from one store to the other
 USERS_NAMED = 100
+FINDINGS = ("missing", "stale", "ahead", "edited", "orphan", "unmarked", "pending")
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,15 +95,20 @@ class _Failure(click.ClickException):
         self.error = error
         self.exit_code: int = error.exit_code  # type: ignore[misc]
 
-    def show(self, file: Any = None) -> None:
-        super().show(file)
+    @property
+    def details(self) -> list[str]:
+        """What else there is to say, line by line."""
         problems = getattr(self.error, "problems", None)
         lines = (
             [f"{key}: {why}" for key, why in sorted(problems.items())]
             if problems
             else [self.error.detail, self.error.hint]
         )
-        for line in "\n".join(filter(None, lines)).splitlines():
+        return "\n".join(filter(None, lines)).splitlines()
+
+    def show(self, file: Any = None) -> None:
+        super().show(file)
+        for line in self.details:
             click.echo(f"  {line}", err=True)
 
 

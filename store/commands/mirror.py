@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from store.commands.common import as_json, counting, run
+from store.commands.log_format import configure_logs
 from store.commands.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -19,22 +20,30 @@ if TYPE_CHECKING:
 @click.option(
     "--poll", type=click.FloatRange(0.001, 60), default=0.02, show_default=True, help="Seconds between looks."
 )
+@click.option("--metrics-port", type=click.IntRange(1, 65535), metavar="N", help="Serve metrics for Prometheus there.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="The address to serve metrics on.")
 @as_json
-def relay(once: bool, poll: float, as_json: bool) -> None:
+def relay(once: bool, poll: float, metrics_port: int | None, metrics_host: str, as_json: bool) -> None:
     """Bring to Redis what any writer changed in PostgreSQL. Runs until SIGTERM or Ctrl-C, then drains.
 
     Reconciles all keys at its start, and when Redis restarted, failed over or lost its data. Several may
-    run. With --once the exit code is 1 if Redis refused a key.
+    run. With --once the exit code is 1 if Redis refused a key. docs/operations.md has it as a service, its metrics
+    and alerts.
 
     \b
     Example:
       settings-store relay
       settings-store relay --once
+      settings-store relay --metrics-port 9187
     """
     from store import service
 
+    if once and metrics_port is not None:
+        raise click.UsageError("--metrics-port is for a relay that goes on running, not for --once.")
     if not once:
-        run(lambda store: service.run_relay(store.stores, poll))
+        configure_logs(talkative=True)
+        at = None if metrics_port is None else (metrics_host, metrics_port)
+        run(lambda store: service.run_relay(store.stores, poll, at))
         return
     progress, lag = run(lambda store: service.relay_once(store.stores))
     if as_json:
@@ -59,17 +68,18 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
     relay), ahead (newer in Redis: PostgreSQL came back from a backup), edited (somebody wrote into Redis),
     unmarked (never mirrored by us: `sync` takes it over), orphan (PostgreSQL has no such document). API
     credentials (api_keys) are edited or orphan, too, after a change of MIRROR_CREDENTIALS: --repair.
-    PostgreSQL's and Redis's versions are shown, values never.
+    PostgreSQL's and Redis's versions are shown, values never. What a verify of all keys found is kept for
+    `status` and the relay's metrics.
 
     \b
     Example:
       settings-store verify
       settings-store verify --repair --json
     """
-    from store import verify as checks
+    from store import service
 
     with counting("verify") as count:
-        report = run(lambda store: checks.verify(store.stores, okx_uid=okx_uid, repair=repair, progress=count))
+        report = run(lambda store: service.verify_and_record(store.stores, okx_uid, repair, count))
     users = [
         {"owner": f.owner, "kind": f.kind, "finding": f.finding, "db_version": f.db_version,
          "redis_version": f.redis_version}

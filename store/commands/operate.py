@@ -12,14 +12,28 @@ from store.commands.output import print_json, print_table
 
 
 @click.command()
+@click.option("--check", is_flag=True, help="Look only whether all is well, and fail if not; for health probes.")
+@click.option("--max-age", type=click.IntRange(0), default=60, show_default=True, metavar="S",
+              help="With --check: seconds a key may wait for the relay.")  # fmt: skip
+@click.option("--timeout", type=click.IntRange(1, 3600), default=5, show_default=True, metavar="S",
+              help="With --check: seconds for everything; who hasn't answered by then is away.")  # fmt: skip
 @as_json
-def status(as_json: bool) -> None:
+def status(check: bool, max_age: float, timeout: float, as_json: bool) -> None:
     """Show both servers, the schema's state and counts. Exit code 3 if a store can't be reached.
+
+    With --check: exit code 0 if all is well, 3 if a server is away, and 1 if the schema is behind, a key has waited for
+    more than --max-age seconds (the relay is stuck or dead), Redis refused a key, or no relay has filled Redis since it
+    lost its data. Needs the rights of settings_relay.
 
     \b
     Example:
       settings-store status
+      settings-store status --check --max-age 30 --json
     """
+    if check:
+        _check(max_age, timeout, as_json)
+        return
+
     import asyncio
 
     from store import status as overview
@@ -31,6 +45,19 @@ def status(as_json: bool) -> None:
         print_table(None, [(key, str(value)) for key, value in overview.lines(found)])
     if overview.unreachable(found):
         sys.exit(3)
+
+
+def _check(max_age: float, timeout: float, as_json: bool) -> None:
+    from store import health
+
+    checks = health.check(configured(), max_age, timeout)
+    problems = [check for check in checks if check.problem]
+    if as_json:
+        print_json({"healthy": not problems, "checks": {check.name: {"problem": check.problem} for check in checks}})
+    else:
+        print_table(None, [(check.name, check.problem or "ok") for check in checks])
+    if problems:
+        sys.exit(3 if any(check.is_away for check in problems) else 1)
 
 
 def _shell(name: str, doc: str) -> click.Command:

@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis as redis_py
 from click.testing import CliRunner
 
 from cli import main
@@ -112,6 +113,15 @@ def cli(config: Config) -> Cli:
 def inside(cli: Cli) -> Cli:
     """The same, run in this process."""
     return replace(cli, is_inside=True)
+
+
+@pytest.fixture
+def refused_user(redis: redis_py.Redis) -> Iterator[str]:
+    """The OKX UID of somebody, not registered yet, whose keys Redis refuses to everybody."""
+    keys = ["user:5*", "user:1709*", "settings:*"]
+    redis.acl_setuser("default", enabled=True, nopass=True, commands=["+@all"], reset_keys=True, keys=keys)
+    yield "1000000000000001"
+    redis.acl_setuser("default", enabled=True, nopass=True, commands=["+@all"], keys=["*"])
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from store import calls, errors, models
+from store import calls, errors, models, status_calls
 from store.market import calls as market_calls
 from store.market import candle_calls
 from store.market.candle_models import Candle
@@ -162,7 +162,7 @@ def test_every_raise_has_a_code_of_ours() -> None:
 def constructors() -> dict[str, Any]:
     return {
         f"{module.__name__}.{name}": made
-        for module in (calls, market_calls, candle_calls)
+        for module in (calls, status_calls, market_calls, candle_calls)
         for name, made in inspect.getmembers(module, inspect.isfunction)
         if made.__module__ == module.__name__ and not name.startswith("_")
     }

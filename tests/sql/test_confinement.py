@@ -86,6 +86,7 @@ OF_ALL = {
     "end_restore": "",
     "merge_candles": "'1m'",
     "prune_user_settings": "1, '1 day'",
+    "record_verification": "1, '{}'",
     "rollup_candles": "null, '1m', '1h'",
     "seal_api_credentials": "",
     "upsert_candles": "'1m', '[]'",
@@ -105,7 +106,7 @@ LISTS = {
     "trade_statistics_by_setting_version": ("okx_uid", ""),
 }  # fmt: skip
 # Counts, and what changes marks: of the confined user's part only; each has its test below.
-COUNTS = {"clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics"}
+COUNTS = {"clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics", "last_verification"}
 # Nothing of any user: the catalogue, templates, candles, the schema; and helpers that see no row but through their
 # arguments.
 OF_NOBODY = {

@@ -198,6 +198,7 @@ USUAL: dict[str, st.SearchStrategy[Any]] = {
     "p_side": st.sampled_from([None, "long"]),
     "p_group_by": st.lists(st.sampled_from(["user", "symbol", "day", "params"]), max_size=4),
     "p_limit": st.sampled_from([None, 1, 100]),
+    "p_findings": st.sampled_from(["{}", '{"missing": 1}']),
     "p_prefer": st.sampled_from([None, "redis", "db"]),
 }
 

@@ -124,7 +124,13 @@ def test_a_backup_has_every_table_that_holds_data(db: Db) -> None:
     query = "select relname::text from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace"
     tables = {name for (name,) in table_rows(db, query) if "yoyo" not in name}
     candles = {name for name in tables if name.startswith("ohlcv_")} | {"timeframes"}  # the exchange has them
-    of_the_server = {"schema_objects", "mirror_pending", "trigger_permits", "hypertable_settings"}
+    of_the_server = {
+        "schema_objects",
+        "mirror_pending",
+        "trigger_permits",
+        "hypertable_settings",
+        "mirror_verifications",
+    }
     assert tables - candles - of_the_server == set(archive.TABLES)
 
 

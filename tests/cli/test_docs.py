@@ -1,0 +1,159 @@
+"""The README and docs/ name only commands, options and choices that exist; so do the files to deploy with."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from cli import main
+from store import metrics
+from tests.cli.conftest import CHECKOUT
+
+PAGES = [*CHECKOUT.glob("README*.md"), *(CHECKOUT / "docs").glob("*.md")]
+COMPOSE = yaml.safe_load((CHECKOUT / "compose.yaml").read_text())
+RULES = CHECKOUT / "docs" / "settings-store.rules.yaml"
+UNIT = CHECKOUT / "docs" / "settings-store-relay.service"
+COMMAND = re.compile(r"(?<![-\w])settings-store(?=\s|$)")
+
+
+def snippets(text: str) -> Iterator[str]:
+    """Cut out what is code: lines of fenced blocks, spans between backticks."""
+    prose, *rest = re.split(r"^```.*$", text, flags=re.MULTILINE)
+    for i, part in enumerate([prose, *rest]):
+        if i % 2:
+            yield from part.replace("\\\n", " ").splitlines()
+        else:
+            yield from (" ".join(span.split()) for span in re.findall(r"`([^`]+)`", part))
+
+
+def commands(code: str) -> Iterator[list[str]]:
+    """Read the words of each settings-store command in a line of code, up to what is the shell's or a comment."""
+    for line in COMMAND.split(re.split(r"\s-- ", code)[0])[1:]:  # SQL comments are prose
+        lexer = shlex.shlex(
+            line.partition(")")[0] if "$(settings-store" in code else line, posix=True, punctuation_chars=True
+        )
+        lexer.whitespace_split = True
+        words: list[str] = []
+        for word in lexer:
+            if set(word) <= set("();<>|&") or word == "…":
+                break
+            words.append(word)
+        yield words
+
+
+def complaint(words: list[str]) -> str | None:
+    """Say why there is no such command; None if there is."""
+    command: click.Command = main
+    arguments, waiting = 0, list(words)
+    while waiting:
+        word = waiting.pop(0)
+        if command.context_settings.get("ignore_unknown_options"):
+            return None  # another program's
+        if word.startswith("-") and len(word) > 1:
+            name, equals, value = word.partition("=")
+            options = [
+                p for p in command.params if isinstance(p, click.Option) and name in (*p.opts, *p.secondary_opts)
+            ]
+            if not options and name not in ("--help", "-h"):
+                return f"no option {name} of {command.name}"
+            if options and not options[0].is_flag:
+                value = value if equals else (waiting.pop(0) if waiting else "")
+                if isinstance(options[0].type, click.Choice) and value not in options[0].type.choices:
+                    return f"{name} is none of {options[0].type.choices}"
+        elif isinstance(command, click.Group):
+            if word not in command.commands:
+                return f"no command {word} of {command.name}"
+            command = command.commands[word]
+        else:
+            arguments += 1
+    places = [p.nargs for p in command.params if isinstance(p, click.Argument)]
+    return "too many arguments" if -1 not in places and arguments > sum(places) else None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_the_page_exists(page: Path) -> None:
+    found = [words for code in snippets(page.read_text()) for words in commands(code)]
+    wrong = {" ".join(words): why for words in found if (why := complaint(words))}
+    assert wrong == {}
+
+
+def test_the_readme_and_the_pages_have_commands_to_look_at() -> None:
+    found = [words for page in PAGES for code in snippets(page.read_text()) for words in commands(code)]
+    assert len(found) > 50
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("settings-store nonsense", "no command nonsense"),
+        ("settings-store relay --onse", "no option --onse of relay"),
+        ("settings-store sync --from disk", "--from is none of"),
+        ("settings-store get 1 params more", "too many"),
+        ("FOO=1 /opt/settings-store/bin/settings-store user found 1 | less", "no command found of user"),
+        ('eval "$(settings-store embedded begin)"', "no command begin of embedded"),
+    ],
+)
+def test_what_does_not_exist_is_noticed(line: str, why: str) -> None:
+    ((words),) = commands(line)
+    assert why in (complaint(words) or "")
+
+
+def test_commands_of_the_shell_and_comments_are_left_out() -> None:
+    assert list(commands("settings-store status --check || mail ops  # see there")) == [["status", "--check"]]
+    assert list(commands("cp docs/settings-store-relay.service /etc/settings-store/")) == []
+
+
+def test_every_page_that_is_linked_is_there() -> None:
+    for page in PAGES:
+        links = re.findall(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)", page.read_text())
+        assert [link for link in links if not (page.parent / link).exists()] == [], page.name
+
+
+def test_the_unit_runs_a_relay_and_names_files_as_the_page_does() -> None:
+    unit = configparser.RawConfigParser(strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(UNIT)
+    ((words),) = commands(unit["Service"]["ExecStart"])
+    assert complaint(words) is None
+    assert words[-3:] == ["relay", "--metrics-port", "9187"]
+    page = (CHECKOUT / "docs" / "operations.md").read_text()
+    assert unit["Service"]["EnvironmentFile"] in page
+    assert unit["Service"]["ExecStart"].split()[0].rpartition("/")[0] in page
+
+
+def test_compose_runs_commands_that_exist_on_this_machine_only_without_passwords() -> None:
+    services: dict[str, Any] = COMPOSE["services"]
+    assert complaint(services["relay"]["command"][1:]) is None
+    assert complaint(services["relay"]["healthcheck"]["test"][2:]) is None
+    run = [words for line in services["migrate"]["command"][2].splitlines() for words in commands(line)]
+    assert [words[0] for words in run] == ["migrate", "psql"]
+    assert [complaint(words) for words in run] == [None, None]
+    for name, service in services.items():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+    text = (CHECKOUT / "compose.yaml").read_text()
+    assert set(re.findall(r"PASSWORD\}?(:.)", text)) <= {":?", ": "}  # never a default, :-
+    assert set(COMPOSE["volumes"]) == {"postgres", "redis"}
+    copied = re.findall(r"^COPY (?!--)(.*) \S+$", services["relay"]["build"]["dockerfile_inline"], re.MULTILINE)
+    assert [file for files in copied for file in files.split() if not (CHECKOUT / file).exists()] == []
+    assert copied
+
+
+def test_the_alerts_are_about_metrics_that_exist() -> None:
+    found = metrics.Metrics().registry.collect()
+    served = {metric.name + ("_total" if metric.type == "counter" else "") for metric in found}
+    rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    named = {name for rule in rules for name in re.findall(r"settings_store_\w+", rule["expr"])}
+    page = (CHECKOUT / "docs" / "operations.md").read_text()
+    assert named <= served
+    assert {name for name in served if name.startswith("settings_store")} <= set(
+        re.findall(r"settings_store_\w+", page)
+    )
+    assert [rule["alert"] for rule in rules if f"`{rule['alert']}`" not in page] == []

@@ -1,0 +1,166 @@
+"""The relay's metrics, as Prometheus reads them."""
+
+from __future__ import annotations
+
+import math
+import re
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+import redis as redis_py
+
+from store.metrics import Consistency
+from tests.cli.conftest import CHECKOUT, Cli
+from tests.conftest import OKX_UID, TELEGRAM_ID
+
+Db = psycopg.Connection[dict[str, Any]]
+Values = dict[str, float]
+SAVE = "update user_settings set settings = '{\"leverage\": 20}' where setting_type = 'params' and is_active"
+
+
+def read(port: int) -> Values:
+    """Read all samples as name{labels} -> value."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+        lines = response.read().decode().splitlines()
+    pairs = (line.removeprefix("settings_store_").rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+def until(port: int, condition: Callable[[Values], bool]) -> Values:
+    """Read until the values are so."""
+    deadline = time.monotonic() + 30
+    while not condition(values := read(port)):
+        assert time.monotonic() < deadline, values
+        time.sleep(0.05)
+    return values
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def relaying(cli: Cli, port: int, **env: str) -> Iterator[None]:
+    """A relay that serves its metrics at a port; it ends well, and says nothing of Python."""
+    command = [*cli.command, "relay", "--metrics-port", str(port)]
+    relay = subprocess.Popen(command, cwd=CHECKOUT, env={**cli.env, **env}, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            assert relay.poll() is None
+            try:
+                read(port)
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        yield
+        relay.terminate()
+        errors = relay.communicate(timeout=30)[1]
+        assert (relay.returncode, "Traceback" in errors) == (0, False), errors
+    finally:
+        relay.kill()
+        relay.communicate()
+
+
+def test_what_the_relay_does_is_counted(cli: Cli, port: int, kim: str, db: Db) -> None:
+    with relaying(cli, port):
+        before = until(port, lambda v: v["relay_reconciliations_total"] == 1 and v["keys"] == 5)
+        db.execute(SAVE)
+        after = until(port, lambda v: v["relay_keys_mirrored_total"] > before["relay_keys_mirrored_total"])
+        assert after["relay_keys_mirrored_total"] == before["relay_keys_mirrored_total"] + 1
+        assert after["relay_lag_seconds_count"] == before["relay_lag_seconds_count"] + 1
+        lag = after["relay_lag_seconds_sum"] - before["relay_lag_seconds_sum"]
+        assert 0 < lag < 30
+        quiet = until(port, lambda v: v["wrong_keys"] == 0 and v["sample_timestamp_seconds"] > 0)
+        assert quiet['pending_keys{state="waiting"}'] == quiet["pending_age_seconds"] == 0
+        assert quiet['up{server="postgresql"}'] == quiet['up{server="redis"}'] == 1
+        assert 0 < quiet["consistency_nines"] <= 9
+        assert abs(quiet["relay_pass_timestamp_seconds"] - time.time()) < 30
+
+
+def test_a_key_that_redis_refuses_is_counted_as_failed_and_wrong(
+    cli: Cli, port: int, kim: str, db: Db, refused_user: str
+) -> None:
+    db.execute("select ensure_user(%s)", (refused_user,))
+    with relaying(cli, port):
+        values = until(port, lambda v: v['pending_keys{state="set_aside"}'] > 0)
+        assert values["relay_keys_failed_total"] > 0
+        assert values["wrong_keys"] > 0
+
+
+def test_while_redis_is_away_marks_grow_old_and_it_shows(cli: Cli, port: int, kim: str, db: Db) -> None:
+    db.execute(SAVE)
+    with relaying(cli, port, REDIS_URL="redis://127.0.0.1:1"):
+        values = until(port, lambda v: v['pending_keys{state="waiting"}'] > 0)
+        older = until(port, lambda v: v["pending_age_seconds"] > values["pending_age_seconds"])
+        assert (older['up{server="postgresql"}'], older['up{server="redis"}']) == (1, 0)
+        assert older["relay_keys_mirrored_total"] == 0
+        assert older["wrong_keys"] > 0
+
+
+def test_a_postgresql_that_is_away_leaves_the_metrics_readable(cli: Cli, port: int) -> None:
+    with relaying(cli, port, DATABASE_URL="postgresql://127.0.0.1:1/x"):
+        values = read(port)
+        assert (values['up{server="postgresql"}'], values["sample_timestamp_seconds"]) == (0, 0)
+        assert math.isnan(values["consistency_nines"])
+
+
+def test_drift_that_verify_found_is_told_until_the_next_verify(
+    cli: Cli, port: int, kim: str, redis: redis_py.Redis
+) -> None:
+    cli("relay", "--once")
+    redis.delete(f"user:{TELEGRAM_ID}:okx_uid")
+    redis.set(f"user:{OKX_UID}:settings", '{"leverage": 33}')
+    assert cli.run("verify").code == 1
+    with relaying(cli, port):
+        values = until(port, lambda v: v["verify_remaining_keys"] > 0)
+        found = {k: n for k, n in values.items() if k.startswith("verify_findings") and n}
+        assert found == {'verify_findings{finding="missing"}': 1, 'verify_findings{finding="edited"}': 1}
+        assert values["wrong_keys"] >= 2
+        assert abs(values["verify_timestamp_seconds"] - time.time()) < 60
+        cli("verify", "--repair")
+        until(port, lambda v: v["verify_remaining_keys"] == 0 and v["wrong_keys"] == 0)
+
+
+def test_a_port_in_use_is_a_clear_error(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        error = cli.fails(2, "relay", "--metrics-port", str(taken.getsockname()[1]))
+    assert re.search(r"metrics can't be served on 127\.0\.0\.1 port \d+: Address already in use", error)
+
+
+def test_an_address_that_is_none_is_a_clear_error(cli: Cli, port: int) -> None:
+    assert "nowhere.invalid" in cli.fails(2, "relay", "--metrics-port", str(port), "--metrics-host", "nowhere.invalid")
+
+
+def test_a_relay_that_ends_at_once_serves_no_metrics(cli: Cli) -> None:
+    assert "--once" in cli.run("relay", "--once", "--metrics-port", "9187").err
+
+
+def test_nines_are_of_the_share_of_keys_and_samples_in_the_window() -> None:
+    consistency = Consistency(samples=2)
+    assert math.isnan(consistency.nines)
+    consistency.add(wrong=0, keys=1000)
+    assert consistency.nines == 9
+    consistency.add(wrong=2, keys=1000)
+    assert consistency.nines == pytest.approx(3)
+    consistency.add(wrong=18, keys=1000)
+    assert consistency.nines == pytest.approx(2)  # 20 of 2000: the first sample is out of the window
+    for _ in range(2):
+        consistency.add(wrong=5, keys=4)  # keys that only Redis has aren't counted among the keys
+    assert consistency.nines == 0
+
+
+def test_no_keys_are_never_wrong() -> None:
+    consistency = Consistency()
+    consistency.add(wrong=3, keys=0)
+    assert consistency.nines == 9
