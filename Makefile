@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-pgbouncer test-tls test-debian test-timescale soak lint bench clean
+.PHONY: demo test test-pgbouncer test-tls test-debian test-timescale soak lint docs bench clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -34,6 +34,9 @@ lint: .venv/installed   ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/installed   ## write docs/sql.md and docs/cli.md anew
+	SETTINGS_STORE_UPDATE_DOCS=1 $(BIN)/python -m pytest -q tests/sql/test_reference.py tests/cli/test_reference.py
 
 bench: .venv/installed  ## benchmarks as ratios; ONLY=name for one, SIZE=50000 for so many users
 	$(BIN)/python -m benchmarks $(ONLY)

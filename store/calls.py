@@ -20,7 +20,7 @@ ROW = (
     "r.id, r.user_id, r.okx_uid, r.telegram_id, r.setting_type, r.settings, r.version, r.is_active, r.created_at, "
     "r.updated_at"
 )
-USER = "r.id, r.okx_uid, r.telegram_id, r.name, r.telegram_username, r.created_at, r.updated_at"
+USER = "r.id, r.okx_uid, r.telegram_id, r.name, r.telegram_username, r.created_at, r.updated_at, r.deleted_at"
 ENTRY = "r.owner, r.kind, r.suffix, r.encoding, r.version, r.updated_at, r.document::text as document"
 CREDENTIALS = "r.okx_uid, r.version, r.updated_at, r.deleted_at, r.api_key, r.api_secret, r.passphrase"
 TEMPLATE = "r.name, r.setting_type, r.settings::text as document, r.changed_by, r.updated_at"
@@ -95,6 +95,10 @@ def user_record(identifier: str) -> Call:
 
 def list_users(after: str | None, limit: int | None) -> Call:
     return _read(USER, "list_users", after=text_or_none(after, "after"), limit=count_or_none(limit, "limit"))
+
+
+def list_deleted_users(after: str | None, limit: int | None) -> Call:
+    return _read(USER, "list_deleted_users", after=text_or_none(after, "after"), limit=count_or_none(limit, "limit"))
 
 
 def link_telegram(identifier: str, telegram_id: str, telegram_username: str | None) -> Call:

@@ -82,6 +82,7 @@ begin
         ('keep_trades',               '                    admin', 'execute'),
         ('link_telegram',             '       writer       admin', 'execute'),
         ('list_api_credentials',      '       writer relay admin', 'execute'),
+        ('list_deleted_users',        'reader writer       admin', 'execute'),
         ('list_setting_fields',       'reader writer relay admin', 'execute'),
         ('list_setting_templates',    'reader writer       admin', 'execute'),
         ('list_setting_types',        'reader writer relay admin', 'execute'),
