@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
+CANCEL_AGAIN = 1.0  # seconds; a client library may swallow a cancellation that comes while it connects
 WRITER = f"{__name__}.writer"  # where the click context keeps --actor and --reason
 
 
@@ -173,12 +174,15 @@ def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
         task = asyncio.current_task()
         assert task is not None
 
+        loop = asyncio.get_running_loop()
+
         def end(number: int) -> None:
             received.append(number)
             task.cancel()
+            loop.call_later(CANCEL_AGAIN, end, number)
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, end, number)
+            loop.add_signal_handler(number, end, number)
         async with SettingsStore() as store:
             if writer is None:
                 return await work(store)
