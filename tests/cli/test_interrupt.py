@@ -59,10 +59,11 @@ LONG = {
 
 
 @contextmanager
-def running(cli: Cli, *words: str, **streams: Any) -> Iterator[subprocess.Popen[bytes]]:
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
-    started: subprocess.Popen[bytes] = subprocess.Popen([*cli.command, *words], env=cli.env, cwd=cli.cwd, **streams)
-    with started as process:
+def running(
+    cli: Cli, *words: str, stdin: int = subprocess.DEVNULL, out: int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[bytes]]:
+    command = [*cli.command, *words]
+    with subprocess.Popen(command, env=cli.env, cwd=cli.cwd, stdin=stdin, stdout=out, stderr=out) as process:
         try:
             yield process
         finally:
@@ -135,7 +136,7 @@ def test_a_command_that_waits_for_its_input_ends(cli: Cli, kim: str, words: tupl
 @pytest.mark.parametrize("words", [("user", "delete", OKX_UID), ("user", "erase", OKX_UID), ("migrate", "rollback")])
 def test_ctrl_c_at_a_question_is_a_no(cli: Cli, kim: str, words: tuple[str, ...], inside: Cli) -> None:
     ours, theirs = pty.openpty()
-    with running(cli, *words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as process:
+    with running(cli, *words, stdin=theirs, out=theirs) as process:
         os.close(theirs)
         asked = b""
         while b"[y/N]" not in asked:
