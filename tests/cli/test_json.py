@@ -99,7 +99,7 @@ SHAPES = {
     f"user delete {OKX_UID} --yes": USER,
     f"user restore {OKX_UID}": USER,
     f"user erase {OKX_UID} --yes": "okx_uid settings versions trades telegram_links mirrored",
-    "status": "postgresql redis",
+    "status": "postgresql redis config",
     "embedded status": "home postgres redis",
     "migrate": "applied quarantined",
     "migrate apply --dry-run": "dry_run pending drifted adopted",
