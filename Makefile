@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-pgbouncer test-tls test-debian test-timescale soak lint bench clean
+.PHONY: demo test test-pgbouncer test-tls test-debian test-timescale soak lint docs bench dist clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -10,7 +10,7 @@ BIN := .venv/bin
 	touch $@
 
 demo: .venv/installed   ## the main job, end to end
-	$(BIN)/settings-store demo
+	$(BIN)/settings-store demo $(ARGS)
 
 test: .venv/installed   ## the test suite (TEST_DATABASE_URL, TEST_REDIS_URL: on other servers)
 	$(BIN)/python -m pytest $(ARGS)
@@ -39,8 +39,14 @@ lint: .venv/installed   ## ruff and mypy
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	touch $@
 
+docs: .venv/installed   ## write docs/sql.md and docs/cli.md anew
+	SETTINGS_STORE_UPDATE_DOCS=1 $(BIN)/python -m pytest -q tests/sql/test_reference.py tests/cli/test_reference.py
+
 bench: .venv/bench      ## benchmarks as ratios; ONLY=name for one, SIZE=50000 for so many users
 	$(BIN)/python -m benchmarks $(ONLY)
+
+dist: .venv/installed   ## the sdist and the wheel, in dist/
+	$(BIN)/python -m build
 
 clean:                  ## stop the embedded servers started from here, remove what was made
 	if [ -x $(BIN)/settings-store ]; then $(BIN)/settings-store embedded stop; fi

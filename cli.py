@@ -1,24 +1,54 @@
 """The command line: words and exit codes. No SQL and no Redis call here; store/ does the work.
 
-Exit codes: 0 done; 1 an error of the store, or nothing found; 2 usage; 3 a store can't be reached; 130 Ctrl-C.
+Exit codes: see main()'s help.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from store.commands import archive, candles, history, keys, mirror, operate, schema, settings, templates, trades, users
+from store.commands import (
+    archive,
+    candles,
+    completion,
+    history,
+    keys,
+    mirror,
+    operate,
+    schema,
+    settings,
+    templates,
+    trades,
+    users,
+)
+from store.commands.common import read_env_file
 from store.commands.log_format import LoggedCommands, log_format
 
 
 @click.group(cls=LoggedCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="settings-store")
+@click.option("--debug", is_flag=True, envvar="SETTINGS_STORE_DEBUG", help="Show where an error comes from.")
+@click.option("--env-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", expose_value=False,
+              envvar="SETTINGS_STORE_ENV_FILE", callback=read_env_file,
+              help="Read variables the environment doesn't have from here (default: .env here, if any).")  # fmt: skip
 @log_format
-def main() -> None:
+def main(debug: bool) -> None:
     """Trading-bot settings, versioned in PostgreSQL and mirrored into Redis.
 
     An IDENTIFIER is an OKX UID, a Telegram ID or the user's UUID; a TYPE is preferences, params or
     dual_side. The servers are those of DATABASE_URL and REDIS_URL; without them, embedded ones.
+
+    Times are shown in UTC, as 2026-11-22T01:00:00+00:00; given without an offset they are this computer's.
+
+    \b
+    Exit codes:
+      0    done
+      1    an error; what was asked for isn't there; findings remain; a question was answered no
+      2    wrong usage, or a variable of the environment that makes no sense
+      3    PostgreSQL or Redis can't be reached
+      130  Ctrl-C (143: SIGTERM); nothing half-written is left. `relay` drains and ends with 0
 
     \b
     Example:
@@ -28,35 +58,21 @@ def main() -> None:
     """
 
 
-main.add_command(schema.migrate)
-main.add_command(users.register)
-main.add_command(users.user)
-main.add_command(settings.get)
-main.add_command(settings.set_)
-main.add_command(settings.search)
-main.add_command(history.history)
-main.add_command(history.diff)
-main.add_command(history.rollback)
-main.add_command(history.delete)
-main.add_command(history.restore)
-main.add_command(history.prune)
-main.add_command(templates.template)
-main.add_command(trades.trades)
-main.add_command(keys.keys)
-main.add_command(archive.export)
-main.add_command(archive.import_)
-main.add_command(archive.backup)
-main.add_command(archive.restore_backup)
-main.add_command(candles.candles)
-main.add_command(mirror.relay)
-main.add_command(mirror.verify)
-main.add_command(mirror.sync)
-main.add_command(mirror.watch)
-main.add_command(operate.status)
-main.add_command(operate.psql)
-main.add_command(operate.redis_cli)
-main.add_command(operate.demo)
-main.add_command(operate.embedded)
+SECTIONS = {
+    "Users": (users.register, users.user),
+    "Settings": (settings.get, settings.set_, settings.search, templates.template),
+    "Versions": (history.history, history.diff, history.rollback, history.delete, history.restore, history.prune),
+    "Keeping both stores equal": (mirror.relay, mirror.verify, mirror.sync, mirror.watch),
+    "Trading": (keys.keys, trades.trades, candles.candles),
+    "Files": (archive.export, archive.import_, archive.backup, archive.restore_backup),
+    "Servers": (operate.status, schema.migrate, operate.psql, operate.redis_cli, operate.embedded),
+    "First steps": (operate.demo, completion.completion),
+}
+
+for heading, commands in SECTIONS.items():
+    for command in commands:
+        main.add_command(command)
+    main.sections[heading] = [str(command.name) for command in commands]
 
 
 if __name__ == "__main__":

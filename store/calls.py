@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from store.arguments import count, count_or_none, flag, json_text, line, span, text_or_none, time, version_or_none
 from store.errors import BadIdentifier, InvalidArgument
 from store.models import Document
 from store.sealed import FIELDS
+from store.statements import WRITER, _read, _write
+from store.statements import Call as Call  # callers find it here
 
 SETTING = (
     "r.okx_uid, r.telegram_id, r.setting_type, r.version, r.settings::text as document, r.updated_at, r.deleted_at"
@@ -20,44 +20,11 @@ ROW = (
     "r.id, r.user_id, r.okx_uid, r.telegram_id, r.setting_type, r.settings, r.version, r.is_active, r.created_at, "
     "r.updated_at"
 )
-USER = "r.id, r.okx_uid, r.telegram_id, r.name, r.telegram_username, r.created_at, r.updated_at"
+USER = "r.id, r.okx_uid, r.telegram_id, r.name, r.telegram_username, r.created_at, r.updated_at, r.deleted_at"
 ENTRY = "r.owner, r.kind, r.suffix, r.encoding, r.version, r.updated_at, r.document::text as document"
 CREDENTIALS = "r.okx_uid, r.version, r.updated_at, r.deleted_at, r.api_key, r.api_secret, r.passphrase"
 TEMPLATE = "r.name, r.setting_type, r.settings::text as document, r.changed_by, r.updated_at"
 TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding"
-
-# Who writes and why, set in the statement that writes, for its transaction only. The function takes its
-# identifier from here: by that dependency the settings are made before it runs.
-WRITER = """(
-    select %(identifier)s::text as identifier,
-           set_config('settings_store.actor', %(actor)s, true), set_config('settings_store.reason', %(reason)s, true)
-    offset 0) writer cross join lateral """
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A statement and its parameters, which no repr shows: they hold settings."""
-
-    query: str
-    params: Mapping[str, Any] = field(repr=False)
-
-    def by(self, actor: str | None, reason: str | None) -> Call:
-        """Say who writes and why."""
-        who = {"actor": text_or_none(actor, "actor") or "", "reason": text_or_none(reason, "reason") or ""}
-        return replace(self, params={**self.params, **who})
-
-
-def _read(columns: str, function: str, **arguments: Any) -> Call:
-    named = ", ".join(f"p_{name} => %({name})s" for name in arguments)
-    return Call(f"select {columns} from {function}({named}) r", arguments)
-
-
-def _write(columns: str, function: str, first: str, identifier: str, **arguments: Any) -> Call:
-    """`first`: the parameter that takes the identifier, with a cast if it isn't text."""
-    name, cast = first.split("::") if "::" in first else (first, "text")
-    named = "".join(f", p_{name} => %({name})s" for name in arguments)
-    query = f"select {columns} from {WRITER}{function}(p_{name} => writer.identifier::{cast}{named}) r"
-    return Call(query, {"identifier": identifier, **arguments}).by(None, None)
 
 
 def register_user(
@@ -95,6 +62,10 @@ def user_record(identifier: str) -> Call:
 
 def list_users(after: str | None, limit: int | None) -> Call:
     return _read(USER, "list_users", after=text_or_none(after, "after"), limit=count_or_none(limit, "limit"))
+
+
+def list_deleted_users(after: str | None, limit: int | None) -> Call:
+    return _read(USER, "list_deleted_users", after=text_or_none(after, "after"), limit=count_or_none(limit, "limit"))
 
 
 def link_telegram(identifier: str, telegram_id: str, telegram_username: str | None) -> Call:

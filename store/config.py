@@ -15,6 +15,25 @@ if TYPE_CHECKING:
     from store.vault import Vault
 
 
+# What each variable of the environment means: for docs/cli.md, and what a .env file may hold.
+VARIABLES = {
+    "DATABASE_URL": "PostgreSQL, any libpq connection string. Default: the embedded PostgreSQL.",
+    "REDIS_URL": "`redis://`, `rediss://` or `unix://`. Default: the embedded Redis.",
+    "SETTINGS_STORE_HOME": "Folder of the embedded servers. Default: the user's data folder; root's is"
+    " `/var/lib/settings-store`.",
+    "SETTINGS_STORE_ACTOR": "Who writes. Default: the user of the operating system; in Python the database user.",
+    "SETTINGS_STORE_KEYS": "Encryption keys of the API credentials, base64, separated by blanks; the first one writes.",
+    "SETTINGS_STORE_KEYS_FILE": "A file with them, mode 0600. Default: `encryption.keys` of the embedded servers.",
+    "MIRROR_CREDENTIALS": "How Redis holds API credentials: `encrypted`, `plain` or `off`. Default: `encrypted`.",
+    "MIRROR_KEY_TEMPLATE": "Names of the Redis keys. Default: `user:{id}:{suffix}`; for Redis Cluster"
+    " `user:{{{id}}}:{suffix}`.",
+    "MIRROR_CHANNEL": "Where changes are published. Default: `settings:changes`.",
+    "DB_POOL_SIZE": "Connections at most, never fewer than 5. Default: 5.",
+    "DB_TIMEOUT": "Seconds to wait for a connection. Default: 5.",
+    "REDIS_TIMEOUT": "Seconds a Redis command may take. Default: 0.5.",
+}
+
+
 def default_home() -> Path:
     """Where the embedded servers keep their data.
 
@@ -68,6 +87,21 @@ class Config:
             raise ConfigError("REDIS_URL is not a Redis URL", hint="redis://, rediss:// or unix://")
         return self
 
+    def shown(self) -> dict[str, str]:
+        """Return what is configured, by the names of the variables: addresses without passwords, no keys."""
+        return {
+            "DATABASE_URL": _shown_database(self.database_url) if self.database_url else "embedded",
+            "REDIS_URL": _shown_redis(self.redis_url) if self.redis_url else "embedded",
+            "SETTINGS_STORE_HOME": str(self.home),
+            "SETTINGS_STORE_ACTOR": self.actor or "",
+            "MIRROR_CREDENTIALS": self.mirror_credentials,
+            "MIRROR_KEY_TEMPLATE": self.key_template,
+            "MIRROR_CHANNEL": self.channel,
+            "DB_POOL_SIZE": str(self.pool_size),
+            "DB_TIMEOUT": f"{self.db_timeout:g}",
+            "REDIS_TIMEOUT": f"{self.redis_timeout:g}",
+        }
+
     @property
     def key_file(self) -> Path:
         """Where the embedded default keeps the keys that encrypt credentials."""
@@ -114,6 +148,24 @@ def _is_database_url(url: str) -> bool:
         return "@" not in str(conninfo_to_dict(url).get("host", ""))
     except psycopg.Error:
         return False
+
+
+def _shown_database(url: str) -> str:
+    """Name what says where and who; anything else may be a secret (a password, a passphrase, a token)."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    told = ("host", "hostaddr", "port", "dbname", "user", "service", "sslmode", "target_session_attrs")
+    found = conninfo_to_dict(url)
+    return " ".join(f"{name}={found[name]}" for name in told if found.get(name))
+
+
+def _shown_redis(url: str) -> str:
+    from urllib.parse import parse_qs, urlsplit
+
+    parts = urlsplit(url)
+    database = parse_qs(parts.query).get("db")
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}" + (f"?db={database[0]}" if database else "")
 
 
 def _is_redis_url(url: str) -> bool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from store import calls, embedded
@@ -23,11 +26,32 @@ TELEGRAM_ID = "1709556958"
 Print = Callable[[str], Any]
 
 
-async def run(say: Print) -> None:
-    """Run the demo on the embedded servers; `say` prints a line."""
-    say("Starting the embedded PostgreSQL and Redis, migrating")
-    config = embedded.provide(replace(Config.from_env(), database_url=None, redis_url=None))
-    say(f"  data in {config.home}")
+async def run(say: Print, keep: bool = False) -> None:
+    """Run the demo on embedded servers in a temporary folder; `say` prints a line.
+
+    The servers and the folder go at the end, however it ends, unless they are to `keep`.
+    """
+    home = Path(tempfile.mkdtemp(prefix="settings-store-demo-"))
+    config = replace(Config.from_env(), database_url=None, redis_url=None, home=home)
+    try:
+        say(f"Starting a PostgreSQL and a Redis in {home}, migrating")
+        await _show_all(embedded.provide(config), say)
+    except BaseException:
+        keep = False
+        raise
+    finally:
+        if not keep:
+            embedded.stop(config)
+            shutil.rmtree(home)
+    if keep:
+        say("\nLook around: settings-store get, psql, redis-cli, status; after")
+        say(f"  export SETTINGS_STORE_HOME={home}")
+        say(f"To end it: settings-store embedded stop, and rm -r {home}")
+    else:
+        say("\nThe servers are stopped, the folder is gone. To look around in it: settings-store demo --keep")
+
+
+async def _show_all(config: Config, say: Print) -> None:
     async with SettingsStore(config) as store:
         await _register(store, say)
         await _change(store, say)
@@ -36,7 +60,6 @@ async def run(say: Print) -> None:
         await _roll_back(store, say)
         await _lose_redis(store, say)
         await _compare(store, say)
-    say("\nLook around: settings-store get, psql, redis-cli, status. Stop the servers: settings-store embedded stop")
 
 
 async def _register(store: SettingsStore, say: Print) -> None:
@@ -80,7 +103,7 @@ async def _show(store: SettingsStore, say: Print) -> None:
     say("\n3. Every version is in PostgreSQL: who, why, what")
     for version in reversed(await store.history(OKX_UID, "params", limit=3)):
         changes = ", ".join(f"{change.key}: {change.old} -> {change.new}" for change in version.changes or [])
-        say(f"  version {version.version}, by {version.changed_by} at {version.saved_at:%H:%M:%S}: {changes}")
+        say(f"  version {version.version}, by {version.changed_by}: {changes}")
 
     say("   What Redis holds")
     for words in (

@@ -146,8 +146,6 @@ BY_SQLSTATE: dict[str, type[StoreError]] = {
     "US012": NotPermitted,
 }
 
-ROLES = "settings_reader, settings_writer, settings_relay and settings_admin are the roles: see docs/security.md."
-
 # What PostgreSQL says of a parameter that it can't read as text or jsonb, and of one nested too deep.
 UNREADABLE = {
     "22P02": "is not valid JSON for PostgreSQL (a lone surrogate?)",
@@ -164,6 +162,19 @@ def document_error(problem: str) -> InvalidSettings:
     return InvalidSettings("invalid settings", detail=json.dumps({"$": problem}))
 
 
+def _needed_role(message: str) -> str:
+    """Look up in sql/roles/grants.sql which role may do what PostgreSQL refuses, in whatever language it says so."""
+    from store.schema import resources
+
+    grants = (resources("sql") / "roles" / "grants.sql").read_text()
+    granted = dict(re.findall(r"^ +\('(\w+)', +'([a-z ]+)', '[a-z, ]+'\)", grants, re.MULTILINE))
+    for name in re.findall(r"\w+", message):
+        if name in granted:
+            roles = [f"settings_{role}" for role in granted[name].split()]
+            return f"It takes {' or '.join(roles)}: grant {roles[0]} to the login (docs/security.md)."
+    return "The roles are settings_reader, settings_writer, settings_relay and settings_admin (docs/security.md)."
+
+
 def from_postgres(error: Any) -> StoreError:
     """Translate a psycopg error. Raise the result `from None`: the original may quote values."""
     state: str | None = error.sqlstate
@@ -173,7 +184,8 @@ def from_postgres(error: Any) -> StoreError:
             diagnosis.message_primary or "", detail=diagnosis.message_detail, hint=diagnosis.message_hint
         )
     if state == "42501":
-        return NotPermitted(f"not permitted: {error.diag.message_primary}", hint=ROLES)
+        message = error.diag.message_primary or ""
+        return NotPermitted(f"not permitted: {message}", hint=_needed_role(message))
     if state in UNREADABLE:
         return document_error(UNREADABLE[state])
     if state in ("42883", "42P01", "3F000"):

@@ -32,7 +32,7 @@ BUILT_IN_SECRETS = {"params": {"signal_bot_token"}}
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A registered user."""
+    """A registered user; `deleted_at`: of one who was deleted."""
 
     id: uuid.UUID
     okx_uid: str
@@ -41,6 +41,7 @@ class User:
     telegram_username: str | None
     created_at: datetime
     updated_at: datetime
+    deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +164,11 @@ class CredentialsVersion:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a registration left behind: the user, and the active documents."""
+    """What a registration left behind: the user, the active documents, and whether the user was there before it."""
 
     user: User
     settings: list[SavedSetting]
+    is_new: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""One look at everything: both servers, the schema, counts. No secrets: URLs are not shown."""
+"""One look at everything: both servers, the schema, counts. No secrets: of URLs only where and who."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ async def gather(config: Config) -> dict[str, Any]:
     """Ask both stores. What can't be reached is there with its `error`."""
     stores = Connections(config)
     try:
-        return {"postgresql": await _postgresql(config, stores), "redis": await _redis(stores)}
+        servers = {"postgresql": await _postgresql(config, stores), "redis": await _redis(stores)}
+        return {**servers, "config": config.shown()}
     finally:
         await stores.close()
 
 
 def unreachable(found: dict[str, Any]) -> bool:
     """Tell whether a store did not answer."""
-    return any("version" not in server for server in found.values())
+    return any("version" not in found[server] for server in ("postgresql", "redis"))
 
 
 def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -41,6 +42,7 @@ def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if "last_verify" in database:
             yield "last verify", _verify_line(database["last_verify"])
     yield redis.get("server", "Redis"), redis.get("version") or redis["error"]
+    yield from found["config"].items()
 
 
 def _schema_line(database: dict[str, Any]) -> str:

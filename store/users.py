@@ -44,7 +44,7 @@ class Users(Core):
         rows = await self._write(call, actor, reason)
         user = await self._user(okx_uid)
         mirrored = await self._mirror_user(user, before)
-        return Registration(user, [to_saved(row, mirrored) for row in rows])
+        return Registration(user, [to_saved(row, mirrored) for row in rows], before is None)
 
     async def ensure_user(
         self,
@@ -81,6 +81,10 @@ class Users(Core):
     async def list_users(self, *, after: str | None = None, limit: int | None = None) -> list[User]:
         """List users by OKX UID; `after`: the last OKX UID of the page before."""
         return [User(**row) for row in await self.stores.database.fetch(calls.list_users(after, limit))]
+
+    async def list_deleted_users(self, *, after: str | None = None, limit: int | None = None) -> list[User]:
+        """List those whom restore_user() would bring back, as list_users() does the others."""
+        return [User(**row) for row in await self.stores.database.fetch(calls.list_deleted_users(after, limit))]
 
     async def link(
         self,

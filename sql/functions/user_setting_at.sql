@@ -11,6 +11,7 @@ declare
     v_user app_users := resolve_user(p_identifier, true);
     v_oldest timestamptz;
     v_pruned text;
+    v_iso    constant text := 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"';
 begin
     if p_setting_type is not null then
         perform check_setting_type(p_setting_type);
@@ -18,19 +19,20 @@ begin
     select min(s.updated_at) into v_oldest from user_settings s
      where s.user_id = v_user.id and (p_setting_type is null or s.setting_type = p_setting_type);
     -- What comes next isn't the version that follows: the one in force between them was pruned.
-    select string_agg(t.setting_type, ', ' order by t.setting_type) into v_pruned
+    select string_agg(format('%s version %s of %s', t.setting_type, n.version, n.saved_at), ', ' order by t.setting_type) into v_pruned
       from setting_types t
       left join lateral (select v.version from user_settings v
                           where v.user_id = v_user.id and v.setting_type = t.setting_type and v.updated_at <= p_at
                           order by v.version desc limit 1) s on true
-     cross join lateral (select v.version from user_settings v
+     cross join lateral (select v.version, to_char(v.updated_at at time zone 'UTC', v_iso) as saved_at from user_settings v
                           where v.user_id = v_user.id and v.setting_type = t.setting_type and v.updated_at > p_at
                           order by v.version limit 1) n
-     where (p_setting_type is null or t.setting_type = p_setting_type) and n.version <> coalesce(s.version, 0) + 1;
+     where (p_setting_type is null or t.setting_type = p_setting_type) and n.version <> coalesce(s.version, 0) + 1
+       and (s.version is not null or p_at >= v_user.created_at);    -- before that there was nothing to prune
     if v_pruned is not null then
         raise exception using errcode = 'US006',
             message = format('what user %s had at that time was pruned', v_user.okx_uid),
-            detail = format('It concerns: %s.', v_pruned);
+            detail = format('kept from then on: %s', v_pruned);
     elsif p_at >= v_oldest then
         return query
         select s.*
@@ -43,7 +45,7 @@ begin
     else
         raise exception using errcode = 'US006',
             message = format('no %s of user %s at that time', coalesce(p_setting_type, 'settings'), v_user.okx_uid),
-            detail = coalesce('the oldest version there is was saved at ' || v_oldest, 'nothing was ever saved');
+            detail = coalesce('the oldest version there is was saved at ' || to_char(v_oldest at time zone 'UTC', v_iso), 'nothing was ever saved');
     end if;
 end
 $$;

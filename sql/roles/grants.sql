@@ -83,6 +83,7 @@ begin
         ('last_verification',         'reader writer relay admin', 'execute'),
         ('link_telegram',             '       writer       admin', 'execute'),
         ('list_api_credentials',      '       writer relay admin', 'execute'),
+        ('list_deleted_users',        'reader writer       admin', 'execute'),
         ('list_setting_fields',       'reader writer relay admin', 'execute'),
         ('list_setting_templates',    'reader writer       admin', 'execute'),
         ('list_setting_types',        'reader writer relay admin', 'execute'),

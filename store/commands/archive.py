@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from store.commands.common import as_json, confirm, counting, run, who
-from store.commands.output import change_json, counted, local, print_changes, print_json, print_styled
+from store.commands.output import change_json, counted, moment, print_changes, print_json, print_styled
 
 if TYPE_CHECKING:
     from store.archive import Manifest, Restored
@@ -53,7 +53,7 @@ def export(identifiers: Sequence[str], everybody: bool, output: Path | None, wit
     click.echo(f"wrote {counted(users, 'user')} to {click.format_filename(output)}", err=True)
 
 
-@click.command("import")
+@click.command("import", short_help="Take users and settings from a file of export.")
 @click.argument("file", metavar="FILE", type=click.File("rb"))
 @click.option("--dry-run", is_flag=True, help="Write nothing; show what would change.")
 @who
@@ -98,7 +98,7 @@ def import_(file: Any, dry_run: bool, as_json: bool) -> None:
         click.echo("Redis will get it from the relay", err=True)
 
 
-@click.command()
+@click.command(short_help="Write everything with its full history to a file.")
 @path
 @as_json
 def backup(path: Path, as_json: bool) -> None:
@@ -122,7 +122,7 @@ def backup(path: Path, as_json: bool) -> None:
         click.echo(f"wrote {click.format_filename(path)}: {rows}")
 
 
-@click.command("restore-backup")
+@click.command("restore-backup", short_help="Bring a backup back.")
 @path
 @click.option("--okx-uid", metavar="U", help="This user's settings only, as new versions.")
 @click.option("--merge", is_flag=True, help="Everybody's settings, as new versions where they differ.")
@@ -161,7 +161,7 @@ def restore_backup(path: Path, okx_uid: str | None, merge: bool, replace: bool, 
         print_json({"users": restored.users, "versions": restored.versions, "mirrored": restored.mirrored,
                     "unknown": restored.unknown, "manifest": _manifest_json(restored.manifest)})  # fmt: skip
         return
-    made = local(restored.manifest.made_at)
+    made = moment(restored.manifest.made_at)
     if restored.unknown:
         click.echo(
             f"Redis has {restored.unknown} keys of users the backup doesn't know: sync takes them over", err=True
@@ -185,7 +185,7 @@ def _effect_json(effect: Imported) -> dict[str, Any]:
 
 def _manifest_json(manifest: Manifest) -> dict[str, Any]:
     return {
-        "made_at": manifest.made_at.isoformat(),
+        "made_at": manifest.made_at,
         "release": manifest.release,
         "migrations": manifest.migrations,
         "tables": {name: {"rows": table.rows, "sha256": table.sha256} for name, table in manifest.tables.items()},

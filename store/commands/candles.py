@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from store.commands.common import Moment, as_json, counting, run
-from store.commands.output import counted, print_json, print_table
+from store.commands.output import counted, moment, print_json, print_table
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -44,7 +44,7 @@ def candles() -> None:
     """
 
 
-@candles.command("import")
+@candles.command("import", short_help="Take candles from a CSV file, all or none.")
 @click.argument("file", metavar="FILE", type=click.File("rb"))
 @timeframe
 @click.option("--symbol", metavar="S", help="The symbol of all candles, if the file has no such column.")
@@ -144,7 +144,7 @@ def candles_rollup(
     _tell(written, as_json)
 
 
-@candles.command("gaps")
+@candles.command("gaps", short_help="List what is missing between candles.")
 @symbol
 @timeframe
 @from_
@@ -165,7 +165,7 @@ def candles_gaps(
     if as_json and as_csv:
         raise click.UsageError("Give --json or --csv, not both.")
     gaps = run(lambda store: store.missing_candles(symbol, timeframe, from_=from_, to=to))
-    rows = [(_utc(gap.from_ts), _utc(gap.to_ts), gap.missing) for gap in gaps]
+    rows = [(moment(gap.from_ts), moment(gap.to_ts), gap.missing) for gap in gaps]
     names = ("from", "to", "missing")
     if as_json:
         print_json([dict(zip(names, row, strict=True)) for row in rows])
@@ -190,13 +190,7 @@ def _tell(written: Written, as_json: bool) -> None:
 
 def _cells(candle: Candle) -> tuple[str, ...]:
     numbers = (candle.open, candle.high, candle.low, candle.close, candle.volume)
-    return (_utc(candle.ts), candle.symbol, *(f"{number:f}" for number in numbers), str(candle.complete).lower())
-
-
-def _utc(moment: datetime) -> str:
-    from datetime import UTC
-
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (moment(candle.ts), candle.symbol, *(f"{number:f}" for number in numbers), str(candle.complete).lower())
 
 
 def _size(file: Any) -> int | None:

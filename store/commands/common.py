@@ -9,7 +9,8 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
@@ -19,11 +20,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
+CANCEL_AGAIN = 1.0  # seconds; a client library may swallow a cancellation that comes while it connects
 WRITER = f"{__name__}.writer"  # where the click context keeps --actor and --reason
+
+
+def _types(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+    from store.models import BUILT_IN_TYPES
+
+    return [name for name in BUILT_IN_TYPES if name.startswith(begun)]
+
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 identifier = click.argument("identifier")
-setting_type = click.argument("setting_type", metavar="TYPE")
+setting_type = click.argument("setting_type", metavar="TYPE", shell_complete=_types)
+some_type = click.argument("setting_type", metavar="[TYPE]", required=False, shell_complete=_types)
 expect_version = click.option(
     "--expect-version", type=click.IntRange(0), metavar="N", help="Only if this is the current version."
 )
@@ -70,7 +80,19 @@ def _os_user() -> str | None:
 
 
 class Commands(click.Group):
-    """A group that turns the store's errors into one clear line and an exit code."""
+    """A group that lists its commands by section, and turns what goes wrong into one clear line and an exit code."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sections: dict[str, list[str]] = {}  # heading -> names of commands
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, self.commands))
+        for heading, names in self.sections.items():
+            with formatter.section(heading):
+                room = formatter.width - 6 - width
+                short = [(name.ljust(width), self.commands[name].get_short_help_str(room)) for name in names]
+                formatter.write_dl(short)
 
     def invoke(self, ctx: click.Context) -> Any:
         from store.errors import StoreError
@@ -79,14 +101,46 @@ class Commands(click.Group):
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except StoreError as error:
-            raise _Failure(error) from None
+        except (click.exceptions.Exit, click.UsageError):
+            raise
+        except KeyboardInterrupt:
+            raise Interrupted(signal.SIGINT) from None
+        except click.Abort as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # Ctrl-C at a question
+                raise Interrupted(signal.SIGINT) from None
+            raise
         except OSError as error:
             if error.errno in (errno.EPIPE, None):
                 raise
+            _traceback(ctx)
             with contextlib.suppress(OSError, ValueError):  # what is left in the buffer goes nowhere
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise click.ClickException(f"the output can't be written: {error.strerror}") from None
+        except click.ClickException:
+            _traceback(ctx)
+            raise
+        except StoreError as error:
+            _traceback(ctx)
+            raise _Failure(error) from None
+        except Exception as error:  # its text may hold a setting's value
+            _traceback(ctx)
+            raise click.ClickException(
+                f"unexpected {type(error).__name__}, a mistake in this program; settings-store --debug … shows where"
+            ) from None
+
+
+class Interrupted(click.exceptions.Exit):
+    """The end by a signal, with the exit code that a shell gives it: 130 for Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+
+
+def _traceback(ctx: click.Context) -> None:
+    if ctx.find_root().params.get("debug"):
+        import traceback
+
+        traceback.print_exc()
 
 
 class _Failure(click.ClickException):
@@ -119,12 +173,21 @@ def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
     from store import SettingsStore
 
     writer: dict[str, str | None] | None = click.get_current_context().meta.get(WRITER)
+    received: list[int] = []
 
     async def session() -> T:
         task = asyncio.current_task()
         assert task is not None
+
+        loop = asyncio.get_running_loop()
+
+        def end(number: int) -> None:
+            received.append(number)
+            task.cancel()
+            loop.call_later(CANCEL_AGAIN, end, number)
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+            loop.add_signal_handler(number, end, number)
         async with SettingsStore() as store:
             if writer is None:
                 return await work(store)
@@ -135,7 +198,7 @@ def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
     try:
         return asyncio.run(session())
     except asyncio.CancelledError:
-        sys.exit(130)
+        raise Interrupted(received[0] if received else signal.SIGINT) from None
 
 
 def confirm(question: str) -> None:
@@ -144,6 +207,50 @@ def confirm(question: str) -> None:
         click.confirm(question, abort=True)
     except UnicodeDecodeError:
         raise click.ClickException("the answer is not UTF-8 text") from None
+
+
+def whole(file: BinaryIO) -> BinaryIO:
+    """Read a pipe to its end: no transaction waits for who writes into it, and Ctrl-C isn't kept waiting."""
+    import shutil
+    import stat
+    import tempfile
+
+    with contextlib.suppress(OSError):
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+    spool = tempfile.SpooledTemporaryFile(max_size=1 << 24)  # noqa: SIM115
+    shutil.copyfileobj(file, spool)
+    spool.seek(0)
+    return spool  # type: ignore[return-value]
+
+
+def read_env_file(ctx: click.Context, _: click.Parameter, given: Path | None) -> None:
+    """Take from --env-file, else from a .env here, what the environment doesn't say; ours only.
+
+    Raises ClickException, naming the line, no value. A .env that somebody else has put here is refused: it could lead
+    to servers of theirs.
+    """
+    file = given or Path(".env")
+    if ctx.resilient_parsing or (given is None and not file.is_file()):
+        return
+    from dotenv.parser import parse_stream
+
+    from store.config import VARIABLES
+
+    try:
+        if given is None and file.stat().st_uid not in (0, os.geteuid()):
+            raise click.ClickException(f"{file.absolute()} is another user's; --env-file {file} takes it all the same")
+        with file.open(encoding="utf-8-sig") as lines:
+            found = list(parse_stream(lines))
+    except OSError as error:
+        raise click.ClickException(f"{file} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{file} can't be read: not UTF-8 text") from None
+    for line in found:
+        if line.error:
+            raise click.ClickException(f"{file}, line {line.original.line}: not NAME=VALUE")
+        if line.key in VARIABLES and line.value and "\0" not in line.value:
+            os.environ.setdefault(line.key, line.value)
 
 
 def configured() -> Any:
@@ -158,8 +265,8 @@ def configured() -> Any:
 
 @contextmanager
 def counting(what: str, unit: str = "keys", total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how far a long work is, and how far it has to go if a total is known."""
-    if not sys.stderr.isatty():
+    """Show on a terminal how far a long work is, and how far it has to go if a total is known. Not beside JSON."""
+    if not sys.stderr.isatty() or click.get_current_context().params.get("as_json"):
         yield lambda _: None
         return
     from rich.console import Console

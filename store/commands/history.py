@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, who
+from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, some_type, who
 from store.commands.output import (
     change_json,
     counted,
+    moment,
     print_changes,
     print_json,
     print_table,
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
     Writing = Callable[[SettingsStore], Awaitable[list[SavedSetting]]]
 
 
-@click.command()
+@click.command(short_help="Show who changed what, when and why.")
 @identifier
-@click.argument("setting_type", metavar="[TYPE]", required=False)
+@some_type
 @click.option("--before", type=Moment(), metavar="TIME", help="Versions saved before then: the next page.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Versions at most.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", default=20, show_default=True, help="Versions at most.")
 @as_json
 def history(
     identifier: str, setting_type: str | None, before: datetime | None, limit: int, as_json: bool
@@ -52,12 +53,10 @@ def history(
         print_json([version_json(version) for version in found])
     if not found:
         raise click.ClickException(f"no versions of {setting_type or 'settings'} of {identifier}")
-    if as_json:
-        return
-    for version in found:
+    for version in [] if as_json else found:
         print_version(version)
     if len(found) >= limit and (setting_type is None or found[-1].version > 1):
-        click.echo(f"older ones: --before '{found[-1].saved_at.astimezone().isoformat()}'", err=True)
+        click.echo(f"older ones: --before '{moment(found[-1].saved_at)}'", err=True)
 
 
 @click.command()
@@ -80,9 +79,9 @@ def diff(identifier: str, setting_type: str, a: int, b: int, as_json: bool) -> N
         print_changes(changes)
 
 
-@click.command()
+@click.command(short_help="Save an earlier version again, as a new one.")
 @identifier
-@click.argument("setting_type", metavar="[TYPE]", required=False)
+@some_type
 @click.argument("version", metavar="[VERSION]", type=click.IntRange(1), required=False)
 @click.option("--at", type=Moment(), metavar="TIME", help="All types, to what was in force then.")
 @expect_version

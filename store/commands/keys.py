@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from store.commands.common import as_json, counting, expect_version, identifier, run, who
-from store.commands.output import counted, local, parse_object, print_json, print_table
+from store.commands.output import counted, moment, parse_object, print_json, print_table
 
 if TYPE_CHECKING:
     from store.models import SavedCredentials
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from store.settings import SettingsStore
 
 
-@click.group()
+@click.group(short_help="Keep the exchange's API credentials, encrypted.")
 def keys() -> None:
     """Keep the API credentials of the exchange, encrypted (AES-256-GCM) before they leave this process.
 
@@ -30,7 +30,7 @@ def keys() -> None:
     """
 
 
-@keys.command("set")
+@keys.command("set", short_help="Save a user's API credentials; asks for them.")
 @identifier
 @click.option("--stdin", "stdin", is_flag=True,
               help="Read a JSON object with api_key, api_secret and passphrase from standard input.")  # fmt: skip
@@ -80,14 +80,14 @@ def keys_show(identifier: str, reveal: bool, as_json: bool) -> None:
         raise click.ClickException(f"no API credentials of {identifier}")
     shown = {name: value if reveal else mask(value) for name in FIELDS for value in [getattr(found, name)]}
     if as_json:
-        about = {"okx_uid": found.okx_uid, "version": found.version, "updated_at": found.updated_at.isoformat()}
+        about = {"okx_uid": found.okx_uid, "version": found.version, "updated_at": found.updated_at}
         print_json({**about, "source": found.source, **shown})
         return
-    click.echo(f"version {found.version} · {local(found.updated_at)} · from {found.source}")
+    click.echo(f"version {found.version} · {moment(found.updated_at)} · from {found.source}")
     print_table(None, list(shown.items()))
 
 
-@keys.command("delete")
+@keys.command("delete", short_help="Delete a user's API credentials.")
 @identifier
 @expect_version
 @who
@@ -105,7 +105,7 @@ def keys_delete(identifier: str, expect_version: int | None, as_json: bool) -> N
     _print_saved(saved, as_json)
 
 
-@keys.command("history")
+@keys.command("history", short_help="Show who changed a user's API credentials, and when.")
 @identifier
 @as_json
 def keys_history(identifier: str, as_json: bool) -> None:
@@ -117,16 +117,16 @@ def keys_history(identifier: str, as_json: bool) -> None:
     """
     found = run(lambda store: store.credentials_history(identifier))
     if as_json:
-        print_json([{**asdict(version), "saved_at": version.saved_at.isoformat()} for version in found])
+        print_json([asdict(version) for version in found])
         return
     rows = [
-        (str(v.version), local(v.saved_at), v.changed_by, "deleted" if v.is_deleted else "", v.change_reason or "")
+        (str(v.version), moment(v.saved_at), v.changed_by, "deleted" if v.is_deleted else "", v.change_reason or "")
         for v in found
     ]
     print_table(("version", "saved at", "by", "", "why"), rows)
 
 
-@keys.command("rotate")
+@keys.command("rotate", short_help="Encrypt everything under the first key.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; tell how many would change.")
 @as_json
 def keys_rotate(dry_run: bool, as_json: bool) -> None:
@@ -143,7 +143,7 @@ def keys_rotate(dry_run: bool, as_json: bool) -> None:
     _rotate(plain=False, dry_run=dry_run, as_json=as_json)
 
 
-@keys.command("encrypt-existing")
+@keys.command("encrypt-existing", short_help="Encrypt what an older system left in plain text.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; tell how many would change.")
 @as_json
 def keys_encrypt_existing(dry_run: bool, as_json: bool) -> None:
@@ -208,7 +208,7 @@ def _rotate(*, plain: bool, dry_run: bool, as_json: bool) -> None:
 
 def _print_saved(saved: SavedCredentials, as_json: bool) -> None:
     if as_json:
-        print_json({**asdict(saved), "updated_at": saved.updated_at.isoformat()})
+        print_json(asdict(saved))
         return
     what = " is a deletion" if saved.is_deleted else ""
     where = "in PostgreSQL and Redis" if saved.mirrored else "in PostgreSQL; Redis will follow by the relay"

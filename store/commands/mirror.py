@@ -9,7 +9,7 @@ import click
 
 from store.commands.common import as_json, counting, run
 from store.commands.log_format import configure_logs
-from store.commands.output import print_json, print_table
+from store.commands.output import moment, print_json, print_table
 
 if TYPE_CHECKING:
     from store.settings import SettingsStore
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--once", is_flag=True, help="Mirror what is marked now, and end; for cron and tests.")
 @click.option(
-    "--poll", type=click.FloatRange(0.001, 60), default=0.02, show_default=True, help="Seconds between looks."
+    "--poll",
+    type=click.FloatRange(0.001, 60),
+    metavar="SECONDS",
+    default=0.02,
+    show_default=True,
+    help="Seconds between looks.",
 )
 @click.option("--metrics-port", type=click.IntRange(1, 65535), metavar="N", help="Serve metrics for Prometheus there.")
 @click.option("--metrics-host", default="127.0.0.1", show_default=True, help="The address to serve metrics on.")
@@ -85,13 +90,16 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
          "redis_version": f.redis_version}
         for f in report.users
     ]  # fmt: skip
+    unnamed = sum(report.findings.values()) - len(users)
     if as_json:
         print_json({"checked": report.checked, "ok": report.ok, "findings": dict(report.findings),
-                    "repaired": report.repaired, "users": users})  # fmt: skip
+                    "repaired": report.repaired, "users": users, "unnamed": unnamed})  # fmt: skip
     else:
         if users:
             columns = ("owner", "kind", "finding", "PostgreSQL", "Redis")
             print_table(columns, [tuple("-" if v is None else str(v) for v in user.values()) for user in users])
+            if unnamed:
+                click.echo(f"… and {unnamed} more")
         found = ", ".join(f"{number} {kind}" for kind, number in report.findings.items()) or "no findings"
         click.echo(f"checked {report.checked} keys: {found}" + (f"; {report.repaired} repaired" if repair else ""))
         if report.findings["unmarked"] + report.findings["orphan"] and report.remaining:
@@ -100,7 +108,7 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
         sys.exit(1)
 
 
-@click.command()
+@click.command(short_help="Take over into PostgreSQL what only Redis has.")
 @click.option("--dry-run", is_flag=True, help="Write nothing on either side; print what would happen.")
 @click.option("--okx-uid", metavar="U", help="This user only.")
 @click.option("--from", "source", type=click.Choice(["redis", "db"]), default="redis", show_default=True,
@@ -124,15 +132,15 @@ def sync(dry_run: bool, okx_uid: str | None, source: str, prefer: Any, as_json: 
 
     with counting("sync") as count:
         report = run(lambda store: service.sync(store.stores, source, okx_uid, prefer, dry_run, count))
+    unnamed = sum(number for name, number in report.outcomes.items() if name != "ok") - len(report.keys)
     if as_json:
-        print_json({"dry_run": dry_run, "outcomes": report.outcomes, "keys": report.keys})
+        print_json({"dry_run": dry_run, "outcomes": report.outcomes, "keys": report.keys, "unnamed": unnamed})
     else:
         for key in report.keys:
             problems = key.get("problems") or {}
             click.echo(f"{key['key']}: {key['outcome']}")
             for name, why in problems.items():
                 click.echo(f"  {name}: {why}")
-        unnamed = sum(number for name, number in report.outcomes.items() if name != "ok") - len(report.keys)
         if unnamed:
             click.echo(f"… and {unnamed} more")
         would = "would be " if dry_run else ""
@@ -143,23 +151,30 @@ def sync(dry_run: bool, okx_uid: str | None, source: str, prefer: Any, as_json: 
         sys.exit(1)
 
 
-@click.command()
+@click.command(short_help="Print changes as they reach Redis.")
 @click.argument("identifier", required=False)
 @as_json
 def watch(identifier: str | None, as_json: bool) -> None:
-    """Print changes as they reach Redis, of one user or of all, until Ctrl-C. --json: a line each.
+    """Print changes as they reach Redis, of one user or of all, until Ctrl-C.
+
+    A line each: when it was seen, whose it is, and what is there now; a deletion is a version, too. With --json an
+    object a line: okx_uid, setting_type, version.
 
     \b
     Example:
       settings-store watch 587662504768345929
     """
     from dataclasses import asdict
+    from datetime import UTC, datetime
     from json import dumps
+
+    if sys.stderr.isatty():
+        click.echo(f"watching {identifier or 'all users'}; Ctrl-C ends it", err=True)
 
     async def follow(store: SettingsStore) -> None:
         async for change in store.watch(identifier):
-            line = dumps(asdict(change)) if as_json else f"{change.okx_uid} {change.setting_type} {change.version}"
-            click.echo(line)
+            seen = f"{moment(datetime.now(UTC))} · {change.okx_uid} · {change.setting_type} version {change.version}"
+            click.echo(dumps(asdict(change)) if as_json else seen)
             sys.stdout.flush()
 
     run(follow)

@@ -79,19 +79,21 @@ redis_cli = _shell(
 )
 
 
-@click.command()
-def demo() -> None:
-    """Show the main job on the embedded servers, whatever DATABASE_URL says, with a user of its own.
+@click.command(short_help="Show the main job, on servers of its own.")
+@click.option("--keep", is_flag=True, help="Leave its servers running, to look around.")
+def demo(keep: bool) -> None:
+    """Show the main job on servers of its own, in a temporary folder, which is gone afterwards.
 
     \b
     Example:
       settings-store demo
+      settings-store demo --keep
     """
     import asyncio
 
     from store import demo as show
 
-    asyncio.run(show.run(click.echo))
+    asyncio.run(show.run(click.echo, keep))
 
 
 @click.group()

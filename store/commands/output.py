@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
@@ -14,6 +15,7 @@ from store.jsontext import DuplicateKey, refuse_constant, unique
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from decimal import Decimal
 
     from store.models import KeyChange, SavedSetting, Setting, User, Version
 
@@ -68,7 +70,7 @@ def setting_json(setting: Setting) -> dict[str, Any]:
         "setting_type": setting.setting_type,
         "version": setting.version,
         "settings": setting.settings,
-        "updated_at": setting.updated_at.isoformat(),
+        "updated_at": setting.updated_at,
         "source": setting.source,
     }
     if hasattr(setting, "mirrored"):
@@ -76,20 +78,8 @@ def setting_json(setting: Setting) -> dict[str, Any]:
     return result
 
 
-def user_json(user: User) -> dict[str, Any]:
-    return {
-        "id": str(user.id),
-        "okx_uid": user.okx_uid,
-        "telegram_id": user.telegram_id,
-        "name": user.name,
-        "telegram_username": user.telegram_username,
-        "created_at": user.created_at.isoformat(),
-        "updated_at": user.updated_at.isoformat(),
-    }
-
-
 def print_setting(setting: Setting) -> None:
-    at = f"{setting.updated_at:%Y-%m-%d %H:%M:%S %Z}"
+    at = moment(setting.updated_at)
     click.echo(f"{setting.setting_type} · version {setting.version} · {at} · from {setting.source}")
     print_setting_values(setting.settings)
 
@@ -107,7 +97,7 @@ def version_json(version: Version) -> dict[str, Any]:
         "okx_uid": version.okx_uid,
         "setting_type": version.setting_type,
         "version": version.version,
-        "saved_at": version.saved_at.isoformat(),
+        "saved_at": version.saved_at,
         "changed_by": version.changed_by,
         "change_reason": version.change_reason,
         "is_deleted": version.is_deleted,
@@ -117,7 +107,7 @@ def version_json(version: Version) -> dict[str, Any]:
 
 def print_version(version: Version) -> None:
     """Print one version: a heading, and a line per key that changed."""
-    heading = f"{version.setting_type} version {version.version} · {local(version.saved_at)} · {version.changed_by}"
+    heading = f"{version.setting_type} version {version.version} · {moment(version.saved_at)} · {version.changed_by}"
     print_styled(heading + (f" · {version.change_reason}" if version.change_reason else ""), "bold")
     if version.changes is None:
         print_styled("  the version before was pruned", "dim")
@@ -159,9 +149,16 @@ def printable(text: str) -> str:
     )
 
 
-def local(moment: datetime) -> str:
-    """Write a moment in this computer's time zone, to the microsecond, as --at and --before read it."""
-    return moment.astimezone().isoformat(sep=" ")
+def moment(time: datetime) -> str:
+    """Write a time, as everywhere: ISO 8601 in UTC, with its offset; --at and --before read it."""
+    from datetime import UTC
+
+    return time.astimezone(UTC).isoformat()
+
+
+def amount(value: Decimal) -> str:
+    """Write an amount with every digit; nothing at all as 0, whatever scale it came with."""
+    return f"{value:f}" if value else "0"
 
 
 def saved_line(saved: SavedSetting) -> str:
@@ -172,17 +169,42 @@ def saved_line(saved: SavedSetting) -> str:
     return f"{saved.setting_type}: version {saved.version}, {where}"
 
 
-def print_users(users: Sequence[User], as_json: bool, one: bool = False) -> None:
+def print_user(user: User, as_json: bool) -> None:
+    """Print all there is to know of one user, a line each."""
+    found = asdict(user)
     if as_json:
-        found = [user_json(user) for user in users]
-        print_json(found[0] if one else found)
+        print_json(found)
+    else:
+        print_table(None, [(name, str(plain(value))) for name, value in found.items() if value is not None])
+
+
+def print_users(users: Sequence[User], as_json: bool) -> None:
+    """Print a table that an 80 column terminal holds; the rest is in the JSON."""
+    if as_json:
+        print_json([asdict(user) for user in users])
         return
-    columns = ("okx_uid", "telegram_id", "name", "telegram_username", "id")
-    print_table(columns, [tuple(str(getattr(user, column) or "") for column in columns) for user in users])
+    columns = ["okx_uid", "telegram_id", "name", "telegram_username"]
+    columns += ["deleted_at"] if any(user.deleted_at for user in users) else []
+    print_table(columns, [tuple(str(plain(getattr(user, column)) or "") for column in columns) for user in users])
 
 
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=plain))
+
+
+def plain(value: Any) -> Any:
+    """Make what JSON has no form for a text or a number: a length of time is seconds, an amount a text."""
+    from datetime import datetime, timedelta
+    from decimal import Decimal
+    from uuid import UUID
+
+    if isinstance(value, datetime):
+        return moment(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Decimal):
+        return amount(value)
+    return str(value) if isinstance(value, UUID) else value
 
 
 def print_table(columns: Sequence[str] | None, rows: Iterable[tuple[str, ...]]) -> None:

@@ -25,10 +25,11 @@ def dry_run(function: F) -> F:
     return click.option("--dry-run", is_flag=True, help="Write nothing; tell what would be done.")(function)
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="Bring the database to this release.")
 @dry_run
+@as_json
 @click.pass_context
-def migrate(ctx: click.Context, dry_run: bool) -> None:
+def migrate(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
     """Bring the database to this release (the same as `migrate apply`).
 
     \b
@@ -37,14 +38,15 @@ def migrate(ctx: click.Context, dry_run: bool) -> None:
       settings-store migrate status
     """
     if ctx.invoked_subcommand is None:
-        ctx.invoke(migrate_apply, dry_run=dry_run)
-    elif dry_run:
-        raise click.UsageError("--dry-run goes with `migrate` alone, or after `migrate apply`")
+        ctx.invoke(migrate_apply, dry_run=dry_run, as_json=as_json)
+    elif dry_run or as_json:
+        raise click.UsageError("--dry-run and --json go with `migrate` alone, or after the subcommand")
 
 
-@migrate.command("apply")
+@migrate.command("apply", short_help="Apply what is pending, and all of sql/ again.")
 @dry_run
-def migrate_apply(dry_run: bool) -> None:
+@as_json
+def migrate_apply(dry_run: bool, as_json: bool) -> None:
     """Apply pending migrations, and all functions, views and triggers again.
 
     The database of the system that this one replaces is adopted: docs/migrating.md. --dry-run rehearses that, and
@@ -62,12 +64,16 @@ def migrate_apply(dry_run: bool) -> None:
     config = configured()
     url, vault = config.database_url, _vault(config)
     if dry_run:
-        _rehearse(url, vault)
+        _rehearse(url, vault, as_json)
         return
     before = schema.quarantine(url)
-    for name in schema.migrate(url, vault):
-        click.echo(f"applied {name}")
+    applied = schema.migrate(url, vault)
     after = schema.quarantine(url)
+    if as_json:
+        print_json({"applied": applied, "quarantined": len(after) - len(before)})
+        return
+    for name in applied:
+        click.echo(f"applied {name}")
     if after != before:
         click.echo(f"adopted the predecessor's tables; what couldn't be taken: {counted(len(after), 'row')}")
         if vault.is_empty:
@@ -82,11 +88,17 @@ def _vault(config: Config) -> Vault:
     return config.vault or Vault.from_env(os.environ, config.key_file)
 
 
-def _rehearse(url: str, vault: Vault) -> None:
+def _rehearse(url: str, vault: Vault, as_json: bool) -> None:
     from store import schema
 
     found = schema.status(url)
     adoption = schema.rehearse(url, vault)
+    if as_json:
+        from dataclasses import asdict
+
+        print_json({"dry_run": True, "pending": found.pending, "drifted": found.drifted,
+                    "adopted": adoption and asdict(adoption)})  # fmt: skip
+        return
     for name in found.pending:
         click.echo(f"would apply {name}")
     for name, why in found.drifted.items():
@@ -100,7 +112,7 @@ def _rehearse(url: str, vault: Vault) -> None:
     click.echo("nothing was changed")
 
 
-@migrate.command("quarantine")
+@migrate.command("quarantine", short_help="List what an adoption couldn't take, and why.")
 @as_json
 def migrate_quarantine(as_json: bool) -> None:
     """List what couldn't be taken when the predecessor's database was adopted, and why.
@@ -127,7 +139,7 @@ def _print_quarantine(found: list[Quarantined]) -> None:
     print_table(("table", "id", "", "why"), rows)
 
 
-@migrate.command("status")
+@migrate.command("status", short_help="Tell what is applied, pending or altered.")
 @as_json
 def migrate_status(as_json: bool) -> None:
     """Tell applied and pending migrations, and objects that differ from sql/. Exit code 1 if any.
@@ -151,7 +163,8 @@ def migrate_status(as_json: bool) -> None:
 @migrate.command("rollback")
 @click.option("--all", "everything", is_flag=True, help="Roll back every migration.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
-def migrate_rollback(everything: bool, yes: bool) -> None:
+@as_json
+def migrate_rollback(everything: bool, yes: bool, as_json: bool) -> None:
     """Roll back the newest migration. THE DATA OF ITS TABLES ARE LOST.
 
     The functions and triggers go too, so nothing is versioned or mirrored until `migrate apply` brings them back.
@@ -166,5 +179,9 @@ def migrate_rollback(everything: bool, yes: bool) -> None:
     config = configured()
     if not yes:
         confirm("The data in the tables that go will be lost. Roll back?")
-    for name in schema.rollback(config.database_url, None if everything else 1, _vault(config)):
+    gone = schema.rollback(config.database_url, None if everything else 1, _vault(config))
+    if as_json:
+        print_json({"rolled_back": gone})
+        return
+    for name in gone:
         click.echo(f"rolled back {name}")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, who
+from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, some_type, who
 from store.commands.output import (
+    moment,
     parse_object,
     parse_pairs,
     print_json,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @identifier
-@click.argument("setting_type", metavar="[TYPE]", required=False)
+@some_type
 @click.option("--source", type=click.Choice(["auto", "redis", "db"]), default="auto", show_default=True,
               help="Which store to ask; auto: Redis, then PostgreSQL.")  # fmt: skip
 @click.option("--version", "version", type=click.IntRange(1), metavar="N", help="This version of the TYPE.")
@@ -84,7 +85,7 @@ def get(
         print_setting(setting)
 
 
-@click.command("set")
+@click.command("set", short_help="Change settings, or replace them.")
 @identifier
 @setting_type
 @click.argument("pairs", metavar="KEY=VALUE…", nargs=-1)
@@ -133,11 +134,11 @@ def _unwrapped(document: dict[str, Any], setting_type: str) -> dict[str, Any]:
     return dict(document["settings"])
 
 
-@click.command()
+@click.command(short_help="Find the users whose settings hold these values.")
 @setting_type
 @click.argument("pairs", metavar="KEY=VALUE…", nargs=-1, required=True)
 @click.option("--after", metavar="OKX_UID", help="Start after this user.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Users at most.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", default=100, show_default=True, help="Users at most.")
 @as_json
 def search(setting_type: str, pairs: Sequence[str], after: str | None, limit: int, as_json: bool) -> None:
     """Find the users whose active settings hold all these values (by index).
@@ -155,6 +156,8 @@ def search(setting_type: str, pairs: Sequence[str], after: str | None, limit: in
     found = run(read)
     if as_json:
         print_json([setting_json(setting) for setting in found])
-        return
-    rows = [(s.okx_uid, s.telegram_id or "", str(s.version), f"{s.updated_at:%Y-%m-%d %H:%M:%S}") for s in found]
-    print_table(("okx_uid", "telegram_id", "version", "updated_at"), rows)
+    else:
+        rows = [(s.okx_uid, s.telegram_id or "", str(s.version), moment(s.updated_at)) for s in found]
+        print_table(("okx_uid", "telegram_id", "version", "updated_at"), rows)
+    if len(found) == limit:
+        click.echo(f"more: --after {found[-1].okx_uid}", err=True)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.commands.common import as_json, run, setting_type, who
+from store.commands.common import as_json, run, setting_type, some_type, who
 from store.commands.output import (
     change_json,
     counted,
+    moment,
     parse_object,
     parse_pairs,
     print_changes,
@@ -87,9 +88,7 @@ def template_list(as_json: bool) -> None:
         print_json([{key: value for key, value in _json(one).items() if key != "settings"} for one in found])
         return
     rows = [
-        (t.name, t.setting_type, str(len(t.settings)), t.changed_by or "", f"{t.updated_at or '':%Y-%m-%d %H:%M:%S}")
-        if t.updated_at
-        else (t.name, t.setting_type, str(len(t.settings)), "", "")
+        (t.name, t.setting_type, str(len(t.settings)), t.changed_by or "", moment(t.updated_at) if t.updated_at else "")
         for t in found
     ]
     print_table(("name", "type", "keys", "saved by", "saved at"), rows)
@@ -97,7 +96,7 @@ def template_list(as_json: bool) -> None:
 
 @template.command("show")
 @name
-@click.argument("setting_type", metavar="[TYPE]", required=False)
+@some_type
 @click.option("--reveal", is_flag=True, help="Show secrets (signal_bot_token), too.")
 @as_json
 def template_show(name: str, setting_type: str | None, reveal: bool, as_json: bool) -> None:
@@ -125,8 +124,9 @@ def template_show(name: str, setting_type: str | None, reveal: bool, as_json: bo
 
 @template.command("delete")
 @name
-@click.argument("setting_type", metavar="[TYPE]", required=False)
-def template_delete(name: str, setting_type: str | None) -> None:
+@some_type
+@as_json
+def template_delete(name: str, setting_type: str | None, as_json: bool) -> None:
     """Delete a template, for one TYPE or for all. Users it was applied to keep what they have.
 
     \b
@@ -134,7 +134,10 @@ def template_delete(name: str, setting_type: str | None) -> None:
       settings-store template delete careful
     """
     count = run(lambda store: store.delete_template(name, setting_type))
-    click.echo(f"deleted template {name} ({count} setting type{'s' if count > 1 else ''})")
+    if as_json:
+        print_json({"name": name, "deleted": count})
+    else:
+        click.echo(f"deleted template {name} ({counted(count, 'setting type')})")
 
 
 def _whom(command: Any) -> Any:
@@ -168,7 +171,7 @@ def template_preview(
     _apply(name, setting_type, identifiers, pairs, everybody, replace, True, as_json)
 
 
-@template.command("apply")
+@template.command("apply", short_help="Apply a template to users.")
 @_whom
 @who
 @as_json
@@ -231,5 +234,5 @@ def _json(template: Template) -> dict[str, Any]:
         "setting_type": template.setting_type,
         "settings": template.settings,
         "changed_by": template.changed_by,
-        "updated_at": template.updated_at and template.updated_at.isoformat(),
+        "updated_at": template.updated_at,
     }

@@ -7,15 +7,15 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
 
-from store.commands.common import Moment, as_json, counting, identifier, run
-from store.commands.output import counted, local, parse_object, parse_pairs, print_json, print_table
+from store.commands.common import Moment, as_json, counting, identifier, run, whole
+from store.commands.output import amount, counted, moment, parse_object, parse_pairs, plain, print_json, print_table
 
 if TYPE_CHECKING:
     from store.market.models import Trade, TradeStatistics
@@ -53,7 +53,7 @@ def _selection(command: Any) -> Any:
     return command
 
 
-@click.group()
+@click.group(short_help="Keep closed trades, and tell what they earned.")
 def trades() -> None:
     """Keep closed trades, each with the settings that were in force at its entry, and tell what they earned.
 
@@ -92,7 +92,7 @@ def trades_add(identifier: str, pairs: Sequence[str], file: Any, as_json: bool) 
         click.echo(f"{done.symbol} {done.side}: net PnL {done.net_pnl:f}, params version {version}")
 
 
-@trades.command("import")
+@trades.command("import", short_help="Record the trades of a file, all or none.")
 @click.argument("file", metavar="FILE", type=click.File("rb"))
 @as_json
 def trades_import(file: Any, as_json: bool) -> None:
@@ -107,8 +107,8 @@ def trades_import(file: Any, as_json: bool) -> None:
     """
     from store.market import trade_files
 
-    with counting("import", "trades") as count:
-        done = run(lambda store: trade_files.import_trades(store, file, count))
+    with whole(file) as data, counting("import", "trades") as count:
+        done = run(lambda store: trade_files.import_trades(store, data, count))
     if as_json:
         print_json({"recorded": done.recorded, "known": done.known})
     else:
@@ -119,7 +119,7 @@ def trades_import(file: Any, as_json: bool) -> None:
 @identifier
 @_selection
 @click.option("--before", type=Place(), metavar="TIME/ID", help="The next page: those after this one in this order.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Trades at most.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", default=100, show_default=True, help="Trades at most.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, which `trades import` reads.")
 @as_json
 def trades_list(
@@ -150,7 +150,7 @@ def trades_list(
     else:
         print_table(COLUMNS, [_row(trade) for trade in found])
     if len(found) == limit:
-        click.echo(f"more: --before '{found[-1].exit_time.isoformat()}/{found[-1].id}'", err=True)
+        click.echo(f"more: --before '{moment(found[-1].exit_time)}/{found[-1].id}'", err=True)
 
 
 @trades.command("stats")
@@ -229,20 +229,12 @@ def _row(trade: Trade) -> tuple[str, ...]:
 def _text(name: str, value: object) -> str:
     """Write a figure for people."""
     if isinstance(value, datetime):
-        return local(value)
+        return moment(value)
     if isinstance(value, Decimal):
-        return f"{float(value):.6g}" if name in ROUNDED else f"{value:f}"
+        return f"{float(value):.6g}" if name in ROUNDED else amount(value)
     return "" if value is None else str(value)
 
 
 def _json(value: Trade | TradeStatistics) -> dict[str, Any]:
     """Write it for programs: amounts as texts, times ISO 8601, lengths of time in seconds."""
-    return {name: _plain(field) for name, field in asdict(value).items()}
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    return format(value, "f") if isinstance(value, Decimal) else str(value) if isinstance(value, UUID) else value
+    return {name: plain(field) for name, field in asdict(value).items()}

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from store.commands.common import as_json, confirm, identifier, run, who
-from store.commands.output import counted, print_json, print_users, saved_line, setting_json, user_json
+from store.commands.output import counted, print_json, print_user, print_users, saved_line, setting_json
 
 if TYPE_CHECKING:
-    from store.models import Registration
+    from store.models import Registration, User
     from store.settings import SettingsStore
 
 
-@click.command()
+@click.command(short_help="Register a user with the default settings.")
 @click.argument("okx_uid")
 @click.option("--telegram-id", metavar="N", help="Telegram ID to link (5-15 digits).")
 @click.option("--name", metavar="TEXT", help="Name of the user.")
@@ -42,9 +42,11 @@ def register(
 
     result = run(write)
     if as_json:
-        print_json({"user": user_json(result.user), "settings": [setting_json(s) for s in result.settings]})
+        print_json({"user": asdict(result.user), "settings": [setting_json(s) for s in result.settings],
+                    "is_new": result.is_new})  # fmt: skip
         return
-    click.echo(f"registered {okx_uid}" + (f" (Telegram {result.user.telegram_id})" if result.user.telegram_id else ""))
+    telegram = f" (Telegram {result.user.telegram_id})" if result.user.telegram_id else ""
+    click.echo(f"{'registered' if result.is_new else 'registered already:'} {okx_uid}{telegram}")
     for saved in result.settings:
         click.echo(saved_line(saved))
 
@@ -72,21 +74,30 @@ def user_find(identifier: str, as_json: bool) -> None:
     found = run(lambda store: store.find_user(identifier))
     if found is None:
         raise click.ClickException(f"unknown user {identifier}")
-    print_users([found], as_json, one=True)
+    print_user(found, as_json)
 
 
 @user.command("list")
 @click.option("--after", metavar="OKX_UID", help="Start after this user.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Users at most.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", default=100, show_default=True, help="Users at most.")
+@click.option("--deleted", is_flag=True, help="Those whom `user restore` would bring back, in place of the others.")
 @as_json
-def user_list(after: str | None, limit: int, as_json: bool) -> None:
+def user_list(after: str | None, limit: int, deleted: bool, as_json: bool) -> None:
     """List users in the order of their OKX UIDs.
 
     \b
     Example:
       settings-store user list --limit 20
+      settings-store user list --deleted
     """
-    print_users(run(lambda store: store.list_users(after=after, limit=limit)), as_json)
+
+    async def read(store: SettingsStore) -> list[User]:
+        return await (store.list_deleted_users if deleted else store.list_users)(after=after, limit=limit)
+
+    found = run(read)
+    print_users(found, as_json)
+    if len(found) == limit:
+        click.echo(f"more: --after {found[-1].okx_uid}", err=True)
 
 
 @user.command("link")
@@ -101,7 +112,7 @@ def user_link(identifier: str, telegram_id: str, as_json: bool) -> None:
     Example:
       settings-store user link 587662504768345929 1709556958
     """
-    print_users([run(lambda store: store.link(identifier, telegram_id))], as_json, one=True)
+    print_user(run(lambda store: store.link(identifier, telegram_id)), as_json)
 
 
 @user.command("unlink")
@@ -115,14 +126,15 @@ def user_unlink(identifier: str, as_json: bool) -> None:
     Example:
       settings-store user unlink 587662504768345929
     """
-    print_users([run(lambda store: store.unlink(identifier))], as_json, one=True)
+    print_user(run(lambda store: store.unlink(identifier)), as_json)
 
 
-@user.command("delete")
+@user.command("delete", short_help="Delete a user and the settings; the history stays.")
 @identifier
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @who
-def user_delete(identifier: str, yes: bool) -> None:
+@as_json
+def user_delete(identifier: str, yes: bool, as_json: bool) -> None:
     """Delete a user and the settings, from Redis too; the history stays in PostgreSQL.
 
     \b
@@ -133,10 +145,14 @@ def user_delete(identifier: str, yes: bool) -> None:
 
     if not yes:
         confirm(f"Delete user {check_identifier(identifier)}?")
-    click.echo(f"deleted {run(lambda store: store.delete_user(identifier)).okx_uid}")
+    deleted = run(lambda store: store.delete_user(identifier))
+    if as_json:
+        print_json(asdict(deleted))
+    else:
+        click.echo(f"deleted {deleted.okx_uid}; back again: settings-store user restore {deleted.okx_uid}")
 
 
-@user.command("restore")
+@user.command("restore", short_help="Bring a deleted user back, with the settings.")
 @identifier
 @who
 @as_json
@@ -149,10 +165,10 @@ def user_restore(identifier: str, as_json: bool) -> None:
     Example:
       settings-store user restore 587662504768345929
     """
-    print_users([run(lambda store: store.restore_user(identifier))], as_json, one=True)
+    print_user(run(lambda store: store.restore_user(identifier)), as_json)
 
 
-@user.command("erase")
+@user.command("erase", short_help="Remove everything of a person for good.")
 @identifier
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @as_json

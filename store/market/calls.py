@@ -8,9 +8,9 @@ from datetime import datetime
 from uuid import UUID
 
 from store.arguments import count, text_or_none, time
-from store.calls import Call, _read
 from store.errors import InvalidArgument
 from store.market.models import Trade
+from store.statements import Call, _read
 
 TRADE = ", ".join(f"r.{field.name}" for field in fields(Trade))
 

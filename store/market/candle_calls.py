@@ -8,9 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 
 from store.arguments import count_or_none, flag, line, time
-from store.calls import Call, _read
 from store.errors import InvalidArgument
 from store.market.candle_models import Candle
+from store.statements import Call, _read
 
 COPY = "copy pg_temp.candle_import ({columns}) from stdin (format csv, header)"
 

@@ -43,7 +43,7 @@ class Result:
     def is_one_clear_error(self) -> bool:
         """Whether stderr holds one error in words, with nothing of Python in it, and stdout nothing."""
         errors = [line for line in self.err.splitlines() if line.startswith("Error: ")]
-        python = ("Traceback", "  File ", "Exception", "psycopg", "asyncio", "Warning")
+        python = ("Traceback", "  File ", "Exception", "psycopg", "asyncio", "Warning", "unexpected")
         return self.out == "" and len(errors) == 1 and not any(word in self.err for word in python)
 
 

@@ -227,7 +227,7 @@ def test_users_are_found_listed_linked_unlinked_and_deleted(inside: Cli, kim: st
     assert inside("user", "find", found["id"], "--json").json == found
     assert [row.split()[0] for row in inside("user", "list").lines] == ["okx_uid", OTHER, kim]
     assert [u["okx_uid"] for u in inside("user", "list", "--after", OTHER, "--json").json] == [kim]
-    assert [u["okx_uid"] for u in inside("user", "list", "--limit", "1", "--json").json] == [OTHER]
+    assert [u["okx_uid"] for u in inside.run("user", "list", "--limit", "1", "--json").json] == [OTHER]
 
     assert "linked" in inside.fails(1, "user", "link", OTHER, TELEGRAM_ID)
     assert inside("user", "link", kim, "99999", "--json").json["telegram_id"] == "99999"
@@ -237,7 +237,9 @@ def test_users_are_found_listed_linked_unlinked_and_deleted(inside: Cli, kim: st
 
     kept = inside.run("user", "delete", kim, stdin="n\n")
     assert (kept.code, kept.err.strip()) == (1, "Aborted!")
-    assert inside("user", "delete", kim, "--yes").lines == [f"deleted {kim}"]
+    deleted = inside("user", "delete", kim, "--yes").lines
+    assert deleted == [f"deleted {kim}; back again: settings-store user restore {kim}"]
+    assert inside("user", "list", "--deleted", "--json").json[0]["okx_uid"] == kim
     assert kim in inside.fails(1, "user", "find", kim)
     assert redis.exists(f"user:{kim}:settings") == 0
 
@@ -251,7 +253,7 @@ def test_search_finds_who_holds_all_the_values(inside: Cli, kim: str) -> None:
     assert head.split() == ["okx_uid", "telegram_id", "version", "updated_at"]
     assert row.split()[:3] == [kim, TELEGRAM_ID, "2"]
     both = ["search", "preferences", "timeframe=1m", "--json"]
-    assert [s["okx_uid"] for s in inside(*both, "--limit", "1").json] == [OTHER]
+    assert [s["okx_uid"] for s in inside.run(*both, "--limit", "1").json] == [OTHER]
     assert [s["okx_uid"] for s in inside(*both, "--after", OTHER).json] == [kim]
 
 

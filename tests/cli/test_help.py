@@ -26,6 +26,7 @@ def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> Iterator[
 
 
 COMMANDS = dict(commands())
+LEAVES = {" ".join(path): command for path, command in COMMANDS.items() if not isinstance(command, click.Group)}
 EVERY_COMMAND = pytest.mark.parametrize("path", COMMANDS, ids=lambda path: " ".join(path) or "settings-store")
 
 
@@ -65,10 +66,13 @@ def test_the_examples_use_options_that_exist(path: tuple[str, ...]) -> None:
     assert set(re.findall(r"(?<=\s)--[a-z-]+", example)) <= known
 
 
-@pytest.mark.parametrize("name", ["get", "register", "set", "search", "status", "user find", "user list", "user link",
-                                  "user unlink", "migrate status", "embedded status"])  # fmt: skip
-def test_what_prints_data_can_print_json(name: str) -> None:
-    assert "--json" in [opt for p in COMMANDS[tuple(name.split())].params for opt in p.opts]
+@pytest.mark.parametrize("path", [path for path, c in COMMANDS.items() if isinstance(c, click.Group)])
+def test_the_list_of_commands_is_told_in_whole_sentences(path: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(main, [*path, "--help"], prog_name="settings-store", terminal_width=80).output
+    assert not [line for line in shown.splitlines() if line.endswith("...") and not line.startswith("Usage:")]
+    group = COMMANDS[path]
+    assert isinstance(group, click.Group)
+    assert all(re.search(rf"^  {name} +[A-Z]", shown, re.MULTILINE) for name in group.commands)
 
 
 def test_asking_for_help_loads_neither_drivers_nor_tables() -> None:

@@ -69,7 +69,7 @@ def test_what_is_wrong_with_a_trade_is_listed(inside: Cli, kim: str) -> None:
 def test_a_list_is_newest_first_and_selected(inside: Cli, traded: str) -> None:
     head, *rows = [line.split() for line in inside("trades", "list", traded).lines]
     assert head[:3] == ["exit_time", "symbol", "side"]
-    assert [row[2:4] for row in rows] == [["ETH", "long"], ["ETH", "short"], ["BTC", "long"], ["BTC", "short"]]
+    assert [row[1:3] for row in rows] == [["ETH", "long"], ["ETH", "short"], ["BTC", "long"], ["BTC", "short"]]
     for options, numbers in {
         ("--symbol", "ETH"): ["4", "3"],
         ("--side", "long"): ["4", "2"],

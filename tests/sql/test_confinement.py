@@ -99,6 +99,7 @@ LISTS = {
     "find_users_by_setting": ("okx_uid", "'params', '{}'"),
     "list_api_credentials": ("okx_uid", ""),
     "list_users": ("okx_uid", ""),
+    "list_deleted_users": ("okx_uid", ""),
     "mirror_entries": ("owner", f"array['{OKX_UID}', '{TELEGRAM_ID}', '{OTHER}', '{OTHER_TELEGRAM}']"),
     "mirror_state": ("owner", f"array['{OKX_UID}', '{OTHER}', '{OTHER_TELEGRAM}'], '{{params,params,telegram}}'"),
     "pending_keys": ("owner", ""),

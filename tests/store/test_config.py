@@ -159,3 +159,16 @@ async def test_a_store_that_was_never_used_opens_and_closes_with_both_servers_aw
         assert store.stores
     with pytest.raises(StoreError, match="async with"):
         _ = store.stores
+
+
+def test_what_is_shown_of_a_configuration_says_where_and_who_but_no_secret() -> None:
+    urls = (
+        f"postgresql://kim:{SECRET}@db1:5432,db2/x?sslmode=require&sslpassword={SECRET}&options=-cx%3D{SECRET}",
+        f"rediss://kim:{SECRET}@cache:6380/2?ssl_password={SECRET}&db=3",
+    )
+    shown = Config(*urls, actor="ops").shown()
+    assert shown["DATABASE_URL"] == "host=db1,db2 port=5432, dbname=x user=kim sslmode=require"
+    assert shown["REDIS_URL"] == "rediss://cache:6380/2?db=3"
+    assert shown["SETTINGS_STORE_ACTOR"] == "ops"
+    assert SECRET not in str(shown)
+    assert {"DATABASE_URL": "embedded", "REDIS_URL": "embedded"}.items() <= Config().shown().items()

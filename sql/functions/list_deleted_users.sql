@@ -1,0 +1,18 @@
+-- Lists soft-deleted users in the order of their OKX UIDs, a page at a time (keyset). A confined session's user only.
+-- Passes over the live users of the index; no lock.
+create or replace function list_deleted_users(p_after text default null, p_limit integer default null)
+returns setof app_users
+language sql stable
+security definer
+set search_path = pg_catalog, public, pg_temp
+as $$
+    select * from app_users u
+     where u.deleted_at is not null and u.okx_uid > coalesce(p_after, '')
+       and u.okx_uid = coalesce((select confined_to()), u.okx_uid)
+     order by u.okx_uid
+     limit p_limit
+$$;
+
+comment on function list_deleted_users(text, integer) is
+'Users whom restore_user() would bring back, by OKX UID. p_after: the last OKX UID of the page before; p_limit: rows at most (null: all).';
+revoke execute on function list_deleted_users(text, integer) from public;

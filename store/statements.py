@@ -1,0 +1,46 @@
+"""How a call of an SQL function becomes a statement with parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from store.arguments import text_or_none
+
+# Who writes and why, set in the statement that writes, for its transaction only. The function takes its
+# identifier from here: by that dependency the settings are made before it runs.
+WRITER = """(
+    select %(identifier)s::text as identifier,
+           set_config('settings_store.actor', %(actor)s, true), set_config('settings_store.reason', %(reason)s, true)
+    offset 0) writer cross join lateral """
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A statement and its parameters, which no repr shows: they hold settings."""
+
+    query: str
+    params: Mapping[str, Any] = field(repr=False)
+
+    def by(self, actor: str | None, reason: str | None) -> Call:
+        """Say who writes and why."""
+        who = {"actor": text_or_none(actor, "actor") or "", "reason": text_or_none(reason, "reason") or ""}
+        return replace(self, params={**self.params, **who})
+
+
+def _read(columns: str, function: str, **arguments: Any) -> Call:
+    """Call a function by its arguments' names, without the p_ of its parameters."""
+    named = ", ".join(f"p_{name} => %({name})s" for name in arguments)
+    return Call(f"select {columns} from {function}({named}) r", arguments)
+
+
+def _write(columns: str, function: str, first: str, identifier: str, **arguments: Any) -> Call:
+    """Call a function that writes, with who and why to be said by Call.by().
+
+    `first`: the parameter that takes the identifier, with a cast if it isn't text.
+    """
+    name, cast = first.split("::") if "::" in first else (first, "text")
+    named = "".join(f", p_{name} => %({name})s" for name in arguments)
+    query = f"select {columns} from {WRITER}{function}(p_{name} => writer.identifier::{cast}{named}) r"
+    return Call(query, {"identifier": identifier, **arguments}).by(None, None)
