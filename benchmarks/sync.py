@@ -5,6 +5,9 @@ floor  pipelined HGETALL and GET of the same keys, and COPY into one bare table:
 loop   the predecessor's script: a user after the other, a dozen awaited statements each, on its own tables.
        Measured on fewer users.
 again  `sync` when there is nothing to do, against the same floor.
+least  what any sync has to do, nothing read or compared: documents that PostgreSQL has at hand into its tables by a
+       statement (with triggers, indexes, history and marks, no credentials), then every key written to Redis, by
+       the mirror's own writing.
 """
 
 from __future__ import annotations
@@ -15,12 +18,21 @@ import time
 from benchmarks import people
 from benchmarks.runner import Outcome, interleave
 from benchmarks.upsert import SEED_INDEXES
-from store import Config, SettingsStore
+from store import Config, SettingsStore, calls
+from store.models import MirrorEntry
 from store.sync import Sync
 
 USERS, LOOP_USERS, REPEATS = 2000, 200, 3
 
 BARE = "drop table if exists bare_documents; create table bare_documents (key text, document jsonb)"
+INSERT = f"""
+insert into app_users (okx_uid, telegram_id)
+select ({people.FIRST} + n)::text, case when n %% 2 = 0 then ({people.FIRST_TELEGRAM} + n)::text end
+  from generate_series(0, %s - 1) n;
+insert into user_settings (user_id, okx_uid, telegram_id, setting_type, settings)
+select u.id, u.okx_uid, u.telegram_id, t.setting_type, default_user_setting(t.setting_type)
+  from app_users u cross join setting_types t
+"""
 LOOP = f"""
 drop table if exists loop_users, loop_credentials, seed_settings;
 create table loop_users (like app_users including all);
@@ -35,6 +47,7 @@ async def measure(config: Config) -> list[Outcome]:
     """Take over all users; as users a second."""
     users = people.size(USERS)
     repeated: list[float] = []
+    inserted: list[float] = []
 
     async def start() -> float:
         await people.empty(config)
@@ -63,16 +76,30 @@ async def measure(config: Config) -> list[Outcome]:
                         await copy.write_row((key, content if is_document else json.dumps(content)))
         return users / (time.perf_counter() - began)
 
+    async def least() -> float:
+        await people.empty(config)
+        async with people.servers(config) as (connection, _), SettingsStore(config) as store:
+            began = time.perf_counter()
+            await people.run(connection, INSERT, users)
+            inserted.append(users / (time.perf_counter() - began))
+            async for rows in store.stores.database.stream(calls.mirror_source(), people.BATCH):
+                await store.stores.mirror.apply([MirrorEntry(**row) for row in rows])
+            return users / (time.perf_counter() - began)
+
     async def loop() -> float:
         async with people.servers(config) as (connection, _):
             await people.run(connection, LOOP)
         return await _one_at_a_time(config, LOOP_USERS)
 
-    found = await interleave({"ours": ours, "floor": floor, "loop": loop}, *people.repeats(users, REPEATS))
+    sides = {"ours": ours, "floor": floor, "least": least, "loop": loop}
+    found = await interleave(sides, *people.repeats(users, REPEATS))
     await people.empty(config)
+    repeats = len(found["ours"])
     return [
         Outcome("pipelined reads + COPY into a bare table", "users/s", found["ours"], found["floor"], 0.7, "at least"),
-        Outcome("the same, when there is nothing to do", "users/s", repeated[-len(found["ours"]) :], found["floor"]),
+        Outcome("the same, when there is nothing to do", "users/s", repeated[-repeats:], found["floor"]),
+        Outcome("INSERT … SELECT into our tables, and writing Redis", "users/s", found["ours"], found["least"]),
+        Outcome("INSERT … SELECT into our tables alone", "users/s", found["ours"], inserted[-repeats:]),
         Outcome("the predecessor's loop", "users/s", found["ours"], found["loop"]),
     ]
 

@@ -6,9 +6,10 @@ Redis should hold afterwards is written back.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,6 +32,9 @@ Prefer = Literal["redis", "db"]
 TO_MIRROR = {"same", "stale", "missing", "new", "edited"}
 # Outcomes that leave both sides as they are, though they differ.
 NOTHING_DONE = ("conflict", "deleted", "invalid", "bad", "busy")
+
+# Batches under way: while PostgreSQL takes one over, the next is read, and the one before is written back.
+UNDER_WAY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,8 @@ class Sync:
         self._kinds: dict[str, Place] = {TELEGRAM.suffix: TELEGRAM, CREDENTIALS.suffix: CREDENTIALS}
         self._fields: dict[str, dict[str, Field]] = {}
         self._outcomes: Counter[str] = Counter()
-        self._finds: dict[Place, Found] = {}
+        # One batch at a time: two would wait for each other's users, in PostgreSQL and for good.
+        self._writing = asyncio.Lock()
 
     async def run(self) -> Counter[str]:
         """Go through all keys of Redis (or those of one user); return how many had which outcome. `tell`
@@ -73,9 +78,9 @@ class Sync:
         if self._okx_uid is not None:
             check_okx_uid(self._okx_uid)
         await self._load_catalogue()
-        async for keys in self._stores.mirror.scan(BATCH):
-            await self._batch(list(dict.fromkeys(key for key in keys if key[1] in self._kinds)))
-            self._progress(len(keys))
+        # Links first: a user who comes with the link comes at once, and a link that comes later changes the documents.
+        await self._take_over(self._found_keys(TELEGRAM.suffix))
+        await self._take_over(self._found_keys())
         if not self._dry_run:
             # What came with new users and links. Not documents: one left in conflict would be overwritten.
             await relay.drain(self._stores, kinds=("user", TELEGRAM.kind))
@@ -93,6 +98,32 @@ class Sync:
         for row in await self._stores.database.fetch(calls.list_setting_fields()):
             fields = self._fields.setdefault(row["setting_type"], {})
             fields[row["key"]] = Field(row["json_type"], row["is_nullable"])
+
+    async def _found_keys(self, suffix: str | None = None) -> AsyncIterator[list[tuple[str, str]]]:
+        """List the keys of Redis with this suffix, or all but the links, in batches; a key may come twice."""
+        batch: dict[tuple[str, str], None] = {}
+        async for keys in self._stores.mirror.scan(BATCH, suffix):
+            listed = [key for key in keys if suffix or key[1] != TELEGRAM.suffix]
+            self._progress(len(listed))
+            batch |= dict.fromkeys(key for key in listed if key[1] in self._kinds)
+            if len(batch) >= BATCH:
+                yield list(batch)
+                batch = {}
+        yield list(batch)
+
+    async def _take_over(self, batches: AsyncIterator[list[tuple[str, str]]]) -> None:
+        under_way: deque[asyncio.Task[None]] = deque()
+        try:
+            async for keys in batches:
+                if len(under_way) == UNDER_WAY:
+                    await under_way.popleft()
+                under_way.append(asyncio.create_task(self._batch(keys)))
+            while under_way:
+                await under_way.popleft()
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _batch(self, keys: Sequence[tuple[str, str]]) -> None:
         places = []
@@ -118,12 +149,14 @@ class Sync:
                     documents[place] = self._document(place, found)
             except Unreadable as error:
                 self._count(place, "bad", {"$": str(error)})
-        self._finds = finds
-        await self._import(calls.import_links, links)
-        await self._import(calls.import_documents, documents)
-        if credentials:
-            rows = await import_credentials(self._stores, credentials, self._prefer, self._dry_run)
-            await self._settle(dict.fromkeys(credentials, ""), rows)
+        async with self._writing:
+            to_mirror = await self._import(calls.import_links, links)
+            to_mirror += await self._import(calls.import_documents, documents)
+            if credentials:
+                rows = await import_credentials(self._stores, credentials, self._prefer, self._dry_run)
+                to_mirror += self._settle(credentials, rows)
+        if to_mirror and not self._dry_run:
+            await self._write_back({place: finds[place] for place in to_mirror})
 
     def _checked_owner(self, place: Place, found: Found) -> Found:
         if not OKX_UID.fullmatch(place.owner):
@@ -147,10 +180,11 @@ class Sync:
             raise Unreadable("doesn't lead to an OKX UID (16-20 digits)")
         return json.dumps({"owner": place.owner, "version": found.version, "okx_uid": found.content})
 
-    async def _import(self, call: Callable[[str, Prefer | None, bool], Call], items: dict[Place, str]) -> None:
-        """Have PostgreSQL compare and take over; if it refuses a batch, halve it to find the culprit."""
+    async def _import(self, call: Callable[[str, Prefer | None, bool], Call], items: dict[Place, str]) -> list[Place]:
+        """Have PostgreSQL compare and take over; if it refuses a batch, halve it to find the culprit. Returns what is
+        to be written back to Redis."""
         if not items:
-            return
+            return []
         try:
             rows = await self._stores.database.fetch(call(f"[{','.join(items.values())}]", self._prefer, self._dry_run))
         except (DatabaseUnavailable, NotPermitted):
@@ -159,14 +193,16 @@ class Sync:
             places = list(items)
             if len(places) == 1:
                 self._count(places[0], "bad", {"$": str(error)})
-                return
-            for half in (places[: len(places) // 2], places[len(places) // 2 :]):
-                await self._import(call, {place: items[place] for place in half})
-            return
-        await self._settle(items, rows)
+                return []
+            halves = places[: len(places) // 2], places[len(places) // 2 :]
+            return [
+                place for half in halves for place in await self._import(call, {place: items[place] for place in half})
+            ]
+        return self._settle(items, rows)
 
-    async def _settle(self, items: dict[Place, str], rows: Sequence[dict[str, Any]]) -> None:
-        by_key = {(place.owner, place.kind): place for place in items}
+    def _settle(self, places: Iterable[Place], rows: Sequence[dict[str, Any]]) -> list[Place]:
+        """Count the outcomes; return what is to be written back to Redis."""
+        by_key = {(place.owner, place.kind): place for place in places}
         to_mirror = []
         for row in rows:
             place, outcome = by_key[row["owner"], row.get("kind", TELEGRAM.kind)], row["outcome"]
@@ -174,16 +210,14 @@ class Sync:
             if outcome in TO_MIRROR or is_decided:
                 to_mirror.append(place)
             self._count(place, f"conflict, {self._prefer} wins" if is_decided else outcome, row.get("problems"))
-        if not self._dry_run:
-            await self._write_back(to_mirror)
+        return to_mirror
 
-    async def _write_back(self, places: Sequence[Place]) -> None:
+    async def _write_back(self, finds: Mapping[Place, Found]) -> None:
         """Write what PostgreSQL has now over what was looked at. What somebody has written there since stays,
         for the next run."""
-        call = calls.mirror_state([place.owner for place in places], [place.kind for place in places])
-        rows = await self._stores.database.fetch(call) if places else []
-        by_key = {(place.owner, place.kind): self._finds[place] for place in places}
-        entries = [MirrorEntry(**row) for row in rows]
+        call = calls.mirror_state([place.owner for place in finds], [place.kind for place in finds])
+        entries = [MirrorEntry(**row) for row in await self._stores.database.fetch(call)]
+        by_key = {(place.owner, place.kind): found for place, found in finds.items()}
         results = await self._stores.mirror.apply(entries, [by_key[entry.owner, entry.kind] for entry in entries])
         for entry, result in zip(entries, results, strict=True):
             if result.is_current:

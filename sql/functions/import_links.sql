@@ -17,6 +17,7 @@ set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_item record;
+    v_made text[] := '{}';    -- Telegram IDs of users made at once
 begin
     if confined_to() is not null then
         perform check_confinement(o.okx_uid)
@@ -26,10 +27,25 @@ begin
     end if;
     if not p_dry_run then
         perform pg_advisory_xact_lock_shared(erasure_lock());
+        -- Nobody knows either side: one statement for all. Whatever else there is, one by one below.
+        with made as (
+            insert into app_users (okx_uid, telegram_id)
+            select i.okx_uid, i.owner
+              from (select r.*, count(*) over (partition by r.okx_uid) as links
+                      from jsonb_to_recordset(p_items) as r (owner text, okx_uid text)) i
+             where i.links = 1 and i.okx_uid ~ '^[0-9]{16,20}$' and i.owner ~ '^[0-9]{5,15}$'
+               and not exists (select from app_users u where u.okx_uid = i.okx_uid)
+               and not exists (select from telegram_links l where l.telegram_id = i.owner)
+               and not exists (select from mirror_pending p where p.owner in (i.owner, i.okx_uid) and p.erased)
+             order by i.okx_uid    -- the order of all who lock several users
+                on conflict do nothing
+            returning telegram_id
+        )
+        select coalesce(array_agg(m.telegram_id), '{}') into v_made from made m;
         perform from app_users u
           where u.okx_uid = any (array(select i.okx_uid from jsonb_to_recordset(p_items) as i (okx_uid text)))    -- both by index
              or u.deleted_at is null and u.telegram_id = any (array(select i.owner from jsonb_to_recordset(p_items) as i (owner text)))
-          order by u.okx_uid for no key update;    -- the order of all who lock several users
+          order by u.okx_uid for no key update;
     end if;
     for v_item in
         select i.owner, i.version, i.okx_uid, o.outcome
@@ -37,6 +53,7 @@ begin
           left join telegram_links l on l.telegram_id = i.owner
           left join app_users u on u.okx_uid = i.okx_uid
          cross join lateral (select case
+               when i.owner = any (v_made) then 'new'
                when l.version is null and i.okx_uid is null then 'ok'
                when i.okx_uid is not distinct from l.okx_uid then case when i.version = l.version then 'ok' else 'same' end
                when i.okx_uid is null then 'missing'
@@ -49,7 +66,7 @@ begin
                else 'edited' end as outcome) o
          order by i.owner
     loop
-        if not p_dry_run
+        if not p_dry_run and v_item.owner <> all (v_made)
            and (v_item.outcome in ('new', 'edited') or v_item.outcome = 'conflict' and p_prefer = 'redis') then
             update app_users u set telegram_id = null
              where u.telegram_id = v_item.owner and u.okx_uid <> v_item.okx_uid and u.deleted_at is null;

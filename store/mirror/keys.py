@@ -32,10 +32,10 @@ class Keys:
         """Return what all keys of this form begin with."""
         return self.template.format(id="\0", suffix="\0").partition("\0")[0]
 
-    def of_pattern(self) -> str:
-        """Return the glob pattern of SCAN for all keys of this form."""
+    def of_pattern(self, suffix: str | None = None) -> str:
+        """Return the glob pattern of SCAN for all keys of this form, or those with a suffix of ours."""
         literal = re.sub(r"([*?\\[\]^])", r"\\\1", self.template)
-        return literal.format(id="*", suffix="*")
+        return literal.format(id="*", suffix=suffix or "*")
 
     def parse(self, key: str) -> tuple[str, str] | None:
         """Take a key apart into (owner, suffix); None if it isn't of this form."""

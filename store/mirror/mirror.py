@@ -201,9 +201,9 @@ class Mirror:
             found.append(_found(*reply))
         return found
 
-    async def scan(self, batch: int) -> AsyncIterator[list[tuple[str, str]]]:
-        """List all keys of the mirror's form as (owner, suffix), in batches; a key may come twice."""
-        cursor, pattern = 0, self.keys.of_pattern()
+    async def scan(self, batch: int, suffix: str | None = None) -> AsyncIterator[list[tuple[str, str]]]:
+        """List all keys of the mirror's form (of one suffix) as (owner, suffix), in batches; a key may come twice."""
+        cursor, pattern = 0, self.keys.of_pattern(suffix)
         while True:
             at = cursor
             cursor, names = await self._call(lambda: self.redis.scan(at, match=pattern, count=batch))  # noqa: B023

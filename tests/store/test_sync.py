@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import psycopg
 import pytest
 import redis as redis_py
 
-from store import SettingsStore, service
+from store import Config, SettingsStore, service
 from store.sync import Outcome, Sync
 from store.verify import verify
 from tests.conftest import OKX_UID, TELEGRAM_ID
@@ -240,3 +241,29 @@ async def test_another_formatting_of_the_same_document_is_no_edit(
     await store.save(user, "params", {"leverage": 4})
     assert len(_documents(db, "params")) == 3
     assert not (await verify(store.stores)).findings
+
+
+async def test_two_syncs_at_once_take_over_each_user_once(
+    store: SettingsStore, config: Config, db: Db, redis: redis_py.Redis
+) -> None:
+    people = range(700)  # several batches
+    with redis.pipeline(transaction=False) as pipeline:
+        for n in people:
+            pipeline.set(f"user:{2_000_000_000 - n}:okx_uid", 5_000_000_000_000_000 + n)
+            pipeline.hset(f"user:{5_000_000_000_000_000 + n}:dual_side", "dual_side_entry_trigger", n % 9 + 1)
+            pipeline.set(f"user:{5_000_000_000_000_000 + n}:settings", f'{{"leverage": {n % 9 + 1}}}')
+        pipeline.set("user:5000000000000699:settings", '{"leverage": -1}')
+        pipeline.execute()
+
+    async with SettingsStore(config) as other:
+        one, two = await asyncio.gather(Sync(store.stores).run(), Sync(other.stores).run())
+    assert one["invalid"] == two["invalid"] == 1
+    assert one["new"] + two["new"] == 3 * len(people) - 1
+    row = db.execute(
+        "select count(*) as documents, count(*) filter (where s.version = 1 and s.telegram_id = u.telegram_id) as fine,"
+        " count(distinct u.telegram_id) as linked from user_settings s join app_users u on u.id = s.user_id"
+    ).fetchone()
+    assert row == {"documents": 2 * len(people) - 1, "fine": 2 * len(people) - 1, "linked": len(people)}
+    assert db.execute("select from mirror_pending").fetchall() == []
+    found = await verify(store.stores)
+    assert dict(found.findings) == {"unmarked": 1}
