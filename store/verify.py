@@ -142,7 +142,7 @@ async def _every_look(stores: Connections, okx_uid: str | None) -> AsyncIterator
         async for rows in batches:
             entries = [_shown(stores, MirrorEntry(**row)) for row in rows]
             places = [Place.of(entry) for entry in entries]
-            found = await stores.mirror.inspect(places)
+            found = await stores.mirror.look(places)
             yield [Look(*look) for look in zip(places, entries, found, strict=True)]
 
     kinds = {row["redis_suffix"]: row for row in await stores.database.fetch(calls.list_setting_types())}
