@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from store import calls
@@ -37,8 +37,15 @@ class Progress:
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
-async def mirror(stores: Connections, entries: Sequence[MirrorEntry], *, wait: bool = True) -> list[Applied]:
-    """Write entries to Redis and clear the marks of those it has now (soon, if not to `wait`).
+async def mirror(
+    stores: Connections,
+    entries: Sequence[MirrorEntry],
+    *,
+    wait: bool = True,
+    marked: Collection[tuple[str, str]] | None = None,
+) -> list[Applied]:
+    """Write entries to Redis and clear the marks of those it has now (soon, if not to `wait`). `marked`: which (owner,
+    kind) have one, if the caller knows.
 
     What isn't ours in Redis goes into the history first. Raises RedisUnavailable, DatabaseUnavailable.
     """
@@ -50,7 +57,7 @@ async def mirror(stores: Connections, entries: Sequence[MirrorEntry], *, wait: b
                 applied[i] = await overwrite(stores, Place.of(entry), result.foreign, entry)
             elif result.error is None and not result.is_current:
                 applied[i] = await _catch_up(stores, entry)
-            if applied[i].is_current:
+            if applied[i].is_current and (marked is None or (entry.owner, entry.kind) in marked):
                 stores.marks.done(entry, applied[i].version)
         if wait:
             await stores.marks.clear()

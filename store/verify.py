@@ -138,14 +138,24 @@ async def _every_look(stores: Connections, okx_uid: str | None) -> AsyncIterator
         check_okx_uid(okx_uid)
         user = await stores.database.fetch(calls.find_user(okx_uid))
         owners = [okx_uid, *([user[0]["telegram_id"]] if user and user[0]["telegram_id"] else [])]
+    expected = 0  # a sum of hashes: of all keys that should be there
     async with contextlib.aclosing(stores.database.stream(calls.mirror_source(owners), BATCH)) as batches:
         async for rows in batches:
             entries = [_shown(stores, MirrorEntry(**row)) for row in rows]
             places = [Place.of(entry) for entry in entries]
             found = await stores.mirror.look(places)
             yield [Look(*look) for look in zip(places, entries, found, strict=True)]
+            there = [entry for entry in entries if entry.document is not None and entry.encoding != "fields"]
+            expected += sum(hash((entry.owner, entry.suffix)) for entry in there)
 
     kinds = {row["redis_suffix"]: row for row in await stores.database.fetch(calls.list_setting_types())}
+    suffixes = {*kinds, CREDENTIALS.suffix, TELEGRAM.suffix}
+    if owners is None:
+        # Normally Redis has just those, and nobody needs to be asked about them one by one.
+        async for keys in stores.mirror.scan(BATCH):
+            expected -= sum(hash(key) for key in keys if key[1] in suffixes)
+        if expected == 0:
+            return
     async for keys in _keys(stores, owners, [*kinds, CREDENTIALS.suffix]):
         places = []
         for owner, suffix in set(keys):
@@ -233,10 +243,13 @@ async def _named(stores: Connections, looks: Sequence[Look]) -> list[Finding]:
 async def _fill(stores: Connections, suspects: Sequence[Look], report: Report) -> list[Look]:
     """Bring to Redis what it lacks, and return the other suspects. No second look: what the guard let be written was
     lacking, what was there by then is no finding."""
-    lacking = [look for look in suspects if look.finding() == "missing"]
-    rest = [look for look in suspects if look.finding() != "missing"]
+    lacking: list[Look] = []
+    rest: list[Look] = []
+    for look in suspects:
+        (lacking if look.finding() == "missing" else rest).append(look)
     findings = await _named(stores, lacking)  # before the marks are cleared
-    results = await relay.mirror(stores, [look.entry for look in lacking if look.entry is not None])
+    marked = {(finding.owner, finding.kind) for finding in findings if finding.finding == "pending"}
+    results = await relay.mirror(stores, [look.entry for look in lacking if look.entry is not None], marked=marked)
     report.add([finding for finding, result in zip(findings, results, strict=True) if result.status == 1])
     report.repaired += sum(result.status == 1 for result in results)
     report.ok += sum(result.status == 0 for result in results)

@@ -25,7 +25,7 @@ _WORDS = {True: "true", False: "false", None: "null"}
 
 # How all begins that json.loads() takes; what isn't like this needn't be tried.
 _MAYBE_JSON = re.compile(
-    r"""[ \t\n\r]* (?: [{["] | (?: -?[0-9.eE+-]+ | true | false | null | NaN | -?Infinity ) [ \t\n\r]* \Z )""",
+    r"""[ \t\n\r]* (?: [{["] | (?: [0-9.eE+-]+ | true | false | null | NaN | -?Infinity ) [ \t\n\r]* \Z )""",
     re.VERBOSE,
 )
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha1
-from importlib.resources import files
 from typing import Any, TypeVar
 
-from hiredis import pack_command
 from redis import exceptions
 from redis.asyncio import Redis
 
@@ -20,24 +17,12 @@ from store.config import Config
 from store.errors import RedisUnavailable, StoreError, first_line
 from store.mirror.codec import decode_hash, encode_hash
 from store.mirror.keys import Keys
+from store.mirror.wire import Script, exchange, pack, run
 from store.models import MirrorEntry, Setting, SettingType
 from store.sealed import unseal
 from store.vault import Vault
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A Lua script and the digest Redis knows it by."""
-
-    text: str
-    digest: str
-
-    @classmethod
-    def load(cls, *names: str) -> Script:
-        text = "".join(files("store.mirror").joinpath(name).read_text() for name in names)
-        return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 APPLY = Script.load("digest.lua", "apply.lua")
@@ -53,7 +38,6 @@ return 1
 """
 
 LOOKS = {"hash": "HGETALL", "credentials": "HGETALL", "json": "GET", "string": "GET"}
-PATIENCE = 50  # replies per timeout
 
 # Redis says so of itself, not of the key: every other key would be refused too.
 # Up to Redis 6.2 a script's error quotes the command's; since 7.0 it is the command's own, and redis-py has classes.
@@ -92,6 +76,9 @@ class Found:
     type: str
     content: Any = field(repr=False)
     digest: str = field(compare=False)  # of content; '' for what is no settings document, and from look()
+
+
+NOTHING = Found(0, "none", "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +157,19 @@ class Mirror:
         the others. `seen`: what the caller found there and has dealt with, to write over that whatever its
         version, unless it changed."""
         refused: dict[int, Applied] = {}
-        commands = []
-        for i, entry in enumerate(entries):
-            try:
-                commands.append(self._apply_command(self.shown(entry), seen[i] if seen else None))
-            except StoreError as error:  # credentials that can't be decrypted
-                refused[i] = Applied(-1, 0, None, error)
-        if len(entries) == len(commands) == 1:
-            return [await self._apply_one(*commands[0])]
-        replies = iter(await self._call(lambda: self._pipeline(APPLY, commands)))
+        if not entries:
+            return []
+
+        def commands() -> Iterator[bytes]:
+            for i, entry in enumerate(entries):
+                try:
+                    shown = self.shown(entry)
+                except StoreError as error:  # credentials that can't be decrypted
+                    refused[i] = Applied(-1, 0, None, error)
+                else:
+                    yield self._apply_command(shown, seen[i] if seen else None)
+
+        replies = iter(await self._call(lambda: run(self.redis, APPLY, commands)))
         return [refused[i] if i in refused else _applied(next(replies)) for i in range(len(entries))]
 
     def shown(self, entry: MirrorEntry) -> MirrorEntry:
@@ -195,12 +186,15 @@ class Mirror:
 
     async def inspect(self, places: Sequence[Place]) -> list[Found]:
         """Look at keys as they are, in one round trip."""
-        commands = [
-            ((self.keys.of(place.owner, place.suffix), self.keys.mirror(place.owner)), [place.kind, place.encoding])
-            for place in places
-        ]
+        if not places:
+            return []
+
+        def commands() -> Iterator[bytes]:
+            for place in places:
+                yield INSPECT.call(self._keys(place.owner, place.suffix), (place.kind, place.encoding))
+
         found = []
-        for reply in await self._call(lambda: self._pipeline(INSPECT, commands)):
+        for reply in await self._call(lambda: run(self.redis, INSPECT, commands)):
             if isinstance(reply, Exception):
                 raise RedisUnavailable(f"Redis refused: {first_line(reply)}")
             found.append(_found(*reply))
@@ -209,15 +203,20 @@ class Mirror:
     async def look(self, places: Sequence[Place]) -> list[Found]:
         """Look at keys by plain commands, at a fraction of what inspect() costs. Somebody may write between a key and
         its version: that finds suspects, no more."""
-        commands: list[tuple[str, ...]] = []
-        for place in places:
-            mirror_key = self.keys.mirror(place.owner)
-            if place.encoding == "fields":
-                commands += [("HGET", mirror_key, "telegram_id"), ("HGET", mirror_key, place.kind)]
-            else:
-                command = LOOKS.get(place.encoding, "TYPE")
-                commands += [(command, self.keys.of(place.owner, place.suffix)), ("HGET", mirror_key, place.kind)]
-        replies = iter(await self._call(lambda: self._exchange(commands)))
+        keys = [self._keys(place.owner, place.suffix) for place in places]
+        exist = pack(("EXISTS", *(data_key for data_key, _ in keys)))
+        if await self._call(lambda: exchange(self.redis, [exist])) == [0]:
+            return [NOTHING] * len(places)  # as in a Redis that is to be filled
+
+        def commands() -> Iterator[bytes]:
+            for place, (data_key, mirror_key) in zip(places, keys, strict=True):
+                if place.encoding == "fields":
+                    yield pack(("HGET", mirror_key, "telegram_id"))
+                else:
+                    yield pack((LOOKS.get(place.encoding, "TYPE"), data_key))
+                yield pack(("HGET", mirror_key, place.kind))
+
+        replies = iter(await self._call(lambda: exchange(self.redis, commands())))
         return [_seen(place, next(replies), next(replies)) for place in places]
 
     async def scan(self, batch: int) -> AsyncIterator[list[tuple[str, str]]]:
@@ -278,15 +277,21 @@ class Mirror:
         self._down_until = 0.0
 
     async def _read(self, okx_uid: str, suffix: str, kind: str, encoding: str) -> Any:
-        keys = (self.keys.of(okx_uid, suffix), self.keys.mirror(okx_uid))
-        return await self._call(lambda: self._run(READ, keys, (kind, encoding)))
+        call = READ.call(self._keys(okx_uid, suffix), (kind, encoding))
+        (reply,) = await self._call(lambda: run(self.redis, READ, lambda: [call]))
+        if isinstance(reply, Exception):
+            raise RedisUnavailable(f"Redis refused: {first_line(reply)}")
+        return reply
+
+    def _keys(self, owner: str, suffix: str) -> tuple[str, str]:
+        """Name what the scripts take: the data key, and the mirror hash."""
+        return self.keys.of(owner, suffix), self.keys.mirror(owner)
 
     async def _get(self, key: str) -> str | None:
         value = await self._call(lambda: self.redis.get(key))
         return None if value is None else str(value)
 
-    def _apply_command(self, entry: MirrorEntry, seen: Found | None) -> tuple[tuple[str, str], list[str]]:
-        data_key, mirror_key = self.keys.of(entry.owner, entry.suffix), self.keys.mirror(entry.owner)
+    def _apply_command(self, entry: MirrorEntry, seen: Found | None) -> bytes:
         encoding = entry.encoding if entry.document is not None or entry.encoding in ("fields", "erased") else "none"
         if encoding == CREDENTIALS.encoding:
             encoding = "hash"
@@ -295,7 +300,7 @@ class Mirror:
             channel = self.channel
             kind = json.dumps(entry.kind)
             message = f'{{"okx_uid": "{entry.owner}", "setting_type": {kind}, "version": {entry.version}}}'
-        return (data_key, mirror_key), Arguments((
+        arguments = Arguments((
             entry.kind,
             str(entry.version),
             entry.updated_at.astimezone(UTC).isoformat(timespec="microseconds"),  # compared as text
@@ -306,58 +311,7 @@ class Mirror:
             message,
             *_content(entry),
         ))  # fmt: skip
-
-    async def _apply_one(self, keys: tuple[str, str], arguments: list[str]) -> Applied:
-        try:
-            return _applied(await self._call(lambda: self._run(APPLY, keys, arguments)))
-        except RedisUnavailable as error:
-            if isinstance(error.__cause__, exceptions.ResponseError):
-                return _applied(error.__cause__)
-            raise
-
-    async def _pipeline(self, script: Script, commands: Sequence[tuple[tuple[str, str], list[str]]]) -> list[Any]:
-        asked = [("EVALSHA", script.digest, 2, *keys, *arguments) for keys, arguments in commands]
-        replies = await self._exchange(asked)
-        lost = [i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
-        if lost:  # Redis restarted, or its scripts were flushed; it knows the script again after the first
-            first = ("EVAL", script.text, *asked[lost[0]][2:])
-            again = await self._exchange([first, *(asked[i] for i in lost[1:])])
-            for i, reply in zip(lost, again, strict=True):
-                replies[i] = reply
-        return replies
-
-    async def _run(self, script: Script, keys: tuple[str, str], arguments: Sequence[str]) -> Any:
-        (reply,) = await self._pipeline(script, [(keys, arguments)])
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
-
-    async def _exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Send commands in one go and read the replies, also those that are errors.
-
-        redis-py's own pipeline packs in Python and makes a timer for each reply: most of the time of a bulk job."""
-        if not commands:
-            return []
-        pool, clock = self.redis.connection_pool, asyncio.get_running_loop().time
-        connection = await pool.get_connection()
-        seconds, connection.socket_timeout = connection.socket_timeout, None
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                await connection.send_packed_command(b"".join(map(pack_command, commands)), check_health=False)
-                replies: list[Any] = []
-                while len(replies) < len(commands):
-                    if seconds is not None and len(replies) % PATIENCE == 0:
-                        limit.reschedule(clock() + seconds)
-                    try:
-                        replies.append(await connection.read_response())
-                    except exceptions.ResponseError as error:
-                        replies.append(error)
-                return replies
-        except TimeoutError:
-            raise exceptions.TimeoutError(f"no reply within {seconds:g} s") from None
-        finally:
-            connection.socket_timeout = seconds
-            await pool.release(connection)
+        return APPLY.call(self._keys(entry.owner, entry.suffix), arguments)
 
     async def _call(self, command: Callable[[], Awaitable[T]]) -> T:
         """Run a command unless Redis failed just now; translate its errors."""
@@ -410,7 +364,7 @@ def _seen(place: Place, content: Any, version: Any) -> Found:
     if isinstance(content, str):
         return Found(number, "string", content, "")
     if not content:
-        return Found(number, "none", "", "")
+        return Found(number, "none", "", "") if number else NOTHING
     return Found(number, "hash", content if isinstance(content, dict) else _pairs(content), "")
 
 
