@@ -156,9 +156,12 @@ class Relay:
                 if clock() - retried >= RETRY_FAILED:
                     await self._stores.database.fetch(calls.retry_pending())
                     retried = clock()
-                self._report(await drain(self._stores))
+                began = clock()
+                progress = await drain(self._stores)
+                self._report(progress)
                 waits = 0.1
-                await self._sleep(self._poll)
+                # While there is work, at most half the time goes into it.
+                await self._sleep(min(self._poll, clock() - began) if progress.mirrored else self._poll)
             except StoreError as error:
                 log.warning("%s; trying again in %.1f s", error, waits)
                 await self._sleep(waits)

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from hashlib import sha1
 from typing import Any, TypeVar
 
@@ -100,13 +101,6 @@ class Applied:
     def is_served(self) -> bool:
         """Whether Redis has this version or a newer one."""
         return self.error is None and self.foreign is None
-
-
-class Arguments(list[str]):
-    """Arguments of a script, which no repr shows: they may hold credentials."""
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} arguments>"
 
 
 class Mirror:
@@ -203,13 +197,14 @@ class Mirror:
     async def look(self, places: Sequence[Place]) -> list[Found]:
         """Look at keys by plain commands, at a fraction of what inspect() costs. Somebody may write between a key and
         its version: that finds suspects, no more."""
-        keys = [self._keys(place.owner, place.suffix) for place in places]
-        exist = pack(("EXISTS", *(data_key for data_key, _ in keys)))
+        keys = [self.keys.of(place.owner, place.suffix) for place in places]
+        exist = pack(("EXISTS", *keys))
         if await self._call(lambda: exchange(self.redis, [exist])) == [0]:
             return [NOTHING] * len(places)  # as in a Redis that is to be filled
 
         def commands() -> Iterator[bytes]:
-            for place, (data_key, mirror_key) in zip(places, keys, strict=True):
+            for place, data_key in zip(places, keys, strict=True):
+                mirror_key = self.keys.mirror(place.owner)
                 if place.encoding == "fields":
                     yield pack(("HGET", mirror_key, "telegram_id"))
                 else:
@@ -298,9 +293,10 @@ class Mirror:
         channel = message = ""
         if entry.is_document:
             channel = self.channel
-            kind = json.dumps(entry.kind)
-            message = f'{{"okx_uid": "{entry.owner}", "setting_type": {kind}, "version": {entry.version}}}'
-        arguments = Arguments((
+            message = (
+                f'{{"okx_uid": "{entry.owner}", "setting_type": {_quoted(entry.kind)}, "version": {entry.version}}}'
+            )
+        arguments = (
             entry.kind,
             str(entry.version),
             entry.updated_at.astimezone(UTC).isoformat(timespec="microseconds"),  # compared as text
@@ -310,7 +306,7 @@ class Mirror:
             channel,
             message,
             *_content(entry),
-        ))  # fmt: skip
+        )
         return APPLY.call(self._keys(entry.owner, entry.suffix), arguments)
 
     async def _call(self, command: Callable[[], Awaitable[T]]) -> T:
@@ -330,6 +326,11 @@ def _without_frames(error: Exception) -> Exception:
     """Take an error's frames away: they hold what was sent to Redis."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
+
+
+@cache
+def _quoted(kind: str) -> str:
+    return json.dumps(kind)
 
 
 def _content(entry: MirrorEntry) -> list[str]:
