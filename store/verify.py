@@ -140,7 +140,8 @@ async def verify(
         findings = await _named(stores, confirmed)
         report.add(findings)
         if repair and confirmed:
-            report.repaired += await _repair(stores, confirmed)
+            mended = await _repair(stores, confirmed)  # another batch counts meanwhile
+            report.repaired += mended
         progress(len(looks))
 
     async with contextlib.aclosing(stores.database.stream(calls.mirror_source(owners), BATCH)) as batches:

@@ -50,11 +50,12 @@ async def exchange(redis: Redis, commands: Iterable[bytes]) -> list[Any]:
         async with asyncio.timeout(seconds) as limit:
             sent = 0
             for number, block in _blocks(commands):
-                limit.reschedule(seconds and clock() + seconds)
+                if sent:
+                    limit.reschedule(seconds and clock() + seconds)
                 await connection.send_packed_command(block, check_health=False)
                 sent += number
             while len(replies) < sent:
-                if len(replies) % PATIENCE == 0:
+                if replies and len(replies) % PATIENCE == 0:
                     limit.reschedule(seconds and clock() + seconds)
                 try:
                     replies.append(await connection.read_response())
