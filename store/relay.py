@@ -93,17 +93,23 @@ async def overwrite(stores: Connections, place: Place, found: Found, entry: Mirr
 
 
 async def drain(
-    stores: Connections, owners: Sequence[str] | None = None, kinds: Sequence[str] | None = None
+    stores: Connections,
+    owners: Sequence[str] | None = None,
+    kinds: Sequence[str] | None = None,
+    *,
+    wait: bool = True,
 ) -> Progress:
     """Mirror everything that is marked (of these owners and kinds). A key that Redis refuses is set aside
-    with the reason. Raises RedisUnavailable if Redis refuses all of them, DatabaseUnavailable."""
+    with the reason. If not to `wait`, the last marks are left for the caller to clear. Raises RedisUnavailable if Redis
+    refuses all of them, DatabaseUnavailable."""
     progress = Progress()
     while True:
         rows = await stores.database.fetch(calls.pending_keys(owners, kinds, BATCH))
         entries = [MirrorEntry(**row) for row in rows]
-        await _set_aside(stores, entries, await mirror(stores, entries), progress)
+        is_last = len(rows) < BATCH
+        await _set_aside(stores, entries, await mirror(stores, entries, wait=wait or not is_last), progress)
         progress.mirrored += len(entries)
-        if len(rows) < BATCH:
+        if is_last:
             return progress
 
 
@@ -157,11 +163,12 @@ class Relay:
                     await self._stores.database.fetch(calls.retry_pending())
                     retried = clock()
                 began = clock()
-                progress = await drain(self._stores)
+                progress = await drain(self._stores, wait=False)
                 self._report(progress)
                 waits = 0.1
                 # While there is work, at most half the time goes into it.
-                await self._sleep(min(self._poll, clock() - began) if progress.mirrored else self._poll)
+                pause = min(self._poll, clock() - began) if progress.mirrored else self._poll
+                await asyncio.gather(self._stores.marks.clear(), self._sleep(pause))
             except StoreError as error:
                 log.warning("%s; trying again in %.1f s", error, waits)
                 await self._sleep(waits)
