@@ -19,7 +19,6 @@ from redis.asyncio import Redis
 
 pack: Callable[[tuple[str | int, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # (its types know one argument)
 BLOCK = 65_536  # bytes a write
-PATIENCE = 50  # replies for which one timeout must do
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +45,20 @@ async def exchange(redis: Redis, commands: Iterable[bytes]) -> list[Any]:
     seconds, connection.socket_timeout = connection.socket_timeout, None  # one for many replies instead
     clock = asyncio.get_running_loop().time
     replies: list[Any] = []
+
+    def go_on() -> None:  # it said something; a new timer each time would cost more than the reply
+        if seconds is not None and clock() + 0.9 * seconds > (limit.when() or 0.0):
+            limit.reschedule(clock() + seconds)
+
     try:
         async with asyncio.timeout(seconds) as limit:
             sent = 0
             for number, block in _blocks(commands):
-                if sent:
-                    limit.reschedule(seconds and clock() + seconds)
+                go_on()
                 await connection.send_packed_command(block, check_health=False)
                 sent += number
             while len(replies) < sent:
-                if replies and len(replies) % PATIENCE == 0:
-                    limit.reschedule(seconds and clock() + seconds)
+                go_on()
                 try:
                     replies.append(await connection.read_response())
                 except exceptions.ResponseError as error:
