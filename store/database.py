@@ -58,7 +58,7 @@ class Database:
         raise failure.error
 
     async def stream(self, call: Call, batch: int) -> AsyncGenerator[Sequence[dict[str, Any]], None]:
-        """Read a statement's rows in batches, as of one moment, without holding them all."""
+        """Read a statement's rows in batches, as of one moment, holding two of them at most."""
         with translated() as failure:
             async with (
                 self._connection() as connection,
@@ -66,8 +66,14 @@ class Database:
                 connection.cursor(name="settings_store") as cursor,
             ):
                 await cursor.execute(call.query, call.params)
-                while rows := await cursor.fetchmany(batch):
-                    yield rows
+                rows = await cursor.fetchmany(batch)
+                while rows:
+                    upcoming = asyncio.create_task(cursor.fetchmany(batch))  # while the caller works on these
+                    try:
+                        yield rows
+                    finally:
+                        await asyncio.wait([upcoming])
+                    rows = upcoming.result()
             return
         raise failure.error
 

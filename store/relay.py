@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from store import calls
@@ -44,8 +44,15 @@ class Progress:
 Tell = Callable[[Progress], None]  # told of every batch as it is done, also of one without a key
 
 
-async def mirror(stores: Connections, entries: Sequence[MirrorEntry], *, wait: bool = True) -> list[Applied]:
-    """Write entries to Redis and clear the marks of those it has now (soon, if not to `wait`).
+async def mirror(
+    stores: Connections,
+    entries: Sequence[MirrorEntry],
+    *,
+    wait: bool = True,
+    marked: Collection[tuple[str, str]] | None = None,
+) -> list[Applied]:
+    """Write entries to Redis and clear the marks of those it has now (soon, if not to `wait`). `marked`: which (owner,
+    kind) have one, if the caller knows.
 
     What isn't ours in Redis goes into the history first. Raises RedisUnavailable, DatabaseUnavailable.
     """
@@ -57,7 +64,7 @@ async def mirror(stores: Connections, entries: Sequence[MirrorEntry], *, wait: b
                 applied[i] = await overwrite(stores, Place.of(entry), result.foreign, entry)
             elif result.error is None and not result.is_current:
                 applied[i] = await _catch_up(stores, entry)
-            if applied[i].is_current:
+            if applied[i].is_current and (marked is None or (entry.owner, entry.kind) in marked):
                 stores.marks.done(entry, applied[i].version)
         if wait:
             await stores.marks.clear()
@@ -96,16 +103,20 @@ async def drain(
     stores: Connections,
     owners: Sequence[str] | None = None,
     kinds: Sequence[str] | None = None,
+    *,
+    wait: bool = True,
     tell: Tell = lambda _: None,
 ) -> Progress:
     """Mirror everything that is marked (of these owners and kinds). A key that Redis refuses is set aside
-    with the reason. Raises RedisUnavailable if Redis refuses all of them, DatabaseUnavailable."""
+    with the reason. If not to `wait`, the last marks are left for the caller to clear. Raises RedisUnavailable if Redis
+    refuses all of them, DatabaseUnavailable."""
     progress = Progress()
     while True:
         rows = await stores.database.fetch(calls.pending_keys(owners, kinds, BATCH))
         waited, read, batch = [row.pop("waited") for row in rows], time.monotonic(), Progress()
         entries = [MirrorEntry(**row) for row in rows]
-        results = await mirror(stores, entries)
+        is_last = len(rows) < BATCH
+        results = await mirror(stores, entries, wait=wait or not is_last)
         since = time.monotonic() - read
         batch.lags = [wait + since for wait, result in zip(waited, results, strict=True) if result.is_current]
         batch.mirrored = len(batch.lags)
@@ -113,7 +124,7 @@ async def drain(
         tell(batch)
         progress.mirrored += batch.mirrored
         progress.failures |= batch.failures
-        if len(rows) < BATCH:
+        if is_last:
             return progress
 
 
@@ -171,9 +182,13 @@ class Relay:
                 if clock() - retried >= RETRY_FAILED:
                     await self._stores.database.fetch(calls.retry_pending())
                     retried = clock()
-                self._report(await drain(self._stores, tell=self._tell))
+                began = clock()
+                progress = await drain(self._stores, wait=False, tell=self._tell)
+                self._report(progress)
                 waits = 0.1
-                await self._sleep(self._poll)
+                # While there is work, at most half the time goes into it.
+                pause = min(self._poll, clock() - began) if progress.mirrored else self._poll
+                await asyncio.gather(self._stores.marks.clear(), self._sleep(pause))
             except StoreError as error:
                 log.warning("%s; trying again in %.1f s", error, waits)
                 await self._sleep(waits)

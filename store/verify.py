@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from store import calls, relay
 from store.arguments import check_okx_uid
@@ -25,6 +25,8 @@ from store.mirror.mirror import CREDENTIALS, TELEGRAM, Found, Place
 from store.models import MirrorEntry
 from store.relay import BATCH
 from store.vault import DamagedCredential, WrongEncryptionKey
+
+T = TypeVar("T")
 
 LOOKS = 10  # at a key that keeps changing
 BETWEEN_LOOKS = 0.05  # seconds, for a write to get from one store to the other
@@ -116,7 +118,19 @@ async def verify(
     RedisUnavailable, DatabaseUnavailable.
     """
     report = Report()
-    async for looks in _every_look(stores, okx_uid):
+    owners = await _owners_of(stores, okx_uid) if okx_uid is not None else None
+    expected = 0  # a sum of hashes: of all keys that should be there
+
+    async def compare(rows: Sequence[dict[str, Any]]) -> None:
+        nonlocal expected
+        entries = [_shown(stores, MirrorEntry(**row)) for row in rows]
+        places = [Place.of(entry) for entry in entries]
+        found = await stores.mirror.look(places)
+        await settle([Look(*look) for look in zip(places, entries, found, strict=True)])
+        there = [entry for entry in entries if entry.document is not None and entry.encoding != "fields"]
+        expected += sum(hash((entry.owner, entry.suffix)) for entry in there)
+
+    async def settle(looks: Sequence[Look]) -> None:
         report.checked += len(looks)
         suspects = [look for look in looks if look.finding()]
         report.ok += len(looks) - len(suspects)
@@ -127,26 +141,49 @@ async def verify(
         findings = await _named(stores, confirmed)
         report.add(findings)
         if repair and confirmed:
-            report.repaired += await _repair(stores, confirmed)
+            mended = await _repair(stores, confirmed)  # another batch counts meanwhile
+            report.repaired += mended
         progress(len(looks))
+
+    async with contextlib.aclosing(stores.database.stream(calls.mirror_source(owners), BATCH)) as batches:
+        await _two_at_a_time(batches, compare)
+    async for looks in _only_in_redis(stores, owners, expected):
+        await settle(looks)
     return report
 
 
-async def _every_look(stores: Connections, okx_uid: str | None) -> AsyncIterator[list[Look]]:
-    """Look at each key that PostgreSQL knows of, then at those that only Redis has."""
-    owners = None
-    if okx_uid is not None:
-        check_okx_uid(okx_uid)
-        user = await stores.database.fetch(calls.find_user(okx_uid))
-        owners = [okx_uid, *([user[0]["telegram_id"]] if user and user[0]["telegram_id"] else [])]
-    async with contextlib.aclosing(stores.database.stream(calls.mirror_source(owners), BATCH)) as batches:
-        async for rows in batches:
-            entries = [_shown(stores, MirrorEntry(**row)) for row in rows]
-            places = [Place.of(entry) for entry in entries]
-            found = await stores.mirror.inspect(places)
-            yield [Look(*look) for look in zip(places, entries, found, strict=True)]
+async def _owners_of(stores: Connections, okx_uid: str) -> list[str]:
+    check_okx_uid(okx_uid)
+    user = await stores.database.fetch(calls.find_user(okx_uid))
+    return [okx_uid, *([user[0]["telegram_id"]] if user and user[0]["telegram_id"] else [])]
 
+
+async def _two_at_a_time(batches: AsyncIterator[T], work: Callable[[T], Coroutine[Any, Any, None]]) -> None:
+    """Work on two batches at a time: while one waits for a server, the other is compared or encoded."""
+    under_way: deque[asyncio.Task[None]] = deque()
+    try:
+        async for batch in batches:
+            if len(under_way) == 2:
+                await under_way.popleft()
+            under_way.append(asyncio.create_task(work(batch)))
+        while under_way:
+            await under_way.popleft()
+    finally:
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+
+async def _only_in_redis(stores: Connections, owners: Sequence[str] | None, expected: int) -> AsyncIterator[list[Look]]:
+    """Look at keys that PostgreSQL knows nothing of. `expected`: the sum of the hashes of all it knows; normally Redis
+    has just those, and PostgreSQL needn't be asked about each."""
     kinds = {row["redis_suffix"]: row for row in await stores.database.fetch(calls.list_setting_types())}
+    if owners is None:
+        suffixes = {*kinds, CREDENTIALS.suffix, TELEGRAM.suffix}
+        async for keys in stores.mirror.scan(BATCH):
+            expected -= sum(hash(key) for key in keys if key[1] in suffixes)
+        if expected == 0:
+            return
     async for keys in _keys(stores, owners, [*kinds, CREDENTIALS.suffix]):
         places = []
         for owner, suffix in set(keys):
@@ -234,10 +271,13 @@ async def _named(stores: Connections, looks: Sequence[Look]) -> list[Finding]:
 async def _fill(stores: Connections, suspects: Sequence[Look], report: Report) -> list[Look]:
     """Bring to Redis what it lacks, and return the other suspects. No second look: what the guard let be written was
     lacking, what was there by then is no finding."""
-    lacking = [look for look in suspects if look.finding() == "missing"]
-    rest = [look for look in suspects if look.finding() != "missing"]
+    lacking: list[Look] = []
+    rest: list[Look] = []
+    for look in suspects:
+        (lacking if look.finding() == "missing" else rest).append(look)
     findings = await _named(stores, lacking)  # before the marks are cleared
-    results = await relay.mirror(stores, [look.entry for look in lacking if look.entry is not None])
+    marked = {(finding.owner, finding.kind) for finding in findings if finding.finding == "pending"}
+    results = await relay.mirror(stores, [look.entry for look in lacking if look.entry is not None], marked=marked)
     report.add([finding for finding, result in zip(findings, results, strict=True) if result.status == 1])
     report.repaired += sum(result.status == 1 for result in results)
     report.ok += sum(result.status == 0 for result in results)

@@ -21,13 +21,13 @@ local is_document = channel ~= ''
 local is_erased = encoding == 'erased'
 local ERASED_FOR = 3600    -- seconds
 
-local mirrored = redis.pcall('HGET', KEYS[2], kind)
-if type(mirrored) == 'table' then    -- someone put another type of value there
+local mirrored = redis.pcall('HMGET', KEYS[2], kind, kind .. ':updated_at', kind .. ':digest')
+if mirrored.err then    -- someone put another type of value there
     redis.call('DEL', KEYS[2])
-    mirrored = false
+    mirrored = {}
 end
-local current = version_of(mirrored)
-local mirrored_at = redis.call('HGET', KEYS[2], kind .. ':updated_at') or ''
+local current = version_of(mirrored[1])
+local mirrored_at, given = mirrored[2] or '', mirrored[3]
 
 -- What should be there, and what is: an empty document for a hash is no key at all.
 local expected, written = 'string', ''
@@ -42,7 +42,6 @@ elseif encoding == 'json' then
     written = redis.sha1hex(ARGV[first])
 end
 local type_ = redis.call('TYPE', KEYS[1]).ok
-local given = is_document and redis.call('HGET', KEYS[2], kind .. ':digest') or ''
 local is_same = not is_document or given == written    -- as far as we know from the last apply
 
 if seen ~= '' then
@@ -67,9 +66,10 @@ if is_document and type_ ~= 'none' and not is_erased then
 end
 
 -- First the command that a full Redis refuses: then nothing at all is written.
-redis.call('HSET', KEYS[2], kind, ARGV[2], kind .. ':updated_at', updated_at)
 if is_document then
-    redis.call('HSET', KEYS[2], kind .. ':digest', written)
+    redis.call('HSET', KEYS[2], kind, ARGV[2], kind .. ':updated_at', updated_at, kind .. ':digest', written)
+else
+    redis.call('HSET', KEYS[2], kind, ARGV[2], kind .. ':updated_at', updated_at)
 end
 if is_erased and not is_document then    -- of the mirror hash only versions stay, whoever wrote there
     local fields = redis.call('HGETALL', KEYS[2])
@@ -82,7 +82,7 @@ if is_erased and not is_document then    -- of the mirror hash only versions sta
 end
 if is_erased and KEYS[1] == KEYS[2] then
     -- that was all: the versions are in this very key
-elseif encoding == 'hash' or encoding == 'none' or is_erased then
+elseif type_ ~= 'none' and (encoding == 'hash' or encoding == 'none' or is_erased) then
     redis.call('DEL', KEYS[1])
 end
 if not is_document then    -- the owner comes or goes

@@ -8,18 +8,41 @@ the bare text would read back as something else: then it is JSON-quoted. So `val
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from store.models import Document
 
-# Numbers stay text here: they are only skipped over, and Python limits the digits of an int.
-_scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
+
+class _Number(str):
+    """A number as it is written: it is only passed on, and Python limits the digits of an int."""
+
+
+_decoder = json.JSONDecoder(parse_int=_Number, parse_float=_Number)
+_scan = _decoder.raw_decode
+_WORDS = {True: "true", False: "false", None: "null"}
+
+# How all begins that json.loads() takes; what isn't like this needn't be tried.
+_MAYBE_JSON = re.compile(
+    r"""[ \t\n\r]* (?: [{["] | (?: [0-9.eE+-]+ | true | false | null | NaN | -?Infinity ) [ \t\n\r]* \Z )""",
+    re.VERBOSE,
+)
 
 
 def encode_hash(document: str) -> dict[str, str]:
     """Encode a JSON object, as PostgreSQL prints a jsonb, for a Redis hash. Numbers keep every digit."""
-    return {key: _encode(raw) for key, raw in _members(document)}
+    fields = _decoder.decode(document)
+    for key, value in fields.items():
+        kind = type(value)
+        if kind is str:
+            if _reads_as_json(value):
+                return {key: _encode(raw) for key, raw in _members(document)}
+        elif kind is not _Number:
+            if kind is dict or kind is list:  # to be cut out of the text
+                return {key: _encode(raw) for key, raw in _members(document)}
+            fields[key] = _WORDS[value]
+    return fields  # type: ignore[no-any-return]
 
 
 def decode_hash(fields: Mapping[str, str]) -> Document:
@@ -54,6 +77,8 @@ def _encode(raw: str) -> str:
 
 
 def _reads_as_json(text: str) -> bool:
+    if not _MAYBE_JSON.match(text):
+        return False
     try:
         json.loads(text)
     except RecursionError:

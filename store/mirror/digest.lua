@@ -2,13 +2,20 @@
 
 -- A digest of fields and values, flat in an array from an index on, in the order of the names.
 local function digest_fields(flat, first)
-    local fields, joined = {}, {}
+    local names, values, joined, n, is_sorted = {}, {}, {}, 0, true
     for i = first, #flat, 2 do
-        fields[#fields + 1] = {flat[i], flat[i + 1]}
+        local name = flat[i]
+        is_sorted = is_sorted and (n == 0 or names[n] < name)
+        n = n + 1
+        names[n], values[name] = name, flat[i + 1]
     end
-    table.sort(fields, function(a, b) return a[1] < b[1] end)
-    for i, field in ipairs(fields) do
-        joined[i] = #field[1] .. ':' .. field[1] .. #field[2] .. ':' .. field[2]
+    if not is_sorted then    -- they come sorted, and a small hash keeps its order
+        table.sort(names)
+    end
+    for i = 1, n do
+        local name = names[i]
+        local value = values[name]
+        joined[i] = #name .. ':' .. name .. #value .. ':' .. value
     end
     return redis.sha1hex(table.concat(joined))
 end

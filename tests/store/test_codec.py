@@ -13,7 +13,7 @@ import redis as redis_py
 from hypothesis import HealthCheck, example, given, settings
 
 from store import Config, SettingsStore
-from store.mirror.codec import decode_hash, encode_hash
+from store.mirror.codec import _encode, _members, decode_hash, encode_hash
 from store.models import Source
 from tests.store.documents import NUMBERS, TRICKY, exact, number_texts, object_texts, texts, unknown_documents
 
@@ -44,6 +44,17 @@ def through_redis(redis: redis_py.Redis, document: str) -> dict[str, str]:
     for field, text in encode_hash(document).items():
         redis.hset(KEY, field, text)
     return {str(field): str(text) for field, text in redis.hgetall(KEY).items()}
+
+
+@many
+@given(document=object_texts)
+@example(document=json.dumps({text: text for text in TRICKY}))
+@example(document="{" + ",".join(f'"{number}":{number}' for number in NUMBERS) + "}")
+def test_a_document_read_in_one_go_is_encoded_as_if_cut_to_pieces(session: Session, document: str) -> None:
+    stored = as_jsonb(session, document)
+    assert encode_hash(stored) == {key: _encode(raw) for key, raw in _members(stored)}
+    for key, raw in _members(stored):  # alone: the next to it doesn't decide how it is read
+        assert encode_hash(f"{{{json.dumps(key)}: {raw}}}") == {key: _encode(raw)}
 
 
 @many
