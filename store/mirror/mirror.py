@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha1
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 from redis import exceptions
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 
 from store.config import Config
 from store.errors import RedisUnavailable, StoreError, first_line
@@ -55,7 +57,7 @@ return 1
 SERVER_REFUSALS = ("OOM", "READONLY", "MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH")
 SERVER_ERRORS = (
     exceptions.OutOfMemoryError, exceptions.ReadOnlyError, exceptions.MasterDownError, exceptions.ClusterDownError,
-    exceptions.TryAgainError,
+    exceptions.TryAgainError, exceptions.AskError,
 )  # fmt: skip
 
 
@@ -120,6 +122,8 @@ class Arguments(list[str]):
 class Mirror:
     """Documents in Redis. Every method raises RedisUnavailable, at most one timeout after the call; for
     `redis_retry_after` seconds after a connection failed, at once."""
+
+    is_tracking = True  # whether one connection can be told of every change
 
     def __init__(self, redis: Redis, config: Config, vault: Callable[[], Vault]) -> None:
         self.redis = redis
@@ -235,6 +239,13 @@ class Mirror:
         info: dict[str, Any] = await self._call(lambda: self.redis.info("server"))
         return info
 
+    @asynccontextmanager
+    async def subscribed(self) -> AsyncIterator[PubSub]:
+        """Subscribe to the channel. Raises what redis-py raises."""
+        async with self.redis.pubsub() as pubsub:
+            await pubsub.subscribe(self.channel)
+            yield pubsub
+
     # The relay's marks in Redis: what was reconciled with what, and that a reconciliation is under way.
     # They go when Redis loses its data, and one of each belongs to a key template.
 
@@ -325,6 +336,9 @@ class Mirror:
             raise RedisUnavailable("Redis can't be reached: it failed a moment ago")
         try:
             return await command()
+        except exceptions.AskError as error:  # or MovedError
+            hint = "Begin REDIS_URL with redis+cluster://"
+            raise RedisUnavailable("this Redis is a node of a cluster", hint=hint) from _without_frames(error)
         except exceptions.ResponseError as error:
             raise RedisUnavailable(f"Redis refused: {first_line(error)}") from _without_frames(error)
         except (exceptions.RedisError, OSError) as error:
