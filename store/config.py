@@ -81,7 +81,7 @@ class Config:
         """Tell whether all keys of a user share a slot, if that matters."""
         from store.mirror.connect import is_cluster
 
-        tag = re.search("{([^}]+)}", self.key_template.format(id="\0", suffix="\1"))
+        tag = re.search("{([^}]*)}", self.key_template.format(id="\0", suffix="\1"))
         return (tag is not None and "\0" in tag[1] and "\1" not in tag[1]) or not is_cluster(self.redis_url or "")
 
     @property

@@ -11,6 +11,7 @@ options are redis-py's, as in any of its URLs.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,10 @@ from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.sentinel import Sentinel as BlockingSentinel
+
+from store.errors import RedisUnavailable, first_line
 
 SEVERAL = re.compile(
     r"(?P<scheme>rediss?)\+(?P<kind>sentinel|cluster)://(?P<login>[^@/?]*@)?(?P<hosts>[^@/?]+)"
@@ -29,15 +34,28 @@ SEVERAL = re.compile(
 PORTS = {"sentinel": 26379, "cluster": 6379}
 
 
+class _Sentinel(Sentinel):
+    """Asks the sentinels once at a time, for all who want to know. Two at once reorder redis-py's list of sentinels
+    such that it loses some."""
+
+    _asking: asyncio.Task[Any] | None = None
+
+    async def discover_master(self, service_name: str) -> Any:
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(super().discover_master(service_name))
+        return await asyncio.shield(self._asking)  # who gives up doesn't take it from the others
+
+
 @dataclass(frozen=True)
 class Servers:
-    """What a URL says of several servers. No repr shows the options: they may hold passwords."""
+    """What a URL says of several servers. Its repr shows little: there may be passwords."""
 
     kind: str  # sentinel, cluster
     hosts: list[tuple[str, int]]
     service: str
     options: dict[str, Any]
     sentinel_options: dict[str, Any]
+    around: tuple[str, str]  # what comes before and after the host in the URL of one of the servers
 
     def __repr__(self) -> str:
         return f"<{self.kind} of {len(self.hosts)}>"
@@ -53,8 +71,10 @@ def parse(url: str) -> Servers | None:
     service, _, database = path.partition("/") if kind == "sentinel" else ("", "", path)
     if bool(service) != (kind == "sentinel") or not re.fullmatch("[0-9]*" if service else "0?", database):
         raise ValueError("the path isn't /service/database of Sentinel, or a cluster has one")
-    plain = f"{found['scheme']}://{found['login'] or ''}%s/{database}{found['query'] or ''}"
-    parsed = [parse_url(plain % host) for host in found["hosts"].split(",")]
+    around = f"{found['scheme']}://{found['login'] or ''}", f"/{database}{found['query'] or ''}"
+    parsed = [parse_url(host.join(around)) for host in found["hosts"].split(",")]
+    if not all("host" in host for host in parsed):
+        raise ValueError("a host is empty")
     options: dict[str, Any] = {**parsed[0], "ssl": parsed[0].get("connection_class") is SSLConnection}
     for name in ("host", "port", "connection_class"):
         options.pop(name, None)
@@ -63,7 +83,7 @@ def parse(url: str) -> Servers | None:
         if value := options.pop(f"sentinel_{name}", None):
             sentinel_options[name] = value
     hosts = [(host["host"], host.get("port", PORTS[kind])) for host in parsed]
-    return Servers(kind, hosts, service, options, sentinel_options)
+    return Servers(kind, hosts, service, options, sentinel_options, around)
 
 
 def is_cluster(url: str) -> bool:
@@ -81,7 +101,7 @@ def connect(url: str, timeout: float) -> Redis | RedisCluster:
         nodes = [ClusterNode(host, port) for host, port in servers.hosts]
         # Whether slots that nobody has are everybody's failure is the servers' setting, not the client's.
         return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **{**ours, **servers.options})
-    sentinel = Sentinel(servers.hosts, sentinel_kwargs={**ours, **servers.sentinel_options})  # type: ignore[no-untyped-call]
+    sentinel = _Sentinel(servers.hosts, sentinel_kwargs={**ours, **servers.sentinel_options})  # type: ignore[no-untyped-call]
     master: Redis = sentinel.master_for(servers.service, **{**ours, **servers.options})
     return master
 
@@ -90,6 +110,22 @@ def connect_to_node(url: str, timeout: float, host: str, port: int) -> Redis:
     """Make a client of one node of a cluster."""
     servers = parse(url)
     return Redis(host=host, port=port, **{**_options(timeout), **(servers.options if servers else {})})
+
+
+def url_of_one(url: str, timeout: float) -> str:
+    """Return the URL of one server, for programs that connect to one: the master that Sentinel names, or any node of
+    a cluster. Raises RedisUnavailable."""
+    servers = parse(url)
+    if servers is None:
+        return url
+    host, port = servers.hosts[0]
+    if servers.kind == "sentinel":
+        options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **servers.sentinel_options}
+        try:
+            host, port = BlockingSentinel(servers.hosts, sentinel_kwargs=options).discover_master(servers.service)
+        except RedisError as error:
+            raise RedisUnavailable(f"no sentinel names the master: {first_line(error)}") from None
+    return f"[{host}]:{port}".join(servers.around) if ":" in host else f"{host}:{port}".join(servers.around)
 
 
 async def close(client: Redis | RedisCluster) -> None:
