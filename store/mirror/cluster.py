@@ -73,23 +73,23 @@ class ClusterMirror(Mirror):
     # A node alone may lose its data. So there are marks in all parts of the slots, that move with them.
 
     async def reconciled(self) -> str | None:
-        found = set(await self._at_marks(lambda key: ("GET", key("reconciled"))))
+        found = set(await self._at_marks(lambda at: ("GET", at + "reconciled")))
         return str(found.pop()) if len(found) == 1 and None not in found else None
 
     async def begin_reconciling(self, token: str) -> None:
-        await self._at_marks(lambda key: ("SET", key("reconciling"), token))
+        await self._at_marks(lambda at: ("SET", at + "reconciling", token))
 
     async def end_reconciling(self, token: str, between: str) -> bool:
         done = await self._at_marks(
-            lambda key: ("EVAL", END_RECONCILING, 2, key("reconciling"), key("reconciled"), token, between)
+            lambda at: ("EVAL", END_RECONCILING, 2, at + "reconciling", at + "reconciled", token, between)
         )
         return all(done)
 
-    async def _at_marks(self, command: Callable[[Callable[[str], str]], tuple[Any, ...]]) -> list[Any]:
+    async def _at_marks(self, command: Callable[[str], tuple[Any, ...]]) -> list[Any]:
         async def run() -> list[Any]:
             async with self.redis.pipeline(transaction=False) as pipeline:
                 for tag in self._tags:
-                    pipeline.execute_command(*command(f"settings:{{{tag}}}:{{}}".format))
+                    pipeline.execute_command(*command(f"settings:{{{tag}}}:"))
                 return list(await pipeline.execute())
 
         return await self._call(run)

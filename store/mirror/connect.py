@@ -122,7 +122,8 @@ def url_of_one(url: str, timeout: float) -> str:
     if servers.kind == "sentinel":
         options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **servers.sentinel_options}
         try:
-            host, port = BlockingSentinel(servers.hosts, sentinel_kwargs=options).discover_master(servers.service)
+            sentinel = BlockingSentinel(servers.hosts, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+            host, port = sentinel.discover_master(servers.service)  # type: ignore[no-untyped-call]
         except RedisError as error:
             raise RedisUnavailable(f"no sentinel names the master: {first_line(error)}") from None
     return f"[{host}]:{port}".join(servers.around) if ":" in host else f"{host}:{port}".join(servers.around)
