@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-pgbouncer test-tls test-debian test-timescale soak lint bench clean
+.PHONY: demo test test-pgbouncer test-tls test-sentinel test-cluster test-standby test-debian test-timescale soak lint bench clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -20,6 +20,15 @@ test-pgbouncer: .venv/installed   ## behind a transaction-mode pooler; needs pgb
 
 test-tls: .venv/installed   ## servers with TLS and passwords; needs Debian's postgresql and redis-server
 	$(BIN)/python -m pytest -m tls $(ARGS)
+
+test-sentinel: .venv/installed   ## Redis behind Sentinel, failing over under load
+	$(BIN)/python -m pytest -m sentinel $(ARGS)
+
+test-cluster: .venv/installed   ## a Redis Cluster of six: slots move and nodes die under load
+	$(BIN)/python -m pytest -m cluster $(ARGS)
+
+test-standby: .venv/installed   ## a PostgreSQL standby, promoted under load
+	$(BIN)/python -m pytest -m standby $(ARGS)
 
 test-debian: .venv/installed   ## all on Debian 12's PostgreSQL 15 and Redis 7, by debootstrap and chroot; needs root
 	$(BIN)/python -m tests.stacks debian12 $(ARGS)
