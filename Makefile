@@ -15,7 +15,7 @@ demo: .venv/installed   ## the main job, end to end
 test: .venv/installed   ## the test suite (TEST_DATABASE_URL, TEST_REDIS_URL: on other servers)
 	$(BIN)/python -m pytest $(ARGS)
 
-test-pgbouncer: .venv/installed   ## behind a transaction-mode pooler; needs pgbouncer on PATH
+test-pgbouncer: .venv/installed   ## behind a transaction-mode pooler; needs pgbouncer (TEST_POOLER=1 make test: the stores of all tests)
 	$(BIN)/python -m pytest -m pgbouncer $(ARGS)
 
 test-tls: .venv/installed   ## servers with TLS and passwords; needs Debian's postgresql and redis-server

@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 
-from store import Config, ConfigError, RedisUnavailable, SettingsStore
+from store import Config, RedisUnavailable, SettingsStore
 from store.relay import Relay, reconcile
 from store.sync import Sync
 from store.verify import verify
@@ -174,15 +174,8 @@ async def test_a_url_of_one_node_is_told_to_be_of_a_cluster(on_cluster: Config, 
 
 def test_commands_and_shells_know_the_cluster(on_cluster: Config) -> None:
     cli = Cli({**environment(on_cluster), "MIRROR_KEY_TEMPLATE": HASH_TAG})
-    for uid in USERS[:4]:
+    for uid in USERS[:2]:
         cli("register", uid)
         assert cli("redis-cli", "exists", f"user:{{{uid}}}:settings").lines == ["1"]
     assert cli("verify", "--json").json["findings"] == {}
     assert {"version"} <= set(cli("status", "--json").json["redis"])
-
-
-@pytest.mark.parametrize("template", ["user:{id}:{suffix}", "user:{{{id}:{suffix}}}", "{{}}user:{{{id}}}:{suffix}"])
-def test_a_template_without_a_hash_tag_is_refused(template: str) -> None:
-    config = Config("dbname=x", "redis+cluster://h:6379", key_template=template)
-    with pytest.raises(ConfigError, match="hash tag"):
-        config.checked()

@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from store import Config, ConfigError, RedisUnavailable, SettingsStore
+from store import Config, RedisUnavailable, SettingsStore
 from store.relay import Relay
 from store.sync import Sync
 from store.verify import verify
@@ -56,7 +56,7 @@ async def test_nothing_is_lost_when_another_is_made_the_master_under_load(
     behind_sentinel: Config, sentinels: Sentinels
 ) -> None:
     async with Load(behind_sentinel) as load:
-        for _ in range(3):
+        for _ in range(2):
             await load.more(100)
             await asyncio.to_thread(sentinels.fail_over)
             await asyncio.to_thread(wait_until, sentinels.is_whole)
@@ -184,9 +184,3 @@ def test_commands_and_shells_go_to_the_master(behind_sentinel: Config, sentinels
     assert "role:master" in cli("redis-cli", "info", "replication").lines
     assert cli("verify", "--json").json["findings"] == {}
     assert {"version"} <= set(cli("status", "--json").json["redis"])
-
-
-@pytest.mark.parametrize("url", ["redis+sentinel://h:1", "redis+sentinel:///settings", "redis+sentinel://h:x/settings"])
-def test_a_url_that_lacks_something_is_refused(url: str) -> None:
-    with pytest.raises(ConfigError, match="REDIS_URL"):
-        Config("dbname=x", url).checked()

@@ -36,22 +36,24 @@ async def test_what_an_asynchronous_standby_lacked_is_found_in_redis_and_kept(se
             await store.register(OKX_UID, TELEGRAM_ID)
             await Relay(store.stores).once()
             pair.standby.stop()
-            lost = await store.patch(OKX_UID, "params", {"leverage": 7})
-            assert (lost.version, lost.mirrored) == (2, True)
+            for kind in ("params", "preferences"):
+                lost = await store.patch(OKX_UID, kind, {"n": "lost"})
+                assert (lost.version, lost.mirrored) == (2, True)
             pair.primary.stop("immediate")
             pair.standby.start()
             pair.standby.promote()
 
-            report = await verify(store.stores)
-            assert dict(report.findings) == {"ahead": 1}
+            assert dict((await verify(store.stores)).findings) == {"ahead": 2}
+            await store.patch(OKX_UID, "preferences", {"n": "later"})  # before the relay has looked
             await Relay(store.stores).once()  # it sees the new timeline
             assert (await verify(store.stores)).findings == {}
-            history = await store.history(OKX_UID, "params")
-            kept = await store.get_version(OKX_UID, "params", history[1].version)
-            now = await store.get(OKX_UID, "params")
-            assert kept is not None
-            assert now is not None
-            assert (kept.settings["leverage"], now.settings["leverage"]) == (7, 10)
+            for kind, expected in (("params", None), ("preferences", "later")):
+                versions = await store.history(OKX_UID, kind)
+                kept = [await store.get_version(OKX_UID, kind, each.version) for each in versions]
+                assert "lost" in [each.settings.get("n") for each in kept if each]
+                now = await store.get(OKX_UID, kind)
+                assert now is not None
+                assert now.settings.get("n") == expected
 
 
 async def test_a_standby_alone_is_one_clear_error(servers: Config) -> None:
