@@ -40,7 +40,7 @@ redis.call('SET', KEYS[2], ARGV[2])
 return 1
 """
 
-LOOKS = {"hash": "HGETALL", "credentials": "HGETALL", "json": "GET", "string": "GET"}
+LOOKS = {"hash": "HGETALL", "credentials": "HGETALL", "json": "GET", "string": "GET"}  # for others TYPE says enough
 
 # Redis says so of itself, not of the key: every other key would be refused too.
 # Up to Redis 6.2 a script's error quotes the command's; since 7.0 it is the command's own, and redis-py has classes.
