@@ -144,5 +144,8 @@ class ClusterMirror(Mirror):
                 raise exceptions.TryAgainError(first_line(error)) from None
             except exceptions.RedisClusterException as error:  # which isn't a RedisError
                 raise exceptions.ConnectionError(first_line(error)) from None
+            except AttributeError:  # redis-py closes a failed node's connections, also of who has just taken one
+                self._is_outdated = True
+                raise exceptions.ConnectionError("a connection was closed") from None
 
         return await super()._call(routed)
