@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from store.arguments import json_text
-from store.calls import Call, _read
+from store.statements import Call, _read
 
 
 def pending_lag() -> Call:

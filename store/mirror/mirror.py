@@ -289,7 +289,7 @@ class Mirror:
         return reply
 
     async def _run(self, script: Script, calls: Callable[[], Iterable[Command]]) -> list[Any]:
-        """Run a script's calls as _exchange() does. `calls` makes the same ones again if Redis doesn't know the script."""
+        """Run calls of a script as _exchange() does; `calls` makes them again if Redis does not know the script."""
         replies = await self._exchange(calls())
         lost = {i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)}
         if lost:  # Redis restarted, or its scripts were flushed
