@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from store import Config, calls
+from store import Config, calls, status_calls
 from store.calls import Call
 from store.market import calls as trade_calls
 from store.market import candle_calls
@@ -178,7 +178,7 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (calls.delete_api_credentials, (UID, None)),
     (calls.reencrypt_api_credentials, (UUID(crowd.uuid("api0")), "another", SEALED)),
     (calls.clear_pending, (SOME, ["params"] * 500, [1] * 500, [False] * 500)),
-    (calls.pending_lag, ()),
+    (status_calls.pending_lag, ()),
     (calls.retry_pending, ()),
     (calls.fail_pending, (UID, "params", 1, "refused")),
     (trade_calls.record_trade, (UID, json.dumps(TRADE))),
@@ -191,13 +191,19 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (calls.list_secret_fields, ()),
     (calls.database_identity, ()),
     (calls.check_confinement, (UID,)),
-    (calls.timescaledb_state, ()),
+    (status_calls.timescaledb_state, ()),
+    (status_calls.record_verification, (1, {}, 0)),
+    (status_calls.last_verification, ()),
 ]  # fmt: skip
 
 # What is about everybody, and reads everything: by design, and nothing else than what is named.
 SCANS: dict[str, tuple[Callable[..., Call], tuple[Any, ...], set[str]]] = {
-    "status counts users and versions": (calls.store_statistics, (), {"app_users", "user_settings"}),
+    "status counts users and versions": (status_calls.store_statistics, (), {"app_users", "user_settings"}),
     "migrate encrypts what isn't": (calls.seal_api_credentials, (), {"okx_api_info"}),
+    "deleted users are looked for among all": (calls.list_deleted_users, (None, None), {"app_users"}),
+    "metrics count the keys": (
+        status_calls.key_count, (), {"app_users", "user_settings", "okx_api_info", "telegram_links"},
+    ),
     "prune for everybody": (calls.prune_user_settings, (3, timedelta(0), None, True), {"user_settings"}),
     "statistics of everybody": (
         trade_calls.trade_statistics, (None, None, None, None, None, [], 365), {"trades"},
@@ -278,7 +284,7 @@ def test_all_that_redis_should_hold_is_streamed(explained: Connection) -> None:
 
 def test_counts_of_a_confined_session_are_read_by_index(explained: Connection) -> None:
     fetch(explained, "select set_config('settings_store.okx_uid', %s, false)", (UID,))
-    assert wasteful(plans.scans(explained, calls.store_statistics())) == []
+    assert wasteful(plans.scans(explained, status_calls.store_statistics())) == []
 
 
 @pytest.mark.parametrize(
@@ -296,7 +302,7 @@ def test_reading_too_much_is_seen(explained: Connection, query: str) -> None:
 def test_every_statement_is_looked_at() -> None:
     every = {
         name
-        for module in (calls, trade_calls, candle_calls)
+        for module in (calls, status_calls, trade_calls, candle_calls)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")
     }
