@@ -282,9 +282,10 @@ def test_all_that_redis_should_hold_is_streamed(explained: Connection) -> None:
     assert sum(scan.rows for scan in scanned) < ENOUGH
 
 
-def test_counts_of_a_confined_session_are_read_by_index(explained: Connection) -> None:
+@pytest.mark.parametrize("call", [status_calls.store_statistics(), calls.list_deleted_users(None, None)])
+def test_what_a_confined_session_sees_of_everybody_is_read_by_index(explained: Connection, call: Call) -> None:
     fetch(explained, "select set_config('settings_store.okx_uid', %s, false)", (UID,))
-    assert wasteful(plans.scans(explained, status_calls.store_statistics())) == []
+    assert wasteful(plans.scans(explained, call)) == []
 
 
 @pytest.mark.parametrize(
