@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-pgbouncer test-tls test-debian test-timescale soak lint docs bench dist clean
+.PHONY: demo test test-pgbouncer test-tls test-sentinel test-cluster test-standby test-debian test-timescale soak lint docs bench dist clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -15,11 +15,20 @@ demo: .venv/installed   ## the main job, end to end
 test: .venv/installed   ## the test suite (TEST_DATABASE_URL, TEST_REDIS_URL: on other servers)
 	$(BIN)/python -m pytest $(ARGS)
 
-test-pgbouncer: .venv/installed   ## behind a transaction-mode pooler; needs pgbouncer on PATH
+test-pgbouncer: .venv/installed   ## behind a transaction-mode pooler; needs pgbouncer (TEST_POOLER=1 make test: the stores of all tests)
 	$(BIN)/python -m pytest -m pgbouncer $(ARGS)
 
 test-tls: .venv/installed   ## servers with TLS and passwords; needs Debian's postgresql and redis-server
 	$(BIN)/python -m pytest -m tls $(ARGS)
+
+test-sentinel: .venv/installed   ## Redis behind Sentinel, failing over under load
+	$(BIN)/python -m pytest -m sentinel $(ARGS)
+
+test-cluster: .venv/installed   ## a Redis Cluster of six: slots move and nodes die under load
+	$(BIN)/python -m pytest -m cluster $(ARGS)
+
+test-standby: .venv/installed   ## a PostgreSQL standby, promoted under load
+	$(BIN)/python -m pytest -m standby $(ARGS)
 
 test-debian: .venv/installed   ## all on Debian 12's PostgreSQL 15 and Redis 7, by debootstrap and chroot; needs root
 	$(BIN)/python -m tests.stacks debian12 $(ARGS)

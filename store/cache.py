@@ -19,6 +19,7 @@ from typing import Any
 
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
 from store.errors import first_line
 from store.mirror.mirror import Mirror
@@ -67,7 +68,9 @@ class Cache:
 
     def start(self, mirror: Mirror) -> None:
         """Begin to follow the changes of the mirror's keys."""
-        if self._size:
+        if self._size and not mirror.is_tracking:
+            log.warning("nothing is cached: the nodes of a Redis Cluster aren't followed")
+        elif self._size:
             self._follower = asyncio.create_task(self._follow(mirror))
 
     async def close(self) -> None:
@@ -139,6 +142,7 @@ class Cache:
         while True:
             now = time.monotonic()
             if is_answered and now >= asked + PING:
+                await _check_master(connection, mirror)
                 asked, is_answered = now, False
                 await connection.send_command("PING", check_health=False)
             elif now >= asked + STALE:
@@ -158,6 +162,15 @@ class Cache:
             self.forget(None)
         elif self._pages:
             self.forget(parts[0] for name in names if (parts := mirror.keys.parse(name)) is not None)
+
+
+async def _check_master(connection: AbstractConnection, mirror: Mirror) -> None:
+    """Leave a Redis that Sentinel doesn't call the master any more. Raises ConnectionError."""
+    pool = mirror.redis.connection_pool
+    if isinstance(pool, SentinelConnectionPool) and isinstance(connection, SentinelManagedConnection):
+        master = await pool.get_master_address()  # type: ignore[no-untyped-call]
+        if master != (connection.host, connection.port):
+            raise exceptions.ConnectionError("another Redis is the master now")
 
 
 async def _track(connection: AbstractConnection, prefix: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,15 @@ class Config:
                 hint="postgresql://user:password@host:5432/database; percent-encode @ : / in a password.",
             )
         if self.redis_url is not None and not _is_redis_url(self.redis_url):
-            raise ConfigError("REDIS_URL is not a Redis URL", hint="redis://, rediss:// or unix://")
+            raise ConfigError(
+                "REDIS_URL is not a Redis URL",
+                hint="redis://, rediss://, unix://, redis+sentinel://host:26379/service or redis+cluster://host:6379",
+            )
+        if self.redis_url is not None and not self._suits_cluster():
+            raise ConfigError(
+                "MIRROR_KEY_TEMPLATE must put {id} in a hash tag for Redis Cluster",
+                hint="user:{{{id}}}:{suffix} makes keys such as user:{587662504768345929}:settings",
+            )
         return self
 
     def shown(self) -> dict[str, str]:
@@ -101,6 +110,13 @@ class Config:
             "DB_TIMEOUT": f"{self.db_timeout:g}",
             "REDIS_TIMEOUT": f"{self.redis_timeout:g}",
         }
+
+    def _suits_cluster(self) -> bool:
+        """Tell whether all keys of a user share a slot, if that matters."""
+        from store.mirror.connect import is_cluster
+
+        tag = re.search("{([^}]*)}", self.key_template.format(id="\0", suffix="\1"))
+        return (tag is not None and "\0" in tag[1] and "\1" not in tag[1]) or not is_cluster(self.redis_url or "")
 
     @property
     def key_file(self) -> Path:
@@ -169,10 +185,10 @@ def _shown_redis(url: str) -> str:
 
 
 def _is_redis_url(url: str) -> bool:
-    from redis.asyncio.connection import parse_url
+    from store.mirror.connect import parse
 
     try:
-        parse_url(url)
+        parse(url)
     except ValueError:
         return False
     return True

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from functools import cached_property
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import RedisCluster
 
 from store.config import Config
 from store.database import Database
 from store.marks import Marks
+from store.mirror import connect
+from store.mirror.cluster import ClusterMirror
 from store.mirror.mirror import Mirror
 from store.vault import Vault
 
@@ -23,15 +23,11 @@ class Connections:
         assert config.redis_url is not None
         self._config = config
         self.database = Database(config)
-        self._redis: Redis = Redis.from_url(
-            config.redis_url,
-            decode_responses=True,
-            encoding_errors="surrogateescape",  # a foreign value that isn't UTF-8 must not break a reply
-            socket_timeout=config.redis_timeout,
-            socket_connect_timeout=config.redis_timeout,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self.mirror = Mirror(self._redis, config, lambda: self.vault)
+        self._redis = connect.connect(config.redis_url, config.redis_timeout)
+        if isinstance(self._redis, RedisCluster):
+            self.mirror: Mirror = ClusterMirror(self._redis, config, lambda: self.vault)
+        else:
+            self.mirror = Mirror(self._redis, config, lambda: self.vault)
         self.marks = Marks(self.database)
 
     @cached_property
@@ -42,4 +38,4 @@ class Connections:
     async def close(self) -> None:
         await self.marks.close()
         await self.database.close()
-        await self._redis.aclose()
+        await connect.close(self._redis)

@@ -72,7 +72,7 @@ class Database:
                     try:
                         yield rows
                     finally:
-                        await asyncio.wait([upcoming])
+                        await asyncio.gather(upcoming, return_exceptions=True)
                     rows = upcoming.result()
             return
         raise failure.error

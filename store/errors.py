@@ -190,6 +190,9 @@ def from_postgres(error: Any) -> StoreError:
         return document_error(UNREADABLE[state])
     if state in ("42883", "42P01", "3F000"):
         return NotMigrated("the database lacks the store's tables or functions", hint="Run: settings-store migrate")
+    if state == "25006":
+        hint = "With several hosts in DATABASE_URL: target_session_attrs=read-write"
+        return DatabaseUnavailable("PostgreSQL takes no writes: it is a standby, or set to read-only", hint=hint)
     if state is None and type(error).__name__ == "DataError":  # psycopg itself couldn't write a parameter
         return DatabaseError("a text must not contain the character U+0000")
     if state is None and type(error).__name__ == "ProgrammingError":

@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from store import embedded
 from store.config import Config
 from store.errors import ConfigError
+from store.mirror import connect
 
 
 def replace_process(name: str, config: Config, arguments: Sequence[str]) -> None:
@@ -41,8 +42,9 @@ def psql(config: Config) -> tuple[list[str], dict[str, str]]:
 
 def redis_cli(config: Config) -> tuple[list[str], dict[str, str]]:
     """Return the command and the environment of redis-cli on the Redis."""
-    url = urlsplit(config.redis_url or "")
-    command = [embedded.redis_program("cli")]
+    given = config.redis_url or ""
+    url = urlsplit(connect.url_of_one(given, config.redis_timeout))
+    command = [embedded.redis_program("cli"), *(["-c"] if connect.is_cluster(given) else [])]
     database = parse_qs(url.query).get("db", [url.path.strip("/") if url.scheme != "unix" else ""])[0]
     if url.scheme == "unix":
         command += ["-s", url.path]

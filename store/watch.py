@@ -41,8 +41,7 @@ async def watch(stores: Connections, okx_uid: str | None) -> AsyncIterator[Chang
     clock = asyncio.get_running_loop().time
     while True:
         try:
-            async with mirror.redis.pubsub() as pubsub:
-                await pubsub.subscribe(mirror.channel)
+            async with mirror.subscribed() as pubsub:
                 now = await _versions(mirror, okx_uid)
                 for key, version in now.items():
                     if started and version > seen.get(key, 0):

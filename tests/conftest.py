@@ -1,8 +1,8 @@
 """Real servers for every test: a template database a session, a database and an emptied Redis a test.
 
 TEST_DATABASE_URL and TEST_REDIS_URL (a Redis whose data may be flushed) choose other servers, TEST_POSTGRES_BIN other
-programs to start one of; without them, embedded ones are started in a temporary folder. tests/stacks/ runs it all on
-Debian's.
+programs to start one of; without them, embedded ones are started in a temporary folder. TEST_POOLER=1 has the stores
+connect through pgbouncer. tests/stacks/ runs it all on Debian's.
 """
 
 from __future__ import annotations
@@ -96,6 +96,25 @@ def database_url(servers: Config, template: str) -> Iterator[str]:
         yield make_conninfo(servers.database_url, dbname=database.dbname)
 
 
+@pytest.fixture(scope="session")
+def pooled_url(servers: Config) -> Iterator[str | None]:
+    """The URL of the server through pgbouncer, if TEST_POOLER says so."""
+    if "TEST_POOLER" not in os.environ:
+        yield None
+        return
+    from tests.topologies.pooler import pooler
+
+    assert servers.database_url
+    with pooler(servers.database_url, 20) as url:
+        yield url
+
+
+@pytest.fixture
+def store_url(database_url: str, pooled_url: str | None) -> str:
+    """The URL that stores have of the test's database: what tests look at themselves they look at directly."""
+    return make_conninfo(pooled_url, dbname=conninfo_to_dict(database_url)["dbname"]) if pooled_url else database_url
+
+
 @pytest.fixture
 def other_database_url(servers: Config, template: str) -> Iterator[str]:
     """The URL of a second migrated database, with nothing in it."""
@@ -135,9 +154,9 @@ def redis(servers: Config) -> Iterator[redis_py.Redis]:
 
 
 @pytest.fixture
-def config(servers: Config, database_url: str, redis: redis_py.Redis) -> Config:
+def config(servers: Config, store_url: str, redis: redis_py.Redis) -> Config:
     """The configuration of the test's database and Redis."""
-    return replace(servers, database_url=database_url)
+    return replace(servers, database_url=store_url)
 
 
 @pytest.fixture

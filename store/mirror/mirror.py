@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -13,12 +14,13 @@ from typing import Any, TypeVar
 
 from redis import exceptions
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 
 from store.config import Config
 from store.errors import RedisUnavailable, StoreError, first_line
 from store.mirror.codec import decode_hash, encode_hash
 from store.mirror.keys import Keys
-from store.mirror.wire import Script, exchange, pack, run
+from store.mirror.wire import Command, Script, exchange
 from store.models import MirrorEntry, Setting, SettingType
 from store.sealed import unseal
 from store.vault import Vault
@@ -38,14 +40,14 @@ redis.call('SET', KEYS[2], ARGV[2])
 return 1
 """
 
-LOOKS = {"hash": "HGETALL", "credentials": "HGETALL", "json": "GET", "string": "GET"}
+LOOKS = {"hash": "HGETALL", "credentials": "HGETALL", "json": "GET", "string": "GET"}  # for others TYPE says enough
 
 # Redis says so of itself, not of the key: every other key would be refused too.
 # Up to Redis 6.2 a script's error quotes the command's; since 7.0 it is the command's own, and redis-py has classes.
 SERVER_REFUSALS = ("OOM", "READONLY", "MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH")
 SERVER_ERRORS = (
     exceptions.OutOfMemoryError, exceptions.ReadOnlyError, exceptions.MasterDownError, exceptions.ClusterDownError,
-    exceptions.TryAgainError,
+    exceptions.TryAgainError, exceptions.AskError,
 )  # fmt: skip
 
 
@@ -107,6 +109,8 @@ class Mirror:
     """Documents in Redis. Every method raises RedisUnavailable, at most one timeout after the call; for
     `redis_retry_after` seconds after a connection failed, at once."""
 
+    is_tracking = True  # whether one connection can be told of every change
+
     def __init__(self, redis: Redis, config: Config, vault: Callable[[], Vault]) -> None:
         self.redis = redis
         self.credentials_mode = config.mirror_credentials
@@ -154,7 +158,7 @@ class Mirror:
         if not entries:
             return []
 
-        def commands() -> Iterator[bytes]:
+        def commands() -> Iterator[Command]:
             for i, entry in enumerate(entries):
                 try:
                     shown = self.shown(entry)
@@ -163,7 +167,7 @@ class Mirror:
                 else:
                     yield self._apply_command(shown, seen[i] if seen else None)
 
-        replies = iter(await self._call(lambda: run(self.redis, APPLY, commands)))
+        replies = iter(await self._call(lambda: self._run(APPLY, commands)))
         return [refused[i] if i in refused else _applied(next(replies)) for i in range(len(entries))]
 
     def shown(self, entry: MirrorEntry) -> MirrorEntry:
@@ -183,12 +187,12 @@ class Mirror:
         if not places:
             return []
 
-        def commands() -> Iterator[bytes]:
+        def commands() -> Iterator[Command]:
             for place in places:
                 yield INSPECT.call(self._keys(place.owner, place.suffix), (place.kind, place.encoding))
 
         found = []
-        for reply in await self._call(lambda: run(self.redis, INSPECT, commands)):
+        for reply in await self._call(lambda: self._run(INSPECT, commands)):
             if isinstance(reply, Exception):
                 raise RedisUnavailable(f"Redis refused: {first_line(reply)}")
             found.append(_found(*reply))
@@ -198,20 +202,19 @@ class Mirror:
         """Look at keys by plain commands, at a fraction of what inspect() costs. Somebody may write between a key and
         its version: that finds suspects, no more."""
         keys = [self.keys.of(place.owner, place.suffix) for place in places]
-        exist = pack(("EXISTS", *keys))
-        if await self._call(lambda: exchange(self.redis, [exist])) == [0]:
+        if await self._are_missing(keys):
             return [NOTHING] * len(places)  # as in a Redis that is to be filled
 
-        def commands() -> Iterator[bytes]:
+        def commands() -> Iterator[Command]:
             for place, data_key in zip(places, keys, strict=True):
                 mirror_key = self.keys.mirror(place.owner)
                 if place.encoding == "fields":
-                    yield pack(("HGET", mirror_key, "telegram_id"))
+                    yield Command(("HGET", mirror_key, "telegram_id"))
                 else:
-                    yield pack((LOOKS.get(place.encoding, "TYPE"), data_key))
-                yield pack(("HGET", mirror_key, place.kind))
+                    yield Command((LOOKS.get(place.encoding, "TYPE"), data_key))
+                yield Command(("HGET", mirror_key, place.kind))
 
-        replies = iter(await self._call(lambda: exchange(self.redis, commands())))
+        replies = iter(await self._call(lambda: self._exchange(commands())))
         return [_seen(place, next(replies), next(replies)) for place in places]
 
     async def scan(self, batch: int, suffix: str | None = None) -> AsyncIterator[list[tuple[str, str]]]:
@@ -248,6 +251,13 @@ class Mirror:
         info: dict[str, Any] = await self._call(lambda: self.redis.info("server"))
         return info
 
+    @asynccontextmanager
+    async def subscribed(self) -> AsyncIterator[PubSub]:
+        """Subscribe to the channel. Raises what redis-py raises."""
+        async with self.redis.pubsub() as pubsub:
+            await pubsub.subscribe(self.channel)
+            yield pubsub
+
     # The relay's marks in Redis: what was reconciled with what, and that a reconciliation is under way.
     # They go when Redis loses its data, and one of each belongs to a key template.
 
@@ -273,10 +283,28 @@ class Mirror:
 
     async def _read(self, okx_uid: str, suffix: str, kind: str, encoding: str) -> Any:
         call = READ.call(self._keys(okx_uid, suffix), (kind, encoding))
-        (reply,) = await self._call(lambda: run(self.redis, READ, lambda: [call]))
+        (reply,) = await self._call(lambda: self._run(READ, lambda: [call]))
         if isinstance(reply, Exception):
             raise RedisUnavailable(f"Redis refused: {first_line(reply)}")
         return reply
+
+    async def _run(self, script: Script, calls: Callable[[], Iterable[Command]]) -> list[Any]:
+        """Run a script's calls as _exchange() does. `calls` makes the same ones again if Redis doesn't know the script."""
+        replies = await self._exchange(calls())
+        lost = {i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)}
+        if lost:  # Redis restarted, or its scripts were flushed
+            await self.redis.script_load(script.text)
+            again = iter(await self._exchange(call for i, call in enumerate(calls()) if i in lost))
+            replies = [next(again) if i in lost else reply for i, reply in enumerate(replies)]
+        return replies
+
+    async def _exchange(self, commands: Iterable[Command]) -> list[Any]:
+        """Send commands in one round trip and return the replies, among them those that are errors."""
+        return await exchange(self.redis, commands)
+
+    async def _are_missing(self, keys: Sequence[str]) -> bool:
+        """Tell at once whether there is none of these."""
+        return await self._call(lambda: self._exchange([Command(("EXISTS", *keys))])) == [0]
 
     def _keys(self, owner: str, suffix: str) -> tuple[str, str]:
         """Name what the scripts take: the data key, and the mirror hash."""
@@ -286,7 +314,7 @@ class Mirror:
         value = await self._call(lambda: self.redis.get(key))
         return None if value is None else str(value)
 
-    def _apply_command(self, entry: MirrorEntry, seen: Found | None) -> bytes:
+    def _apply_command(self, entry: MirrorEntry, seen: Found | None) -> Command:
         encoding = entry.encoding if entry.document is not None or entry.encoding in ("fields", "erased") else "none"
         if encoding == CREDENTIALS.encoding:
             encoding = "hash"
@@ -315,6 +343,9 @@ class Mirror:
             raise RedisUnavailable("Redis can't be reached: it failed a moment ago")
         try:
             return await command()
+        except exceptions.AskError as error:  # or MovedError
+            hint = "Begin REDIS_URL with redis+cluster://"
+            raise RedisUnavailable("this Redis is a node of a cluster", hint=hint) from _without_frames(error)
         except exceptions.ResponseError as error:
             raise RedisUnavailable(f"Redis refused: {first_line(error)}") from _without_frames(error)
         except (exceptions.RedisError, OSError) as error:

@@ -17,8 +17,18 @@ import hiredis
 from redis import exceptions
 from redis.asyncio import Redis
 
-pack: Callable[[tuple[str | int, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # (its types know one argument)
+Word = str | int
+pack: Callable[[tuple[Word, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # (its types know one argument)
 BLOCK = 65_536  # bytes a write
+
+
+class Command(tuple[Word, ...]):
+    """A command and its arguments, which no repr shows: they may hold credentials."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{self[0]}, {len(self) - 1} arguments>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +43,13 @@ class Script:
         text = "".join(files("store.mirror").joinpath(name).read_text() for name in names)
         return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
-    def call(self, keys: tuple[str, ...], arguments: Iterable[str]) -> bytes:
-        """Pack a call of the script."""
-        return pack(("EVALSHA", self.digest, len(keys), *keys, *arguments))
+    def call(self, keys: tuple[str, ...], arguments: Iterable[str]) -> Command:
+        """Make a call of the script."""
+        return Command(("EVALSHA", self.digest, len(keys), *keys, *arguments))
 
 
-async def exchange(redis: Redis, commands: Iterable[bytes]) -> list[Any]:
-    """Send packed commands and return the replies, among them those that are errors. Raises RedisError, OSError if
+async def exchange(redis: Redis, commands: Iterable[Command]) -> list[Any]:
+    """Send commands and return the replies, among them those that are errors. Raises RedisError, OSError if
     the connection breaks, or Redis is silent for the timeout."""
     connection = await redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
     seconds, connection.socket_timeout = connection.socket_timeout, None  # one for many replies instead
@@ -74,24 +84,13 @@ async def exchange(redis: Redis, commands: Iterable[bytes]) -> list[Any]:
         await redis.connection_pool.release(connection)
 
 
-async def run(redis: Redis, script: Script, calls: Callable[[], Iterable[bytes]]) -> list[Any]:
-    """Run a script's calls as exchange() does. `calls` makes the same ones again if Redis doesn't know the script."""
-    replies = await exchange(redis, calls())
-    lost = {i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)}
-    if lost:  # Redis restarted, or its scripts were flushed
-        await exchange(redis, [pack(("SCRIPT", "LOAD", script.text))])
-        again = iter(await exchange(redis, (call for i, call in enumerate(calls()) if i in lost)))
-        replies = [next(again) if i in lost else reply for i, reply in enumerate(replies)]
-    return replies
-
-
-def _blocks(commands: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Put commands together, with how many they are."""
+def _blocks(commands: Iterable[Command]) -> Iterator[tuple[int, bytes]]:
+    """Pack commands and put them together, with how many they are."""
     block: list[bytes] = []
     size = 0
     for command in commands:
-        block.append(command)
-        size += len(command)
+        block.append(pack(command))
+        size += len(block[-1])
         if size >= BLOCK:
             yield len(block), b"".join(block)
             block, size = [], 0

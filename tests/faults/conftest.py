@@ -22,9 +22,9 @@ def own_redis() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def config(servers: Config, database_url: str, own_redis: RedisServer) -> Config:
+def config(servers: Config, store_url: str, own_redis: RedisServer) -> Config:
     """The configuration of the test's database and its own Redis."""
-    return replace(servers, database_url=database_url, redis_url=own_redis.url, redis_retry_after=0.2)
+    return replace(servers, database_url=store_url, redis_url=own_redis.url, redis_retry_after=0.2)
 
 
 @pytest.fixture

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import pwd
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 import redis as redis_py
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from store import Config, SettingsStore, schema
 from store.relay import Relay
 from store.sync import Sync
 from store.verify import verify
 from tests.conftest import OKX_UID, TELEGRAM_ID
+from tests.topologies.pooler import pooler
 
 pytestmark = pytest.mark.pgbouncer
 
@@ -33,38 +26,8 @@ pytestmark = pytest.mark.pgbouncer
 @pytest.fixture
 def pooled(config: Config) -> Iterator[Config]:
     """The test's configuration, with a transaction-mode pooler of three connections before PostgreSQL."""
-    at = conninfo_to_dict(config.database_url or "")
-    folder = Path(tempfile.mkdtemp(prefix="ss-pooler-"))
-    folder.chmod(0o755)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host={at.get('host', 'localhost')} port={at.get('port', 5432)} user={at['user']}"
-        f" {'password=' + str(at['password']) if at.get('password') else ''}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
-        "pool_mode = transaction\ndefault_pool_size = 3\n"
-    )
-    as_user = []
-    if os.geteuid() == 0:  # it refuses to be root, and must reach the socket
-        host = str(at.get("host", ""))
-        as_user = ["-u", pwd.getpwuid(os.stat(host).st_uid).pw_name if host.startswith("/") else "nobody"]
-    pooler = subprocess.Popen(["pgbouncer", "-q", *as_user, str(folder / "pgbouncer.ini")])
-    try:
-        url = make_conninfo(host="127.0.0.1", port=port, dbname=str(at["dbname"]), user=str(at["user"]))
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                psycopg.connect(url, connect_timeout=2).close()
-                break
-            except psycopg.OperationalError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+    with pooler(config.database_url or "", 3) as url:
         yield replace(config, database_url=url)
-    finally:
-        pooler.terminate()
-        pooler.wait(10)
-        shutil.rmtree(folder)
 
 
 async def test_everything_works_behind_a_transaction_mode_pooler(

@@ -118,10 +118,7 @@ def test_an_edited_file_of_sql_is_told_and_applied(database_url: str, sql_folder
         ("drop function merge_patch(jsonb, jsonb)", "functions/merge_patch.sql"),
         ("drop trigger user_settings_changed_insert on user_settings", "triggers/user_settings_changed.sql"),
         ("drop trigger user_settings_version_update on user_settings", "triggers/user_settings_version.sql"),
-        (
-            "alter table user_settings disable trigger user_settings_changed_update",
-            "triggers/user_settings_changed.sql",
-        ),
+        ("alter table app_users disable trigger app_users_version", "triggers/app_users_version.sql"),
         ("alter function find_user(text) reset search_path", "functions/find_user.sql"),
         ("grant execute on function delete_user(text) to settings_reader", "roles/grants.sql"),
         ("revoke execute on function delete_user(text) from settings_writer", "roles/grants.sql"),

@@ -13,6 +13,7 @@ import redis as redis_py
 
 from store import Config, ConfigError, SettingsStore, StoreError
 from store.connections import Connections
+from store.mirror.connect import parse
 
 SECRET = "hunter2-secret"
 
@@ -172,3 +173,49 @@ def test_what_is_shown_of_a_configuration_says_where_and_who_but_no_secret() -> 
     assert shown["SETTINGS_STORE_ACTOR"] == "ops"
     assert SECRET not in str(shown)
     assert {"DATABASE_URL": "embedded", "REDIS_URL": "embedded"}.items() <= Config().shown().items()
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "hosts", "service", "options"),
+    [
+        ("redis+sentinel://a,b:7/main", "sentinel", [("a", 26379), ("b", 7)], "main", {"ssl": False}),
+        (
+            "rediss+sentinel://u%40:p%2F%25@[::1]:7,b/main/3?sentinel_password=s%26&ssl_ca_certs=/x",
+            "sentinel", [("::1", 7), ("b", 26379)], "main",
+            {"username": "u@", "password": "p/%", "db": 3, "ssl": True, "ssl_ca_certs": "/x"},
+        ),
+        ("redis+cluster://:p@a,b:7", "cluster", [("a", 6379), ("b", 7)], "", {"password": "p", "ssl": False}),
+        ("rediss+cluster://a/0", "cluster", [("a", 6379)], "", {"ssl": True, "db": 0}),
+    ],
+)  # fmt: skip
+def test_urls_of_several_servers(
+    url: str, kind: str, hosts: list[tuple[str, int]], service: str, options: dict[str, Any]
+) -> None:
+    servers = parse(url)
+    assert servers is not None
+    assert (servers.kind, servers.hosts, servers.service, servers.options) == (kind, hosts, service, options)
+    assert "p/%" not in repr(servers)
+    secret = {"password": "s&"} if "sentinel_password" in url else {}
+    ssl = {name: value for name, value in options.items() if name.startswith("ssl")}
+    assert servers.sentinel_options == {**ssl, **secret}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://:{}@h:1", "redis+sentinel://:{}@/main", "redis+sentinel://:{}@h:x/main",
+        "redis+sentinel://:{}@h,/main", "redis+sentinel://:{}@h/main/x", "redis+cluster://:{}@h/1", "redis+other://:{}@h",
+    ],
+)  # fmt: skip
+def test_a_url_of_several_servers_that_lacks_something_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="REDIS_URL") as caught:
+        Config("dbname=x", url.format(SECRET)).checked()
+    assert SECRET not in f"{caught.value!r} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("template", ["user:{id}:{suffix}", "user:{{{id}:{suffix}}}", "{{}}user:{{{id}}}:{suffix}"])
+def test_a_cluster_needs_the_identifier_in_a_hash_tag(template: str) -> None:
+    with pytest.raises(ConfigError, match="hash tag"):
+        Config("dbname=x", "redis+cluster://h", key_template=template).checked()
+    assert Config("dbname=x", "redis+cluster://h", key_template="user:{{{id}}}:{suffix}").checked()
+    assert Config("dbname=x", "redis://h", key_template=template).checked()

@@ -11,7 +11,7 @@ import redis as redis_py
 
 from store import Config, RedisUnavailable, SettingsStore, calls
 from store.mirror.mirror import Place
-from store.mirror.wire import Script, exchange, pack, run
+from store.mirror.wire import Command, Script, exchange
 from store.models import MirrorEntry
 from store.verify import verify
 from tests.conftest import OKX_UID, TELEGRAM_ID
@@ -24,14 +24,14 @@ MANY = 300  # of them make several writes
 
 async def test_each_of_many_replies_is_that_of_its_command(store: SettingsStore) -> None:
     texts = [f"{number} {PADDING}" for number in range(MANY)]
-    assert await exchange(store.stores.mirror.redis, (pack(("ECHO", text)) for text in texts)) == texts
+    assert await exchange(store.stores.mirror.redis, (Command(("ECHO", text)) for text in texts)) == texts
 
 
 async def test_a_command_that_is_refused_is_a_reply_and_not_the_end(
     store: SettingsStore, redis: redis_py.Redis
 ) -> None:
     redis.set("a string", "1")
-    commands = [pack(("HGET", "a string", "field")) if n == 100 else pack(("ECHO", n)) for n in range(MANY)]
+    commands = [Command(("HGET", "a string", "field")) if n == 100 else Command(("ECHO", n)) for n in range(MANY)]
     replies = await exchange(store.stores.mirror.redis, commands)
     assert "WRONGTYPE" in str(replies.pop(100))
     assert replies == [str(n) for n in range(MANY) if n != 100]
@@ -41,29 +41,29 @@ async def test_a_script_that_is_lost_midway_runs_once_for_each_key(store: Settin
     script = Script(INCREMENT, sha1(INCREMENT.encode()).hexdigest())
     redis.script_load(INCREMENT)
 
-    def increments() -> Iterator[bytes]:
+    def increments() -> Iterator[Command]:
         for number in range(MANY):
             if number == MANY // 2 and redis.get("lost") is None:
                 redis.script_flush()
                 redis.set("lost", 1)
             yield script.call((f"key {number}",), (PADDING,))
 
-    assert await run(store.stores.mirror.redis, script, increments) == [1] * MANY
+    assert await store.stores.mirror._run(script, increments) == [1] * MANY
 
 
 async def test_what_is_given_up_midway_leaves_no_reply_for_the_next_one(store: SettingsStore) -> None:
-    def commands() -> Iterator[bytes]:
+    def commands() -> Iterator[Command]:
         for number in range(MANY):
-            yield pack(("ECHO", f"{number} {PADDING}"))
+            yield Command(("ECHO", f"{number} {PADDING}"))
         raise ValueError("not to be sent")
 
     with pytest.raises(ValueError):
         await exchange(store.stores.mirror.redis, commands())
-    assert await exchange(store.stores.mirror.redis, [pack(("ECHO", "next"))]) == ["next"]
+    assert await exchange(store.stores.mirror.redis, [Command(("ECHO", "next"))]) == ["next"]
 
 
 async def test_a_batch_may_take_longer_than_the_timeout_if_redis_goes_on_answering(config: Config) -> None:
-    slow = [pack(("BLPOP", "nothing", "0.02"))] * 60
+    slow = [Command(("BLPOP", "nothing", "0.02"))] * 60
     async with SettingsStore(replace(config, redis_timeout=1.0)) as store:
         assert await exchange(store.stores.mirror.redis, slow) == [None] * 60
 
@@ -72,8 +72,8 @@ async def test_a_silent_redis_is_given_up_after_the_timeout(config: Config) -> N
     async with SettingsStore(replace(config, redis_timeout=0.2)) as store:
         mirror = store.stores.mirror
         with pytest.raises(RedisUnavailable, match=r"0\.2 s"):
-            await mirror._call(lambda: exchange(mirror.redis, [pack(("BLPOP", "nothing", "5"))]))
-        assert await exchange(mirror.redis, [pack(("ECHO", "next"))]) == ["next"]
+            await mirror._call(lambda: exchange(mirror.redis, [Command(("BLPOP", "nothing", "5"))]))
+        assert await exchange(mirror.redis, [Command(("ECHO", "next"))]) == ["next"]
 
 
 async def test_a_look_sees_what_an_inspection_sees(config: Config, user: str, redis: redis_py.Redis) -> None:

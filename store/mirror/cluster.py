@@ -1,0 +1,151 @@
+"""The mirror on a Redis Cluster. A user's keys share a slot (the key template has a hash tag), so scripts run where the
+keys are, and redis-py finds that node. Here is what concerns several nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from functools import cached_property
+from hashlib import sha1
+from itertools import count
+from typing import Any, TypeVar, cast
+
+from redis import exceptions
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.client import PubSub
+from redis.asyncio.cluster import ClusterNode
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+
+from store.config import Config
+from store.errors import first_line
+from store.mirror import connect
+from store.mirror.mirror import END_RECONCILING, Mirror
+from store.mirror.wire import Command
+from store.vault import Vault
+
+T = TypeVar("T")
+
+MARKS = 64  # of the relay, evenly over the slots: a node with as many as 511 slots in a row has one
+LOST = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.ClusterDownError, OSError)
+
+
+class ClusterMirror(Mirror):
+    """A Mirror whose keys are spread over nodes. Slots may move and nodes fail over at any time: a key on the way is
+    refused for as long as redis-py can't find it, and its mark stays for the relay."""
+
+    is_tracking = False  # each node would have to be followed, and each slot that moves
+
+    def __init__(self, cluster: RedisCluster, config: Config, vault: Callable[[], Vault]) -> None:
+        super().__init__(cast(Redis, cluster), config, vault)  # commands and pipelines are called alike
+        self._cluster = cluster
+        self._config = config
+        self._is_outdated = False  # what redis-py knows of the nodes; it doesn't notice in a pipeline
+
+    async def server(self) -> dict[str, Any]:
+        """Return INFO `server` of a primary, with the run ids of all: a node that fails over changes them."""
+        nodes = await self._primaries()
+        infos: list[dict[str, Any]] = await self._call(
+            lambda: asyncio.gather(*(self._cluster.info("server", target_nodes=node) for node in nodes))
+        )
+        return {**infos[0], "run_id": "+".join(sorted(info["run_id"] for info in infos))}
+
+    async def scan(self, batch: int, suffix: str | None = None) -> AsyncIterator[list[tuple[str, str]]]:
+        """List keys, node by node; one whose slot moves meanwhile may be passed over."""
+        pattern = self.keys.of_pattern(suffix)
+        for node in await self._primaries():
+            cursor: int | None = None
+            while cursor != 0:
+                page: dict[str, Any] = {"match": pattern, "count": batch, "target_nodes": node}
+                cursors, names = await self._call(lambda: self.redis.scan(cursor or 0, **page))  # noqa: B023
+                yield [parts for name in names if (parts := self.keys.parse(str(name))) is not None]
+                cursor = cast(dict[str, int], cursors)[node.name]
+
+    @asynccontextmanager
+    async def subscribed(self) -> AsyncIterator[PubSub]:
+        """Subscribe at any node: what one publishes all tell."""
+        node = (await self._primaries())[0]
+        url, timeout = self._config.redis_url or "", self._config.redis_timeout
+        client = connect.connect_to_node(url, timeout, node.host, int(node.port))
+        async with client, client.pubsub() as pubsub:
+            await pubsub.subscribe(self.channel)
+            yield pubsub
+
+    # A node alone may lose its data. So there are marks in all parts of the slots, that move with them.
+
+    async def reconciled(self) -> str | None:
+        found = set(await self._at_marks(lambda at: ("GET", at + "reconciled")))
+        return str(found.pop()) if len(found) == 1 and None not in found else None
+
+    async def begin_reconciling(self, token: str) -> None:
+        await self._at_marks(lambda at: ("SET", at + "reconciling", token))
+
+    async def end_reconciling(self, token: str, between: str) -> bool:
+        done = await self._at_marks(
+            lambda at: ("EVAL", END_RECONCILING, 2, at + "reconciling", at + "reconciled", token, between)
+        )
+        return all(done)
+
+    async def _at_marks(self, command: Callable[[str], tuple[Any, ...]]) -> list[Any]:
+        async def run() -> list[Any]:
+            async with self.redis.pipeline(transaction=False) as pipeline:
+                for tag in self._tags:
+                    pipeline.execute_command(*command(f"settings:{{{tag}}}:"))
+                return list(await pipeline.execute())
+
+        return await self._call(run)
+
+    @cached_property
+    def _tags(self) -> list[str]:
+        """Hash tags, one for each of MARKS equal parts of the slots."""
+        template = sha1(self.keys.template.encode(), usedforsecurity=False).hexdigest()[:8]
+        tags: dict[int, str] = {}
+        for number in count():
+            tag = f"{template}-{number}"
+            tags.setdefault(key_slot(tag.encode()) * MARKS // REDIS_CLUSTER_HASH_SLOTS, tag)
+            if len(tags) == MARKS:
+                break
+        return list(tags.values())
+
+    async def _primaries(self) -> list[ClusterNode]:
+        """Ask who the primaries are now."""
+        self._is_outdated = True
+        await self._call(self._refresh)
+        return self._cluster.get_primaries()
+
+    async def _refresh(self) -> None:
+        if self._is_outdated:
+            await self._cluster.initialize()
+            await self._cluster.nodes_manager.initialize()
+            self._is_outdated = False
+
+    async def _exchange(self, commands: Iterable[Command]) -> list[Any]:
+        async with self.redis.pipeline(transaction=False) as pipeline:  # each goes to the node that has its key
+            for command in commands:
+                pipeline.execute_command(*command)
+            replies = list(await pipeline.execute(raise_on_error=False))
+        self._is_outdated |= any(isinstance(reply, LOST) for reply in replies)
+        return replies
+
+    async def _are_missing(self, keys: Sequence[str]) -> bool:
+        return False  # they may be on several nodes
+
+    async def _call(self, command: Callable[[], Awaitable[T]]) -> T:
+        async def routed() -> T:
+            try:
+                await self._refresh()
+                return await command()
+            except LOST:
+                self._is_outdated = True
+                raise
+            except exceptions.SlotNotCoveredError as error:
+                raise exceptions.ClusterDownError(first_line(error)) from None
+            except exceptions.ClusterError as error:  # a slot between two nodes
+                raise exceptions.TryAgainError(first_line(error)) from None
+            except exceptions.RedisClusterException as error:  # which isn't a RedisError
+                raise exceptions.ConnectionError(first_line(error)) from None
+            except AttributeError:  # redis-py closes a failed node's connections, also of who has just taken one
+                self._is_outdated = True
+                raise exceptions.ConnectionError("a connection was closed") from None
+
+        return await super()._call(routed)
