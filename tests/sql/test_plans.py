@@ -192,17 +192,18 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (calls.database_identity, ()),
     (calls.check_confinement, (UID,)),
     (status_calls.timescaledb_state, ()),
-    (status_calls.last_verification, ()),
     (status_calls.record_verification, (1, {}, 0)),
+    (status_calls.last_verification, ()),
 ]  # fmt: skip
 
 # What is about everybody, and reads everything: by design, and nothing else than what is named.
 SCANS: dict[str, tuple[Callable[..., Call], tuple[Any, ...], set[str]]] = {
     "status counts users and versions": (status_calls.store_statistics, (), {"app_users", "user_settings"}),
-    "metrics count keys, every five minutes": (
-        status_calls.key_count, (), {"app_users", "user_settings", "telegram_links", "okx_api_info", "mirror_pending"},
-    ),
     "migrate encrypts what isn't": (calls.seal_api_credentials, (), {"okx_api_info"}),
+    "deleted users are looked for among all": (calls.list_deleted_users, (None, None), {"app_users"}),
+    "metrics count the keys": (
+        status_calls.key_count, (), {"app_users", "user_settings", "okx_api_info", "telegram_links"},
+    ),
     "prune for everybody": (calls.prune_user_settings, (3, timedelta(0), None, True), {"user_settings"}),
     "statistics of everybody": (
         trade_calls.trade_statistics, (None, None, None, None, None, [], 365), {"trades"},
@@ -281,9 +282,10 @@ def test_all_that_redis_should_hold_is_streamed(explained: Connection) -> None:
     assert sum(scan.rows for scan in scanned) < ENOUGH
 
 
-def test_counts_of_a_confined_session_are_read_by_index(explained: Connection) -> None:
+@pytest.mark.parametrize("call", [status_calls.store_statistics(), calls.list_deleted_users(None, None)])
+def test_what_a_confined_session_sees_of_everybody_is_read_by_index(explained: Connection, call: Call) -> None:
     fetch(explained, "select set_config('settings_store.okx_uid', %s, false)", (UID,))
-    assert wasteful(plans.scans(explained, status_calls.store_statistics())) == []
+    assert wasteful(plans.scans(explained, call)) == []
 
 
 @pytest.mark.parametrize(
