@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ from store import calls, schema
 from store.config import Config
 from store.connections import Connections
 from store.errors import StoreError
+from store.threads import in_thread
 
 
 async def gather(config: Config) -> dict[str, Any]:
@@ -71,7 +71,7 @@ async def _postgresql(config: Config, stores: Connections) -> dict[str, Any]:
     try:
         rows = await stores.database.fetch(calls.Call("select current_setting('server_version') as version", {}))
         found["version"] = rows[0]["version"]
-        state = await asyncio.to_thread(schema.status, config.database_url or "")
+        state = await in_thread(lambda: schema.status(config.database_url or ""))
         found |= {"pending_migrations": state.pending, "drifted": state.drifted}
         if state.is_current:
             found |= (await stores.database.fetch(calls.store_statistics()))[0]
