@@ -39,7 +39,7 @@ def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
             if name in database:
                 yield name.replace("_", " "), str(database[name])
     yield redis.get("server", "Redis"), redis.get("version") or redis["error"]
-    yield from found["config"].items()
+    yield from ((name, value or "-") for name, value in found["config"].items())
 
 
 def _schema_line(database: dict[str, Any]) -> str:

@@ -1,16 +1,21 @@
 -- Lists soft-deleted users in the order of their OKX UIDs, a page at a time (keyset). A confined session's user only.
--- Passes over the live users of the index; no lock.
+-- Passes over the live users of the index; no lock. Raises US012.
 create or replace function list_deleted_users(p_after text default null, p_limit integer default null)
 returns setof app_users
-language sql stable
+language plpgsql stable
 security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
+declare
+    v_only text := confined_to();
+begin
+    return query
     select * from app_users u
      where u.deleted_at is not null and u.okx_uid > coalesce(p_after, '')
-       and u.okx_uid = coalesce((select confined_to()), u.okx_uid)
+       and (v_only is null or u.okx_uid = v_only)
      order by u.okx_uid
-     limit p_limit
+     limit p_limit;
+end
 $$;
 
 comment on function list_deleted_users(text, integer) is
