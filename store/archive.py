@@ -6,7 +6,6 @@ columns, row counts and SHA-256 of each. The credentials in it are ciphertext, a
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import json
@@ -33,6 +32,7 @@ from store.errors import (
     StoreError,
     UnknownUser,
 )
+from store.threads import in_thread
 from store.verify import verify
 
 # In the order in which references allow the tables to be copied in.
@@ -251,7 +251,7 @@ async def _check_columns(transaction: Transaction, name: str, table: Table) -> N
 
 async def _check_schema(store: Core) -> list[str]:
     """Return the migrations of the database, which must be those of this release. Raises NotMigrated."""
-    status = await asyncio.to_thread(schema.status, store.config.database_url or "")
+    status = await in_thread(lambda: schema.status(store.config.database_url or ""))
     if status.pending:
         raise NotMigrated("the database is not up to date", hint="Run: settings-store migrate")
     return status.applied

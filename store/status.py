@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from datetime import UTC
 from typing import Any
@@ -11,6 +10,7 @@ from store import calls, schema, status_calls
 from store.config import Config
 from store.connections import Connections
 from store.errors import StoreError
+from store.threads import in_thread
 
 
 async def gather(config: Config) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if "last_verify" in database:
             yield "last verify", _verify_line(database["last_verify"])
     yield redis.get("server", "Redis"), redis.get("version") or redis["error"]
-    yield from found["config"].items()
+    yield from ((name, value or "-") for name, value in found["config"].items())
 
 
 def _schema_line(database: dict[str, Any]) -> str:
@@ -83,7 +83,7 @@ async def _postgresql(config: Config, stores: Connections) -> dict[str, Any]:
     try:
         rows = await stores.database.fetch(calls.Call("select current_setting('server_version') as version", {}))
         found["version"] = rows[0]["version"]
-        state = await asyncio.to_thread(schema.status, config.database_url or "")
+        state = await in_thread(lambda: schema.status(config.database_url or ""))
         found |= {"pending_migrations": state.pending, "drifted": state.drifted}
         if state.is_current:
             found |= (await stores.database.fetch(status_calls.store_statistics()))[0]

@@ -55,6 +55,7 @@ LONG = {
     "prune --keep 1 --older-than 0": "user_settings",
     f"set {OKX_UID} params leverage=9": "user_settings",
     "migrate": "setting_types",
+    "status": "user_settings",
 }
 
 

@@ -99,15 +99,17 @@ LISTS = {
     "find_users_by_setting": ("okx_uid", "'params', '{}'"),
     "list_api_credentials": ("okx_uid", ""),
     "list_users": ("okx_uid", ""),
-    "list_deleted_users": ("okx_uid", ""),
     "mirror_entries": ("owner", f"array['{OKX_UID}', '{TELEGRAM_ID}', '{OTHER}', '{OTHER_TELEGRAM}']"),
     "mirror_state": ("owner", f"array['{OKX_UID}', '{OTHER}', '{OTHER_TELEGRAM}'], '{{params,params,telegram}}'"),
     "pending_keys": ("owner", ""),
     "trade_statistics": ("okx_uid", "p_group_by => '{user}'"),
     "trade_statistics_by_setting_version": ("okx_uid", ""),
 }  # fmt: skip
-# Counts, and what changes marks: of the confined user's part only; each has its test below.
-COUNTS = {"clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics", "last_verification"}
+# Counts, what changes marks, deleted users: of the confined user's part only; each has its test below.
+COUNTS = {
+    "list_deleted_users", "clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics",
+    "last_verification",
+}  # fmt: skip
 # Nothing of any user: the catalogue, templates, candles, the schema; and helpers that see no row but through their
 # arguments.
 OF_NOBODY = {
@@ -209,6 +211,18 @@ def test_lists_hold_the_confined_users_rows_only(confined: Connection, function:
     assert mine <= {OKX_UID, TELEGRAM_ID}
     fetch(confined, "reset settings_store.okx_uid")
     assert OTHER in {row[owner] for row in fetch(confined, call)}
+
+
+def test_deleted_users_are_those_of_the_confinement_only(confined: Connection) -> None:
+    fetch(confined, "reset settings_store.okx_uid")
+    for okx_uid in (OKX_UID, OTHER):
+        fetch(confined, f"select delete_user('{okx_uid}')")
+    deleted = "select okx_uid from list_deleted_users()"
+    assert [row["okx_uid"] for row in fetch(confined, deleted)] == sorted([OKX_UID, OTHER])
+    fetch(confined, f"set settings_store.okx_uid = '{OKX_UID}'")
+    assert [row["okx_uid"] for row in fetch(confined, deleted)] == [OKX_UID]
+    fetch(confined, "set settings_store.okx_uid = 'nobody'")
+    refuses(confined, "list_deleted_users", "")
 
 
 def test_counts_and_marks_are_of_the_confined_user_only(confined: Connection) -> None:
