@@ -27,9 +27,10 @@ def json_text(document: object) -> str:
 
 
 def _has_text_keys(value: object) -> bool:
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _has_text_keys(member) for key, member in value.items())
-    return not isinstance(value, list | tuple) or all(map(_has_text_keys, value))
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    if isinstance(value, dict) and not all([isinstance(key, str) for key in value]):
+        return False
+    return all(map(_has_text_keys, [member for member in members if isinstance(member, dict | list | tuple)]))
 
 
 def line(value: object, what: str, error: type[StoreError]) -> str:

@@ -40,9 +40,12 @@ class Page:
 
     okx_uid: str | None = None  # of a Telegram ID: whom it leads to
     documents: dict[str, tuple[Setting, list[str]]] = field(default_factory=dict)  # with their nested keys
+    is_loose: bool = False  # never in the cache
 
     def keep(self, setting: Setting) -> None:
         """Keep a document, unless another reader brought a newer one."""
+        if self.is_loose:
+            return
         there = self.documents.get(setting.setting_type)
         if there is None or there[0].version <= setting.version:
             nested = [key for key, value in setting.settings.items() if isinstance(value, dict | list)]
@@ -95,7 +98,7 @@ class Cache:
         """Return the page to write on what will now be read of an OKX UID or a Telegram ID."""
         page = self._used(owner)
         if page is None:
-            page = Page()
+            page = Page(is_loose=not self._is_told)
             if self._is_told:
                 self._pages[owner] = page
                 if len(self._pages) > self._size:

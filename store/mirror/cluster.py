@@ -124,7 +124,10 @@ class ClusterMirror(Mirror):
             for command in commands:
                 pipeline.execute_command(*command)
             replies = list(await pipeline.execute(raise_on_error=False))
-        self._is_outdated |= any(isinstance(reply, LOST) for reply in replies)
+        lost = [reply for reply in replies if isinstance(reply, LOST)]
+        if lost and len(lost) == len(replies):
+            raise lost[0]
+        self._is_outdated |= bool(lost)
         return replies
 
     async def _are_missing(self, keys: Sequence[str]) -> bool:

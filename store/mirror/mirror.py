@@ -194,7 +194,7 @@ class Mirror:
         found = []
         for reply in await self._call(lambda: self._run(INSPECT, commands)):
             if isinstance(reply, Exception):
-                raise RedisUnavailable(f"Redis refused: {first_line(reply)}")
+                raise _refusal(reply)
             found.append(_found(*reply))
         return found
 
@@ -285,7 +285,7 @@ class Mirror:
         call = READ.call(self._keys(okx_uid, suffix), (kind, encoding))
         (reply,) = await self._call(lambda: self._run(READ, lambda: [call]))
         if isinstance(reply, Exception):
-            raise RedisUnavailable(f"Redis refused: {first_line(reply)}")
+            raise _refusal(reply)
         return reply
 
     async def _run(self, script: Script, calls: Callable[[], Iterable[Command]]) -> list[Any]:
@@ -343,14 +343,17 @@ class Mirror:
             raise RedisUnavailable("Redis can't be reached: it failed a moment ago")
         try:
             return await command()
-        except exceptions.AskError as error:  # or MovedError
-            hint = "Begin REDIS_URL with redis+cluster://"
-            raise RedisUnavailable("this Redis is a node of a cluster", hint=hint) from _without_frames(error)
         except exceptions.ResponseError as error:
-            raise RedisUnavailable(f"Redis refused: {first_line(error)}") from _without_frames(error)
+            raise _refusal(error) from _without_frames(error)
         except (exceptions.RedisError, OSError) as error:
             self._down_until = time.monotonic() + self._retry_after
             raise RedisUnavailable(f"Redis can't be reached: {first_line(error)}") from _without_frames(error)
+
+
+def _refusal(error: Exception) -> RedisUnavailable:
+    if isinstance(error, exceptions.AskError):  # or MovedError
+        return RedisUnavailable("this Redis is a node of a cluster", hint="Begin REDIS_URL with redis+cluster://")
+    return RedisUnavailable(f"Redis refused: {first_line(error)}")
 
 
 def _without_frames(error: Exception) -> Exception:
@@ -387,7 +390,7 @@ def _seen(place: Place, content: Any, version: Any) -> Found:
     """Make of the replies to look() what was found."""
     for reply in (content, version):
         if isinstance(reply, Exception) and not first_line(reply).startswith("WRONGTYPE"):
-            raise RedisUnavailable(f"Redis refused: {first_line(reply)}")
+            raise _refusal(reply)
     number = _integer(version) if isinstance(version, str) else 0
     if isinstance(content, Exception):
         return Found(number, "another", "", "")
