@@ -28,7 +28,7 @@ def json_text(document: object) -> str:
 
 def _has_text_keys(value: object) -> bool:
     members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    if isinstance(value, dict) and not all([isinstance(key, str) for key in value]):
+    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
         return False
     return all(map(_has_text_keys, [member for member in members if isinstance(member, dict | list | tuple)]))
 

@@ -61,7 +61,7 @@ def test_without_an_encryption_key_it_says_what_to_do(operator: Cli, tmp_path: P
 
 
 def test_dry_run_goes_with_migrate_alone(operator: Cli) -> None:
-    assert "--dry-run goes with" in operator.fails(2, "migrate", "--dry-run", "status")
+    assert "--dry-run and --json go with" in operator.fails(2, "migrate", "--dry-run", "status")
 
 
 def test_a_database_that_lags_behind_is_told(operator: Cli, inside: Cli) -> None:
