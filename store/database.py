@@ -22,6 +22,8 @@ from store.errors import DatabaseError, DatabaseUnavailable, StoreError, from_po
 Connection = psycopg.AsyncConnection[dict[str, Any]]
 Explain = Callable[[psycopg.Error], StoreError | None]
 
+PREPARE_AFTER = 5  # uses of a statement on a connection
+
 # The pool reports each failed attempt as a warning; callers get one DatabaseUnavailable instead.
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
@@ -36,8 +38,7 @@ class Database:
         self._pool = AsyncConnectionPool(
             config.database_url,
             connection_class=psycopg.AsyncConnection[dict[str, Any]],
-            # No prepared statements: a transaction-mode pooler may not know them, and the functions keep
-            # their plans on the server anyway. Autocommit: a statement is a transaction.
+            # Statements are prepared where _note() allows it. Autocommit: a statement is a transaction.
             kwargs={"row_factory": dict_row, "autocommit": True, "prepare_threshold": None},
             min_size=0,
             max_size=config.pool_size,
@@ -54,7 +55,13 @@ class Database:
         """Run a statement as a transaction of its own and return its rows. Raises errors of ours only."""
         with translated() as failure:
             async with self._connection() as connection:
-                return await (await connection.execute(call.query, call.params)).fetchall()
+                try:
+                    return await _rows(connection, call)
+                except psycopg.errors.FeatureNotSupported:
+                    if connection.prepare_threshold is None:
+                        raise
+                    connection.prepare_threshold = None  # a migration changed what a prepared statement returns
+                return await _rows(connection, call)
         raise failure.error
 
     async def stream(self, call: Call, batch: int) -> AsyncGenerator[Sequence[dict[str, Any]], None]:
@@ -132,7 +139,12 @@ class Database:
             raise DatabaseUnavailable(f"PostgreSQL: all {size} connections were busy for {seconds:g} s") from None
 
     async def _note(self, connection: Connection) -> None:
+        """Let statements be prepared where the server is at the other end. A pooler has a process ID of its own, and in
+        transaction mode the next statement may go to a server that doesn't know what was prepared on another."""
         self._opened.add(connection)
+        (row,) = await _rows(connection, Call("select pg_backend_pid() as process", {}))
+        if row["process"] == connection.info.backend_pid:
+            connection.prepare_threshold = PREPARE_AFTER
 
     async def _probe(self) -> None:
         """Connect once: if that fails, it says why at once, where the pool would only wait."""
@@ -142,6 +154,10 @@ class Database:
         seconds = max(2, math.ceil(min(self._config.db_timeout, 60)))
         connection = await psycopg.AsyncConnection.connect(self._url, connect_timeout=seconds)
         await connection.close()
+
+
+async def _rows(connection: Connection, call: Call) -> list[dict[str, Any]]:
+    return await (await connection.execute(call.query, call.params)).fetchall()
 
 
 async def _is_alive(connection: Connection) -> bool:
@@ -168,7 +184,7 @@ class Transaction:
     async def fetch(self, call: Call) -> Sequence[dict[str, Any]]:
         """Run a statement and return its rows."""
         with translated() as failure:
-            cursor = await self._connection.execute(call.query, call.params)
+            cursor = await self._connection.execute(call.query, call.params, prepare=False)
             return await cursor.fetchall() if cursor.description else []
         raise failure.error
 
