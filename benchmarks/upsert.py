@@ -1,6 +1,6 @@
 """upsert_user_setting under pgbench, against two functions that do less.
 
-bare  deactivates the active row and inserts the next version: no GIN, no validation, no marks.
+bare  deactivates the active row and inserts the next version: no GIN, no validation, no marks. All have the foreign key.
 seed  what the older schema's callers had: an unlocked select, then an update in place with version + 1 or
       an insert, on its six indexes, the GIN over every row. It keeps no old version.
 
@@ -38,6 +38,9 @@ create table lean_settings (like user_settings including defaults, primary key (
 create unique index on lean_settings (user_id, setting_type) where is_active;
 create table seed_settings (like user_settings including defaults, primary key (id));
 {SEED_INDEXES};
+alter table bare_settings add foreign key (user_id) references app_users;
+alter table lean_settings add foreign key (user_id) references app_users;
+alter table seed_settings add foreign key (user_id) references app_users;
 do $$
 begin
     execute (select format('drop index %s', indexrelid::regclass) from pg_index i
