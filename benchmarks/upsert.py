@@ -1,6 +1,6 @@
 """upsert_user_setting under pgbench, against two functions that do less.
 
-bare  deactivates the active row and inserts the next version: no GIN, no validation, no marks. All have the foreign key.
+bare  deactivates the active row and inserts the next version: no GIN, no validation, no marks; the foreign key, as all.
 seed  what the older schema's callers had: an unlocked select, then an update in place with version + 1 or
       an insert, on its six indexes, the GIN over every row. It keeps no old version.
 

@@ -8,7 +8,7 @@ from typing import Any
 from store import calls, relay
 from store.core import Core, check_identifier
 from store.errors import RedisUnavailable, StoreError
-from store.mirror.mirror import CREDENTIALS
+from store.mirror.found import CREDENTIALS
 from store.models import Credentials, CredentialsVersion, MirrorEntry, SavedCredentials
 from store.sealed import FIELDS, Secrets, is_same, is_sealed, seal, unseal
 

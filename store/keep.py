@@ -9,7 +9,7 @@ from store import calls
 from store.connections import Connections
 from store.errors import DatabaseUnavailable, InvalidArgument, NotPermitted, StoreError
 from store.mirror.foreign import Field, Unreadable, read_document
-from store.mirror.mirror import CREDENTIALS, Found, Place
+from store.mirror.found import CREDENTIALS, Found, Place
 from store.sealed import FIELDS, Secrets, is_same, is_sealed, seal, unseal
 from store.vault import DamagedCredential, NoEncryptionKey, WrongEncryptionKey
 

@@ -18,7 +18,7 @@ from store import calls
 from store.connections import Connections
 from store.errors import DatabaseUnavailable, RedisUnavailable, StoreError
 from store.keep import keep
-from store.mirror.mirror import Applied, Found, Place
+from store.mirror.found import Applied, Found, Place
 from store.models import MirrorEntry
 
 BATCH = 500  # keys a query

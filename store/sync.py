@@ -20,8 +20,8 @@ from store.connections import Connections
 from store.errors import DatabaseUnavailable, NotPermitted, StoreError
 from store.keep import item
 from store.mirror.foreign import Field, Unreadable, read_document
+from store.mirror.found import CREDENTIALS, TELEGRAM, Found, Place
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
-from store.mirror.mirror import CREDENTIALS, TELEGRAM, Found, Place
 from store.models import MirrorEntry
 from store.relay import BATCH
 from store.sync_credentials import import_credentials

@@ -12,7 +12,7 @@ from typing import Any
 from store import calls
 from store.connections import Connections
 from store.errors import DatabaseUnavailable, StoreError, VersionConflict
-from store.mirror.mirror import CREDENTIALS, Found, Place
+from store.mirror.found import CREDENTIALS, Found, Place
 from store.models import MirrorEntry
 from store.sealed import FIELDS, Secrets, is_same, seal, unseal
 

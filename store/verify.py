@@ -20,8 +20,8 @@ from store import calls, relay
 from store.arguments import check_okx_uid
 from store.connections import Connections
 from store.mirror.codec import encode_hash
+from store.mirror.found import CREDENTIALS, TELEGRAM, Found, Place
 from store.mirror.keys import OKX_UID
-from store.mirror.mirror import CREDENTIALS, TELEGRAM, Found, Place
 from store.models import MirrorEntry
 from store.relay import BATCH
 from store.vault import DamagedCredential, WrongEncryptionKey

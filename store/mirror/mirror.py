@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha1
@@ -19,6 +19,20 @@ from redis.asyncio.client import PubSub
 from store.config import Config
 from store.errors import RedisUnavailable, StoreError, first_line
 from store.mirror.codec import decode_hash, encode_hash
+from store.mirror.found import (
+    CREDENTIALS,
+    LOOKS,
+    NOTHING,
+    Applied,
+    Found,
+    Place,
+    as_applied,
+    as_found,
+    as_seen,
+    integer,
+    pairs,
+    refusal,
+)
 from store.mirror.keys import Keys
 from store.mirror.wire import Command, Script, exchange
 from store.models import MirrorEntry, Setting, SettingType
@@ -39,70 +53,6 @@ end
 redis.call('SET', KEYS[2], ARGV[2])
 return 1
 """
-
-LOOKS = {"hash": "HGETALL", "credentials": "HGETALL", "json": "GET", "string": "GET"}  # for others TYPE says enough
-
-# Redis says so of itself, not of the key: every other key would be refused too.
-# Up to Redis 6.2 a script's error quotes the command's; since 7.0 it is the command's own, and redis-py has classes.
-SERVER_REFUSALS = ("OOM", "READONLY", "MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH")
-SERVER_ERRORS = (
-    exceptions.OutOfMemoryError, exceptions.ReadOnlyError, exceptions.MasterDownError, exceptions.ClusterDownError,
-    exceptions.TryAgainError, exceptions.AskError,
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A key of the mirror: whose, which, and how it is laid out."""
-
-    owner: str
-    kind: str
-    suffix: str
-    encoding: str
-
-    @classmethod
-    def of(cls, entry: MirrorEntry) -> Place:
-        """Return the key of an entry; an erased user's is a field of the mirror hash, too."""
-        return cls(entry.owner, entry.kind, entry.suffix, "fields" if entry.kind == "user" else entry.encoding)
-
-
-TELEGRAM = Place("", "telegram", "okx_uid", "string")  # of any Telegram ID
-CREDENTIALS = Place("", "api_keys", "api:keys", "credentials")  # of any user
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a key holds, whoever wrote it. `version`: the one we mirrored there, 0 if never. `type`: Redis's;
-    'none', 'hash' (content: dict), 'string' (content: str), or another."""
-
-    version: int
-    type: str
-    content: Any = field(repr=False)
-    digest: str = field(compare=False)  # of content; '' for what is no settings document, and from look()
-
-
-NOTHING = Found(0, "none", "", "")
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What became of one entry. `version`: what Redis has now. `error`: why it isn't there, else None."""
-
-    status: int  # 1 written, 0 there already, -1 refused: Redis has another version, -2: somebody else's content
-    version: int
-    foreign: Found | None = None  # what somebody else wrote there
-    error: StoreError | None = None
-    is_servers: bool = False  # the error is the server's (full, read-only), not this key's
-
-    @property
-    def is_current(self) -> bool:
-        """Whether Redis has exactly this version now."""
-        return self.error is None and self.status >= 0
-
-    @property
-    def is_served(self) -> bool:
-        """Whether Redis has this version or a newer one."""
-        return self.error is None and self.foreign is None
 
 
 class Mirror:
@@ -127,7 +77,7 @@ class Mirror:
             return None
         version, updated_at, telegram_id, content = found
         try:
-            settings = json.loads(content) if kind.redis_encoding == "json" else decode_hash(_pairs(content))
+            settings = json.loads(content) if kind.redis_encoding == "json" else decode_hash(pairs(content))
             if not isinstance(settings, dict):
                 return None
             return Setting(
@@ -141,7 +91,7 @@ class Mirror:
         """Read credentials as Redis has them, with version and time; None if we didn't mirror any."""
         found = await self._read(okx_uid, CREDENTIALS.suffix, CREDENTIALS.kind, "hash")
         try:
-            return None if found is None else (_pairs(found[3]), int(found[0]), datetime.fromisoformat(found[1]))
+            return None if found is None else (pairs(found[3]), int(found[0]), datetime.fromisoformat(found[1]))
         except (TypeError, ValueError):
             return None
 
@@ -168,7 +118,7 @@ class Mirror:
                     yield self._apply_command(shown, seen[i] if seen else None)
 
         replies = iter(await self._call(lambda: self._run(APPLY, commands)))
-        return [refused[i] if i in refused else _applied(next(replies)) for i in range(len(entries))]
+        return [refused[i] if i in refused else as_applied(next(replies)) for i in range(len(entries))]
 
     def shown(self, entry: MirrorEntry) -> MirrorEntry:
         """Return an entry as Redis should hold it: credentials as MIRROR_CREDENTIALS says.
@@ -194,8 +144,8 @@ class Mirror:
         found = []
         for reply in await self._call(lambda: self._run(INSPECT, commands)):
             if isinstance(reply, Exception):
-                raise _refusal(reply)
-            found.append(_found(*reply))
+                raise refusal(reply)
+            found.append(as_found(*reply))
         return found
 
     async def look(self, places: Sequence[Place]) -> list[Found]:
@@ -215,7 +165,7 @@ class Mirror:
                 yield Command(("HGET", mirror_key, place.kind))
 
         replies = iter(await self._call(lambda: self._exchange(commands())))
-        return [_seen(place, next(replies), next(replies)) for place in places]
+        return [as_seen(place, next(replies), next(replies)) for place in places]
 
     async def scan(self, batch: int, suffix: str | None = None) -> AsyncIterator[list[tuple[str, str]]]:
         """List all keys of the mirror's form (of one suffix) as (owner, suffix), in batches; a key may come twice."""
@@ -240,7 +190,7 @@ class Mirror:
                 return list(await pipeline.execute())
 
         return {
-            (okx_uid, kind): _integer(version)
+            (okx_uid, kind): integer(version)
             for okx_uid, versions in zip(okx_uids, await self._call(read), strict=True)
             for kind, version in versions.items()
             if kind not in ("user", "telegram_id") and ":" not in kind  # our own fields
@@ -285,7 +235,7 @@ class Mirror:
         call = READ.call(self._keys(okx_uid, suffix), (kind, encoding))
         (reply,) = await self._call(lambda: self._run(READ, lambda: [call]))
         if isinstance(reply, Exception):
-            raise _refusal(reply)
+            raise refusal(reply)
         return reply
 
     async def _run(self, script: Script, calls: Callable[[], Iterable[Command]]) -> list[Any]:
@@ -344,16 +294,10 @@ class Mirror:
         try:
             return await command()
         except exceptions.ResponseError as error:
-            raise _refusal(error) from _without_frames(error)
+            raise refusal(error) from _without_frames(error)
         except (exceptions.RedisError, OSError) as error:
             self._down_until = time.monotonic() + self._retry_after
             raise RedisUnavailable(f"Redis can't be reached: {first_line(error)}") from _without_frames(error)
-
-
-def _refusal(error: Exception) -> RedisUnavailable:
-    if isinstance(error, exceptions.AskError):  # or MovedError
-        return RedisUnavailable("this Redis is a node of a cluster", hint="Begin REDIS_URL with redis+cluster://")
-    return RedisUnavailable(f"Redis refused: {first_line(error)}")
 
 
 def _without_frames(error: Exception) -> Exception:
@@ -380,45 +324,3 @@ def _content(entry: MirrorEntry) -> list[str]:
     if entry.encoding == "hash":
         return [item for pair in sorted(encode_hash(entry.document).items()) for item in pair]
     return [json.loads(entry.document) if entry.encoding == "string" else entry.document]
-
-
-def _found(version: int, kind: str, content: Any, digest: str) -> Found:
-    return Found(version, kind, _pairs(content) if kind == "hash" else content, digest)
-
-
-def _seen(place: Place, content: Any, version: Any) -> Found:
-    """Make of the replies to look() what was found."""
-    for reply in (content, version):
-        if isinstance(reply, Exception) and not first_line(reply).startswith("WRONGTYPE"):
-            raise _refusal(reply)
-    number = _integer(version) if isinstance(version, str) else 0
-    if isinstance(content, Exception):
-        return Found(number, "another", "", "")
-    if place.encoding not in LOOKS and place.encoding != "fields":
-        return Found(number, content, "", "")
-    if isinstance(content, str):
-        return Found(number, "string", content, "")
-    if not content:
-        return Found(number, "none", "", "") if number else NOTHING
-    return Found(number, "hash", content if isinstance(content, dict) else _pairs(content), "")
-
-
-def _applied(reply: Any) -> Applied:
-    if isinstance(reply, Exception):
-        text = first_line(reply)
-        is_servers = (
-            not isinstance(reply, exceptions.ResponseError)
-            or isinstance(reply, SERVER_ERRORS)
-            or any(word in text for word in SERVER_REFUSALS)
-        )
-        return Applied(-1, 0, None, RedisUnavailable(f"Redis refused: {text}"), is_servers)
-    status, version, *foreign = reply
-    return Applied(status, version, _found(version, *foreign) if foreign else None)
-
-
-def _integer(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) < 10 else 0
-
-
-def _pairs(flat: list[str]) -> dict[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))

@@ -15,8 +15,9 @@ from redis.asyncio import Redis as AsyncRedis
 
 from store import Config, RedisUnavailable
 from store.connections import Connections
+from store.mirror.found import Place
 from store.mirror.keys import Keys
-from store.mirror.mirror import Mirror, Place
+from store.mirror.mirror import Mirror
 from store.models import BUILT_IN_TYPES, MirrorEntry
 from store.vault import Vault
 from tests.conftest import OKX_UID, TELEGRAM_ID

@@ -10,7 +10,7 @@ import pytest
 import redis as redis_py
 
 from store import Config, RedisUnavailable, SettingsStore, calls
-from store.mirror.mirror import Place
+from store.mirror.found import Place
 from store.mirror.wire import Command, Script, exchange
 from store.models import MirrorEntry
 from store.verify import verify

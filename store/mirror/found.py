@@ -1,0 +1,128 @@
+"""What a key of the mirror is, and what Redis says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis import exceptions
+
+from store.errors import RedisUnavailable, StoreError, first_line
+from store.models import MirrorEntry
+
+LOOKS = {"hash": "HGETALL", "credentials": "HGETALL", "json": "GET", "string": "GET"}  # for others TYPE says enough
+
+# Redis says so of itself, not of the key: every other key would be refused too.
+# Up to Redis 6.2 a script's error quotes the command's; since 7.0 it is the command's own, and redis-py has classes.
+SERVER_REFUSALS = ("OOM", "READONLY", "MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH")
+SERVER_ERRORS = (
+    exceptions.OutOfMemoryError, exceptions.ReadOnlyError, exceptions.MasterDownError, exceptions.ClusterDownError,
+    exceptions.TryAgainError, exceptions.AskError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A key of the mirror: whose, which, and how it is laid out."""
+
+    owner: str
+    kind: str
+    suffix: str
+    encoding: str
+
+    @classmethod
+    def of(cls, entry: MirrorEntry) -> Place:
+        """Return the key of an entry; an erased user's is a field of the mirror hash, too."""
+        return cls(entry.owner, entry.kind, entry.suffix, "fields" if entry.kind == "user" else entry.encoding)
+
+
+TELEGRAM = Place("", "telegram", "okx_uid", "string")  # of any Telegram ID
+CREDENTIALS = Place("", "api_keys", "api:keys", "credentials")  # of any user
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a key holds, whoever wrote it. `version`: the one we mirrored there, 0 if never. `type`: Redis's;
+    'none', 'hash' (content: dict), 'string' (content: str), or another."""
+
+    version: int
+    type: str
+    content: Any = field(repr=False)
+    digest: str = field(compare=False)  # of content; '' for what is no settings document, and from look()
+
+
+NOTHING = Found(0, "none", "", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of one entry. `version`: what Redis has now. `error`: why it isn't there, else None."""
+
+    status: int  # 1 written, 0 there already, -1 refused: Redis has another version, -2: somebody else's content
+    version: int
+    foreign: Found | None = None  # what somebody else wrote there
+    error: StoreError | None = None
+    is_servers: bool = False  # the error is the server's (full, read-only), not this key's
+
+    @property
+    def is_current(self) -> bool:
+        """Whether Redis has exactly this version now."""
+        return self.error is None and self.status >= 0
+
+    @property
+    def is_served(self) -> bool:
+        """Whether Redis has this version or a newer one."""
+        return self.error is None and self.foreign is None
+
+
+def refusal(error: Exception) -> RedisUnavailable:
+    """Make an error of ours of Redis's refusal."""
+    if isinstance(error, exceptions.AskError):  # or MovedError
+        return RedisUnavailable("this Redis is a node of a cluster", hint="Begin REDIS_URL with redis+cluster://")
+    return RedisUnavailable(f"Redis refused: {first_line(error)}")
+
+
+def as_found(version: int, kind: str, content: Any, digest: str) -> Found:
+    """Make of a script's reply what it found."""
+    return Found(version, kind, pairs(content) if kind == "hash" else content, digest)
+
+
+def as_seen(place: Place, content: Any, version: Any) -> Found:
+    """Make of the replies to look() what was found."""
+    for reply in (content, version):
+        if isinstance(reply, Exception) and not first_line(reply).startswith("WRONGTYPE"):
+            raise refusal(reply)
+    number = integer(version) if isinstance(version, str) else 0
+    if isinstance(content, Exception):
+        return Found(number, "another", "", "")
+    if place.encoding not in LOOKS and place.encoding != "fields":
+        return Found(number, content, "", "")
+    if isinstance(content, str):
+        return Found(number, "string", content, "")
+    if not content:
+        return Found(number, "none", "", "") if number else NOTHING
+    return Found(number, "hash", content if isinstance(content, dict) else pairs(content), "")
+
+
+def as_applied(reply: Any) -> Applied:
+    """Make of the reply to apply.lua what became of the entry."""
+    if isinstance(reply, Exception):
+        text = first_line(reply)
+        is_servers = (
+            not isinstance(reply, exceptions.ResponseError)
+            or isinstance(reply, SERVER_ERRORS)
+            or any(word in text for word in SERVER_REFUSALS)
+        )
+        return Applied(-1, 0, None, RedisUnavailable(f"Redis refused: {text}"), is_servers)
+    status, version, *foreign = reply
+    return Applied(status, version, as_found(version, *foreign) if foreign else None)
+
+
+def integer(text: str) -> int:
+    """Read a version; 0 for what is none."""
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+
+def pairs(flat: list[str]) -> dict[str, str]:
+    """Make a hash of its names and values in turn."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
