@@ -100,7 +100,7 @@ async def test_a_restore_that_is_ended_leaves_everything_as_it_was(
                 let_on()
             _, shown = command.communicate(timeout=30)
         let_on()
-    assert command.returncode == (-9 if number == signal.SIGKILL else 130)
+    assert command.returncode == (-9 if number == signal.SIGKILL else 128 + number)
     assert b"Traceback" not in shown
 
     def has_let_go() -> bool:

@@ -65,7 +65,7 @@ def test_an_import_ended_while_it_reads_wrote_nothing(
         process.stdin.flush()
         wait_until(lambda: is_there(db, "query like 'copy pg_temp.candle_import%'"))
         process.send_signal(number)
-        assert process.wait(30) == (-number if number == signal.SIGKILL else 130)
+        assert process.wait(30) == (-number if number == signal.SIGKILL else 128 + number)
     assert_nothing_is_left(db)
 
 
@@ -81,7 +81,7 @@ def test_an_import_ended_while_it_writes_wrote_nothing(
         with importing(config, str(file)) as process:
             wait_until(lambda: is_there(db, "wait_event_type = 'Lock' and query like '%merge_candles%'"))
             process.send_signal(number)
-            assert process.wait(30) == (-number if number == signal.SIGKILL else 130)
+            assert process.wait(30) == (-number if number == signal.SIGKILL else 128 + number)
     rival.close()
     assert_nothing_is_left(db)
     with importing(config, str(file)) as process:
