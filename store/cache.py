@@ -40,7 +40,7 @@ class Page:
 
     okx_uid: str | None = None  # of a Telegram ID: whom it leads to
     documents: dict[str, tuple[Setting, list[str]]] = field(default_factory=dict)  # with their nested keys
-    is_loose: bool = False  # never in the cache
+    is_loose: bool = False  # never to be in the cache
 
     def keep(self, setting: Setting) -> None:
         """Keep a document, unless another reader brought a newer one."""
@@ -96,13 +96,13 @@ class Cache:
 
     def page(self, owner: str) -> Page:
         """Return the page to write on what will now be read of an OKX UID or a Telegram ID."""
+        if not self._is_told:
+            return Page(is_loose=True)
         page = self._used(owner)
         if page is None:
-            page = Page(is_loose=not self._is_told)
-            if self._is_told:
-                self._pages[owner] = page
-                if len(self._pages) > self._size:
-                    self._pages.popitem(last=False)
+            page = self._pages[owner] = Page()
+            if len(self._pages) > self._size:
+                self._pages.popitem(last=False)
         return page
 
     def forget(self, owners: Iterable[str] | None) -> None:

@@ -10,7 +10,7 @@ from store.arguments import count, count_or_none, flag, json_text, line, span, t
 from store.errors import BadIdentifier, InvalidArgument
 from store.models import Document
 from store.sealed import FIELDS
-from store.statements import WRITER, _read, _write
+from store.statements import IMPORTER, _import, _read, _write, seen
 from store.statements import Call as Call  # callers find it here
 
 SETTING = (
@@ -244,16 +244,17 @@ def save_api_credentials(okx_uid: str, sealed: Mapping[str, str], expected_versi
     )  # fmt: skip
 
 
-def take_over_credentials(sealed: Mapping[str, Mapping[str, str]]) -> Call:
+def take_over_credentials(sealed: Mapping[str, Mapping[str, str]], erasures: int | None = None) -> Call:
     """`sealed`: OKX UID -> the three fields, encrypted. One transaction, in the order in which users are locked."""
     items = [{"okx_uid": okx_uid, **_fields(sealed[okx_uid])} for okx_uid in sorted(sealed)]
     columns = ", ".join(f"{name} text" for name in ("okx_uid", *FIELDS))
     named = ", ".join(f"p_{name} => i.{name}" for name in ("okx_uid", *FIELDS))
     query = (
-        f"select i.okx_uid, r.version from {WRITER}jsonb_to_recordset(writer.identifier::jsonb) as i ({columns})"
+        f"select i.okx_uid, r.version from {IMPORTER}jsonb_to_recordset(writer.identifier::jsonb) as i ({columns})"
         f" cross join lateral take_over_credentials({named}) r"
     )
-    return Call(query, {"identifier": json_text(items)}).by(None, "found in Redis")
+    params = {"identifier": json_text(items), "erasures": seen(erasures)}
+    return Call(query, params).by(None, "found in Redis")
 
 
 def get_api_credentials(identifier: str) -> Call:
@@ -336,16 +337,21 @@ def list_secret_fields() -> Call:
     return Call("select r.setting_type, r.key from list_setting_fields() r where r.is_secret", {})
 
 
-def import_documents(items: str, prefer: str | None, dry_run: bool) -> Call:
-    return _read("r.*", "import_documents", items=items, prefer=prefer, dry_run=dry_run)
+def import_documents(items: str, prefer: str | None, dry_run: bool, erasures: int | None = None) -> Call:
+    return _import("r.*", "import_documents", items, erasures, prefer=prefer, dry_run=dry_run)
 
 
 def keep_documents(items: str) -> Call:
     return _read("r.*", "keep_documents", items=items)
 
 
-def import_links(items: str, prefer: str | None, dry_run: bool) -> Call:
-    return _read("r.*", "import_links", items=items, prefer=prefer, dry_run=dry_run)
+def import_links(items: str, prefer: str | None, dry_run: bool, erasures: int | None = None) -> Call:
+    return _import("r.*", "import_links", items, erasures, prefer=prefer, dry_run=dry_run)
+
+
+def erasures() -> Call:
+    """How many people were ever erased."""
+    return _read("r", "erasures")
 
 
 def clear_pending(owners: Sequence[str], kinds: Sequence[str], versions: Sequence[int], erased: Sequence[bool]) -> Call:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 # What each variable of the environment means: for docs/cli.md, and what a .env file may hold.
 VARIABLES = {
     "DATABASE_URL": "PostgreSQL, any libpq connection string. Default: the embedded PostgreSQL.",
-    "REDIS_URL": "`redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `redis+cluster://`. Default: the embedded Redis.",
+    "REDIS_URL": "`redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `redis+cluster://`."
+    " Default: the embedded Redis.",
     "SETTINGS_STORE_HOME": "Folder of the embedded servers. Default: the user's data folder; root's is"
     " `/var/lib/settings-store`.",
     "SETTINGS_STORE_ACTOR": "Who writes. Default: the user of the operating system; in Python the database user.",

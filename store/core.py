@@ -184,9 +184,12 @@ class Core:
 
     async def _mirrored_uid(self, identifier: str) -> str | None:
         """Find the OKX UID of an identifier in Redis; None if it isn't there. Raises RedisUnavailable."""
-        if TELEGRAM_ID.fullmatch(identifier):
-            identifier = await self.stores.mirror.okx_uid_of(identifier) or ""
-        return identifier if OKX_UID.fullmatch(identifier) else None
+        if OKX_UID.fullmatch(identifier):
+            return identifier
+        if not TELEGRAM_ID.fullmatch(identifier):
+            return None
+        okx_uid = await self.stores.mirror.okx_uid_of(identifier) or ""
+        return okx_uid if OKX_UID.fullmatch(okx_uid) else None
 
     async def _entry(self, row: dict[str, Any]) -> MirrorEntry:
         kind = await self._type(row["setting_type"])

@@ -15,6 +15,9 @@ WRITER = """(
            set_config('settings_store.actor', %(actor)s, true), set_config('settings_store.reason', %(reason)s, true)
     offset 0) writer cross join lateral """
 
+# The same for what was read in Redis, with how many people had been erased before that.
+IMPORTER = WRITER.replace("offset 0", "     , set_config('settings_store.erasures', %(erasures)s, true)\n    offset 0")
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -44,3 +47,15 @@ def _write(columns: str, function: str, first: str, identifier: str, **arguments
     named = "".join(f", p_{name} => %({name})s" for name in arguments)
     query = f"select {columns} from {WRITER}{function}(p_{name} => writer.identifier::{cast}{named}) r"
     return Call(query, {"identifier": identifier, **arguments}).by(None, None)
+
+
+def _import(columns: str, function: str, items: str, erasures: int | None, **arguments: Any) -> Call:
+    """Call a function that takes over what was read in Redis (`items`, JSON) when so many had been erased."""
+    named = "".join(f", p_{name} => %({name})s" for name in arguments)
+    query = f"select {columns} from {IMPORTER}{function}(p_items => writer.identifier::jsonb{named}) r"
+    return Call(query, {"identifier": items, "erasures": seen(erasures), **arguments}).by(None, None)
+
+
+def seen(erasures: int | None) -> str:
+    """Write a count of erasures as a setting; None: not to be checked."""
+    return "" if erasures is None else str(erasures)

@@ -7,6 +7,7 @@ Redis should hold afterwards is written back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from store import calls, relay
 from store.arguments import check_okx_uid
 from store.calls import Call
 from store.connections import Connections
-from store.errors import DatabaseUnavailable, NotPermitted, StoreError
+from store.errors import DatabaseUnavailable, NotPermitted, StoreError, VersionConflict
 from store.keep import item
 from store.mirror.foreign import Field, Unreadable, read_document
 from store.mirror.found import CREDENTIALS, TELEGRAM, Found, Place
@@ -126,6 +127,12 @@ class Sync:
             await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _batch(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Take over these keys; if somebody was erased since they were read, as they are now."""
+        while True:
+            with contextlib.suppress(VersionConflict):
+                return await self._attempt(keys)
+
+    async def _attempt(self, keys: Sequence[tuple[str, str]]) -> None:
         places = []
         for owner, suffix in keys:
             form = self._kinds[suffix]
@@ -133,7 +140,8 @@ class Sync:
                 places.append(Place(owner, form.kind, suffix, form.encoding))
         if not places:
             return
-        documents, links, finds, credentials = {}, {}, {}, {}
+        documents, links, finds, credentials, unreadable = {}, {}, {}, {}, {}
+        erasures = None if self._dry_run else (await self._stores.database.fetch(calls.erasures()))[0]["r"]
         for place, found in zip(places, await self._stores.mirror.inspect(places), strict=True):
             if self._okx_uid not in (None, place.owner, found.content):
                 continue  # another user's Telegram ID
@@ -148,13 +156,15 @@ class Sync:
                 else:
                     documents[place] = self._document(place, found)
             except Unreadable as error:
-                self._count(place, "bad", {"$": str(error)})
+                unreadable[place] = str(error)
         async with self._writing:
-            to_mirror = await self._import(calls.import_links, links)
-            to_mirror += await self._import(calls.import_documents, documents)
+            to_mirror = await self._import(calls.import_links, links, erasures)
+            to_mirror += await self._import(calls.import_documents, documents, erasures)
             if credentials:
-                rows = await import_credentials(self._stores, credentials, self._prefer, self._dry_run)
+                rows = await import_credentials(self._stores, credentials, self._prefer, self._dry_run, erasures)
                 to_mirror += self._settle(credentials, rows)
+        for place, why in unreadable.items():
+            self._count(place, "bad", {"$": why})
         if to_mirror and not self._dry_run:
             await self._write_back({place: finds[place] for place in to_mirror})
 
@@ -180,14 +190,20 @@ class Sync:
             raise Unreadable("doesn't lead to an OKX UID (16-20 digits)")
         return json.dumps({"owner": place.owner, "version": found.version, "okx_uid": found.content})
 
-    async def _import(self, call: Callable[[str, Prefer | None, bool], Call], items: dict[Place, str]) -> list[Place]:
+    async def _import(
+        self,
+        call: Callable[[str, Prefer | None, bool, int | None], Call],
+        items: dict[Place, str],
+        erasures: int | None,
+    ) -> list[Place]:
         """Have PostgreSQL compare and take over; if it refuses a batch, halve it to find the culprit. Returns what is
         to be written back to Redis."""
         if not items:
             return []
         try:
-            rows = await self._stores.database.fetch(call(f"[{','.join(items.values())}]", self._prefer, self._dry_run))
-        except (DatabaseUnavailable, NotPermitted):
+            text = f"[{','.join(items.values())}]"
+            rows = await self._stores.database.fetch(call(text, self._prefer, self._dry_run, erasures))
+        except (DatabaseUnavailable, NotPermitted, VersionConflict):
             raise
         except StoreError as error:
             places = list(items)
@@ -196,7 +212,9 @@ class Sync:
                 return []
             halves = places[: len(places) // 2], places[len(places) // 2 :]
             return [
-                place for half in halves for place in await self._import(call, {place: items[place] for place in half})
+                place
+                for half in halves
+                for place in await self._import(call, {place: items[place] for place in half}, erasures)
             ]
         return self._settle(items, rows)
 

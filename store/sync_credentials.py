@@ -23,11 +23,11 @@ NOTES = {"uid", "last_update_time", "last_update_time_kr"}
 
 
 async def import_credentials(
-    stores: Connections, finds: Mapping[Place, Found], prefer: str | None, dry_run: bool
+    stores: Connections, finds: Mapping[Place, Found], prefer: str | None, dry_run: bool, erasures: int | None
 ) -> list[Row]:
     """Take over credentials that only Redis has, or that were edited there. Returns {owner, kind, outcome, problems}
-    of each key, with the outcomes of import_documents(), and `busy`: somebody saved in between. Raises
-    DatabaseUnavailable."""
+    of each key, with the outcomes of import_documents(), and `busy`: somebody saved in between, or was
+    erased. Raises DatabaseUnavailable."""
     owners = [place.owner for place in finds]
     kinds = [CREDENTIALS.kind] * len(owners) + ["user"] * len(owners)
     states = {
@@ -55,16 +55,18 @@ async def import_credentials(
         except StoreError as error:
             outcome, problems = "bad", {"$": str(error)}
         rows[owner] = {"owner": owner, "kind": CREDENTIALS.kind, "outcome": outcome, "problems": problems}
-    await _take_over(stores, fresh, rows)
+    await _take_over(stores, fresh, rows, erasures)
     return list(rows.values())
 
 
-async def _take_over(stores: Connections, fresh: Mapping[str, dict[str, str]], rows: Mapping[str, Row]) -> None:
+async def _take_over(
+    stores: Connections, fresh: Mapping[str, dict[str, str]], rows: Mapping[str, Row], erasures: int | None
+) -> None:
     """Save what only Redis has, all in one statement; if PostgreSQL refuses that, halve it to find the culprit."""
     if not fresh:
         return
     try:
-        for row in await stores.database.fetch(calls.take_over_credentials(fresh)):
+        for row in await stores.database.fetch(calls.take_over_credentials(fresh, erasures)):
             if row["version"] is None:
                 rows[row["okx_uid"]]["outcome"] = "deleted"
     except DatabaseUnavailable:
@@ -76,7 +78,7 @@ async def _take_over(stores: Connections, fresh: Mapping[str, dict[str, str]], r
             rows[owners[0]] |= {"outcome": "busy"} if is_rival else {"outcome": "bad", "problems": {"$": str(error)}}
             return
         for half in (owners[: len(owners) // 2], owners[len(owners) // 2 :]):
-            await _take_over(stores, {owner: fresh[owner] for owner in half}, rows)
+            await _take_over(stores, {owner: fresh[owner] for owner in half}, rows, erasures)
 
 
 def _is_untouched(found: Found, active: Row | None) -> bool:

@@ -14,6 +14,7 @@ declare
     v_user app_users;
 begin
     perform pg_advisory_xact_lock(erasure_lock());
+    perform nextval('erasure_count');    -- check_erasures(): what a sync has read of Redis is too old now
     loop
         v_user := resolve_user(p_identifier, true);
         perform from app_users u where u.id = v_user.id for no key update;    -- stronger, it deadlocks: see user_settings_changed

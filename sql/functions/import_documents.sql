@@ -36,7 +36,7 @@ declare
 begin
     perform check_confinement(i.owner) from jsonb_to_recordset(p_items) as i (owner text) where confined_to() is not null;
     if not p_dry_run then
-        perform pg_advisory_xact_lock_shared(erasure_lock());
+        perform check_erasures();
     end if;
     -- At first as if all were valid: the trigger looks at each anyway. If it refuses one, again, to tell which and why.
     loop

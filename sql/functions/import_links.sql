@@ -26,7 +26,7 @@ begin
           cross join lateral unnest(array[coalesce(i.okx_uid, confined_to()), coalesce(l.last_okx_uid, confined_to())]) as o (okx_uid);
     end if;
     if not p_dry_run then
-        perform pg_advisory_xact_lock_shared(erasure_lock());
+        perform check_erasures();
         -- Nobody knows either side: one statement for all. Whatever else there is, one by one below.
         with made as (
             insert into app_users (okx_uid, telegram_id)

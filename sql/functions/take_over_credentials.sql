@@ -10,7 +10,7 @@ as $$
 begin
     perform check_identifiers(p_okx_uid, null);
     perform check_confinement(p_okx_uid);
-    perform pg_advisory_xact_lock_shared(erasure_lock());
+    perform check_erasures();
     insert into app_users (okx_uid)
     select p_okx_uid where not exists (select from mirror_pending p where p.owner = p_okx_uid and p.erased)
     on conflict do nothing;

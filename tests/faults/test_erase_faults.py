@@ -444,3 +444,24 @@ async def test_another_user_takes_over_the_freed_telegram_id(
     found = await store.get(TELEGRAM_ID, "params", source="redis")
     assert found is not None
     assert found.okx_uid == OTHER
+
+
+async def test_who_is_erased_while_a_sync_has_read_ahead_stays_gone(
+    store: SettingsStore, late: SettingsStore, person: str, db: Db, redis: redis_py.Redis
+) -> None:
+    """The relay is done with the erasure before the sync comes to what it read, and no mark tells of it any more."""
+    sync = Sync(late.stores)
+    await sync._writing.acquire()  # as if an earlier batch were being taken over
+    running = asyncio.create_task(sync.take_over(person))
+
+    async def has_read() -> bool:
+        return bool(sync._writing._waiters)  # type: ignore[attr-defined]
+
+    await eventually(has_read)
+    await store.erase_user(person)
+    await drain(store.stores)
+    assert_gone(db, redis)
+    sync._writing.release()
+    await running
+    await drain(store.stores)
+    assert_gone(db, redis)

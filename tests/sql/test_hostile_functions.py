@@ -307,7 +307,11 @@ def test_hostile_arguments_get_a_result_or_an_error_of_ours(db: Connection, peop
             failures[function["signature"]] = "".join(getattr(error, "__notes__", [])) + str(error)[:1500]
         outcomes[function["signature"]] = states
     assert failures == {}
-    after_another = {"end_restore()", "merge_candles(text,boolean)"}  # what is to be called first hasn't been
+    after_another = {
+        "check_erasures()",
+        "end_restore()",
+        "merge_candles(text,boolean)",
+    }  # what comes first hasn't
     assert {signature for signature, states in outcomes.items() if None not in states} <= after_another
 
 

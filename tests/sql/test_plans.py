@@ -190,6 +190,7 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (calls.list_setting_fields, ()),
     (calls.list_secret_fields, ()),
     (calls.database_identity, ()),
+    (calls.erasures, ()),
     (calls.check_confinement, (UID,)),
     (status_calls.timescaledb_state, ()),
     (status_calls.record_verification, (1, {}, 0)),

@@ -1,0 +1,1 @@
+drop sequence erasure_count;
