@@ -455,7 +455,7 @@ async def test_who_is_erased_while_a_sync_has_read_ahead_stays_gone(
     running = asyncio.create_task(sync.take_over(person))
 
     async def has_read() -> bool:
-        return bool(sync._writing._waiters)  # type: ignore[attr-defined]
+        return bool(sync._writing._waiters)
 
     await eventually(has_read)
     await store.erase_user(person)
