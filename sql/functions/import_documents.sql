@@ -54,11 +54,12 @@ begin
                  order by i.owner
                     on conflict (okx_uid) do nothing;
             end if;
-            perform from app_users u where u.okx_uid in (select i.owner from jsonb_to_recordset(p_items) as i (owner text))
-              order by u.okx_uid for no key update;    -- not share: a rival's first save waits
-            perform from user_settings s
-              join jsonb_to_recordset(p_items) as i (owner text, kind text) on s.okx_uid = i.owner and s.setting_type = i.kind
-             where s.is_active order by s.okx_uid, s.setting_type for no key update of s;
+            -- One by one, by index: joined, both tables may be read whole, each batch anew.
+            perform from (select distinct i.owner from jsonb_to_recordset(p_items) as i (owner text) order by i.owner) i
+              cross join lateral (select from app_users u where u.okx_uid = i.owner for no key update) u;    -- not share: a rival's first save waits
+            perform from (select i.owner, i.kind from jsonb_to_recordset(p_items) as i (owner text, kind text) order by i.owner, i.kind) i
+              cross join lateral (select from user_settings s where s.okx_uid = i.owner and s.setting_type = i.kind and s.is_active
+                                     for no key update) s;
         end if;
 
         select coalesce(jsonb_agg(to_jsonb(c)), '[]') into v_items from (
