@@ -27,7 +27,8 @@ begin
      cross join lateral (select v.version, to_char(v.updated_at at time zone 'UTC', v_iso) as saved_at from user_settings v
                           where v.user_id = v_user.id and v.setting_type = t.setting_type and v.updated_at > p_at
                           order by v.version limit 1) n
-     where (p_setting_type is null or t.setting_type = p_setting_type) and n.version <> coalesce(s.version, 0) + 1;
+     where (p_setting_type is null or t.setting_type = p_setting_type) and n.version <> coalesce(s.version, 0) + 1
+       and (s.version is not null or p_at >= least(v_user.created_at, v_oldest));    -- before that there was nothing to prune
     if v_pruned is not null then
         raise exception using errcode = 'US006',
             message = format('what user %s had at that time was pruned', v_user.okx_uid),
