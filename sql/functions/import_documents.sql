@@ -54,12 +54,12 @@ begin
                  order by i.owner
                     on conflict (okx_uid) do nothing;
             end if;
-            -- One by one, by index: joined, both tables may be read whole, each batch anew.
+            -- One by one, by the unique indexes, whatever the statistics: joined, both tables may be read whole, each batch anew.
             perform from (select distinct i.owner from jsonb_to_recordset(p_items) as i (owner text) order by i.owner) i
               cross join lateral (select from app_users u where u.okx_uid = i.owner for no key update) u;    -- not share: a rival's first save waits
             perform from (select i.owner, i.kind from jsonb_to_recordset(p_items) as i (owner text, kind text) order by i.owner, i.kind) i
-              cross join lateral (select from user_settings s where s.okx_uid = i.owner and s.setting_type = i.kind and s.is_active
-                                     for no key update) s;
+              cross join lateral (select from user_settings s where s.user_id = (select u.id from app_users u where u.okx_uid = i.owner)
+                                      and s.setting_type = i.kind and s.is_active for no key update) s;
         end if;
 
         select coalesce(jsonb_agg(to_jsonb(c)), '[]') into v_items from (
