@@ -53,7 +53,9 @@ def _schema_line(database: dict[str, Any]) -> str:
     if pending:
         parts.append(f"pending migrations: {', '.join(pending)}")
     if drifted:
-        parts.append("; ".join(f"{name}: {why}" for name, why in drifted.items()))
+        name, why = next(iter(drifted.items()))
+        more = f", and {len(drifted) - 1} more (settings-store migrate status)" if len(drifted) > 1 else ""
+        parts.append(f"{name}: {why}{more}")
     return "; ".join(parts) + " — run: settings-store migrate"
 
 
