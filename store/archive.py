@@ -127,14 +127,21 @@ async def backup(store: Core, file: BinaryIO, progress: Callable[[int], None] = 
 
 
 async def restore_backup(
-    store: Core, path: Path, *, replace: bool = False, merge: bool = False, okx_uid: str | None = None
+    store: Core,
+    path: Path,
+    *,
+    replace: bool = False,
+    merge: bool = False,
+    okx_uid: str | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Restored:
     """Bring a backup back, in one transaction.
 
     Into an empty database: every row as it was. `replace`: the same after throwing away what is there. `merge`:
     every user's documents of the backup become new versions where they differ; `okx_uid`: those of one user.
-    Afterwards Redis is brought to what PostgreSQL has; what only Redis had is kept in the history first. Raises
-    BadBackup (before anything is written), NotEmpty, NotMigrated, UnknownUser (not in the backup).
+    Afterwards Redis is brought to what PostgreSQL has; what only Redis had is kept in the history first. `progress`
+    is told of rows read from the backup. Raises BadBackup (before anything is written), NotEmpty, NotMigrated,
+    UnknownUser (not in the backup).
     """
     if okx_uid is not None:
         check_okx_uid(okx_uid)
@@ -145,13 +152,13 @@ async def restore_backup(
         raise BadBackup(f"{path} was made by a newer release", detail=f"unknown migrations: {', '.join(newer)}")
     with zipfile.ZipFile(path) as archive:
         if merge or okx_uid is not None:
-            users, versions = await _merge(store, archive, manifest, okx_uid)
+            users, versions = await _merge(store, archive, manifest, okx_uid, progress)
             return Restored(manifest, users, versions, await store.mirror_owners(None))
         async with store.stores.database.transaction() as transaction:
             await transaction.fetch(calls.begin_restore(replace))
             for name, table in manifest.tables.items():
                 await _check_columns(transaction, name, table)
-                await _copy_rows(transaction, archive, name, table)
+                await _copy_rows(transaction, archive, name, table, progress)
             await transaction.fetch(calls.end_restore())
     mirrored, unknown = await _mirror(store)
     tables = manifest.tables
@@ -200,7 +207,9 @@ async def _mirror(store: Core) -> tuple[bool, int]:
     return False, 0
 
 
-async def _merge(store: Core, archive: zipfile.ZipFile, manifest: Manifest, okx_uid: str | None) -> tuple[int, int]:
+async def _merge(
+    store: Core, archive: zipfile.ZipFile, manifest: Manifest, okx_uid: str | None, progress: Callable[[int], None]
+) -> tuple[int, int]:
     """Save documents of the backup as new versions; return how many users it has of them, and how many versions
     that made."""
     users, documents, after = 0, 0, ""
@@ -212,7 +221,7 @@ async def _merge(store: Core, archive: zipfile.ZipFile, manifest: Manifest, okx_
             conditions += [] if okx_uid is None else [f"okx_uid = '{okx_uid}'"]  # digits only
             await _check_columns(transaction, name, manifest.tables[name])
             await transaction.fetch(_make_temporary(name))
-            await transaction.copy_in(f"{copy} {' and '.join(conditions)}", _blocks(archive, name))
+            await transaction.copy_in(f"{copy} {' and '.join(conditions)}", _blocks(archive, name, progress))
             await transaction.fetch(_index(name))
         while True:
             rows = await transaction.fetch(_restored_users(okx_uid, after, PAGE))
@@ -227,17 +236,19 @@ async def _merge(store: Core, archive: zipfile.ZipFile, manifest: Manifest, okx_
     return users, documents
 
 
-async def _copy_rows(transaction: Transaction, archive: zipfile.ZipFile, name: str, table: Table) -> None:
+async def _copy_rows(
+    transaction: Transaction, archive: zipfile.ZipFile, name: str, table: Table, progress: Callable[[int], None]
+) -> None:
     """Copy rows into a table; by a temporary one for whom row-level security holds: COPY doesn't do that."""
     (row,) = await transaction.fetch(
         Call("select row_security_active(%(table)s) as is_held", {"table": f"public.{name}"})
     )
     if not row["is_held"]:
-        await transaction.copy_in(_copy_in(f"public.{name}", table.columns), _blocks(archive, name))
+        await transaction.copy_in(_copy_in(f"public.{name}", table.columns), _blocks(archive, name, progress))
         return
     columns = ", ".join(table.columns)
     await transaction.fetch(_make_temporary(name))
-    await transaction.copy_in(_copy_in(f"restored_{name}", table.columns), _blocks(archive, name))
+    await transaction.copy_in(_copy_in(f"restored_{name}", table.columns), _blocks(archive, name, progress))
     insert = f"insert into public.{name} ({columns}) select {columns} from restored_{name}"
     await transaction.fetch(Call(insert, {}))
 
@@ -280,10 +291,11 @@ def _is_intact(archive: zipfile.ZipFile, name: str, table: Table) -> bool:
     return (digest.hexdigest(), rows) == (table.sha256, table.rows)
 
 
-def _blocks(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:
+def _blocks(archive: zipfile.ZipFile, name: str, progress: Callable[[int], None] = lambda _: None) -> Iterator[bytes]:
     with archive.open(name) as member:
         while block := member.read(BLOCK):
             yield block
+            progress(block.count(b"\n"))
 
 
 def _table_columns(table: str) -> Call:

@@ -151,10 +151,13 @@ def restore_backup(path: Path, okx_uid: str | None, merge: bool, replace: bool, 
         confirm("Everything that is in the database will be lost. Restore?")
 
     async def work(store: SettingsStore) -> tuple[Restored, list[str]]:
-        restored = await archive.restore_backup(store, path, replace=replace, merge=merge, okx_uid=okx_uid)
+        restored = await archive.restore_backup(
+            store, path, replace=replace, merge=merge, okx_uid=okx_uid, progress=count
+        )
         return restored, await rotation.missing_keys(store)
 
-    restored, missing = run(work)
+    with counting("restore", "rows") as count:
+        restored, missing = run(work)
     if missing:
         click.echo(f"API credentials were encrypted with keys that aren't given here: {', '.join(missing)}", err=True)
     if as_json:
