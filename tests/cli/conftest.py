@@ -129,3 +129,13 @@ def kim(inside: Cli) -> str:
     """A registered user with the default documents; returns the OKX UID."""
     inside("register", OKX_UID, "--telegram-id", TELEGRAM_ID, "--name", "Kim")
     return OKX_UID
+
+
+@pytest.fixture
+def five(inside: Cli, kim: str) -> str:
+    """The user kim, with five versions of params: leverage 10 (default), 2, 3, a deletion, restored."""
+    inside("set", kim, "params", "leverage=2", "--actor", "ops", "--reason", "less risk")
+    inside("set", kim, "params", "leverage=3", "note=new", "--actor", "kim")
+    inside("delete", kim, "params", "--actor", "ops")
+    inside("restore", kim, "params", "--actor", "ops")
+    return kim

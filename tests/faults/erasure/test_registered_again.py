@@ -1,0 +1,120 @@
+"""Who is registered again after an erasure starts from scratch: nothing of the earlier life comes into the new one."""
+
+from __future__ import annotations
+
+import pytest
+import redis as redis_py
+
+from store import SettingsStore
+from store.relay import Relay, drain, mirror
+from store.verify import verify
+from tests.conftest import OKX_UID, TELEGRAM_ID
+from tests.faults.erasure.conftest import VALUE, Db, assert_gone, content, marks, rows, state
+
+OTHER = "1000000000000002"
+
+
+async def assert_fresh(store: SettingsStore, db: Db, redis: redis_py.Redis) -> None:
+    """The person registered anew: version 1 of the defaults on both sides, nothing else, to stay."""
+    report = await verify(store.stores)
+    assert not report.findings, report.users
+    assert VALUE not in rows(db)
+    assert VALUE not in str(content(redis))
+    assert {row["version"] for row in db.execute("select version from user_settings").fetchall()} == {1}
+    found = await store.get(OKX_UID, "params", source="redis")
+    assert found is not None
+    assert (found.version, found.settings["leverage"], found.telegram_id) == (1, 10, TELEGRAM_ID)
+    assert redis.get(f"user:{TELEGRAM_ID}:okx_uid") == OKX_UID
+    assert redis.ttl(f"user:{OKX_UID}:mirror") == redis.ttl(f"user:{TELEGRAM_ID}:mirror") == -1
+    assert not marks(db)
+
+
+@pytest.mark.parametrize("is_relayed", [True, False], ids=["after the relay", "before the relay"])
+async def test_a_person_registered_again_starts_from_scratch_on_both_sides(
+    store: SettingsStore, late: SettingsStore, person: str, db: Db, redis: redis_py.Redis, is_relayed: bool
+) -> None:
+    db.execute("select from erase_user(%s)", (person,))
+    if is_relayed:
+        await Relay(late.stores).once()
+    await store.register(person, TELEGRAM_ID)
+    await drain(store.stores)
+    await store.stores.marks.clear()
+    await assert_fresh(store, db, redis)
+    assert (await store.patch(person, "params", {"leverage": 3})).mirrored
+    await drain(store.stores)
+    assert not (await verify(store.stores)).findings
+
+
+async def test_a_person_registered_again_in_psql_starts_from_scratch(
+    store: SettingsStore, person: str, db: Db, redis: redis_py.Redis
+) -> None:
+    db.execute("select from erase_user(%s)", (person,))
+    await drain(store.stores)
+    db.execute("select from register_user(%s, %s)", (person, TELEGRAM_ID))
+    assert set((await verify(store.stores)).findings) <= {"pending", "ahead"}
+    await drain(store.stores)
+    await assert_fresh(store, db, redis)
+
+
+@pytest.mark.parametrize("of", ["before the erasure", "the erasure"])
+async def test_a_read_of_an_earlier_life_changes_nothing_of_the_new_one(
+    store: SettingsStore, late: SettingsStore, person: str, db: Db, redis: redis_py.Redis, of: str
+) -> None:
+    """A relay or a save that read, then hung while the person was erased and registered again."""
+    if of == "the erasure":
+        db.execute("select from erase_user(%s)", (person,))
+    entries = await state(late)
+    assert {entry.is_erased for entry in entries} == {of == "the erasure"}
+    await store.erase_user(person) if of == "before the erasure" else await drain(store.stores)
+    await store.register(person, TELEGRAM_ID)
+    await drain(store.stores)
+    await mirror(late.stores, entries)
+    await drain(store.stores)
+    await assert_fresh(store, db, redis)
+
+
+async def test_a_version_of_an_earlier_life_is_not_taken_for_the_same_of_the_new_one(
+    store: SettingsStore, late: SettingsStore, person: str, db: Db, redis: redis_py.Redis
+) -> None:
+    entries = await state(late)  # params: version 2
+    await store.erase_user(person)
+    await store.register(person, TELEGRAM_ID)
+    await store.patch(person, "params", {"leverage": 5})  # version 2, too
+    await mirror(late.stores, entries)
+    await late.stores.mirror.apply(entries)
+    found = await store.get(person, "params", source="redis")
+    assert found is not None
+    assert (found.version, found.settings["leverage"]) == (2, 5)
+    assert VALUE not in rows(db) + str(content(redis))
+    await drain(store.stores)
+    assert not (await verify(store.stores)).findings
+
+
+async def test_an_erasure_of_the_new_life_too_leaves_nothing(
+    store: SettingsStore, person: str, db: Db, redis: redis_py.Redis
+) -> None:
+    for _ in range(2):
+        await store.erase_user(person)
+        await store.register(person, TELEGRAM_ID)
+        await store.patch(person, "params", {"note": VALUE})
+    await store.erase_user(person)
+    assert_gone(db, redis)
+
+
+@pytest.mark.parametrize("is_relayed", [True, False], ids=["after the relay", "before the relay"])
+async def test_another_user_takes_over_the_freed_telegram_id(
+    store: SettingsStore, person: str, db: Db, redis: redis_py.Redis, is_relayed: bool
+) -> None:
+    db.execute("select from erase_user(%s)", (person,))
+    if is_relayed:
+        await drain(store.stores)
+    await store.register(OTHER, TELEGRAM_ID)
+    await drain(store.stores)
+    assert redis.get(f"user:{TELEGRAM_ID}:okx_uid") == OTHER
+    assert redis.ttl(f"user:{TELEGRAM_ID}:mirror") == -1
+    assert not (await verify(store.stores)).findings
+    assert person not in rows(db)
+    assert VALUE not in rows(db) + str(content(redis))
+    found = await store.get(TELEGRAM_ID, "params", source="redis")
+    assert found is not None
+    assert found.okx_uid == OTHER

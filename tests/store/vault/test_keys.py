@@ -1,0 +1,143 @@
+"""Encryption keys: their forms, rotation from one to another, and where they are looked for."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from store import vault
+from store.errors import ConfigError
+from store.vault import DamagedCredential, NoEncryptionKey, Vault, WrongEncryptionKey
+from tests.store.vault.conftest import FIELD, KEY, OTHER, PLAIN, RAW, SLASHED, UID, from_file, key_file, opened
+
+
+def test_an_unknown_key_is_named_by_its_id() -> None:
+    text = opened(KEY).encrypt(UID, FIELD, PLAIN)
+    with pytest.raises(
+        WrongEncryptionKey, match=f"{opened(KEY).current_key_id}, which is not among the 2 given"
+    ) as caught:
+        opened(OTHER, SLASHED).decrypt(UID, FIELD, text)
+    assert "SETTINGS_STORE_KEYS" in (caught.value.hint or "")
+
+
+def test_rotation() -> None:
+    old, both, new = opened(KEY), opened(OTHER, KEY), opened(OTHER)
+    before = old.encrypt(UID, FIELD, PLAIN)
+    assert (old.needs_rotation(before), both.needs_rotation(before), new.needs_rotation(before)) == (False, True, True)
+
+    after = both.rotate(UID, FIELD, before)
+    assert not both.needs_rotation(after)
+    assert both.rotate(UID, FIELD, after) == after
+    assert new.decrypt(UID, FIELD, after) == both.decrypt(UID, FIELD, before) == PLAIN
+    with pytest.raises(WrongEncryptionKey):
+        old.decrypt(UID, FIELD, after)
+    with pytest.raises(WrongEncryptionKey):
+        new.rotate(UID, FIELD, before)
+    with pytest.raises(DamagedCredential):
+        both.rotate(UID, "api_key", before)
+
+
+def test_the_first_key_writes_and_a_repeated_one_counts_once() -> None:
+    keys = opened(OTHER, KEY, OTHER)
+    assert keys.key_ids == (opened(OTHER).current_key_id, opened(KEY).current_key_id)
+    assert keys.current_key_id == keys.key_ids[0] == vault.key_id_of(keys.encrypt(UID, FIELD, PLAIN))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{SLASHED},{KEY}",
+        f"{SLASHED} {KEY}",
+        f"\n {SLASHED}\r\n\t{KEY} ,\n",
+        f"{SLASHED.rstrip('=')},{KEY.rstrip('=')}",
+        f"{SLASHED.replace('+', '-').replace('/', '_')};{KEY}".replace(";", " , "),
+        f"# the keys, {OTHER}\n{SLASHED}\n  # old:\n#{OTHER}\n\n{KEY}\n#",
+    ],
+)
+def test_forms_of_keys(text: str, tmp_path: Path) -> None:
+    assert {"+", "/"} <= set(SLASHED)
+    expected = (opened(SLASHED).current_key_id, opened(KEY).current_key_id)
+    assert opened(text).key_ids == expected
+    assert from_file(key_file(tmp_path, text)).key_ids == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("hunter2-secret", "key 1 of"),
+        (KEY + ",hunter2-secret", "key 2 of"),
+        (KEY[:40], "key 1 of"),
+        (RAW.hex(), "key 1 of"),
+        (base64.b64encode(bytes(16)).decode(), "key 1 of"),
+        (base64.b64encode(bytes(33)).decode(), "key 1 of"),
+        (KEY[:42] + "9", "key 1 of"),  # spare bits set
+        (KEY + "=", "key 1 of"),
+        (KEY + OTHER, "key 1 of"),
+        (f"{KEY};{OTHER}", "key 1 of"),
+        ("\ufeff" + KEY, "key 1 of"),
+        (KEY[:20] + "é" + KEY[21:], "key 1 of"),
+        (" , \n", "holds no key"),
+        ("# nothing\n", "holds no key"),
+    ],
+)
+def test_malformed_keys_are_not_quoted(text: str, problem: str, tmp_path: Path) -> None:
+    path = key_file(tmp_path, text)
+    names = {"SETTINGS_STORE_KEYS": text, "SETTINGS_STORE_KEYS_FILE": str(path)}
+    for name, source in (("SETTINGS_STORE_KEYS", "SETTINGS_STORE_KEYS"), ("SETTINGS_STORE_KEYS_FILE", str(path))):
+        with pytest.raises(ConfigError) as caught:
+            Vault.from_env({name: names[name]})
+        said = f"{caught.value} {caught.value!r} {caught.value.hint}"
+        assert problem in said
+        assert source in said
+        assert "settings-store keys generate" in said
+        assert not any(token[:8] in said for token in re.split(r"[\s,;#]+", text) if len(token) > 8)
+
+
+def test_a_file_that_is_no_text_is_not_quoted(tmp_path: Path) -> None:
+    path = key_file(tmp_path, "")
+    with pytest.raises(ConfigError, match="holds no key"):
+        from_file(path)
+    path.write_bytes(RAW + b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"key 1 of the key file .* is not 32 bytes in base64"):
+        from_file(path)
+
+
+@pytest.mark.parametrize("environ", [{}, {"SETTINGS_STORE_KEYS": "", "SETTINGS_STORE_KEYS_FILE": ""}])
+def test_without_keys_nothing_is_encrypted(environ: dict[str, str]) -> None:
+    empty = Vault.from_env(environ)
+    assert empty.is_empty
+    assert empty.key_ids == ()
+    text = opened(KEY).encrypt(UID, FIELD, PLAIN)
+    attempts: list[Callable[[], object]] = [
+        lambda: empty.encrypt(UID, FIELD, PLAIN),
+        lambda: empty.decrypt(UID, FIELD, text),
+        lambda: empty.rotate(UID, FIELD, text),
+        lambda: empty.needs_rotation(text),
+        lambda: empty.current_key_id,
+    ]
+    for attempt in attempts:
+        with pytest.raises(NoEncryptionKey) as caught:
+            attempt()
+        for name in ("SETTINGS_STORE_KEYS", "SETTINGS_STORE_KEYS_FILE", "settings-store keys generate"):
+            assert name in (caught.value.hint or "")
+    assert not opened(KEY).is_empty
+
+
+def test_the_variable_comes_before_the_file_and_the_file_before_the_default(tmp_path: Path) -> None:
+    named, default = key_file(tmp_path, OTHER), tmp_path / "default.txt"
+    vault.create_key_file(default)
+    both = {"SETTINGS_STORE_KEYS": KEY, "SETTINGS_STORE_KEYS_FILE": str(named)}
+    assert Vault.from_env(both, default).key_ids == opened(KEY).key_ids
+    assert Vault.from_env(both | {"SETTINGS_STORE_KEYS": ""}, default).key_ids == opened(OTHER).key_ids
+    assert Vault.from_env({}, default).key_ids == from_file(default).key_ids
+    assert Vault.from_env({}, tmp_path / "missing").is_empty
+
+
+def test_generated_keys_are_keys() -> None:
+    keys = [vault.generate_key() for _ in range(100)]
+    assert len(set(keys)) == len(opened(*keys).key_ids) == 100
+    assert {len(base64.urlsafe_b64decode(key)) for key in keys} == {32}
