@@ -44,6 +44,19 @@ async def test_every_row_comes_back_as_it_was(
     await assert_clean(other)
 
 
+async def test_making_and_restoring_a_backup_tell_of_each_row(
+    populated: Path, other: SettingsStore, tmp_path: Path
+) -> None:
+    told: list[int] = []
+    rows = sum(table.rows for table in archive.check_backup(populated).tables.values())
+    await restore_backup(other, populated, progress=told.append)
+    assert sum(told) == rows
+    told.clear()
+    with open(tmp_path / "again.zip", "wb") as file:
+        await archive.backup(other, file, told.append)
+    assert sum(told) == rows
+
+
 def test_a_backup_has_every_table_that_holds_data(db: Db) -> None:
     query = "select relname::text from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace"
     tables = {name for (name,) in table_rows(db, query) if "yoyo" not in name}
