@@ -76,7 +76,7 @@ async def exchange(redis: Redis, commands: Iterable[Command]) -> list[Any]:
         return replies
     except BaseException as error:
         await connection.disconnect(nowait=True)  # replies not read would be taken for those of the next commands
-        if isinstance(error, TimeoutError):
+        if isinstance(error, TimeoutError) and limit.expired():
             raise exceptions.TimeoutError(f"Redis didn't answer for {seconds:g} s") from None
         raise
     finally:
