@@ -6,9 +6,11 @@ columns, row counts and SHA-256 of each. The credentials in it are ciphertext, a
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
+import logging
 import struct
 import zipfile
 import zlib
@@ -34,6 +36,8 @@ from store.errors import (
 )
 from store.threads import in_thread
 from store.verify import verify
+
+log = logging.getLogger(__name__)
 
 # In the order in which references allow the tables to be copied in.
 TABLES = (
@@ -160,7 +164,11 @@ async def restore_backup(
                 await _check_columns(transaction, name, table)
                 await _copy_rows(transaction, archive, name, table, progress)
             await transaction.fetch(calls.end_restore())
-    mirrored, unknown = await _mirror(store)
+    try:
+        mirrored, unknown = await _mirror(store)
+    except asyncio.CancelledError:
+        log.warning("the backup is restored in PostgreSQL, but not brought to Redis: settings-store relay --once")
+        raise
     tables = manifest.tables
     return Restored(manifest, tables["app_users"].rows, tables["user_settings"].rows, mirrored, unknown)
 

@@ -23,6 +23,7 @@ VARIABLES = {
     " Default: the embedded Redis.",
     "SETTINGS_STORE_HOME": "Folder of the embedded servers. Default: the user's data folder; root's is"
     " `/var/lib/settings-store`.",
+    "SETTINGS_STORE_EMBEDDED": "`never`: a URL that isn't set is an error, and no reason to use the embedded servers.",
     "SETTINGS_STORE_ACTOR": "Who writes. Default: the user of the operating system; in Python the database user.",
     "SETTINGS_STORE_KEYS": "Encryption keys of the API credentials, base64, separated by blanks; the first one writes.",
     "SETTINGS_STORE_KEYS_FILE": "A file with them, mode 0600. Default: `encryption.keys` of the embedded servers.",
@@ -55,6 +56,7 @@ class Config:
     database_url: str | None = field(default=None, repr=False)  # None: the embedded PostgreSQL
     redis_url: str | None = field(default=None, repr=False)  # None: the embedded Redis
     home: Path = field(default_factory=default_home)
+    may_embed: bool = True  # whether embedded servers are used without URLs
     db_pool_size: int = 5  # connections at most; never fewer than 5
     db_timeout: float = 5.0  # seconds to wait for a connection
     redis_timeout: float = 0.5  # seconds a command may take
@@ -132,8 +134,8 @@ class Config:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Config:
         """Read DATABASE_URL, REDIS_URL, DB_POOL_SIZE, DB_TIMEOUT, REDIS_TIMEOUT, MIRROR_KEY_TEMPLATE,
-        MIRROR_CHANNEL, MIRROR_CREDENTIALS, SETTINGS_STORE_HOME and SETTINGS_STORE_ACTOR; what is unset or empty
-        keeps its default. Raises ConfigError, naming the variable."""
+        MIRROR_CHANNEL, MIRROR_CREDENTIALS, SETTINGS_STORE_HOME, SETTINGS_STORE_EMBEDDED and SETTINGS_STORE_ACTOR; what
+        is unset or empty keeps its default. Raises ConfigError, naming the variable."""
 
         def number(name: str, kind: type[int] | type[float], default: float) -> float:
             text = environ.get(name) or str(default)
@@ -142,10 +144,13 @@ class Config:
             except ValueError:
                 raise ConfigError(f"{name} must be a number") from None
 
+        if environ.get("SETTINGS_STORE_EMBEDDED", "") not in ("", "never"):
+            raise ConfigError("SETTINGS_STORE_EMBEDDED must be never, or not set")
         return cls(
             database_url=environ.get("DATABASE_URL") or None,
             redis_url=environ.get("REDIS_URL") or None,
             home=Path(environ.get("SETTINGS_STORE_HOME") or default_home()).absolute(),
+            may_embed=environ.get("SETTINGS_STORE_EMBEDDED") != "never",
             db_pool_size=int(number("DB_POOL_SIZE", int, cls.db_pool_size)),
             db_timeout=number("DB_TIMEOUT", float, cls.db_timeout),
             redis_timeout=number("REDIS_TIMEOUT", float, cls.redis_timeout),

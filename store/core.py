@@ -67,7 +67,7 @@ class Core:
         self._flights: dict[tuple[str, str], asyncio.Task[Setting | None]] = {}
 
     async def __aenter__(self) -> Self:
-        if self.config.database_url is None or self.config.redis_url is None:
+        if None in (self.config.database_url, self.config.redis_url):
             from store import embedded
 
             self.config = await asyncio.to_thread(embedded.provide, self.config)

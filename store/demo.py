@@ -32,7 +32,7 @@ async def run(say: Print, keep: bool = False) -> None:
     The servers and the folder go at the end, however it ends, unless they are to `keep`.
     """
     home = Path(tempfile.mkdtemp(prefix="settings-store-demo-"))
-    config = replace(Config.from_env(), database_url=None, redis_url=None, home=home)
+    config = replace(Config.from_env(), database_url=None, redis_url=None, home=home, may_embed=True)
     try:
         say(f"Starting a PostgreSQL and a Redis in {home}, migrating")
         await _show_all(embedded.provide(config), say)

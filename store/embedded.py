@@ -34,6 +34,7 @@ from store.errors import ConfigError, StoreError, first_line
 from store.vault import create_key_file
 
 DATABASE = "settings_store"
+URLS = ("DATABASE_URL", "REDIS_URL")
 START_TIMEOUT = 30.0  # seconds a server may take to start or stop
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's is 107
 
@@ -43,20 +44,26 @@ class EmbeddedError(StoreError):
 
 
 def provide(config: Config) -> Config:
-    """Start the servers a configuration has no URL for, and return it with their URLs.
+    """Start the servers of a configuration without URLs, and return it with their URLs.
 
-    A PostgreSQL that had to be started is migrated. Idempotent; safe to call from several processes.
+    A PostgreSQL that had to be started is migrated. Idempotent; safe to call from several processes. Raises ConfigError
+    if only one URL is missing (an embedded store would be compared with one that is not), or none may be.
     """
     config.checked()
+    missing = [name for name, url in zip(URLS, (config.database_url, config.redis_url), strict=True) if url is None]
+    if not missing:
+        return config
+    if len(missing) == 1 or not config.may_embed:
+        raise ConfigError(
+            f"not set: {' and '.join(missing)}",
+            hint="Set both; without either the embedded servers are used, but not with SETTINGS_STORE_EMBEDDED=never.",
+        )
     with _locked(config.home):
-        database_url, redis_url = config.database_url, config.redis_url
-        if redis_url is None:
-            redis_url = start_redis(config.home)
-        if database_url is None:
-            database_url, started = start_postgres(config.home)
-            if started:
-                schema.migrate(database_url)
-                create_key_file(config.key_file)
+        redis_url = start_redis(config.home)
+        database_url, started = start_postgres(config.home)
+        if started:
+            schema.migrate(database_url)
+            create_key_file(config.key_file)
         return replace(config, database_url=database_url, redis_url=redis_url)
 
 

@@ -173,7 +173,7 @@ class Relay:
     async def run(self) -> None:
         """Reconcile, then mirror what gets marked, until `stopping` is set; then drain and return."""
         clock = asyncio.get_running_loop().time
-        waits, is_started, checked, retried = 0.1, False, 0.0, clock()
+        waits, is_started, checked, retried, failed = 0.1, False, 0.0, clock(), None
         while not self.stopping.is_set():
             try:
                 if clock() - checked >= CHECK or not is_started:
@@ -185,11 +185,14 @@ class Relay:
                 began = clock()
                 progress = await drain(self._stores, wait=False, tell=self._tell)
                 self._report(progress)
-                waits = 0.1
+                if failed is not None:
+                    log.info("going on after %.1f s: %d keys mirrored", clock() - failed, progress.mirrored)
+                waits, failed = 0.1, None
                 # While there is work, at most half the time goes into it.
                 pause = min(self._poll, clock() - began) if progress.mirrored else self._poll
                 await asyncio.gather(self._stores.marks.clear(), self._sleep(pause))
             except StoreError as error:
+                failed = clock() if failed is None else failed
                 log.warning("%s; trying again in %.1f s", error, waits)
                 await self._sleep(waits)
                 waits = min(waits * 2, 5.0)

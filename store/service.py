@@ -84,7 +84,7 @@ def _metrics(at: tuple[str, int] | None) -> Iterator[Metrics | None]:
 
 
 async def _report_lag(stores: Connections) -> None:
-    log = logging.getLogger("store.relay")
+    log, was_behind = logging.getLogger("store.relay"), False
     while True:
         await asyncio.sleep(LAG_EVERY)
         try:
@@ -92,8 +92,12 @@ async def _report_lag(stores: Connections) -> None:
         except Exception as error:  # the relay itself reports what is wrong
             log.debug("no lag to report: %s", error)
             continue
-        if behind["waiting"] or behind["set_aside"]:
+        is_behind = bool(behind["waiting"] or behind["set_aside"])
+        if is_behind:
             log.info("behind: %(waiting)d keys waiting, %(set_aside)d set aside, oldest %(oldest_seconds).1f s", behind)
+        elif was_behind:
+            log.info("caught up: no key waits")
+        was_behind = is_behind
 
 
 @dataclass

@@ -38,7 +38,7 @@ def servers() -> Iterator[Config]:
     home = Path(tempfile.mkdtemp(prefix="settings-store-test-"))
     given = os.environ.get("TEST_DATABASE_URL")
     database_url = given or postgres.start(home)
-    config = embedded.provide(Config(database_url, os.environ.get("TEST_REDIS_URL") or None, home=home))
+    config = Config(database_url, os.environ.get("TEST_REDIS_URL") or embedded.start_redis(home), home=home)
     if not given:
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute("alter system set fsync = off")  # the machine won't lose power in a test

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.commands.common import as_json, confirm, counting, run, who
+from store.commands.common import as_json, confirm, counting, run, tell_if_embedded, who
 from store.commands.output import change_json, counted, moment, print_changes, print_json, print_styled
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def export(identifiers: Sequence[str], everybody: bool, output: Path | None, wit
     if bool(identifiers) == everybody:
         raise click.UsageError("Give IDENTIFIERs, or --all.")
     whom = identifiers or None
+    output = None if str(output) == "-" else output
     with counting("export", "users") as count:
         if output is None:
             stdout = sys.stdout.buffer
@@ -113,6 +114,9 @@ def backup(path: Path, as_json: bool) -> None:
     """
     from store import archive, files
 
+    if str(path) == "-":
+        raise click.UsageError("A backup can't go to standard output: name a file.")
+    tell_if_embedded()
     with counting("backup", "rows") as count, files.private_file(path, overwrite=False) as file:
         manifest = run(lambda store: archive.backup(store, file, count))
     if as_json:

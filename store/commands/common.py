@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 import click
 
@@ -253,14 +253,25 @@ def read_env_file(ctx: click.Context, _: click.Parameter, given: Path | None) ->
             os.environ.setdefault(line.key, line.value)
 
 
-def configured() -> Any:
-    """Return the configuration, the embedded servers started where it has no URL."""
-    from store import Config, embedded
+def tell_if_embedded() -> None:
+    """Say so on stderr: an operator whose environment lacks the URLs looks at other servers than meant."""
+    from store import Config
+
+    config = Config.from_env()
+    if config.database_url is config.redis_url is None:
+        click.echo(f"DATABASE_URL and REDIS_URL are not set: the embedded servers in {config.home}", err=True)
+
+
+def configured(*needed: Literal["database_url", "redis_url"]) -> Any:
+    """Return the configuration, with the embedded servers if it lacks a URL that is needed (default: both)."""
+    from store import Config
 
     config = Config.from_env().checked()
-    if config.database_url is None or config.redis_url is None:
-        config = embedded.provide(config)
-    return config
+    if all(getattr(config, url) for url in needed or ("database_url", "redis_url")):
+        return config
+    from store import embedded
+
+    return embedded.provide(config)
 
 
 @contextmanager

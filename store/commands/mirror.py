@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.commands.common import as_json, counting, run
+from store.commands.common import as_json, counting, run, tell_if_embedded
 from store.commands.log_format import configure_logs
 from store.commands.output import moment, print_json, print_table
 
@@ -43,6 +43,9 @@ def relay(once: bool, poll: float, metrics_port: int | None, metrics_host: str, 
     """
     from store import service
 
+    tell_if_embedded()
+    if as_json and not once:
+        raise click.UsageError("--json is for --once; of a relay that goes on running see --log-format json.")
     if once and metrics_port is not None:
         raise click.UsageError("--metrics-port is for a relay that goes on running, not for --once.")
     if not once:
@@ -83,6 +86,7 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
     """
     from store import service
 
+    tell_if_embedded()
     with counting("verify") as count:
         report = run(lambda store: service.verify_and_record(store.stores, okx_uid, repair, count))
     users = [
@@ -147,6 +151,8 @@ def sync(dry_run: bool, okx_uid: str | None, source: str, prefer: Any, as_json: 
         click.echo(
             ", ".join(f"{number} {would}{name}" for name, number in report.outcomes.items()) or "Redis has no settings"
         )
+        if report.outcomes.get("bad") or report.outcomes.get("invalid"):
+            click.echo("bad values stay; PostgreSQL's are put back by: settings-store verify --repair", err=True)
     if report.unresolved:
         sys.exit(1)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
 import click
 
-from store.commands.common import as_json, configured
+from store.commands.common import as_json, configured, tell_if_embedded
 from store.commands.output import print_json, print_table
 
 
@@ -50,6 +51,7 @@ def status(check: bool, max_age: float, timeout: float, as_json: bool) -> None:
 def _check(max_age: float, timeout: float, as_json: bool) -> None:
     from store import health
 
+    tell_if_embedded()
     checks = health.check(configured(), max_age, timeout)
     problems = [check for check in checks if check.problem]
     if as_json:
@@ -60,22 +62,26 @@ def _check(max_age: float, timeout: float, as_json: bool) -> None:
         sys.exit(3 if any(check.is_away for check in problems) else 1)
 
 
-def _shell(name: str, doc: str) -> click.Command:
+def _shell(name: str, needed: Literal["database_url", "redis_url"], doc: str) -> click.Command:
     @click.command(name, help=doc, context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def command(arguments: Sequence[str]) -> None:
         from store import shells
 
-        shells.replace_process(name, configured(), arguments)
+        shells.replace_process(name, configured(needed), arguments)
 
     return command
 
 
 psql = _shell(
-    "psql", "Open psql on the store's database.\n\n\b\nExample:\n  settings-store psql -c 'select * from list_users()'"
+    "psql",
+    "database_url",
+    "Open psql on the store's database.\n\n\b\nExample:\n  settings-store psql -c 'select * from list_users()'",
 )
 redis_cli = _shell(
-    "redis-cli", "Open redis-cli on the store's Redis.\n\n\b\nExample:\n  settings-store redis-cli keys 'user:*'"
+    "redis-cli",
+    "redis_url",
+    "Open redis-cli on the store's Redis.\n\n\b\nExample:\n  settings-store redis-cli keys 'user:*'",
 )
 
 
@@ -119,7 +125,7 @@ def embedded_start() -> None:
     from store import Config
     from store import embedded as servers
 
-    config = servers.provide(replace(Config.from_env(), database_url=None, redis_url=None))
+    config = servers.provide(replace(Config.from_env(), database_url=None, redis_url=None, may_embed=True))
     click.echo(f"export DATABASE_URL='{config.database_url}'")
     click.echo(f"export REDIS_URL='{config.redis_url}'")
 

@@ -61,7 +61,7 @@ def migrate_apply(dry_run: bool, as_json: bool) -> None:
     """
     from store import schema
 
-    config = configured()
+    config = configured("database_url")
     url, vault = config.database_url, _vault(config)
     if dry_run:
         _rehearse(url, vault, as_json)
@@ -127,7 +127,7 @@ def migrate_quarantine(as_json: bool) -> None:
 
     from store import schema
 
-    found = schema.quarantine(configured().database_url)
+    found = schema.quarantine(configured("database_url").database_url)
     if as_json:
         print_json([asdict(row) for row in found])
     else:
@@ -150,7 +150,7 @@ def migrate_status(as_json: bool) -> None:
     """
     from store import schema
 
-    found = schema.status(configured().database_url)
+    found = schema.status(configured("database_url").database_url)
     if as_json:
         print_json({"applied": found.applied, "pending": found.pending, "drifted": found.drifted})
     else:
@@ -176,7 +176,7 @@ def migrate_rollback(everything: bool, yes: bool, as_json: bool) -> None:
     """
     from store import schema
 
-    config = configured()
+    config = configured("database_url")
     if not yes:
         confirm("The data in the tables that go will be lost. Roll back?")
     gone = schema.rollback(config.database_url, None if everything else 1, _vault(config))

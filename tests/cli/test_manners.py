@@ -177,6 +177,15 @@ def test_what_was_pruned_is_told_from_what_never_was(
     assert re.search(r"the oldest version there is was saved at \d{4}-\d\d-\d\dT\S+\+00:00", before)
 
 
+def test_what_names_no_way_out_is_told_or_refused(inside: Cli, kim: str, redis: redis_py.Redis, tmp_path: Path) -> None:
+    redis.set(f"user:{kim}:settings", '{"leverage": 1000}')
+    assert "put back by: settings-store verify --repair" in inside.run("sync").err
+    assert "put back" not in inside.run("sync", "--json").err
+    assert "name a file" in inside.fails(2, "backup", "-")
+    assert "--log-format json" in inside.fails(2, "relay", "--json")
+    assert inside("export", kim, "-o", "-").json["users"][0]["okx_uid"] == kim
+
+
 def test_sync_says_how_many_keys_it_does_not_name(
     inside: Cli, kim: str, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,7 +109,7 @@ def test_a_password_in_a_url_that_cannot_be_read_is_not_shown(inside: Cli) -> No
 
 
 def test_a_home_that_cannot_be_made_is_one_clear_error(cli: Cli) -> None:
-    del cli.env["REDIS_URL"]
+    del cli.env["DATABASE_URL"], cli.env["REDIS_URL"]
     for command in (["status"], ["get", OKX_UID], ["embedded", "start"], ["embedded", "stop"]):
         assert "/proc/settings-store" in cli.fails(2, *command, SETTINGS_STORE_HOME="/proc/settings-store")
 
@@ -211,12 +211,36 @@ def test_embedded_servers_that_were_killed_start_again_with_their_data(homeless:
     assert (read["version"], len(read["settings"])) == (1, 50)
 
 
-def test_a_url_of_one_server_starts_only_the_other(homeless: Cli, config: Config, kim: str) -> None:
-    assert config.database_url
-    assert homeless.run("get", kim, "params", "--json", DATABASE_URL=config.database_url).json["source"] == "db"
+def assert_none_runs(homeless: Cli) -> None:
     running = homeless("embedded", "status", "--json").json
-    assert running["postgres"]["pid"] is None
-    assert running["redis"]["pid"] is not None
+    assert (running["postgres"]["pid"], running["redis"]["pid"]) == (None, None)
+
+
+@pytest.mark.parametrize("missing", ["DATABASE_URL", "REDIS_URL"])
+def test_one_server_is_never_compared_with_an_embedded_one(
+    homeless: Cli, config: Config, kim: str, tmp_path: Path, missing: str
+) -> None:
+    urls = {"DATABASE_URL": config.database_url or "", "REDIS_URL": config.redis_url or ""}
+    given = {name: url for name, url in urls.items() if name != missing}
+    for words in ("status --check", "verify", "relay --once", "sync", f"backup {tmp_path / 'b.zip'}", f"get {kim}"):
+        assert f"not set: {missing}\n" in homeless.fails(2, *words.split(), **given)
+    assert_none_runs(homeless)
+    assert not (tmp_path / "b.zip").exists()
+
+
+def test_what_needs_one_server_needs_one_url(homeless: Cli, config: Config, kim: str) -> None:
+    assert homeless.run("migrate", "status", DATABASE_URL=config.database_url or "").code == 0
+    assert homeless.run("psql", "-XAt", "-c", "select 1", DATABASE_URL=config.database_url or "").out == "1\n"
+    assert homeless.run("redis-cli", "dbsize", REDIS_URL=config.redis_url or "").code == 0
+    assert_none_runs(homeless)
+
+
+def test_embedded_servers_can_be_ruled_out_and_are_named_to_operators(homeless: Cli) -> None:
+    for words in ("status --check", "verify", "relay --once", "get 587662504768345929", "migrate"):
+        assert "not set: DATABASE_URL" in homeless.fails(2, *words.split(), SETTINGS_STORE_EMBEDDED="never")
+    assert "must be never" in homeless.fails(2, "verify", SETTINGS_STORE_EMBEDDED="no")
+    assert_none_runs(homeless)
+    assert f"the embedded servers in {homeless.env['SETTINGS_STORE_HOME']}\n" in homeless.run("verify").err
 
 
 def test_a_database_that_does_not_exist_is_one_clear_error(inside: Cli, config: Config) -> None:

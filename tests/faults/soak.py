@@ -284,7 +284,7 @@ def run(ops: int, processes: int, seed: int, rogue: bool, say: Callable[[str], A
     random.seed(seed)
     folder = Path(tempfile.mkdtemp(prefix="ss-soak-"))
     home = Path(tempfile.mkdtemp(prefix="ss-"))
-    config = embedded.provide(Config(postgres.start(home), home=home))
+    config = Config(postgres.start(home), embedded.start_redis(home), home=home)
     world = World(config, folder, rogue)
     try:
         postgres.install_timescaledb(config.database_url or "")

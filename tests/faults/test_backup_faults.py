@@ -114,6 +114,26 @@ async def test_a_restore_that_is_ended_leaves_everything_as_it_was(
     assert not (await verify(store.stores)).findings
 
 
+async def test_a_restore_that_is_ended_when_postgresql_has_it_says_so(
+    made: Path, store: SettingsStore, config: Config, db: Db, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_TIMEOUT", "60")
+    own_redis.pause()
+    with start(config, "restore-backup", str(made), "--replace", "--yes") as command:
+        await eventually(lambda: is_restored(db))
+        command.send_signal(signal.SIGINT)
+        _, shown = command.communicate(timeout=30)
+    own_redis.resume()
+    assert command.returncode == 130
+    assert b"restored in PostgreSQL, but not brought to Redis: settings-store relay --once" in shown
+    await relay.Relay(store.stores).once()
+    assert not (await verify(store.stores)).findings
+
+
+async def is_restored(db: Db) -> bool:
+    return table_rows(db, "select version from user_settings where is_active and setting_type = 'params'") == [(1,)]
+
+
 async def test_a_backup_that_is_killed_leaves_no_file_of_its_name(
     store: SettingsStore, config: Config, db: Db, connect: Connect, tmp_path: Path
 ) -> None:

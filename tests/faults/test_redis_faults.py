@@ -255,6 +255,29 @@ async def test_a_read_given_up_while_redis_hung_leaves_no_answer_for_the_next_on
         assert {(setting.okx_uid, setting.settings["leverage"]) for setting in found if setting} == {(OKX_UID, 10)}
 
 
+async def test_the_relay_tells_when_it_goes_on(
+    store: SettingsStore, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "store.relay")
+
+    async def told(text: str) -> bool:
+        return text in caplog.text
+
+    one = relay.Relay(store.stores)
+    running = asyncio.create_task(one.run())
+    for leverage, fault in enumerate(("down", "full"), start=20):
+        fail, recover = FAULTS[fault]
+        caplog.clear()
+        fail(own_redis)
+        await store.save(OKX_UID, "params", {"leverage": leverage})
+        await eventually(lambda: told("trying again"))
+        assert not await told("going on")
+        recover(own_redis)
+        await eventually(lambda: told("going on after"))
+    one.stopping.set()
+    await running
+
+
 async def test_a_flushed_redis_is_filled_by_reads(store: SettingsStore, own_redis: RedisServer) -> None:
     with own_redis.client() as client:
         client.flushall()
