@@ -46,5 +46,5 @@ end
 $$;
 
 comment on function patch_user_setting(text, text, jsonb, integer) is
-'Applies a JSON merge patch (RFC 7396) to the active document under its lock; null removes a key. Returns the row. Example: select version from patch_user_setting(''587662504768345929'', ''params'', ''{"leverage": 20}''). Raises US001, US002, US003, US004, US007.';
+'Applies a JSON merge patch (RFC 7396) to the active document under its lock; null removes a key, one that the catalogue doesn''t list is saved as it comes; without a document, or after its deletion (restore_user_setting() brings it back), the patch is all there is. Returns the row. Example: select version from patch_user_setting(''587662504768345929'', ''params'', ''{"leverage": 20}''). Raises US001, US002, US003, US004, US007.';
 revoke execute on function patch_user_setting(text, text, jsonb, integer) from public;

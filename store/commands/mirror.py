@@ -106,6 +106,8 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
                 click.echo(f"… and {unnamed} more")
         found = ", ".join(f"{number} {kind}" for kind, number in report.findings.items()) or "no findings"
         click.echo(f"checked {report.checked} keys: {found}" + (f"; {report.repaired} repaired" if repair else ""))
+        if report.findings["pending"] and not repair:
+            click.echo("pending keys are brought by: settings-store relay, or relay --once", err=True)
         if report.findings["unmarked"] + report.findings["orphan"] and report.remaining:
             click.echo("what only Redis has is taken over by: settings-store sync", err=True)
     if report.remaining:
