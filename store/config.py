@@ -132,10 +132,11 @@ class Config:
         return max(self.db_pool_size, 5)
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Config:
-        """Read DATABASE_URL, REDIS_URL, DB_POOL_SIZE, DB_TIMEOUT, REDIS_TIMEOUT, MIRROR_KEY_TEMPLATE,
-        MIRROR_CHANNEL, MIRROR_CREDENTIALS, SETTINGS_STORE_HOME, SETTINGS_STORE_EMBEDDED and SETTINGS_STORE_ACTOR; what
-        is unset or empty keeps its default. Raises ConfigError, naming the variable."""
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:
+        """Read the environment, or what is given instead: the variables of docs/cli.md; what is unset or empty keeps
+        its default. A .env file is read by the command line only. URLs are looked at by checked(), encryption keys when
+        they are needed. Raises ConfigError, naming the variable."""
+        environ = os.environ if environ is None else environ  # no default: it would show in help()
 
         def number(name: str, kind: type[int] | type[float], default: float) -> float:
             text = environ.get(name) or str(default)

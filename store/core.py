@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -115,6 +116,17 @@ class Core:
             key: MASK if key in secrets and value is not None else value for key, value in setting.settings.items()
         }
         return replace(setting, settings=shown)
+
+    async def unlisted(self, setting: Setting) -> dict[str, str | None]:
+        """Return the keys that the catalogue doesn't list, of a type of which it lists any, with a similar one if there
+        is any: a mistyped key is saved as it comes."""
+        try:
+            rows = await self.stores.database.fetch(calls.list_setting_fields())
+        except DatabaseUnavailable:
+            return {}
+        known = [row["key"] for row in rows if row["setting_type"] == setting.setting_type]
+        unlisted = setting.settings.keys() - known if known else ()
+        return {key: next(iter(difflib.get_close_matches(key, known, 1)), None) for key in sorted(unlisted)}
 
     async def _secret_keys(self, setting_type: str) -> set[str]:
         if not self._secrets_loaded:

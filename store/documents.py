@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from store import calls
 from store.arguments import count
 from store.core import Core, check_identifier, check_type, to_setting
-from store.errors import DatabaseUnavailable, RedisUnavailable, StoreError, UnknownVersion
+from store.errors import DatabaseUnavailable, InvalidArgument, RedisUnavailable, StoreError, UnknownVersion
 from store.mirror.keys import TELEGRAM_ID
 from store.models import Document, MirrorEntry, SavedSetting, Setting, SettingType, Source
 
@@ -29,7 +29,7 @@ class Documents(Core):
         With a cache, from there first: what Redis held at most 2 seconds ago, whatever happens to the connection;
         what this store has saved is read back at once.
         Raises BadIdentifier, UnknownSettingType, UnknownUser, UnknownVersion (`min_version` isn't there),
-        and DatabaseUnavailable if neither answers.
+        InvalidArgument, and DatabaseUnavailable if neither answers.
         """
         identifier, setting_type = check_identifier(identifier), check_type(setting_type)
         min_version = count(min_version, "min_version")
@@ -37,6 +37,8 @@ class Documents(Core):
             kept = self._cache.find(identifier, setting_type)
             if kept is not None and kept.version >= min_version:
                 return kept
+        elif source not in ("redis", "db"):
+            raise InvalidArgument("source must be redis or db")
         if source != "db":
             kind = await self._type(setting_type)
             found = await self._read_mirror(identifier, kind, source == "redis")
@@ -82,8 +84,9 @@ class Documents(Core):
         """Save a document in place of the active one; an unchanged one makes no version.
 
         `expected_version`: only if this is the current version (0: none yet), else VersionConflict. With
-        Redis down the save succeeds with `mirrored` false. Raises InvalidSettings, UnknownUser,
-        UnknownSettingType, BadIdentifier, DatabaseUnavailable.
+        Redis down the save succeeds with `mirrored` false. A save that is cancelled may have been committed, and then
+        reaches Redis by the relay; so may one that ends with DatabaseUnavailable. Raises InvalidSettings,
+        UnknownUser, UnknownSettingType, BadIdentifier, VersionConflict, DatabaseUnavailable.
         """
         call = calls.upsert_user_setting(
             check_identifier(identifier), check_type(setting_type), settings, expected_version

@@ -49,7 +49,10 @@ class History(Core):
         return to_setting(rows[0]) if rows else None
 
     async def get_all_at(self, identifier: str, at: datetime) -> list[Setting]:
-        """Read the documents of every type that were in force at a moment. Raises as get_at()."""
+        """Read the documents of every type that were in force at a moment. Raises as get_at().
+
+        Documents saved together (register, save_all) have moments of their own: the last one's has them all.
+        """
         rows = await self.stores.database.fetch(calls.user_setting_at(check_identifier(identifier), None, at))
         return [to_setting(row) for row in rows]
 
@@ -83,7 +86,8 @@ class History(Core):
     ) -> list[SavedSetting]:
         """Bring all documents of a user back to what was in force at a moment, in one transaction.
 
-        A type that wasn't there then is deleted. Returns one per type, also where nothing had to change.
+        A type that wasn't there then is deleted; of documents saved together (register, save_all) the last one's
+        `saved_at` has them all. Returns one per type, also where nothing had to change.
         Raises UnknownVersion (nothing had been saved by then); otherwise as rollback().
         """
         return await self._save(calls.rollback_user_settings(check_identifier(identifier), at), actor, reason)

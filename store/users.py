@@ -75,7 +75,7 @@ class Users(Core):
         return before
 
     async def find_user(self, identifier: str) -> User | None:
-        """Find a user; None if nobody has the identifier."""
+        """Find a user; None if nobody has the identifier. Raises BadIdentifier, if nobody could have it."""
         return await self._find_user(identifier)
 
     async def list_users(self, *, after: str | None = None, limit: int | None = None) -> list[User]:

@@ -114,11 +114,16 @@ def set_(
     source: BinaryIO = file or sys.stdin.buffer
     document = parse_pairs(pairs) if pairs else _unwrapped(parse_object(source.read()), setting_type)
 
-    async def write(store: SettingsStore) -> SavedSetting:
+    async def write(store: SettingsStore) -> tuple[SavedSetting, dict[str, str | None]]:
         save = store.save if replace else store.patch
-        return await store.masked(await save(identifier, setting_type, document, expected_version=expect_version))
+        saved = await store.masked(await save(identifier, setting_type, document, expected_version=expect_version))
+        return saved, await store.unlisted(saved)
 
-    saved = run(write)
+    saved, unlisted = run(write)
+    for key, similar in unlisted.items():
+        if key in document:
+            meant = f"; did you mean {similar}?" if similar else ""
+            click.echo(f"{key} is not in the catalogue of {setting_type}, saved as it is{meant}", err=True)
     if as_json:
         print_json(setting_json(saved))
     else:

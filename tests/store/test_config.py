@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,14 @@ from store.connections import Connections
 from store.mirror.connect import parse
 
 SECRET = "hunter2-secret"
+
+
+def test_help_shows_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import store, pydoc; print(*map(pydoc.plaintext.document, (store.Config, store.SettingsStore)))"
+    monkeypatch.setenv("SETTINGS_STORE_KEYS", "an-unmistakable-key")
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "from_env" in shown
+    assert "an-unmistakable-key" not in shown
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:

@@ -10,8 +10,13 @@ import psycopg
 import pytest
 import redis as redis_py
 
-from store import InvalidSettings, SettingsStore, UnknownSettingType, UnknownUser, VersionConflict
+from store import InvalidArgument, InvalidSettings, SettingsStore, UnknownSettingType, UnknownUser, VersionConflict
 from tests.conftest import OKX_UID, TELEGRAM_ID
+
+
+async def test_a_source_that_is_neither_store_is_refused(store: SettingsStore) -> None:
+    with pytest.raises(InvalidArgument, match="redis or db"):
+        await store.get(OKX_UID, "params", source="postgres")  # type: ignore[arg-type]
 
 
 async def test_register_saves_the_defaults_on_both_sides(store: SettingsStore, redis: redis_py.Redis) -> None:
