@@ -248,7 +248,19 @@ async def _confirmed(stores: Connections, suspects: list[Look]) -> list[Look]:
             if look.finding():
                 (confirmed if look == before else moving).append(look)
         suspects = moving
-    return confirmed + suspects
+    return confirmed + await _still_ahead(stores, suspects)
+
+
+async def _still_ahead(stores: Connections, suspects: Sequence[Look]) -> list[Look]:
+    """Drop those that are written all the time and so seem ahead: PostgreSQL, read before Redis, has their version by
+    now."""
+    entries = await _entries(stores, [look.place for look in suspects])
+
+    def is_caught_up(look: Look) -> bool:
+        entry = entries.get((look.place.owner, look.place.kind))
+        return look.finding() == "ahead" and entry is not None and entry.version >= look.found.version
+
+    return [look for look in suspects if not is_caught_up(look)]
 
 
 async def _named(stores: Connections, looks: Sequence[Look]) -> list[Finding]:

@@ -15,7 +15,7 @@ import redis as redis_py
 from store import SettingsStore
 from store.relay import drain, reconcile
 from store.sync import Sync
-from store.verify import verify
+from store.verify import LOOKS, verify
 from tests.conftest import OKX_UID, TELEGRAM_ID
 
 PER_KIND = 200
@@ -138,7 +138,11 @@ async def test_other_keys_of_the_bots_are_left_alone(store: SettingsStore, user:
     assert redis.get("user:nobody:settings") == "{}"
 
 
-async def test_live_writes_are_no_findings(store: SettingsStore, user: str) -> None:
+@pytest.mark.parametrize("looks", [1, LOOKS])
+async def test_live_writes_are_no_findings(
+    store: SettingsStore, user: str, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    monkeypatch.setattr("store.verify.LOOKS", looks)
     stop = asyncio.Event()
 
     async def write() -> int:
