@@ -117,16 +117,15 @@ class Core:
         }
         return replace(setting, settings=shown)
 
-    async def unlisted(self, setting: Setting) -> dict[str, str | None]:
-        """Return the keys that the catalogue doesn't list, of a type of which it lists any, with a similar one if there
-        is any: a mistyped key is saved as it comes."""
+    async def mistyped(self, setting: Setting) -> dict[str, str]:
+        """Return the keys that the catalogue doesn't list, but one much like them: any key is saved as it comes."""
         try:
             rows = await self.stores.database.fetch(calls.list_setting_fields())
         except DatabaseUnavailable:
             return {}
         known = [row["key"] for row in rows if row["setting_type"] == setting.setting_type]
-        unlisted = setting.settings.keys() - known if known else ()
-        return {key: next(iter(difflib.get_close_matches(key, known, 1)), None) for key in sorted(unlisted)}
+        similar = {key: difflib.get_close_matches(key, known, 1) for key in sorted(setting.settings.keys() - known)}
+        return {key: match[0] for key, match in similar.items() if match}
 
     async def _secret_keys(self, setting_type: str) -> set[str]:
         if not self._secrets_loaded:

@@ -114,16 +114,15 @@ def set_(
     source: BinaryIO = file or sys.stdin.buffer
     document = parse_pairs(pairs) if pairs else _unwrapped(parse_object(source.read()), setting_type)
 
-    async def write(store: SettingsStore) -> tuple[SavedSetting, dict[str, str | None]]:
+    async def write(store: SettingsStore) -> tuple[SavedSetting, dict[str, str]]:
         save = store.save if replace else store.patch
         saved = await store.masked(await save(identifier, setting_type, document, expected_version=expect_version))
-        return saved, await store.unlisted(saved)
+        return saved, await store.mistyped(saved)
 
-    saved, unlisted = run(write)
-    for key, similar in unlisted.items():
+    saved, mistyped = run(write)
+    for key, similar in mistyped.items():
         if key in document:
-            meant = f"; did you mean {similar}?" if similar else ""
-            click.echo(f"{key} is not in the catalogue of {setting_type}, saved as it is{meant}", err=True)
+            click.echo(f"{key} is saved as it is: not in the catalogue. Did you mean {similar}?", err=True)
     if as_json:
         print_json(setting_json(saved))
     else:

@@ -186,13 +186,14 @@ def test_what_names_no_way_out_is_told_or_refused(inside: Cli, kim: str, redis: 
     assert inside("export", kim, "-o", "-").json["users"][0]["okx_uid"] == kim
 
 
-def test_a_key_that_the_catalogue_does_not_list_is_saved_and_told(
+def test_a_key_that_looks_mistyped_is_saved_and_told(
     inside: Cli, kim: str, db: psycopg.Connection[dict[str, object]]
 ) -> None:
-    note = "{} is not in the catalogue of params, saved as it is"
-    assert inside.run("set", kim, "params", "leverag=20").err == note.format("leverag") + "; did you mean leverage?\n"
-    assert inside.run("set", kim, "params", "zzz=1", "leverage=20", "--json").err == note.format("zzz") + "\n"
-    assert inside.run("set", kim, "params", "leverage=21", "leverag=null").err == ""
+    note = "leverag is saved as it is: not in the catalogue. Did you mean leverage?\n"
+    assert inside.run("set", kim, "params", "leverag=20").err == note
+    assert inside.run("set", kim, "params", "leverag=21", "--json").err == note
+    assert inside.run("set", kim, "params", "leverage=20", "strategy=mine").err == ""
+    assert inside.run("set", kim, "params", "leverag=null").err == ""
     db.execute("insert into setting_types values ('extra', 'extra', 'json')")
     assert inside.run("set", kim, "extra", "leverag=20").err == ""
 
