@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler
 
 from prometheus_client import (
     CollectorRegistry,
@@ -36,6 +37,7 @@ SAMPLE = 2.0  # seconds between looks at the stores
 COUNT_KEYS = 300.0  # seconds between counts of all keys
 WINDOW = 3600.0  # seconds that the nines are of
 NINES_AT_MOST = 9.0
+CLIENT_TIMEOUT = 5.0  # seconds a client may be silent; each holds a thread and a connection
 LAGS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)  # seconds
 
 log = logging.getLogger("store.metrics")
@@ -181,6 +183,19 @@ async def _look(stores: Connections, keys: int) -> Sample:
     return Sample(lag["waiting"], lag["set_aside"], lag["oldest"].total_seconds(), keys, reconciled, last)
 
 
+class Handler(WSGIRequestHandler):
+    """Answers a client; logs nothing of it."""
+
+    timeout = CLIENT_TIMEOUT
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):  # it is gone, or said nothing
+            super().handle()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
 @contextlib.contextmanager
 def served(host: str, port: int) -> Iterator[Metrics]:
     """Serve metrics by HTTP, from a thread of its own. Raises ConfigError if the address can't be had."""
@@ -191,6 +206,7 @@ def served(host: str, port: int) -> Iterator[Metrics]:
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise ConfigError(f"metrics can't be served on {host} port {port}: {why}") from None
+    server.RequestHandlerClass = Handler
     try:
         yield metrics
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
@@ -46,6 +47,8 @@ APPLY = Script.load("digest.lua", "apply.lua")
 READ = Script.load("read.lua")
 INSPECT = Script.load("digest.lua", "inspect.lua")
 
+AT_ONCE = 50  # calls under way, each on a connection of its own; redis-py since 8 has 100, and an error for more
+
 END_RECONCILING = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return 0
@@ -69,6 +72,7 @@ class Mirror:
         self.channel = config.channel
         self._retry_after = config.redis_retry_after
         self._down_until = 0.0
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def read(self, okx_uid: str, kind: SettingType) -> Setting | None:
         """Read a document; None if it isn't there, or isn't one that we mirrored."""
@@ -288,16 +292,17 @@ class Mirror:
         return APPLY.call(self._keys(entry.owner, entry.suffix), arguments)
 
     async def _call(self, command: Callable[[], Awaitable[T]]) -> T:
-        """Run a command unless Redis failed just now; translate its errors."""
-        if time.monotonic() < self._down_until:
-            raise RedisUnavailable("Redis can't be reached: it failed a moment ago")
-        try:
-            return await command()
-        except exceptions.ResponseError as error:
-            raise refusal(error) from _without_frames(error)
-        except (exceptions.RedisError, OSError) as error:
-            self._down_until = time.monotonic() + self._retry_after
-            raise RedisUnavailable(f"Redis can't be reached: {first_line(error)}") from _without_frames(error)
+        """Run a command, in its turn, unless Redis failed just now; translate its errors."""
+        async with self._turns:
+            if time.monotonic() < self._down_until:
+                raise RedisUnavailable("Redis can't be reached: it failed a moment ago")
+            try:
+                return await command()
+            except exceptions.ResponseError as error:
+                raise refusal(error) from _without_frames(error)
+            except (exceptions.RedisError, OSError) as error:
+                self._down_until = time.monotonic() + self._retry_after
+                raise RedisUnavailable(f"Redis can't be reached: {first_line(error)}") from _without_frames(error)
 
 
 def _without_frames(error: Exception) -> Exception:

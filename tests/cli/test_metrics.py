@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 import socket
+import struct
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -16,9 +18,10 @@ import psycopg
 import pytest
 import redis as redis_py
 
-from store.metrics import Consistency
+from store.metrics import Consistency, Handler, served
 from tests.cli.conftest import CHECKOUT, Cli
 from tests.conftest import OKX_UID, TELEGRAM_ID
+from tests.faults.servers import PATIENCE, wait_until
 
 Db = psycopg.Connection[dict[str, Any]]
 Values = dict[str, float]
@@ -144,6 +147,30 @@ def test_an_address_that_is_none_is_a_clear_error(cli: Cli, port: int) -> None:
 
 def test_a_relay_that_ends_at_once_serves_no_metrics(cli: Cli) -> None:
     assert "--once" in cli.run("relay", "--once", "--metrics-port", "9187").err
+
+
+def test_a_client_that_says_nothing_is_left(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Handler, "timeout", 0.1)
+    with served("127.0.0.1", port):
+        threads = threading.active_count()
+        for said in (b"", b"GET", b"GET /metrics HTTP/1.1\r\nHost: x\r\n"):
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+                client.sendall(said)
+                assert client.recv(1) == b""
+        wait_until(lambda: threading.active_count() == threads)
+        assert read(port)
+
+
+def test_clients_that_hang_up_or_talk_nonsense_leave_no_trace(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with served("127.0.0.1", port):
+        threads = threading.active_count()
+        for said in (b"", b"GET", b"GET /metrics HTTP/1.1\r\n", b"\x16\x03\x01\xff\r\n\r\n", b"GET //[ HTTP/1.1\r\n"):
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+                client.sendall(said)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends by a reset
+        assert read(port)
+        wait_until(lambda: threading.active_count() == threads)
+    assert capsys.readouterr().err == ""
 
 
 def test_nines_are_of_the_share_of_keys_and_samples_in_the_window() -> None:

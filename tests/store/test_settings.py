@@ -211,3 +211,13 @@ async def test_who_and_why_are_kept_with_the_version(
     ).fetchall()
     assert (rows[1]["changed_by"], rows[1]["change_reason"]) == ("ops", "less risk")
     assert (rows[2]["changed_by"], rows[2]["change_reason"]) == (rows[2]["session_user"], None)
+
+
+async def test_more_reads_at_once_than_connections_are_all_served_by_redis(
+    store: SettingsStore, db: psycopg.Connection[dict[str, Any]]
+) -> None:
+    users = [str(10**15 + number) for number in range(250)]
+    db.execute("select register_user(u) from unnest(%s::text[]) u", (users,))
+    await store.mirror_owners(None)
+    found = await asyncio.gather(*(store.get(user, "params") for user in users))
+    assert [setting and (setting.okx_uid, setting.source) for setting in found] == [(user, "redis") for user in users]
