@@ -68,10 +68,10 @@ async def until_waiting(db: Db, count: int) -> None:
 
 
 @contextmanager
-def start(config: Config, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def start(config: Config, *arguments: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "cli", *arguments]
     with subprocess.Popen(
-        command, env=environment(config), cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, env=environment(config) | env, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         try:
             yield process
@@ -115,11 +115,10 @@ async def test_a_restore_that_is_ended_leaves_everything_as_it_was(
 
 
 async def test_a_restore_that_is_ended_when_postgresql_has_it_says_so(
-    made: Path, store: SettingsStore, config: Config, db: Db, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+    made: Path, store: SettingsStore, config: Config, db: Db, own_redis: RedisServer
 ) -> None:
-    monkeypatch.setenv("REDIS_TIMEOUT", "60")
     own_redis.pause()
-    with start(config, "restore-backup", str(made), "--replace", "--yes") as command:
+    with start(config, "restore-backup", str(made), "--replace", "--yes", REDIS_TIMEOUT="60") as command:
         await eventually(lambda: is_restored(db))
         command.send_signal(signal.SIGINT)
         _, shown = command.communicate(timeout=30)

@@ -49,7 +49,7 @@ METHODS = {
 }
 # What takes no input of callers, but what the store itself has made; and a file, which tests/store/test_candles.py and
 # tests/cli/test_candles.py do.
-OURS = {"masked", "mirror_owners", "import_candles"}
+OURS = {"masked", "mistyped", "mirror_owners", "import_candles"}
 
 SERVICE = {name: method for name, method in vars(TimescaleUserService).items() if isinstance(method, classmethod)}
 
