@@ -27,6 +27,8 @@ PREPARE_AFTER = 5  # uses of a statement on a connection
 # The pool reports each failed attempt as a warning; callers get one DatabaseUnavailable instead.
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
+log = logging.getLogger("store.database")
+
 
 class Database:
     """PostgreSQL, through a pool that opens with the first statement."""
@@ -52,7 +54,8 @@ class Database:
         self._opened: WeakSet[Connection] = WeakSet()
 
     async def fetch(self, call: Call) -> Sequence[dict[str, Any]]:
-        """Run a statement as a transaction of its own and return its rows. Raises errors of ours only."""
+        """Run a statement as a transaction of its own and return its rows; once more if it lost in a deadlock. Raises
+        errors of ours only."""
         with translated() as failure:
             async with self._connection() as connection:
                 try:
@@ -61,6 +64,8 @@ class Database:
                     if connection.prepare_threshold is None:
                         raise
                     connection.prepare_threshold = None  # a migration changed what a prepared statement returns
+                except psycopg.errors.DeadlockDetected:
+                    log.debug("a statement was given up for another; again")  # nothing of it was done
                 return await _rows(connection, call)
         raise failure.error
 

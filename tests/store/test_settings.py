@@ -10,8 +10,17 @@ import psycopg
 import pytest
 import redis as redis_py
 
-from store import InvalidArgument, InvalidSettings, SettingsStore, UnknownSettingType, UnknownUser, VersionConflict
+from store import (
+    InvalidArgument,
+    InvalidSettings,
+    SettingsStore,
+    UnknownSettingType,
+    UnknownUser,
+    VersionConflict,
+    calls,
+)
 from tests.conftest import OKX_UID, TELEGRAM_ID
+from tests.faults.servers import eventually
 
 
 async def test_a_source_that_is_neither_store_is_refused(store: SettingsStore) -> None:
@@ -221,3 +230,22 @@ async def test_more_reads_at_once_than_connections_are_all_served_by_redis(
     await store.mirror_owners(None)
     found = await asyncio.gather(*(store.get(user, "params") for user in users))
     assert [setting and (setting.okx_uid, setting.source) for setting in found] == [(user, "redis") for user in users]
+
+
+async def test_a_save_that_waited_for_the_same_one_and_a_link_do_not_fail_in_a_deadlock(
+    store: SettingsStore, user: str, db: psycopg.Connection[dict[str, Any]]
+) -> None:
+    """The save keeps the row that it waited for locked, though it has nothing to write, and wants the user's."""
+
+    async def are_waiting(number: int) -> bool:
+        waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        return len(db.execute(waiting).fetchall()) == number
+
+    async with store.stores.database.transaction() as rival:
+        await rival.fetch(calls.upsert_user_setting(user, "params", {"leverage": 20}, None))
+        save = asyncio.create_task(store.save(user, "params", {"leverage": 20}))
+        await eventually(lambda: are_waiting(1))
+        link = asyncio.create_task(store.link(user, "77777"))
+        await eventually(lambda: are_waiting(2))
+    assert (await save).version == 2
+    assert (await link).telegram_id == "77777"

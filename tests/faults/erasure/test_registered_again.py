@@ -9,7 +9,7 @@ from store import SettingsStore
 from store.relay import Relay, drain, mirror
 from store.verify import verify
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.faults.erasure.conftest import VALUE, Db, assert_gone, content, marks, rows, state
+from tests.faults.erasure.conftest import EARLIER, VALUE, Db, assert_gone, content, marks, rows, state
 
 OTHER = "1000000000000002"
 
@@ -71,6 +71,22 @@ async def test_a_read_of_an_earlier_life_changes_nothing_of_the_new_one(
     await mirror(late.stores, entries)
     await drain(store.stores)
     await assert_fresh(store, db, redis)
+
+
+async def test_a_user_changed_up_to_the_version_of_the_erasure_is_mirrored_all_the_same(
+    store: SettingsStore, person: str, db: Db, redis: redis_py.Redis
+) -> None:
+    db.execute("select from erase_user(%s)", (person,))
+    (erased,) = (mark["version"] for mark in marks(db) if mark["kind"] == "user")
+    await drain(store.stores)
+    db.execute("select from register_user(%s)", (person,))
+    for number in range(erased - 1):
+        db.execute("select from link_telegram(%s, %s)", (person, (EARLIER, TELEGRAM_ID)[number % 2]))
+    assert ("user", erased) in {(mark["kind"], mark["version"]) for mark in marks(db)}
+    await drain(store.stores)
+    assert redis.hget(f"user:{person}:mirror", "telegram_id")
+    assert redis.ttl(f"user:{person}:mirror") == -1
+    assert not (await verify(store.stores)).findings
 
 
 async def test_a_version_of_an_earlier_life_is_not_taken_for_the_same_of_the_new_one(
