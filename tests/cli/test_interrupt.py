@@ -113,7 +113,8 @@ def test_a_command_in_the_middle_of_its_work_ends_with_nothing_done(
             while db.execute(waiting.encode()).fetchone() is None:
                 assert process.poll() is None, process.communicate()
             process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 130
+            code = process.wait(60)
+            assert code == 130, process.communicate()
         out, err = process.communicate()
     assert (out, err) == (b"", b"")
     assert content(db, redis, tmp_path) == before
