@@ -1,6 +1,9 @@
 # Everything runs in .venv, on embedded servers; needs python3 >= 3.11, make and the package index.
 PYTHON ?= python3
 BIN := .venv/bin
+WORKERS ?= 4
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+unexport PYTHONDONTWRITEBYTECODE # the asserts that pytest rewrites are kept
 
 .PHONY: demo test test-pgbouncer test-tls test-sentinel test-cluster test-standby test-debian test-timescale soak lint docs bench dist clean
 
@@ -12,8 +15,8 @@ BIN := .venv/bin
 demo: .venv/installed   ## the main job, end to end
 	$(BIN)/settings-store demo $(ARGS)
 
-test: .venv/installed   ## the test suite (TEST_DATABASE_URL, TEST_REDIS_URL: on other servers)
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/installed   ## the test suite (on servers at TEST_DATABASE_URL, TEST_REDIS_URL: WORKERS=0)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-pgbouncer: .venv/installed   ## behind a transaction-mode pooler; needs pgbouncer (TEST_POOLER=1 make test: the stores of all tests)
 	$(BIN)/python -m pytest -m pgbouncer $(ARGS)
@@ -31,10 +34,10 @@ test-standby: .venv/installed   ## a PostgreSQL standby, promoted under load
 	$(BIN)/python -m pytest -m standby $(ARGS)
 
 test-debian: .venv/installed   ## all on Debian 12's PostgreSQL 15 and Redis 7, by debootstrap and chroot; needs root
-	$(BIN)/python -m tests.stacks debian12 $(ARGS)
+	$(BIN)/python -m tests.stacks debian12 $(PARALLEL) $(ARGS)
 
 test-timescale: .venv/installed   ## all on Debian 13's PostgreSQL 17 with TimescaleDB and Valkey; needs root
-	$(BIN)/python -m tests.stacks debian13 $(ARGS)
+	$(BIN)/python -m tests.stacks debian13 $(PARALLEL) $(ARGS)
 
 soak: .venv/installed   ## several processes and faults at length: make soak OPS=1000000 ARGS=--rogue
 	$(BIN)/python -m tests.faults.soak --ops $(or $(OPS),100000) $(ARGS)
