@@ -5,7 +5,7 @@ WORKERS ?= 4
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE # the asserts that pytest rewrites are kept
 
-.PHONY: demo test test-pgbouncer test-tls test-sentinel test-cluster test-standby test-debian test-timescale soak lint docs bench dist clean
+.PHONY: demo test test-pgbouncer test-tls test-sentinel test-cluster test-standby test-topologies test-debian test-timescale soak lint docs bench dist clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -32,6 +32,9 @@ test-cluster: .venv/installed   ## a Redis Cluster of six: slots move and nodes 
 
 test-standby: .venv/installed   ## a PostgreSQL standby, promoted under load
 	$(BIN)/python -m pytest -m standby $(ARGS)
+
+test-topologies: .venv/installed   ## the five above, side by side
+	$(BIN)/python -m pytest $(PARALLEL) -m "pgbouncer or tls or sentinel or cluster or standby" $(ARGS)
 
 test-debian: .venv/installed   ## all on Debian 12's PostgreSQL 15 and Redis 7, by debootstrap and chroot; needs root
 	$(BIN)/python -m tests.stacks debian12 $(PARALLEL) $(ARGS)
