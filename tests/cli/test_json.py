@@ -68,7 +68,8 @@ SHAPES = {
     "template preview careful params --all": f"[] {EFFECT}",
     "template apply careful params --all": f"[] {EFFECT}",
     "template delete careful": "name deleted",
-    f"history {OKX_UID} params": "[] okx_uid setting_type version saved_at changed_by written_by change_reason is_deleted changes",
+    f"history {OKX_UID} params": "[] okx_uid setting_type version saved_at changed_by written_by change_reason"
+    " is_deleted changes",
     f"diff {OKX_UID} params 1 2": f"[] {CHANGE}",
     f"rollback {OKX_UID} params 1": SAVED,
     f"rollback {OKX_UID} --at 2999-01-01": f"[] {SAVED}",

@@ -26,7 +26,7 @@ def bot(db: Connection, uid: str) -> Iterator[str]:
     fetch(db, f"drop role {name}")
 
 
-def writers(db: Connection, relation: str) -> list[tuple[str, str]]:
+def writers(db: Connection, relation: str) -> list[tuple[str | None, str | None]]:
     return [(row["changed_by"], row["written_by"]) for row in fetch(db, f"select * from {relation}")]
 
 
