@@ -23,7 +23,7 @@ ROW = (
 USER = "r.id, r.okx_uid, r.telegram_id, r.name, r.telegram_username, r.created_at, r.updated_at, r.deleted_at"
 ENTRY = "r.owner, r.kind, r.suffix, r.encoding, r.version, r.updated_at, r.document::text as document"
 CREDENTIALS = "r.okx_uid, r.version, r.updated_at, r.deleted_at, r.api_key, r.api_secret, r.passphrase"
-TEMPLATE = "r.name, r.setting_type, r.settings::text as document, r.changed_by, r.updated_at"
+TEMPLATE = "r.name, r.setting_type, r.settings::text as document, r.changed_by, r.updated_at, r.written_by"
 TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding"
 
 

@@ -81,5 +81,5 @@ class Templates(Core):
 
 
 def _template(row: dict[str, object]) -> Template:
-    settings = json.loads(str(row["document"]))
-    return Template(row["name"], row["setting_type"], settings, row["changed_by"], row["updated_at"])  # type: ignore[arg-type]
+    rest = {name: value for name, value in row.items() if name != "document"}
+    return Template(settings=json.loads(str(row["document"])), **rest)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ as $$
 declare
     v_user app_users;
 begin
-    perform pg_advisory_xact_lock(erasure_lock());
+    lock table erasure_gate in exclusive mode;
     perform nextval('erasure_count');    -- check_erasures(): what a sync has read of Redis is too old now
     loop
         v_user := resolve_user(p_identifier, true);

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from store.models import KeyChange, SavedSetting, Setting, User, Version
+    from store.models import CredentialsVersion, KeyChange, SavedSetting, Setting, Template, User, Version
 
 
 MANY = 10  # keys that come or go together and are counted only
@@ -99,15 +99,23 @@ def version_json(version: Version) -> dict[str, Any]:
         "version": version.version,
         "saved_at": version.saved_at,
         "changed_by": version.changed_by,
+        "written_by": version.written_by,
         "change_reason": version.change_reason,
         "is_deleted": version.is_deleted,
         "changes": None if version.changes is None else [change_json(change) for change in version.changes],
     }
 
 
+def writer(version: Version | CredentialsVersion | Template) -> str:
+    """Write who: as the writer said, and the login, where they differ."""
+    if version.written_by in (None, version.changed_by):
+        return version.changed_by or ""
+    return f"{version.changed_by} (login {version.written_by})"
+
+
 def print_version(version: Version) -> None:
     """Print one version: a heading, and a line per key that changed."""
-    heading = f"{version.setting_type} version {version.version} · {moment(version.saved_at)} · {version.changed_by}"
+    heading = f"{version.setting_type} version {version.version} · {moment(version.saved_at)} · {writer(version)}"
     print_styled(heading + (f" · {version.change_reason}" if version.change_reason else ""), "bold")
     if version.changes is None:
         print_styled("  the version before was pruned", "dim")

@@ -20,6 +20,7 @@ from store.commands.output import (
     print_setting_values,
     print_styled,
     print_table,
+    writer,
 )
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def template_list(as_json: bool) -> None:
         print_json([{key: value for key, value in _json(one).items() if key != "settings"} for one in found])
         return
     rows = [
-        (t.name, t.setting_type, str(len(t.settings)), t.changed_by or "", moment(t.updated_at) if t.updated_at else "")
+        (t.name, t.setting_type, str(len(t.settings)), writer(t), moment(t.updated_at) if t.updated_at else "")
         for t in found
     ]
     print_table(("name", "type", "keys", "saved by", "saved at"), rows)
@@ -234,5 +235,6 @@ def _json(template: Template) -> dict[str, Any]:
         "setting_type": template.setting_type,
         "settings": template.settings,
         "changed_by": template.changed_by,
+        "written_by": template.written_by,
         "updated_at": template.updated_at,
     }

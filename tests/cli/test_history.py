@@ -26,6 +26,7 @@ VERSION_KEYS = {
     "version",
     "saved_at",
     "changed_by",
+    "written_by",
     "change_reason",
     "is_deleted",
     "changes",
@@ -126,6 +127,8 @@ def test_the_json_of_a_history_has_every_version_with_its_changes(inside: Cli, f
     assert [version["is_deleted"] for version in found] == [False, True, False, False, False]
     assert [version["changed_by"] for version in found][:-1] == ["ops", "ops", "kim", "ops"]
     assert [version["change_reason"] for version in found][:-1] == ["restored", None, None, "less risk"]
+    (login,) = {version["written_by"] for version in found}
+    assert f" · ops (login {login}) · restored" in inside("history", five, "params").lines[0]
     assert found[2]["changes"] == [
         {"key": "leverage", "change": "changed", "old": 2, "new": 3},
         {"key": "note", "change": "added", "old": None, "new": "new"},

@@ -85,6 +85,9 @@ def test_every_function_is_documented_and_closed(db: Connection) -> None:
 OWNERS = {
     *("erase_user", "prune_user_settings", "keep_losing_document", "reencrypt_api_credentials", "is_permitted"),
     *("begin_restore", "end_restore", "seal_api_credentials", "arrange_hypertables"),
+    *("save_setting_type", "delete_setting_type", "save_setting_field", "delete_setting_field"),
+    "save_hypertable_settings",
+    *("user_settings_changed", "okx_api_info_changed", "app_users_links"),  # triggers: what nobody writes by hand
 }
 
 
