@@ -235,8 +235,10 @@ def wheel_programs() -> Path:
 def start_redis(home: Path) -> str:
     """Start Redis unless it runs; return its URL."""
     folder = home / "redis"
+    silent = f"the embedded Redis doesn't answer; see {folder / 'redis.log'}"
     _make_home(home)
     private_folder(folder)
+    _wait(lambda: redis_pid(home) is None or _answers(redis_socket(home)), silent)  # it may just be starting, or dying
     if redis_pid(home) is None:
         set_modes(folder, 0o700, 0o600)  # which 1.0.0 left to the umask
         socket = make_socket_folder(home, "redis", "redis.sock", os.geteuid()) / "redis.sock"
@@ -248,9 +250,8 @@ def start_redis(home: Path) -> str:
         result = subprocess.run(command, capture_output=True, text=True, check=False, umask=0o077, env=_environment())
         if result.returncode:
             raise EmbeddedError(f"the embedded Redis doesn't start: {(result.stderr or result.stdout).strip()}")
-    socket = redis_socket(home)
-    _wait(lambda: _answers(socket), f"the embedded Redis doesn't answer at {socket}; see {folder / 'redis.log'}")
-    return f"unix://{socket}"
+        _wait(lambda: _answers(socket), silent)
+    return f"unix://{redis_socket(home)}"
 
 
 def _redis_server_of(folder: Path) -> str:

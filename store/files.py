@@ -53,11 +53,11 @@ def private_folder(path: Path, mode: int = 0o700, owner: int | None = None) -> N
     """
     ours = os.geteuid() if owner is None else owner
     try:
-        _make(path, owner)
+        _make(path)
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             found = os.fstat(descriptor)
-            if found.st_uid != ours:
+            if found.st_uid not in (ours, os.geteuid()):
                 raise ConfigError(
                     f"{path} belongs to another user", hint="Work as that user, or choose another folder."
                 )
@@ -66,6 +66,8 @@ def private_folder(path: Path, mode: int = 0o700, owner: int | None = None) -> N
                     f"others can write to {path}, and may have changed what is in it",
                     hint=f"Remove it, or if you trust what is in it run: chmod -R go-w {shlex.quote(str(path))}",
                 )
+            if found.st_uid != ours:  # made just now
+                os.fchown(descriptor, ours, -1)
             if stat.S_IMODE(found.st_mode) != mode:
                 os.fchmod(descriptor, mode)
         finally:
@@ -91,7 +93,7 @@ def set_modes(folder: Path, of_folders: int, of_files: int) -> None:
                     os.chmod(inside, mode)
 
 
-def _make(path: Path, owner: int | None) -> None:
+def _make(path: Path) -> None:
     """Make a folder and those above it. Raises ConfigError if others could put another in the place of one of these."""
     for folder in reversed(path.parents):
         if not folder.exists():
@@ -105,5 +107,3 @@ def _make(path: Path, owner: int | None) -> None:
             )
     if not path.exists():
         path.mkdir(0o700, exist_ok=True)
-        if owner is not None:
-            os.chown(path, owner, -1)
