@@ -62,7 +62,7 @@ test-lowest: .venv/installed   ## the oldest versions that pyproject.toml allows
 	$(BIN)/uv pip install --quiet --python .venv/lowest --resolution lowest-direct --editable '.[dev]'
 	.venv/lowest/bin/python -m pytest $(PARALLEL) -p no:cacheprovider $(or $(ARGS),$(LOWEST))
 
-audit: .venv/installed   ## known vulnerabilities of what is pinned; needs pypi.org's and OSV's advisories
+audit: .venv/installed   ## known vulnerabilities of what is pinned; needs to reach the advisories
 	$(BIN)/uv tool run pip-audit --disable-pip --require-hashes --requirement .ci/requirements.txt
 
 docs: .venv/installed   ## write docs/sql.md and docs/cli.md anew

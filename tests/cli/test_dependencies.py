@@ -22,7 +22,7 @@ PINNED = [Requirement(line.removesuffix(" \\")) for line in LOCK.splitlines() if
 @pytest.mark.parametrize("wanted", [Requirement(text) for text in WANTED], ids=lambda wanted: wanted.name)
 def test_what_is_needed_is_pinned_as_pyproject_allows(wanted: Requirement) -> None:
     pins = [pin for pin in PINNED if canonicalize_name(pin.name) == canonicalize_name(wanted.name)]
-    assert pins, "run: make lock ARGS="
+    assert pins, "run: make lock"
     for pin in pins:
         (version,) = pin.specifier
         assert version.operator == "=="
