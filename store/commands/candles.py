@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
 from stat import S_ISREG
@@ -11,6 +12,7 @@ import click
 
 from store.commands.common import Moment, as_json, counting, run
 from store.commands.output import counted, moment, print_json, print_table
+from store.spreadsheet import guarded
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -94,12 +96,14 @@ def candles_list(
     async def read(store: SettingsStore) -> list[Candle]:
         return await store.get_candles(symbol, timeframe, from_=from_, to=to, limit=limit or LIMIT)
 
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+
     async def stream(store: SettingsStore) -> int:
         number = 0
         async for candle in store.candles(symbol, timeframe, from_=from_, to=to, limit=limit):
             if number == 0:
-                click.echo(",".join(COLUMNS))
-            click.echo(",".join(_cells(candle)))
+                writer.writerow(COLUMNS)
+            writer.writerow(map(guarded, _cells(candle)))
             number += 1
         return number
 
@@ -170,8 +174,7 @@ def candles_gaps(
     if as_json:
         print_json([dict(zip(names, row, strict=True)) for row in rows])
     elif as_csv:
-        for line in (names, *rows):
-            click.echo(",".join(map(str, line)))
+        csv.writer(sys.stdout, lineterminator="\n").writerows((names, *rows))
     elif rows:
         print_table(names, [(first, end, str(missing)) for first, end, missing in rows])
     else:

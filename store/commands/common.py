@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 import click
@@ -222,35 +221,6 @@ def whole(file: BinaryIO) -> BinaryIO:
     shutil.copyfileobj(file, spool)
     spool.seek(0)
     return spool  # type: ignore[return-value]
-
-
-def read_env_file(ctx: click.Context, _: click.Parameter, given: Path | None) -> None:
-    """Take from --env-file, else from a .env here, what the environment doesn't say; ours only.
-
-    Raises ClickException, naming the line, no value. A .env that somebody else has put here is refused: it could lead
-    to servers of theirs.
-    """
-    file = given or Path(".env")
-    if ctx.resilient_parsing or (given is None and not file.is_file()):
-        return
-    from dotenv.parser import parse_stream
-
-    from store.config import VARIABLES
-
-    try:
-        if given is None and file.stat().st_uid not in (0, os.geteuid()):
-            raise click.ClickException(f"{file.absolute()} is another user's; --env-file {file} takes it all the same")
-        with file.open(encoding="utf-8-sig") as lines:
-            found = list(parse_stream(lines))
-    except OSError as error:
-        raise click.ClickException(f"{file} can't be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise click.ClickException(f"{file} can't be read: not UTF-8 text") from None
-    for line in found:
-        if line.error:
-            raise click.ClickException(f"{file}, line {line.original.line}: not NAME=VALUE")
-        if line.key in VARIABLES and line.value and "\0" not in line.value:
-            os.environ.setdefault(line.key, line.value)
 
 
 def tell_if_embedded() -> None:

@@ -16,6 +16,7 @@ import click
 
 from store.commands.common import Moment, as_json, counting, identifier, run, whole
 from store.commands.output import amount, counted, moment, parse_object, parse_pairs, plain, print_json, print_table
+from store.spreadsheet import guarded
 
 if TYPE_CHECKING:
     from store.market.models import Trade, TradeStatistics
@@ -211,7 +212,9 @@ def _print_csv(found: Sequence[Trade]) -> None:
     writer.writeheader()
     for trade in found:
         shown = _json(trade)
-        writer.writerow(shown | {"extra": json.dumps(shown["extra"], ensure_ascii=False)})
+        shown["extra"] = json.dumps(shown["extra"], ensure_ascii=False)
+        texts = {name: guarded(cell) for name, cell in shown.items() if isinstance(cell, str)}
+        writer.writerow(shown | texts)
 
 
 def _print_groups(found: Sequence[TradeStatistics]) -> None:

@@ -14,6 +14,7 @@ from store.errors import InvalidArgument, InvalidSettings, StoreError
 from store.jsontext import DuplicateKey, refuse_constant, unique
 from store.market import calls
 from store.market.models import TradesRecorded
+from store.spreadsheet import unguarded
 
 BATCH = 1000  # trades a query
 Row = tuple[int, str]  # line number, the trade as JSON
@@ -137,7 +138,7 @@ def _csv_rows(lines: Iterator[str]) -> Iterator[Row]:
 
 def _csv_trade(cells: dict[str, str]) -> str:
     """Write a row as JSON: every cell a text, which PostgreSQL reads; but extra, which is JSON itself."""
-    given = {name: text.strip() for name, text in cells.items() if text.strip()}
+    given = {name: unguarded(text.strip()) for name, text in cells.items() if text.strip()}
     extra = given.pop("extra", None)
     trade = json.dumps(given, ensure_ascii=False)
     if extra is None:
