@@ -311,15 +311,15 @@ def marked_keys(owners: Sequence[str]) -> Call:
     )
 
 
-def fresh_keys(since: str | None, limit: int) -> Call:
-    """What is marked that the snapshot `since` didn't show (None: nothing), each row with the snapshot of now; if
+def fresh_keys(since: str, limit: int) -> Call:
+    """What is marked that the snapshot `since` didn't show, the newest first, each row with the snapshot of now; if
     nothing is, one row without an owner."""
     named = "p_since => %(since)s, p_limit => %(limit)s, p_characters => %(characters)s"
     query = (
         f"select pg_current_snapshot()::text as seen, {ENTRY}, {WAITED}"
         f" from (select) one left join pending_keys({named}) r on true"
     )
-    return Call(query, {"since": since, "limit": 0 if since is None else limit, "characters": CHARACTERS})
+    return Call(query, {"since": since, "limit": limit, "characters": CHARACTERS})
 
 
 def fail_pending(refused: Mapping[tuple[str, str], tuple[int, str]]) -> Call:

@@ -156,7 +156,7 @@ class Relay:
         self._tell = tell
         self.stopping = asyncio.Event()
         self._hurry = asyncio.Event()  # more was committed than the first lane takes: walk
-        self._seen: str | None = None  # the snapshot of the last look at what was committed
+        self._seen = "1:1:"  # the snapshot of the last look at what was committed; at first that of an empty database
         self._is_started = False
         self._marks: set[tuple[str, str, int]] = set()  # of the last walk
         self._states: dict[str, object] = {}  # that the log has told of
@@ -193,7 +193,7 @@ class Relay:
                 async with _limited():
                     rows = await self._stores.database.fetch(calls.fresh_keys(self._seen, BATCH))
                     seen, rows = rows[0]["seen"], [row for row in rows if row["owner"] is not None]
-                    if self._seen is None or _is_cut(rows):
+                    if _is_cut(rows):
                         self._hurry.set()
                     batch = await _bring(self._stores, rows)
                 self._seen = seen

@@ -1,18 +1,20 @@
 """The relay makes progress for everybody, whatever one transaction, one key or one setting of PostgreSQL does."""
 
 from __future__ import annotations
+from tests.faults import dbg_tmp
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from store import Config, SettingsStore, Vault
+from store import Config, SettingsStore, Vault, calls
 from store.health import check
 from store.relay import Progress, Relay, is_reconciled
 from store.vault import generate_key
@@ -196,32 +198,38 @@ async def test_a_refused_key_whose_mark_is_held_stops_nobody(
         await eventually(is_set_aside)
 
 
-async def write_by_hand(store: SettingsStore, own_redis: RedisServer) -> None:
-    await Relay(store.stores).once()
-    with own_redis.client() as client:
-        client.set(f"user:{OKX_UID}:settings", '{"leverage": 99}')
-        client.hset(f"user:{OKX_UID}:api:keys", mapping={"api_key": "a", "api_secret": "b", "passphrase": "c"})
-
-
 @pytest.mark.parametrize(
-    ("kind", "table", "change"),
+    ("key", "content", "table", "change"),
     [
-        ("params", "user_settings", f"{SAVE.replace('%s::integer', '5')}"),
-        ("api_keys", "okx_api_info", "select delete_api_credentials(%s)"),
+        ("settings", '{"leverage": 99}', "user_settings", SAVE.replace("%s::integer", "5")),
+        ("api:keys", {"api_key": "a", "api_secret": "b", "passphrase": "c"}, "okx_api_info",
+         "select delete_api_credentials(%s)"),
     ],
-)
+)  # fmt: skip
 async def test_an_edited_key_whose_row_is_held_stops_nobody(
-    config: Config, db: Db, own_redis: RedisServer, connect: Callable[[], Db], kind: str, table: str, change: str
+    config: Config,
+    db: Db,
+    own_redis: RedisServer,
+    connect: Callable[[], Db],
+    key: str,
+    content: str | dict[str, str],
+    table: str,
+    change: str,
 ) -> None:
-    from dataclasses import replace
-
     config = replace(config, vault=Vault.from_env({"SETTINGS_STORE_KEYS": generate_key()}))
     async with SettingsStore(config) as store:
         await store.register(OKX_UID)
         await store.save_credentials(OKX_UID, "key", "secret", "passphrase")
-        await write_by_hand(store, own_redis)
+        await Relay(store.stores).once()
+        with own_redis.client() as client:
+            if isinstance(content, str):
+                client.set(f"user:{OKX_UID}:{key}", content)
+            else:
+                client.hset(f"user:{OKX_UID}:{key}", mapping=content)
         db.execute(change, (OKX_UID,))
-        with holding(connect, f"select from {table} where okx_uid = %s and is_active for update", OKX_UID):
+        rows = f"select id from {table} where okx_uid = '{OKX_UID}'"
+        before = len(db.execute(rows).fetchall())
+        with holding(connect, f"{rows} and is_active for update"):
             async with relaying(store):
                 await other_user_is_served(store, db, 7)
                 await other_user_is_served(store, db, 8)
@@ -232,10 +240,7 @@ async def test_an_edited_key_whose_row_is_held_stops_nobody(
                 return waiting(db) == 0
 
             await eventually(cleared)
-        query = f"select count(*) as n from {table} where okx_uid = %s"
-        rows = db.execute(query, (OKX_UID,)).fetchone()
-        assert rows is not None
-        assert rows["n"] == 4  # the first, the change, what was found, and what is put back
+        assert len(db.execute(rows).fetchall()) == before + 2  # what was found, and what is put back
         assert await equal(store)
 
 
@@ -283,27 +288,25 @@ async def test_what_is_refused_and_cant_be_marked_leaves_the_reconciliation_open
     assert await equal(store)
 
 
-async def test_verify_names_what_it_could_not_repair(store: SettingsStore, db: Db, own_redis: RedisServer) -> None:
-    await other_user_is_served_by_once(store, db)
+async def test_verify_names_what_it_could_not_repair(
+    store: SettingsStore, db: Db, own_redis: RedisServer, connect: Callable[[], Db]
+) -> None:
+    await Relay(store.stores).once()
     with own_redis.client() as client:
-        client.delete(f"user:{OKX_UID}:settings")
-    refuse(own_redis, f"user:{OTHER}:*", "user:*:mirror")
-    report = await verify(store.stores, repair=True)
-    refuse(own_redis)
-    assert (report.repaired, list(report.failures)) == (0, [(OKX_UID, "params")])
+        client.set(f"user:{OKX_UID}:settings", '{"leverage": 99}')
+    with holding(connect, "select from user_settings where okx_uid = %s for update", OKX_UID):
+        report = await verify(store.stores, repair=True)
+    assert (report.repaired, report.failures) == (0, {(OKX_UID, "params"): "another transaction holds it"})
+    assert (await verify(store.stores, repair=True)).repaired == 1
 
 
 async def test_a_stream_outlives_the_servers_patience_with_idle_transactions(config: Config, db: Db) -> None:
-    from store import calls
-
     name = conninfo_to_dict(config.database_url or "")["dbname"]
-    db.execute(f"alter database {name} set idle_in_transaction_session_timeout = '1ms'".encode())
+    db.execute(f"alter database {name} set idle_in_transaction_session_timeout = '200ms'".encode())
     db.execute("select ensure_user((1000000000000000 + n)::text) from generate_series(1, 100) n")
     async with SettingsStore(config) as store:
         seen = 0
         async for rows in store.stores.database.stream(calls.mirror_source(), 10):
-            db.execute("select pg_sleep(0.02)")
+            db.execute("select pg_sleep(case when %s = 0 then 0.5 else 0 end)", (seen,))
             seen += len(rows)
     assert seen >= 100
-
-
