@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import NewType
 from uuid import UUID
 
 from store.arguments import count, count_or_none, flag, json_text, line, span, text_or_none, time, version_or_none
@@ -22,6 +23,7 @@ ROW = (
 )
 USER = "r.id, r.okx_uid, r.telegram_id, r.name, r.telegram_username, r.created_at, r.updated_at, r.deleted_at"
 ENTRY = "r.owner, r.kind, r.suffix, r.encoding, r.version, r.updated_at, r.document::text as document"
+Snapshot = NewType("Snapshot", str)
 CHARACTERS = 16_000_000  # of documents, with which a page of marked keys ends
 WAITED = "date_part('epoch', r.waited) as waited"
 CREDENTIALS = "r.okx_uid, r.version, r.updated_at, r.deleted_at, r.api_key, r.api_secret, r.passphrase"
@@ -311,7 +313,7 @@ def marked_keys(owners: Sequence[str]) -> Call:
     )
 
 
-def fresh_keys(since: str, limit: int) -> Call:
+def fresh_keys(since: Snapshot, limit: int) -> Call:
     """What is marked that the snapshot `since` didn't show, the newest first, each row with the snapshot of now; if
     nothing is, one row without an owner."""
     named = "p_since => %(since)s, p_limit => %(limit)s, p_characters => %(characters)s"
@@ -322,13 +324,10 @@ def fresh_keys(since: str, limit: int) -> Call:
     return Call(query, {"since": since, "limit": limit, "characters": CHARACTERS})
 
 
-def fail_pending(refused: Mapping[tuple[str, str], tuple[int, str]]) -> Call:
-    """`refused`: owner and kind -> the version, and why."""
-    return _read(
-        "r.owner, r.kind", "fail_pending",
-        owners=[owner for owner, _ in refused], kinds=[kind for _, kind in refused],
-        versions=[version for version, _ in refused.values()], errors=[why for _, why in refused.values()],
-    )  # fmt: skip
+def fail_pending(refused: Sequence[tuple[str, str, int, str]]) -> Call:
+    """`refused`: owner, kind, version, and why."""
+    arrays = {name: [key[i] for key in refused] for i, name in enumerate(("owners", "kinds", "versions", "errors"))}
+    return _read("r.owner, r.kind", "fail_pending", **arrays)
 
 
 def database_identity() -> Call:

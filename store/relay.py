@@ -156,7 +156,9 @@ class Relay:
         self._tell = tell
         self.stopping = asyncio.Event()
         self._hurry = asyncio.Event()  # more was committed than the first lane takes: walk
-        self._seen = "1:1:"  # the snapshot of the last look at what was committed; at first that of an empty database
+        self._seen = calls.Snapshot(
+            "1:1:"
+        )  # the snapshot of the last look at what was committed; at first that of an empty database
         self._is_started = False
         self._marks: set[tuple[str, str, int]] = set()  # of the last walk
         self._states: dict[str, object] = {}  # that the log has told of
@@ -351,7 +353,8 @@ async def _record(stores: Connections, refused: dict[Key, tuple[int, str]]) -> d
     if not refused:
         return {}
     try:
-        rows = await stores.database.fetch(calls.fail_pending(refused))
+        items = [(*key, version, why) for key, (version, why) in refused.items()]
+        rows = await stores.database.fetch(calls.fail_pending(items))
     except DatabaseReadOnly:
         return refused
     return {key: refused[key] for row in rows for key in [(row["owner"], row["kind"])]}

@@ -1,4 +1,5 @@
--- Sets keys aside that Redis refused, each with the reason, so that they don't stop the rest; a key without a mark gets one.
+-- Sets keys aside that Redis refused, each with the reason, so that they don't stop the rest; a key without a mark gets one,
+-- if it is one that PostgreSQL has.
 -- A newer mark stays, and in a confined session another user's. The next write of a key or retry_pending() tries it again.
 -- The arrays are of one length. Waits for nobody: returns the keys whose mark another transaction holds, or is about to make;
 -- what it writes is for the caller to try again.
@@ -16,7 +17,7 @@ declare
 begin
     for v_key in
         select k.* from unnest(p_owners, p_kinds, p_versions, p_errors) as k (owner, kind, version, error)
-         where v_only is null or k.owner = any (v_only)
+         where k is not null and (v_only is null or k.owner = any (v_only))
     loop
         owner := v_key.owner;
         kind := v_key.kind;
@@ -28,7 +29,8 @@ begin
         elsif not exists (select from mirror_pending m where m.owner = v_key.owner and m.kind = v_key.kind) then
             begin
                 insert into mirror_pending (owner, kind, version, attempts, last_error)
-                values (v_key.owner, v_key.kind, v_key.version, 1, left(v_key.error, 500));
+                select s.owner, s.kind, v_key.version, 1, left(v_key.error, 500)
+                  from mirror_source s where s.owner = v_key.owner and s.kind = v_key.kind;
             exception when lock_not_available or unique_violation then    -- a writer was faster, and may yet roll back
                 return next;
             end;

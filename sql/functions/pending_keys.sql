@@ -1,9 +1,9 @@
 -- Keys that Redis may not have, with what it should hold now: marks joined with the current state, in the order of owner and
--- kind. p_after_owner, p_after_kind: go on behind this key. p_since: only marks that this snapshot didn't show yet, the newest
--- if they are more than p_limit, by an index, however many others there are. p_owners and p_kinds limit it to those (p_owners goes before p_since), a confined
--- session to the keys of its user. Keys set aside with an error are left out unless p_include_failed. Ends after p_limit
--- keys, or with the key that makes the documents p_characters long. waited: the age of the mark, that is, of its writer's
--- transaction. A mark of what PostgreSQL has nothing of comes with its owner, kind and version only.
+-- kind. p_after_owner, p_after_kind: go on behind this key. p_since: only marks that this snapshot didn't show yet (the newest,
+-- if they are more than p_limit), by an index, however many others there are. p_owners and p_kinds limit it to those (p_owners
+-- goes before p_since), a confined session to the keys of its user. Keys set aside with an error are left out unless
+-- p_include_failed. Ends after p_limit keys, or with the key that makes the documents p_characters long. waited: the age of the
+-- mark, that is, of its writer's transaction. A mark of what PostgreSQL has nothing of comes with owner, kind and version only.
 -- Takes no lock, so no writer waits. Reads by index, whatever the statistics say.
 create or replace function pending_keys(
     p_owners         text[] default null,

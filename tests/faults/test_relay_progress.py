@@ -1,7 +1,6 @@
 """The relay makes progress for everybody, whatever one transaction, one key or one setting of PostgreSQL does."""
 
 from __future__ import annotations
-from tests.faults import dbg_tmp
 
 import asyncio
 import logging
