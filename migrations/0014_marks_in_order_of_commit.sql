@@ -9,14 +9,14 @@ comment on column mirror_pending.marked_by is 'The transaction that marked it la
 alter table trigger_permits add column number bigint generated always as identity primary key;
 comment on column trigger_permits.number is 'Only a key: two transactions may have the same permit.';
 
--- The tables that an adoption set aside are as they were found; keep what they lack in step with sql/adoption/finish.sql.
+-- Of the tables that an adoption set aside, as sql/adoption/identities.sql has it for later ones.
 do $$
 declare
     v_table regclass;
 begin
     for v_table in
         select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
-         where n.nspname = 'predecessor' and c.relkind in ('r', 'p')
+         where n.nspname = 'predecessor' and c.relkind in ('r', 'p') and c.relreplident = 'd'
            and not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)
     loop
         execute format('alter table %s replica identity full', v_table);
