@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import NewType
 from uuid import UUID
 
 from store.arguments import count, count_or_none, flag, json_text, line, span, text_or_none, time, version_or_none
@@ -22,6 +23,9 @@ ROW = (
 )
 USER = "r.id, r.okx_uid, r.telegram_id, r.name, r.telegram_username, r.created_at, r.updated_at, r.deleted_at"
 ENTRY = "r.owner, r.kind, r.suffix, r.encoding, r.version, r.updated_at, r.document::text as document"
+Snapshot = NewType("Snapshot", str)
+CHARACTERS = 16_000_000  # of documents, with which a page of marked keys ends
+WAITED = "date_part('epoch', r.waited) as waited"
 CREDENTIALS = "r.okx_uid, r.version, r.updated_at, r.deleted_at, r.api_key, r.api_secret, r.passphrase"
 TEMPLATE = "r.name, r.setting_type, r.settings::text as document, r.changed_by, r.updated_at, r.written_by"
 TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding"
@@ -286,7 +290,7 @@ def seal_api_credentials() -> Call:
 
 
 def keep_losing_credentials(okx_uid: str, sealed: Mapping[str, str]) -> Call:
-    return _read("r", "keep_losing_credentials", okx_uid=okx_uid, **_fields(sealed))
+    return _read("r as is_done", "keep_losing_credentials", okx_uid=okx_uid, **_fields(sealed))
 
 
 def _fields(sealed: Mapping[str, str]) -> dict[str, str | None]:
@@ -294,15 +298,36 @@ def _fields(sealed: Mapping[str, str]) -> dict[str, str | None]:
 
 
 def pending_keys(
-    owners: Sequence[str] | None, kinds: Sequence[str] | None, limit: int, include_failed: bool = False
+    owners: Sequence[str] | None, kinds: Sequence[str] | None, limit: int, after: tuple[str, str] = ("", "")
 ) -> Call:
-    wanted = {"owners": owners and list(owners), "kinds": kinds and list(kinds)}
-    columns = f"{ENTRY}, date_part('epoch', r.waited) as waited"
-    return _read(columns, "pending_keys", **wanted, limit=limit, include_failed=include_failed)
+    """What is marked, behind the owner and kind `after`."""
+    wanted = {"owners": owners and list(owners), "kinds": kinds and list(kinds), "limit": limit}
+    place = {"after_owner": after[0], "after_kind": after[1], "characters": CHARACTERS}
+    return _read(f"{ENTRY}, {WAITED}", "pending_keys", **wanted, **place)
 
 
-def fail_pending(owner: str, kind: str, version: int, error: str) -> Call:
-    return _read("r", "fail_pending", owner=owner, kind=kind, version=version, error=error)
+def marked_keys(owners: Sequence[str]) -> Call:
+    """What is marked of these owners, also what was set aside; without the documents."""
+    return _read(
+        "r.owner, r.kind", "pending_keys", owners=list(owners), limit=None, include_failed=True, characters=None
+    )
+
+
+def fresh_keys(since: Snapshot, limit: int) -> Call:
+    """What is marked that the snapshot `since` didn't show, the newest first, each row with the snapshot of now; if
+    nothing is, one row without an owner."""
+    named = "p_since => %(since)s, p_limit => %(limit)s, p_characters => %(characters)s"
+    query = (
+        f"select pg_current_snapshot()::text as seen, {ENTRY}, {WAITED}"
+        f" from (select) one left join pending_keys({named}) r on true"
+    )
+    return Call(query, {"since": since, "limit": limit, "characters": CHARACTERS})
+
+
+def fail_pending(refused: Sequence[tuple[str, str, int, str]]) -> Call:
+    """`refused`: owner, kind, version, and why."""
+    arrays = {name: [key[i] for key in refused] for i, name in enumerate(("owners", "kinds", "versions", "errors"))}
+    return _read("r.owner, r.kind", "fail_pending", **arrays)
 
 
 def database_identity() -> Call:

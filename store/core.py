@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
-from store import calls, relay
+from store import calls, mirroring, relay
 from store.arguments import count, line
 from store.cache import Cache
 from store.calls import Call
@@ -141,7 +141,8 @@ class Core:
         try:
             for start in range(0, 1 if owners is None else len(owners), OWNERS):
                 some = None if owners is None else owners[start : start + OWNERS]
-                if (await relay.drain(self.stores, some)).failures:
+                done = await relay.drain(self.stores, some)
+                if done.failures or done.held:
                     return False
         except (RedisUnavailable, DatabaseUnavailable):
             return False
@@ -163,7 +164,7 @@ class Core:
         """Bring saved rows to Redis. They are committed: whatever happens here, the caller gets them."""
         try:
             entries = [await self._entry(row) for row in rows]
-            results = await relay.mirror(self.stores, entries, wait=False)
+            results = await mirroring.mirror(self.stores, entries, wait=False)
         except StoreError:
             return [to_saved(row, False) for row in rows]
         finally:

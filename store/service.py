@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from store import status_calls
 from store.connections import Connections
-from store.errors import StoreError
+from store.deadline import end_within
+from store.errors import RedisUnavailable, StoreError
 from store.relay import Progress, Relay
 from store.sync import NOTHING_DONE, Outcome, Prefer, Sync
 from store.verify import Report, verify
@@ -20,20 +21,27 @@ from store.verify import Report, verify
 if TYPE_CHECKING:
     from store.metrics import Metrics
 
+END = 8.0  # seconds, less than the 10 that Docker gives
 LAG_EVERY = 10.0  # seconds between the relay's reports
 KEYS_NAMED = 10_000  # of a sync; the counts are of all
 
 
 async def run_relay(stores: Connections, poll: float, metrics_at: tuple[str, int] | None = None) -> None:
-    """Run a relay until SIGTERM or SIGINT; log how far behind it is, and serve its metrics at a host and port.
+    """Run a relay until SIGTERM or SIGINT, and END seconds on at most; log how far behind it is, and serve its metrics
+    at a host and port.
 
     Raises ConfigError if these can't be had.
     """
     with _metrics(metrics_at) as metrics:
         relay = Relay(stores, poll, metrics.tell) if metrics else Relay(stores, poll)
         loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            relay.stopping.set()
+            end_within(END, RedisUnavailable.exit_code)
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, relay.stopping.set)
+            loop.add_signal_handler(number, stop)
         watchers = [asyncio.create_task(_report_lag(stores))]
         if metrics:
             watchers.append(asyncio.create_task(metrics.watch(stores)))

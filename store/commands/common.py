@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
+END = 10.0  # seconds after a signal, whatever hangs
 CANCEL_AGAIN = 1.0  # seconds; a client library may swallow a cancellation that comes while it connects
 WRITER = f"{__name__}.writer"  # where the click context keeps --actor and --reason
 
@@ -170,6 +171,7 @@ def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
     import asyncio
 
     from store import SettingsStore
+    from store.deadline import end_within
 
     writer: dict[str, str | None] | None = click.get_current_context().meta.get(WRITER)
     received: list[int] = []
@@ -181,6 +183,8 @@ def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
 
         def end(number: int) -> None:
+            if not received:
+                end_within(END, 128 + number)
             received.append(number)
             task.cancel()
             loop.call_later(CANCEL_AGAIN, end, number)

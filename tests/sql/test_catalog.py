@@ -25,7 +25,7 @@ FUNCTION_FILES = {file.stem for folder in ("functions", "triggers") for file in 
 MOMENT = datetime(2026, 11, 22, tzinfo=UTC)
 ARGUMENTS: dict[Any, Any] = {
     str: "1000000000000001", int: 1, bool: True, float: 1.0, datetime: MOMENT, timedelta: timedelta(days=1),
-    UUID: UUID(int=1),
+    UUID: UUID(int=1), calls.Snapshot: "1:1:",
     Candle: Candle(MOMENT, "BTC-USDT-SWAP", Decimal(2), Decimal(4), Decimal(1), Decimal(3), Decimal(9)),
 }  # fmt: skip
 

@@ -232,11 +232,13 @@ def test_counts_and_marks_are_of_the_confined_user_only(confined: Connection) ->
     counts = one(confined, "select * from store_statistics()")
     assert (counts["users"], counts["settings"], counts["versions"], counts["pending"]) == (1, 3, 3, 6)
     assert value(confined, "select waiting from pending_lag()") == 6
-    mark = "p_kind => 'params', p_version => 1, p_error => 'too large'"
-    assert not value(confined, f"select fail_pending('{OTHER}', {mark})")
-    assert value(confined, f"select fail_pending('{OKX_UID}', {mark})")
+    fail = f"select fail_pending('{{{OTHER},{OKX_UID}}}', '{{params,params}}', '{{1,1}}', '{{too large,too large}}')"
+    assert fetch(confined, fail) == []
+    assert value(confined, "select set_aside from pending_lag()") == 1
     fetch(confined, "reset settings_store.okx_uid")
-    fetch(confined, f"select fail_pending('{OTHER}', {mark})")
+    assert value(confined, "select set_aside from pending_lag()") == 1
+    fetch(confined, fail)
+    assert value(confined, "select set_aside from pending_lag()") == 2
     fetch(confined, f"set settings_store.okx_uid = '{OKX_UID}'")
     assert value(confined, "select retry_pending()") == 1
     clear = "select clear_pending(array[%s, %s, %s, %s], '{params,params,telegram,telegram}', '{1,1,1,1}', '{f,f,f,f}')"
