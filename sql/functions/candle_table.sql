@@ -8,13 +8,13 @@ language plpgsql stable
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
-    if p_timeframe is distinct from '1w' or not p_is_read then
-        perform timeframe_width(p_timeframe);
-    end if;
     if not exists (select from pg_class c
-                     join pg_class t on t.oid = to_regclass('public.timeframes') and t.relowner = c.relowner
-                    where c.relname = 'ohlcv_' || p_timeframe and c.relnamespace = to_regnamespace('public')
-                      and c.relkind = any (case p_timeframe when '1w' then array['v'] else array['r', 'p'] end::"char"[])) then
+                     join pg_class o on o.oid = 'public.timeframes'::regclass and o.relowner = c.relowner
+                     left join timeframes f on f.timeframe = p_timeframe
+                    where c.relname = 'ohlcv_' || p_timeframe and c.relnamespace = 'public'::regnamespace
+                      and (f.timeframe is not null and c.relkind in ('r', 'p')
+                           or p_is_read and p_timeframe = '1w' and c.relkind = 'v')) then
+        perform timeframe_width(p_timeframe);    -- raises, if it isn't known at all
         raise exception using errcode = 'US010',
             message = 'no candles are kept of this timeframe',
             detail = 'the store''s owner has made no table for it',

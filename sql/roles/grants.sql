@@ -86,6 +86,7 @@ begin
         ('get_candles',               'reader writer       admin', 'execute'),
         ('get_trades',                'reader writer       admin', 'execute'),
         ('get_user_settings',         'reader writer       admin', 'execute'),
+        ('has_predecessor',           '                    admin', 'execute'),
         ('import_documents',          '       writer       admin', 'execute'),
         ('import_links',              '       writer       admin', 'execute'),
         ('import_users',              '                    admin', 'execute'),

@@ -114,7 +114,7 @@ COUNTS = {
 # arguments.
 OF_NOBODY = {
     *("check_owner", "check_version", "restorable_version", "check_side", "setting_version_at", "trade_problems"),
-    *("candle_table", "check_length", "writer_note", "save_hypertable_settings"),
+    *("candle_table", "check_length", "has_predecessor", "writer_note", "save_hypertable_settings"),
     *("save_setting_type", "delete_setting_type", "save_setting_field", "delete_setting_field"),
     *("arrange_hypertables", "timescaledb_state"),
     *("check_setting_type", "default_user_setting", "delete_setting_template", "list_setting_fields"),

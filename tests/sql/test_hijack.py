@@ -32,7 +32,8 @@ OTHERS = {
     "delete_setting_field": "'params', 'leverage'", "delete_setting_template": "'careful'",
     "delete_setting_type": "'alerts'", "document_changes": "'params', '{}', '{\"a\": 1}'", "document_problem": "'{}'",
     "erase_predecessor": f"gen_random_uuid(), '{OKX_UID}'", "erasures": "",
-    "fail_pending": f"'{OKX_UID}', 'params', 1, 'x'", "get_candles": "'S', '1m'", "installed_definition": "'grants'",
+    "fail_pending": f"'{OKX_UID}', 'params', 1, 'x'", "get_candles": "'S', '1m'", "has_predecessor": "'app_users'",
+    "installed_definition": "'grants'",
     "is_encrypted": "null::public.okx_api_info",
     "is_permitted": "'restore'", "is_valid_value": f"{FIELD}, '1'", "last_verification": "", "list_deleted_users": "",
     "list_setting_fields": "", "list_setting_templates": "", "list_setting_types": "", "mark_pending": "'a', 'b', 1",
@@ -246,3 +247,23 @@ def test_migrate_warns_of_who_may_make_objects_beside_the_stores(
     fetch(db, f"grant create on schema public to {name}")
     db.execute(grants)
     assert [name in warning and "revoke" in warning for warning in warnings] == [True]
+
+
+def test_a_schema_that_somebody_else_calls_predecessor_is_not_looked_into(
+    db: Connection, login: Callable[[str], Connection], calls: list[str]
+) -> None:
+    mallory = login("admin")
+    fetch(db, f"create schema predecessor authorization {value(mallory, 'select session_user')}")
+    mallory.execute(SPY.replace("pg_temp", "predecessor").encode())
+    warnings: list[str | None] = []
+    mallory.add_notice_handler(lambda notice: warnings.append(notice.message_primary))
+    for table in ("app_users", "trades", "user_settings", "okx_api_info", "quarantine"):
+        columns = "id uuid, user_id uuid, okx_uid text, row_data jsonb, api_key text, api_secret text, passphrase text"
+        fetch(mallory, f"create table predecessor.{table} ({columns})")
+        fetch(mallory, f"insert into predecessor.{table} select id, id, okx_uid from public.app_users")
+        trigger = f"before update or delete on predecessor.{table} for each row execute function predecessor.spying()"
+        fetch(mallory, f"create trigger spy {trigger}")
+    fetch(mallory, "select public.seal_api_credentials()")
+    fetch(mallory, "select public.erase_user(%s)", (OKX_UID,))
+    assert value(mallory, "select count(*) from predecessor.app_users") == 2
+    assert warnings == []
