@@ -246,4 +246,5 @@ def to_saved(row: dict[str, Any], mirrored: bool) -> SavedSetting:
     """Make a saved setting of a row of PostgreSQL."""
     setting = to_setting(row)
     shared = {name: getattr(setting, name) for name in Setting.__slots__}
-    return SavedSetting(**shared, mirrored=mirrored, is_deleted=row["deleted_at"] is not None)
+    is_deleted = row["deleted_at"] is not None
+    return SavedSetting(**shared, mirrored=mirrored, is_deleted=is_deleted, missing_keys=row["missing_keys"] or [])

@@ -14,6 +14,7 @@ from store.core import Core, check_identifier
 from store.errors import InvalidSettings, StoreError
 from store.history import key_changes
 from store.jsontext import DuplicateKey, Reader, find_fault
+from store.jsonwriter import shown_key
 from store.mirror.keys import OKX_UID
 from store.models import KeyChange
 
@@ -22,7 +23,6 @@ VERSION = 1
 PAGE = 500  # users a query
 BATCH = 4_000_000  # characters a query of an import
 NAMED = 50  # problems told
-KEY_SHOWN = 80  # characters of a key in a problem
 
 
 class ImportRejected(StoreError):
@@ -32,22 +32,25 @@ class ImportRejected(StoreError):
 @dataclass(frozen=True, slots=True)
 class Imported:
     """What an import does, or would do, to a user (setting_type None) or document. `outcome`: new, changed,
-    unchanged. `left_out`: masked secrets without a current value."""
+    unchanged. `left_out`: masked secrets without a current value. `missing_keys`: as in SavedSetting."""
 
     okx_uid: str
     setting_type: str | None
     outcome: str
     changes: list[KeyChange]
     left_out: int
+    missing_keys: list[str] = field(default_factory=list)
 
 
 @dataclass
 class ImportReport:
-    """Counts by outcome, and whether Redis has it all already."""
+    """Counts by outcome, and whether Redis has it all already. `incomplete`: how many documents lack keys that the
+    catalogue lists."""
 
     users: Counter[str] = field(default_factory=Counter)
     documents: Counter[str] = field(default_factory=Counter)
     left_out: int = 0
+    incomplete: int = 0
     mirrored: bool = False
 
 
@@ -184,7 +187,7 @@ def _pieces(text: str) -> list[_Piece]:
     except json.JSONDecodeError as error:
         problem, at = f"{error.msg} (column {error.colno})", error.pos
     except DuplicateKey as error:
-        problem, at = f"the key {_shown(str(error))} is there twice in one object", find_fault(text)
+        problem, at = f"the key {shown_key(str(error))} is there twice in one object", find_fault(text)
     except RecursionError:
         problem, at = "nested too deep", max(at, reader.at)
     except ValueError as error:
@@ -227,11 +230,12 @@ def _array(batch: Sequence[_Piece]) -> str:
 def _count(report: ImportReport, row: dict[str, Any]) -> None:
     (report.users if row["setting_type"] is None else report.documents)[row["outcome"]] += 1
     report.left_out += row["left_out"]
+    report.incomplete += bool(row["missing_keys"]) and row["outcome"] != "unchanged"
 
 
 def _imported(row: dict[str, Any]) -> Imported:
     changes = key_changes(row["changes"] or [])
-    return Imported(row["okx_uid"], row["setting_type"], row["outcome"], changes, row["left_out"])
+    return Imported(row["okx_uid"], row["setting_type"], row["outcome"], changes, row["left_out"], row["missing_keys"])
 
 
 def _problem_lines(text: str, piece: _Piece, row: dict[str, Any]) -> Iterator[str]:
@@ -240,7 +244,7 @@ def _problem_lines(text: str, piece: _Piece, row: dict[str, Any]) -> Iterator[st
     for key, problem in sorted(row["problems"].items()):
         path = [key] if kind is None else ["settings", kind, key]
         line = _line(text, _find(text, piece.start, [step for step in path if step != "$"]))
-        yield f"line {line}: {whose}, {'.'.join(map(_shown, path[1:] if kind else path))}: {problem}"
+        yield f"line {line}: {whose}, {'.'.join(map(shown_key, path[1:] if kind else path))}: {problem}"
 
 
 def _find(text: str, start: int, path: Sequence[str]) -> int:
@@ -261,12 +265,6 @@ def _find(text: str, start: int, path: Sequence[str]) -> int:
 
 def _whose(okx_uid: str | None) -> str:
     return okx_uid if okx_uid and OKX_UID.fullmatch(okx_uid) else "a user"  # anything else may be a secret
-
-
-def _shown(key: str) -> str:
-    """Write a key in one line that no terminal takes for a command."""
-    text = key if key.isprintable() else json.dumps(key)[1:-1]
-    return text if len(text) <= KEY_SHOWN else f"{text[:KEY_SHOWN]}…"
 
 
 def _line(text: str, position: int) -> int:

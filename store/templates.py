@@ -71,7 +71,9 @@ class Templates(Core):
         call = calls.apply_setting_template(name, check_type(setting_type), whom, filter, replace, dry_run)
         rows = await self._write(call, actor, reason)
         effects = [
-            TemplateEffect(row["okx_uid"], row["setting_type"], row["version"], key_changes(row["changes"]))
+            TemplateEffect(
+                row["okx_uid"], row["setting_type"], row["version"], key_changes(row["changes"]), row["missing_keys"]
+            )
             for row in rows
         ]
         if not dry_run:

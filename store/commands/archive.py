@@ -82,7 +82,7 @@ def import_(file: Any, dry_run: bool, as_json: bool) -> None:
         report = run(lambda store: exchange.import_users(store, data, dry_run=dry_run, tell=tell, progress=count))
     if as_json:
         print_json({"dry_run": dry_run, "users": report.users, "documents": report.documents,
-                    "left_out": report.left_out, "mirrored": report.mirrored,
+                    "left_out": report.left_out, "incomplete": report.incomplete, "mirrored": report.mirrored,
                     "effects": [_effect_json(effect) for effect in effects]})  # fmt: skip
         return
     for effect in effects:
@@ -95,6 +95,8 @@ def import_(file: Any, dry_run: bool, as_json: bool) -> None:
         )
     if report.left_out:
         click.echo(f"{report.left_out} masked secrets without a current value were left out", err=True)
+    if report.incomplete:
+        click.echo(f"{counted(report.incomplete, 'document')} without keys that the catalogue lists", err=True)
     if not dry_run and not report.mirrored:
         click.echo("Redis will get it from the relay", err=True)
 
@@ -187,6 +189,7 @@ def _effect_json(effect: Imported) -> dict[str, Any]:
         "setting_type": effect.setting_type,
         "outcome": effect.outcome,
         "changes": [change_json(change) for change in effect.changes],
+        "missing_keys": effect.missing_keys,
     }
 
 

@@ -13,9 +13,9 @@ from store.commands.output import (
     moment,
     print_changes,
     print_json,
+    print_saved,
     print_table,
     print_version,
-    saved_line,
     setting_json,
     version_json,
 )
@@ -193,4 +193,4 @@ def _print_saved(saved: list[SavedSetting], as_json: bool, one: bool = True) -> 
         print_json(found[0] if one else found)
         return
     for setting in saved:
-        click.echo(saved_line(setting))
+        print_saved(setting)

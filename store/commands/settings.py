@@ -14,9 +14,9 @@ from store.commands.output import (
     parse_object,
     parse_pairs,
     print_json,
+    print_saved,
     print_setting,
     print_table,
-    saved_line,
     setting_json,
 )
 
@@ -126,7 +126,7 @@ def set_(
     if as_json:
         print_json(setting_json(saved))
     else:
-        click.echo(saved_line(saved))
+        print_saved(saved)
 
 
 def _unwrapped(document: dict[str, Any], setting_type: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from store.commands.common import as_json, confirm, identifier, run, who
-from store.commands.output import counted, print_json, print_user, print_users, saved_line, setting_json
+from store.commands.output import counted, print_json, print_saved, print_user, print_users, setting_json
 
 if TYPE_CHECKING:
     from store.models import Registration, User
@@ -48,7 +48,7 @@ def register(
     telegram = f" (Telegram {result.user.telegram_id})" if result.user.telegram_id else ""
     click.echo(f"{'registered' if result.is_new else 'registered already:'} {okx_uid}{telegram}")
     for saved in result.settings:
-        click.echo(saved_line(saved))
+        print_saved(saved)
 
 
 @click.group()

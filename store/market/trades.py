@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from store.arguments import count_or_none, json_text
+from store.arguments import count_or_none
 from store.core import Core, check_identifier
 from store.errors import InvalidArgument, InvalidSettings
+from store.jsonwriter import json_text
 from store.market import calls
 from store.market.models import Trade, TradesRecorded, TradeStatistics
 
@@ -38,7 +40,7 @@ class Trades(Core):
         """
         if not isinstance(trades, list | tuple):
             raise InvalidArgument(f"trades must be a list, not {type(trades).__name__}")
-        text = ",".join(_text(trade) for trade in trades)
+        text = ",".join(_text(trade, f"{place}.") for place, trade in enumerate(trades))
         (row,) = await self.stores.database.fetch(calls.record_trades(f"[{text}]"))
         return TradesRecorded(**row)
 
@@ -107,15 +109,15 @@ class Trades(Core):
         return [TradeStatistics(**row) for row in await self.stores.database.fetch(call)]
 
 
-def _text(trade: Mapping[str, Any]) -> str:
-    """Write a trade as JSON; Decimals keep every digit. Raises InvalidArgument."""
+def _text(trade: Mapping[str, Any], place: str = "") -> str:
+    """Write a trade as JSON; Decimals keep every digit. Raises InvalidArgument, naming the keys behind `place`."""
     if not isinstance(trade, Mapping):
         raise InvalidArgument(f"a trade must be a mapping, not {type(trade).__name__}")
     try:
         return json_text({key: _plain(value) for key, value in trade.items()})
     except InvalidSettings as error:
-        problem = error.problems["$"]
-    raise InvalidArgument("not a trade as it can be recorded", detail=problem)
+        problems = {f"{place}{key}": why for key, why in error.problems.items()}
+    raise InvalidArgument("not a trade as it can be recorded", detail=json.dumps(problems))
 
 
 def _plain(value: object) -> object:

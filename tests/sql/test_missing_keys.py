@@ -1,5 +1,4 @@
-"""Keys that the catalogue lists: a patch puts the default back, a save that lacks them is kept and told, and registering
-again fills them."""
+"""Keys that the catalogue lists: a patch puts defaults back, a save tells which it lacks, registering fills them."""
 
 from __future__ import annotations
 
@@ -31,9 +30,7 @@ def registered_again(db: Connection) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("setting_type", ["params", "dual_side", "preferences"])
-def test_null_in_a_patch_puts_back_the_default_of_every_listed_key(
-    db: Connection, uid: str, setting_type: str
-) -> None:
+def test_null_in_a_patch_puts_back_the_default_of_every_listed_key(db: Connection, uid: str, setting_type: str) -> None:
     expected = defaults(db, setting_type)
     fetch(db, SAVE, (uid, setting_type, Jsonb({"?mine": 1})))
     patched = one(db, PATCH, (uid, setting_type, Jsonb(dict.fromkeys([*expected, "?mine"]))))
