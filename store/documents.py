@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from store import calls
 from store.arguments import count
@@ -68,6 +68,13 @@ class Documents(Core):
         """Find the active documents that contain `filter`, by index, in the order of OKX UIDs."""
         call = calls.find_users_by_setting(check_type(setting_type), filter, after, limit)
         return [to_setting(row) for row in await self.stores.database.fetch(call)]
+
+    def iter_search(
+        self, setting_type: str, filter: Document, *, after: str | None = None, limit: int | None = None
+    ) -> AsyncGenerator[Setting]:
+        """Yield what search() finds, as of one moment, without holding it all."""
+        call = calls.find_users_by_setting(check_type(setting_type), filter, after, limit)
+        return self._each(call, to_setting)
 
     # -- writing
 

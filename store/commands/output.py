@@ -190,16 +190,6 @@ def print_user(user: User, as_json: bool) -> None:
         print_table(None, [(name, str(plain(value))) for name, value in found.items() if value is not None])
 
 
-def print_users(users: Sequence[User], as_json: bool) -> None:
-    """Print a table that an 80 column terminal holds; the rest is in the JSON."""
-    if as_json:
-        print_json([asdict(user) for user in users])
-        return
-    columns = ["okx_uid", "telegram_id", "name", "telegram_username"]
-    columns += ["deleted_at"] if any(user.deleted_at for user in users) else []
-    print_table(columns, [tuple(str(plain(getattr(user, column)) or "") for column in columns) for user in users])
-
-
 def print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=plain))
 
@@ -219,17 +209,32 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, UUID) else value
 
 
-def print_table(columns: Sequence[str] | None, rows: Iterable[tuple[str, ...]]) -> None:
-    """Print columns that line up, also with Korean text; a pipe gets the rows unwrapped."""
+def print_table(
+    columns: Sequence[str] | None, rows: Iterable[tuple[str, ...]], widths: Sequence[int] | None = None
+) -> list[int]:
+    """Print columns that line up, also with Korean text; a pipe gets the rows unwrapped. Returns how wide they are.
+
+    `widths`: of the rows printed before, under the same heading, which is not printed again.
+    """
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*(columns or ()), box=None, pad_edge=False, show_header=columns is not None)
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+    cells = [[printable(cell) for cell in row] for row in rows]
+    headings = columns or [""] * max(map(len, cells), default=0)
+    wide = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
+    wide = [max(pair) for pair in zip(wide, widths or wide, strict=True)]
     console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
+    is_continued = widths is not None and sum(wide) + 2 * len(wide) <= console.width  # else a terminal wraps columns
+    least = wide if is_continued else [None] * len(wide)
+    table = Table(box=None, pad_edge=False, show_header=columns is not None and widths is None)
+    for heading, width in zip(headings, least, strict=True):
+        table.add_column(heading, min_width=width)
+    for row in cells:
+        table.add_row(*map(Text, row))
     with console.capture() as capture:
         console.print(table)
     for line in capture.get().splitlines():
         click.echo(line.rstrip())
+    return wide

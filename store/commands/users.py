@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from store.commands.common import as_json, confirm, identifier, run, who
-from store.commands.output import counted, print_json, print_saved, print_user, print_users, setting_json
+from store.commands.listing import JsonList, Printer, Table, print_list
+from store.commands.output import counted, plain, print_json, print_saved, print_user, setting_json
 
 if TYPE_CHECKING:
     from store.models import Registration, User
@@ -91,13 +92,15 @@ def user_list(after: str | None, limit: int, deleted: bool, as_json: bool) -> No
       settings-store user list --deleted
     """
 
-    async def read(store: SettingsStore) -> list[User]:
-        return await (store.list_deleted_users if deleted else store.list_users)(after=after, limit=limit)
+    columns = ("okx_uid", "telegram_id", "name", "telegram_username") + (("deleted_at",) if deleted else ())
 
-    found = run(read)
-    print_users(found, as_json)
-    if len(found) == limit:
-        click.echo(f"more: --after {found[-1].okx_uid}", err=True)
+    def to_row(user: User) -> tuple[str, ...]:  # what an 80 column terminal holds; the rest is in the JSON
+        return tuple(str(plain(getattr(user, column)) or "") for column in columns)
+
+    printer: Printer[User] = JsonList(asdict) if as_json else Table(columns, to_row)
+    count, last = run(lambda s: print_list(s.iter_users(deleted=deleted, after=after, limit=limit), printer))
+    if last is not None and count == limit:
+        click.echo(f"more: --after {last.okx_uid}", err=True)
 
 
 @user.command("link")

@@ -49,12 +49,12 @@ async def test_what_cant_be_held_is_named_by_its_path_and_type_wherever_a_docume
         ((where, why),) = caught.value.problems.items()
         assert (where, word in why) == (path, True)
         assert SECRET not in told(caught.value)
-    for call in (
+    for several in (
         partial(store.save_all, user, {"params": document}),
         partial(store.register, user, documents={"params": document}),
     ):
         with pytest.raises(InvalidSettings) as caught:
-            await call()
+            await several()
         assert caught.value.problems.keys() == {"params" if path == "$" else f"params.{path}"}
     with pytest.raises(InvalidArgument) as refused:
         await store.record_trade(user, {"extra": document})
