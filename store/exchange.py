@@ -104,14 +104,16 @@ async def import_users(
     dry_run: bool = False,
     tell: Callable[[Imported], None] = lambda _: None,
     progress: Callable[[int], None] = lambda _: None,
+    expect: Callable[[int], None] = lambda _: None,
 ) -> ImportReport:
     """Take users with settings from what export_users() wrote, in one transaction: all or none.
 
-    Users and types that aren't in it stay as they are. `tell` hears of every user and document. Raises
-    ImportRejected, which names lines and keys.
+    Users and types that aren't in it stay as they are. `tell` hears of every user and document, `progress` of users
+    compared and users written, `expect` of their sum, before. Raises ImportRejected, which names lines and keys.
     """
     text = _text(data)
     pieces = sorted(_pieces(text), key=lambda piece: piece.okx_uid)  # everybody locks users in this order
+    expect(len(pieces) if dry_run else 2 * len(pieces))
     _check_unique(text, pieces)
     problems: list[str] = []
     report = ImportReport()
@@ -126,7 +128,7 @@ async def import_users(
     if problems:
         raise _rejected(problems)
     if not dry_run:
-        await _write(store, pieces, report)
+        await _write(store, pieces, report, progress)
     return report
 
 
@@ -145,10 +147,11 @@ async def _compare(store: Core, text: str, batch: Sequence[_Piece], problems: li
         return []
 
 
-async def _write(store: Core, pieces: Sequence[_Piece], report: ImportReport) -> None:
+async def _write(store: Core, pieces: Sequence[_Piece], report: ImportReport, progress: Callable[[int], None]) -> None:
     async with store.stores.database.transaction() as transaction:
         for batch in _batches(pieces):
             await transaction.fetch(store.by(calls.import_users(_array(batch), False)))
+            progress(len(batch))
     report.mirrored = await store.mirror_owners(None)
 
 

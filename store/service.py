@@ -57,6 +57,17 @@ async def lag(stores: Connections) -> dict[str, Any]:
     return {"waiting": row["waiting"], "set_aside": row["set_aside"], "oldest_seconds": row["oldest"].total_seconds()}
 
 
+async def key_count(stores: Connections, source: str = "db") -> int | None:
+    """Count the keys that a job is going to look at, about: those that PostgreSQL knows of, or all in Redis. None if
+    that can't be told."""
+    try:
+        if source == "redis":
+            return await stores.mirror.size()
+        return int((await stores.database.fetch(status_calls.key_count()))[0]["keys"])
+    except StoreError:  # rights that only the count takes, or a server away: the job itself will tell
+        return None
+
+
 async def verify_and_record(
     stores: Connections, okx_uid: str | None, repair: bool, progress: Callable[[int], None]
 ) -> Report:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.commands.common import Moment, as_json, counting, run
+from store.commands.common import Moment, as_json, run
 from store.commands.listing import Csv, JsonList, Printer, Table, print_list
 from store.commands.output import counted, moment, print_json
+from store.commands.progress import counting
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -12,9 +12,10 @@ from uuid import UUID
 
 import click
 
-from store.commands.common import Moment, as_json, counting, identifier, run, whole
+from store.commands.common import Moment, as_json, identifier, run, whole
 from store.commands.listing import Csv, Each, JsonList, Printer, Table, print_list
 from store.commands.output import amount, counted, moment, parse_object, parse_pairs, plain, print_json, print_table
+from store.commands.progress import counting
 
 if TYPE_CHECKING:
     from store.market.models import Trade, TradeStatistics
