@@ -90,6 +90,7 @@ class Documents(Core):
     ) -> SavedSetting:
         """Save a document in place of the active one; an unchanged one makes no version.
 
+        It is kept as it is; the result's `missing_keys` are those of the catalogue that it lacks.
         `expected_version`: only if this is the current version (0: none yet), else VersionConflict. With
         Redis down the save succeeds with `mirrored` false. A save that is cancelled may have been committed, and then
         reaches Redis by the relay; so may one that ends with DatabaseUnavailable. Raises InvalidSettings,
@@ -110,7 +111,11 @@ class Documents(Core):
         actor: str | None = None,
         reason: str | None = None,
     ) -> SavedSetting:
-        """Change some keys (JSON merge patch, RFC 7396: None removes a key). Otherwise as save()."""
+        """Change some keys (JSON merge patch, RFC 7396). Otherwise as save().
+
+        None puts the default of a key that the catalogue lists back, and removes any other key; objects merge, so {}
+        changes nothing.
+        """
         call = calls.patch_user_setting(check_identifier(identifier), check_type(setting_type), patch, expected_version)
         return (await self._save(call, actor, reason))[0]
 

@@ -85,13 +85,13 @@ async def export_users(
             rows = await transaction.fetch(calls.export_users(whom, with_secrets, after, PAGE))
             file.write(begin)  # not before: the first query may refuse an identifier
             begin = b""
+            if not rows:
+                break
             for row in rows:
                 document = str(row["document"]).replace("\n", "\n" + " " * 8)
                 file.write(f"{',' if count else ''}\n{' ' * 8}{document}".encode())
                 count += 1
             progress(len(rows))
-            if len(rows) < PAGE:
-                break
             after = rows[-1]["okx_uid"]
     file.write(b"\n    ]\n}\n" if count else b"]\n}\n")
     return count

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LAG_EVERY = 10.0  # seconds between the relay's reports
 KEYS_NAMED = 10_000  # of a sync; the counts are of all
+CHARACTERS_TOLD = 5_000_000  # of what is wrong with these
 
 
 async def run_relay(stores: Connections, poll: float, metrics_at: tuple[str, int] | None = None) -> None:
@@ -137,9 +138,13 @@ async def sync(
         report.unresolved = 0 if dry_run else checked.remaining
         return report
 
+    told = 0
+
     def tell(outcome: Outcome) -> None:
-        if len(report.keys) == KEYS_NAMED:
+        nonlocal told
+        if len(report.keys) == KEYS_NAMED or told > CHARACTERS_TOLD:
             return
+        told += len(str(outcome.problems))
         report.keys.append({"key": outcome.redis_key, "outcome": outcome.outcome, "problems": outcome.problems})
 
     done = await Sync(stores, okx_uid=okx_uid, prefer=prefer, dry_run=dry_run, tell=tell, progress=progress).run()

@@ -101,8 +101,10 @@ def set_(
 ) -> None:  # fmt: skip
     """Change settings: merge KEY=VALUE pairs, or a JSON object, into the document.
 
-    A value is JSON where it parses as JSON, else text. Merging is JSON merge patch (RFC 7396): null
-    removes a key. What `get --json` prints can be given as it is, but for masked secrets.
+    A value is JSON where it parses as JSON, else text. Merging is JSON merge patch (RFC 7396): null puts the default of
+    a key that the catalogue lists back, and removes any other; objects merge ({} changes nothing, null clears one that
+    is listed). With --replace the document is kept as it is, and keys that it lacks are named. What `get --json` prints
+    can be given as it is, but for masked secrets.
 
     \b
     Example:

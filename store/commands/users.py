@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 def register(
     okx_uid: str, telegram_id: str | None, name: str | None, telegram_username: str | None, template: str, as_json: bool
 ) -> None:
-    """Register a user with the default settings; what is there already stays.
+    """Register a user with the default settings; what is there already stays, and gets the defaults of keys that it
+    lacks.
 
     \b
     Example:
