@@ -10,7 +10,7 @@ from typing import Any
 
 from store import calls
 from store.core import Core, check_identifier, check_identifiers, check_type, to_setting
-from store.errors import UnknownVersion
+from store.errors import InvalidArgument, UnknownVersion
 from store.history import key_changes
 from store.models import Document, Template, TemplateEffect
 
@@ -78,6 +78,8 @@ class Templates(Core):
         hears of each effect once all is done, in place of the list, which is empty then.
         Raises UnknownTemplate, UnknownUser, InvalidSettings, UnknownSettingType.
         """
+        if tell is not None and not callable(tell):
+            raise InvalidArgument("tell must be a function")
         whom = None if identifiers is None else check_identifiers(identifiers)
         call = calls.apply_setting_template(name, check_type(setting_type), whom, filter, replace, dry_run)
         okx_uids: list[str] = []

@@ -34,8 +34,9 @@ class Users(Core):
         """Register a user and save a first document of every type: of `documents` ({type: document}), else the
         catalogue's defaults with the template's keys over them.
 
-        Idempotent: documents that are there stay, but get the defaults of keys that they lack; those that only Redis has (of a user who comes from an
-        older system) are taken over. Raises AlreadyLinked, BadIdentifier, InvalidSettings, UnknownTemplate.
+        Idempotent: documents that are there stay, but get the defaults of keys that they lack; those that only Redis
+        has (of a user who comes from an older system) are taken over. Raises AlreadyLinked, BadIdentifier,
+        InvalidSettings, UnknownTemplate.
         """
         call = calls.register_user(
             check_identifier(okx_uid), telegram_id, name, telegram_username, documents or {}, template

@@ -38,7 +38,7 @@ insert into user_settings (user_id, okx_uid, setting_type, settings)
 select u.id, u.okx_uid, 'params', jsonb_build_object('leverage', 10, '?big', repeat('x', 900000))
   from app_users u where u.okx_uid <= '5000000000000150';
 insert into user_settings (user_id, okx_uid, setting_type, settings)
-select u.id, u.okx_uid, 'dual_side', default_user_setting('dual_side')
+select u.id, u.okx_uid, 'dual_side', '{"?a": 1}'
   from app_users u where u.okx_uid between '5000000000000200' and '5000000000010000';
 insert into user_settings (user_id, okx_uid, setting_type, settings, version, is_active)
 select u.id, u.okx_uid, 'preferences', jsonb_build_object('?big', n || repeat('x', 400000)), n, n = 150
