@@ -50,8 +50,8 @@ class ImportReport:
     users: Counter[str] = field(default_factory=Counter)
     documents: Counter[str] = field(default_factory=Counter)
     left_out: int = 0
-    incomplete: int = 0
     mirrored: bool = False
+    incomplete: int = 0
 
 
 @dataclass(frozen=True, slots=True)
