@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import NewType
 from uuid import UUID
 
-from store.arguments import count, count_or_none, flag, json_text, line, span, text_or_none, time, version_or_none
+from store.arguments import count, count_or_none, flag, line, span, text_or_none, time, version_or_none
 from store.errors import BadIdentifier, InvalidArgument
+from store.jsonwriter import json_text
 from store.models import Document
 from store.sealed import FIELDS
 from store.statements import IMPORTER, _import, _read, _write, seen
@@ -17,6 +18,8 @@ from store.statements import Call as Call  # callers find it here
 SETTING = (
     "r.okx_uid, r.telegram_id, r.setting_type, r.version, r.settings::text as document, r.updated_at, r.deleted_at"
 )
+MISSING = "case when r.deleted_at is null then missing_setting_keys(r.setting_type, r.settings) end as missing_keys"
+SAVED = f"{SETTING}, {MISSING}"
 ROW = (
     "r.id, r.user_id, r.okx_uid, r.telegram_id, r.setting_type, r.settings, r.version, r.is_active, r.created_at, "
     "r.updated_at"
@@ -40,7 +43,7 @@ def register_user(
     template: str,
 ) -> Call:
     return _write(
-        SETTING, "register_user", "okx_uid", okx_uid,
+        SAVED, "register_user", "okx_uid", okx_uid,
         telegram_id=None if telegram_id is None else line(telegram_id, "a Telegram ID", BadIdentifier),
         name=text_or_none(name, "name"),
         telegram_username=text_or_none(telegram_username, "telegram_username"), documents=json_text(documents),
@@ -123,25 +126,25 @@ def find_users_by_setting(setting_type: str, filter: Document, after: str | None
 
 def upsert_user_setting(identifier: str, setting_type: str, settings: Document, expected_version: int | None) -> Call:
     return _write(
-        SETTING, "upsert_user_setting", "identifier", identifier,
+        SAVED, "upsert_user_setting", "identifier", identifier,
         setting_type=setting_type, settings=json_text(settings), expected_version=version_or_none(expected_version),
     )  # fmt: skip
 
 
 def patch_user_setting(identifier: str, setting_type: str, patch: Document, expected_version: int | None) -> Call:
     return _write(
-        SETTING, "patch_user_setting", "identifier", identifier,
+        SAVED, "patch_user_setting", "identifier", identifier,
         setting_type=setting_type, patch=json_text(patch), expected_version=version_or_none(expected_version),
     )  # fmt: skip
 
 
 def save_user_settings(identifier: str, documents: Mapping[str, Document]) -> Call:
-    return _write(SETTING, "save_user_settings", "identifier", identifier, documents=json_text(documents))
+    return _write(SAVED, "save_user_settings", "identifier", identifier, documents=json_text(documents))
 
 
 def delete_user_setting(identifier: str, setting_type: str, expected_version: int | None) -> Call:
     return _write(
-        SETTING, "delete_user_setting", "identifier", identifier,
+        SAVED, "delete_user_setting", "identifier", identifier,
         setting_type=setting_type, expected_version=version_or_none(expected_version),
     )  # fmt: skip
 
@@ -169,18 +172,18 @@ def diff_user_setting(identifier: str, setting_type: str, from_: int, to: int) -
 
 def rollback_user_setting(identifier: str, setting_type: str, version: int, expected_version: int | None) -> Call:
     return _write(
-        SETTING, "rollback_user_setting", "identifier", identifier, setting_type=setting_type,
+        SAVED, "rollback_user_setting", "identifier", identifier, setting_type=setting_type,
         version=count(version, "version"), expected_version=version_or_none(expected_version),
     )  # fmt: skip
 
 
 def rollback_user_settings(identifier: str, at: datetime) -> Call:
-    return _write(SETTING, "rollback_user_settings", "identifier", identifier, at=time(at, "at"))
+    return _write(SAVED, "rollback_user_settings", "identifier", identifier, at=time(at, "at"))
 
 
 def restore_user_setting(identifier: str, setting_type: str, expected_version: int | None) -> Call:
     return _write(
-        SETTING, "restore_user_setting", "identifier", identifier,
+        SAVED, "restore_user_setting", "identifier", identifier,
         setting_type=setting_type, expected_version=version_or_none(expected_version),
     )  # fmt: skip
 

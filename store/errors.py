@@ -161,9 +161,9 @@ UNREADABLE = {
 }
 
 
-def document_error(problem: str) -> InvalidSettings:
-    """Make the error of a document that can't be saved as a whole."""
-    return InvalidSettings("invalid settings", detail=json.dumps({"$": problem}))
+def document_error(problem: str, path: str = "$") -> InvalidSettings:
+    """Make the error of a document that can't be saved, for what is at this path of it ($: the whole)."""
+    return InvalidSettings("invalid settings", detail=json.dumps({path: problem}))
 
 
 def _needed_role(message: str) -> str:

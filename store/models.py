@@ -60,10 +60,12 @@ class Setting:
 @dataclass(frozen=True, slots=True)
 class SavedSetting(Setting):
     """What a save left behind. `mirrored`: Redis has this version (or a newer one) already; if not, the
-    key is marked, and the relay brings Redis up."""
+    key is marked, and the relay brings Redis up. `missing_keys`: what the catalogue lists with a default and the
+    document, which is kept as it is, lacks; registering again fills them."""
 
     mirrored: bool
     is_deleted: bool = False  # this version is a deletion
+    missing_keys: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +109,14 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class TemplateEffect:
-    """What a template does, or would do, to one user's document. `version`: after it, or before a preview."""
+    """What a template does, or would do, to one user's document. `version`: after it, or before a preview.
+    `missing_keys`: as in SavedSetting."""
 
     okx_uid: str
     setting_type: str
     version: int
     changes: list[KeyChange]
+    missing_keys: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

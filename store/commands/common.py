@@ -7,8 +7,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 import click
@@ -246,28 +245,3 @@ def configured(*needed: Literal["database_url", "redis_url"]) -> Any:
     from store import embedded
 
     return embedded.provide(config)
-
-
-@contextmanager
-def counting(what: str, unit: str = "keys", total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how far a long work is, and how far it has to go if a total is known. Not beside JSON."""
-    if not sys.stderr.isatty() or click.get_current_context().params.get("as_json"):
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
-
-    columns: tuple[ProgressColumn, ...] = (
-        SpinnerColumn(),
-        TextColumn(f"{{task.description}} {{task.completed:.0f}} {unit}"),
-    )
-    if total is not None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:.0f} %"),
-            TimeRemainingColumn(),
-        )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda number: progress.advance(task, number)

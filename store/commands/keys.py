@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from store.commands.common import as_json, counting, expect_version, identifier, run, who
+from store.commands.common import as_json, expect_version, identifier, run, who
 from store.commands.output import counted, moment, parse_object, print_json, print_table, writer
+from store.commands.progress import counting
 
 if TYPE_CHECKING:
     from store.models import SavedCredentials

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.commands.common import as_json, counting, run, tell_if_embedded
+from store.commands.common import as_json, run, tell_if_embedded
 from store.commands.log_format import configure_logs
 from store.commands.output import moment, print_json, print_table
+from store.commands.progress import counting
 
 if TYPE_CHECKING:
     from store.settings import SettingsStore
+    from store.verify import Report
 
 
 @click.command()
@@ -91,8 +93,14 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
     from store import service
 
     tell_if_embedded()
-    with counting("verify") as count:
-        report = run(lambda store: service.verify_and_record(store.stores, okx_uid, repair, count))
+
+    async def work(store: SettingsStore) -> Report:
+        if bar.is_shown and okx_uid is None:
+            bar.expect(await service.key_count(store.stores), is_estimate=True)
+        return await service.verify_and_record(store.stores, okx_uid, repair, bar)
+
+    with counting("verify") as bar:
+        report = run(work)
     users = [
         {"owner": f.owner, "kind": f.kind, "finding": f.finding, "db_version": f.db_version,
          "redis_version": f.redis_version}
@@ -143,8 +151,13 @@ def sync(dry_run: bool, okx_uid: str | None, source: str, prefer: Any, as_json: 
     """
     from store import service
 
-    with counting("sync") as count:
-        report = run(lambda store: service.sync(store.stores, source, okx_uid, prefer, dry_run, count))
+    async def work(store: SettingsStore) -> service.SyncReport:
+        if bar.is_shown and (source == "redis" or okx_uid is None):  # of Redis all keys are looked at, whosever
+            bar.expect(await service.key_count(store.stores, source), is_estimate=True)
+        return await service.sync(store.stores, source, okx_uid, prefer, dry_run, bar)
+
+    with counting("sync") as bar:
+        report = run(work)
     unnamed = sum(number for name, number in report.outcomes.items() if name != "ok") - len(report.keys)
     if as_json:
         print_json({"dry_run": dry_run, "outcomes": report.outcomes, "keys": report.keys, "unnamed": unnamed})

@@ -200,6 +200,10 @@ class Mirror:
             if kind not in ("user", "telegram_id") and ":" not in kind  # our own fields
         }
 
+    async def size(self) -> int:
+        """Count all keys, whosever."""
+        return int(await self._call(lambda: self.redis.dbsize()))
+
     async def server(self) -> dict[str, Any]:
         """Return the server's INFO section `server`."""
         info: dict[str, Any] = await self._call(lambda: self.redis.info("server"))

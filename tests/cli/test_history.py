@@ -91,9 +91,9 @@ def test_five_changes_by_two_actors_are_told_read_as_of_then_and_rolled_back(cli
     without_time = [re.sub(r" · \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00", "", line) for line in told]
     assert without_time == [
         "params version 6 · night-shift",
-        "  - deleted, with 49 keys",
+        "  - deleted, with 50 keys",
         "params version 5 · ops",
-        '  - direction: "롱"',
+        '  ~ direction: "롱" -> "롱숏"',
         "  ~ leverage: 2 -> 30",
         "params version 4 · night-shift · spike",
         "  ~ leverage: 5 -> 2",

@@ -26,10 +26,10 @@ WITHOUT = {
 
 USER = "id okx_uid telegram_id name telegram_username created_at updated_at deleted_at"
 SETTING = "okx_uid telegram_id setting_type version settings updated_at source"
-SAVED = f"{SETTING} mirrored is_deleted"
+SAVED = f"{SETTING} mirrored is_deleted missing_keys"
 CHANGE = "key change old new"
 TEMPLATE = "name setting_type settings changed_by updated_at written_by"
-EFFECT = "okx_uid setting_type version changes"
+EFFECT = "okx_uid setting_type version changes missing_keys"
 CREDENTIALS = "okx_uid version updated_at mirrored is_deleted"
 WRITTEN = "inserted replaced unchanged"
 MANIFEST = "made_at release migrations tables"
@@ -94,7 +94,7 @@ SHAPES = {
     "candles list BTC --timeframe 1m": "[] ts symbol open high low close volume complete",
     "candles gaps BTC --timeframe 1m": "[] from to missing",
     "candles rollup --from-timeframe 1m --to-timeframe 1h": WRITTEN,
-    "import export": "dry_run users documents left_out mirrored effects",
+    "import export": "dry_run users documents left_out incomplete mirrored effects",
     "backup backup.zip": MANIFEST,
     "restore-backup backup.zip --replace --yes": "users versions mirrored unknown manifest",
     f"user delete {OKX_UID} --yes": USER,

@@ -123,7 +123,8 @@ OF_NOBODY = {
     *("changes_as_json", "check_identifiers", "check_settings", "confined_owners", "confined_to", "document_changes"),
     *("document_problem", "erase_predecessor", "is_encrypted", "is_permitted", "is_valid_value"),
     *("check_erasures", "erasures"),
-    *("mark_pending", "mask_secrets", "merge_patch", "note_reason", "secret_mask", "telegram_is_free"),
+    *("mark_pending", "mask_secrets", "merge_patch", "missing_setting_keys", "note_reason", "patched_setting"),
+    *("secret_mask", "telegram_is_free"),
     *("unmask_secrets", "user_problems", "check_candles", "get_candles", "missing_candles", "timeframe_width"),
     "write_candles",
 }  # fmt: skip
