@@ -56,7 +56,8 @@ lock: .venv/installed   ## raise what .ci/requirements.txt pins to the newest; A
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-annotate \
 		--custom-compile-command 'make lock' pyproject.toml --output-file .ci/requirements.txt $(or $(ARGS),--upgrade)
 
-LOWEST := tests/store tests/migrations/test_migrate.py $(patsubst %,tests/cli/test_%.py,commands json keys logs metrics trades)
+LOWEST := $(patsubst %,tests/store/test_%.py,settings mirror config relay verify sync compat) \
+	$(patsubst %,tests/cli/test_%.py,commands json keys logs metrics trades)
 test-lowest: .venv/installed   ## the oldest versions that pyproject.toml allows; needs the package index
 	$(BIN)/uv venv --quiet --clear --python 3.11 .venv/lowest
 	$(BIN)/uv pip install --quiet --python .venv/lowest --resolution lowest-direct --editable '.[dev]'
