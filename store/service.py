@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from store import status_calls
 from store.connections import Connections
+from store.ending import end
 from store.errors import StoreError
 from store.relay import Progress, Relay
 from store.sync import NOTHING_DONE, Outcome, Prefer, Sync
@@ -40,8 +41,7 @@ async def run_relay(stores: Connections, poll: float, metrics_at: tuple[str, int
         try:
             await relay.run()
         finally:
-            for watcher in watchers:
-                watcher.cancel()
+            await end(*watchers)
     logging.getLogger("store.relay").info("stopped")
 
 

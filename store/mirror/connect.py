@@ -6,25 +6,30 @@ redis-py has no URL for the latter two. They are spelled as Prefect, RedisVL and
     redis+cluster://[user:password@]host[:6379][,host…][?options]
 
 `rediss+…` is TLS, also to the sentinels, who are logged in to with `sentinel_username` and `sentinel_password`. Other
-options are redis-py's, as in any of its URLs.
+options are redis-py's, as in any of its URLs; but `protocol`: the store speaks RESP2, which servers and proxies without
+HELLO know, too, and has no use for RESP3.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from redis.asyncio import Redis, RedisCluster
+from redis import exceptions
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from redis.sentinel import Sentinel as BlockingSentinel
 
+from store.ending import end
 from store.errors import RedisUnavailable, first_line
 
 SEVERAL = re.compile(
@@ -32,6 +37,30 @@ SEVERAL = re.compile(
     r"(?:/(?P<path>[^?]*))?(?P<query>\?.*)?"
 )
 PORTS = {"sentinel": 26379, "cluster": 6379}
+RESP2 = 2
+
+
+class _Cancellable:
+    """Of a connection: a cancellation while it sends ends the caller. redis-py sends by asyncio.wait_for(), which up to
+    Python 3.11 loses a cancellation that comes as the sending is done."""
+
+    socket_timeout: float | None
+
+    async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+        seconds, self.socket_timeout = self.socket_timeout, None  # redis-py then sends without wait_for()
+        try:
+            async with asyncio.timeout(seconds):
+                await super().send_packed_command(*arguments, **options)  # type: ignore[misc]
+        except TimeoutError:
+            raise exceptions.TimeoutError(f"Redis took no command for {seconds:g} s") from None
+        finally:
+            self.socket_timeout = seconds
+
+
+@cache
+def _cancellable(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    """Return the class of such connections of a kind: by TCP, TLS or a Unix socket, to a master that Sentinel names."""
+    return type(kind.__name__, (_Cancellable, kind), {})
 
 
 class _Sentinel(Sentinel):
@@ -78,7 +107,8 @@ def parse(url: str) -> Servers | None:
     options: dict[str, Any] = {**parsed[0], "ssl": parsed[0].get("connection_class") is SSLConnection}
     for name in ("host", "port", "connection_class"):
         options.pop(name, None)
-    sentinel_options = {name: options[name] for name in options if name.startswith("ssl")}
+    sentinel_options: dict[str, Any] = {name: options[name] for name in options if name.startswith("ssl")}
+    sentinel_options["protocol"] = RESP2
     for name in ("username", "password"):
         if value := options.pop(f"sentinel_{name}", None):
             sentinel_options[name] = value
@@ -92,24 +122,68 @@ def is_cluster(url: str) -> bool:
     return servers is not None and servers.kind == "cluster"
 
 
+def database(url: str) -> int:
+    """Return the number of the database that a URL leads to."""
+    servers = parse(url)
+    return int((parse_url(url) if servers is None else servers.options).get("db") or 0)
+
+
 def connect(url: str, timeout: float) -> Redis | RedisCluster:
     """Make the client; it connects when first used. Nothing is tried twice: who asked knows what else to do."""
-    servers, ours = parse(url), _options(timeout)
+    servers = parse(url)
     if servers is None:
-        return Redis.from_url(url, **ours)
+        return _connect_to_one(parse_url(url), timeout)
     if servers.kind == "cluster":
-        nodes = [ClusterNode(host, port) for host, port in servers.hosts]
-        # Whether slots that nobody has are everybody's failure is the servers' setting, not the client's.
-        return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **{**ours, **servers.options})
-    sentinel = _Sentinel(servers.hosts, sentinel_kwargs={**ours, **servers.sentinel_options})  # type: ignore[no-untyped-call]
-    master: Redis = sentinel.master_for(servers.service, **{**ours, **servers.options})
+        return _connect_to_cluster(servers, timeout)
+    asked = _options(servers.sentinel_options, timeout)
+    sentinel = _Sentinel(servers.hosts, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
+    kind = SentinelManagedSSLConnection if servers.options["ssl"] else SentinelManagedConnection
+    options = _options(servers.options, timeout)
+    master: Redis = sentinel.master_for(servers.service, **options, connection_class=_cancellable(kind))
     return master
 
 
 def connect_to_node(url: str, timeout: float, host: str, port: int) -> Redis:
     """Make a client of one node of a cluster."""
     servers = parse(url)
-    return Redis(host=host, port=port, **{**_options(timeout), **(servers.options if servers else {})})
+    options = dict(servers.options) if servers else {}
+    kind = SSLConnection if options.pop("ssl", False) else Connection
+    return _connect_to_one({**options, "host": host, "port": port, "connection_class": kind}, timeout)
+
+
+def _connect_to_one(options: Any, timeout: float) -> Redis:
+    kind = _cancellable(options.pop("connection_class", Connection))
+    return Redis.from_pool(ConnectionPool(kind, **_options(options, timeout)))
+
+
+def _connect_to_cluster(servers: Servers, timeout: float) -> RedisCluster:
+    nodes = [ClusterNode(host, port) for host, port in servers.hosts]
+    options = _options(servers.options, timeout)
+    # Whether slots that nobody has are everybody's failure is the servers' setting, not the client's.
+    client = RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
+    manager = client.nodes_manager
+    manager.connection_kwargs["connection_class"] = _cancellable(manager.connection_kwargs["connection_class"])
+    for node in manager.startup_nodes.values():
+        node.connection_class = manager.connection_kwargs["connection_class"]
+    return client
+
+
+def limit(client: Redis | RedisCluster) -> int:
+    """Return how many connections the client may have, of a cluster to each node."""
+    if isinstance(client, RedisCluster):
+        return int(client.nodes_manager.connection_kwargs["max_connections"])
+    return int(client.connection_pool.max_connections)
+
+
+async def drop_idle(client: Redis | RedisCluster) -> None:
+    """Close the connections that nobody uses. redis-py's own way waits in between, and then would close a connection
+    that somebody has taken and connected again meanwhile."""
+    if isinstance(client, RedisCluster):
+        idle: list[AbstractConnection] = [connection for node in client.get_nodes() for connection in node._free]
+    else:
+        idle = list(client.connection_pool._available_connections)
+    for connection in idle:
+        await connection.disconnect(nowait=True)
 
 
 def url_of_one(url: str, timeout: float) -> str:
@@ -124,27 +198,32 @@ def url_of_one(url: str, timeout: float) -> str:
         try:
             sentinel = BlockingSentinel(servers.hosts, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
             host, port = sentinel.discover_master(servers.service)  # type: ignore[no-untyped-call]
-        except RedisError as error:
+        except exceptions.RedisError as error:
             raise RedisUnavailable(f"no sentinel names the master: {first_line(error)}") from None
     return f"[{host}]:{port}".join(servers.around) if ":" in host else f"{host}:{port}".join(servers.around)
 
 
 async def close(client: Redis | RedisCluster) -> None:
     """Close the client, and those of the sentinels it asked."""
+    steps: list[Callable[[], Awaitable[Any]]] = [client.aclose]
     if isinstance(client, RedisCluster):  # after an error it takes itself for closed, and leaves its connections open
-        await client.nodes_manager.aclose()
-        await client.nodes_manager.aclose("startup_nodes")
-    await client.aclose()
-    if isinstance(client, Redis) and (manager := getattr(client.connection_pool, "sentinel_manager", None)):
-        for sentinel in manager.sentinels:
-            await sentinel.aclose()
+        steps += [client.nodes_manager.aclose, lambda: client.nodes_manager.aclose("startup_nodes")]
+    elif manager := getattr(client.connection_pool, "sentinel_manager", None):
+        if manager._asking is not None:
+            await end(manager._asking)
+        steps += [sentinel.aclose for sentinel in manager.sentinels]
+    for step in steps:
+        with contextlib.suppress(exceptions.RedisError, OSError):  # of a server that says no goodbye
+            await step()
 
 
-def _options(timeout: float) -> dict[str, Any]:
+def _options(given: dict[str, Any], timeout: float) -> dict[str, Any]:
     return {
         "decode_responses": True,
         "encoding_errors": "surrogateescape",  # a foreign value that isn't UTF-8 must not break a reply
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
         "retry": Retry(NoBackoff(), 0),
+        **given,
+        "protocol": RESP2,
     }
