@@ -317,19 +317,20 @@ class Mirror:
                 try:
                     return await command()
                 except exceptions.ResponseError as error:
-                    raise refusal(error) from _without_frames(error)
+                    raise refusal(error) from _harmless(error)
                 except (exceptions.RedisError, OSError) as error:
                     if is_last or not isinstance(error, exceptions.ConnectionError | ConnectionError):
                         self._down_until = time.monotonic() + self._retry_after
                         why = f"Redis can't be reached: {first_line(error)}"
-                        raise RedisUnavailable(why) from _without_frames(error)
+                        raise RedisUnavailable(why) from _harmless(error)
                 await connect.drop_idle(self.redis)
         raise AssertionError
 
 
-def _without_frames(error: Exception) -> Exception:
-    """Take an error's frames away: they hold what was sent to Redis."""
+def _harmless(error: Exception) -> Exception:
+    """Take from an error what was sent to Redis: its frames hold that, and its text may quote it."""
     error.__cause__ = error.__context__ = None
+    error.args = (first_line(error),)
     return error.with_traceback(None)
 
 
