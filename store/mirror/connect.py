@@ -176,14 +176,20 @@ def limit(client: Redis | RedisCluster) -> int:
 
 
 async def drop_idle(client: Redis | RedisCluster) -> None:
-    """Close the connections that nobody uses. redis-py's own way waits in between, and then would close a connection
-    that somebody has taken and connected again meanwhile."""
+    """Close the connections that nobody uses, also those to the sentinels. redis-py's own way waits in between, and
+    then would close a connection that somebody has taken and connected again meanwhile."""
     if isinstance(client, RedisCluster):
         idle: list[AbstractConnection] = [connection for node in client.get_nodes() for connection in node._free]
     else:
-        idle = list(client.connection_pool._available_connections)
+        manager = _manager(client)
+        pools = [each.connection_pool for each in (client, *(manager.sentinels if manager else ()))]
+        idle = [connection for pool in pools for connection in pool._available_connections]
     for connection in idle:
         await connection.disconnect(nowait=True)
+
+
+def _manager(client: Redis) -> _Sentinel | None:
+    return getattr(client.connection_pool, "sentinel_manager", None)
 
 
 def url_of_one(url: str, timeout: float) -> str:
@@ -208,8 +214,8 @@ async def close(client: Redis | RedisCluster) -> None:
     steps: list[Callable[[], Awaitable[Any]]] = [client.aclose]
     if isinstance(client, RedisCluster):  # after an error it takes itself for closed, and leaves its connections open
         steps += [client.nodes_manager.aclose, lambda: client.nodes_manager.aclose("startup_nodes")]
-    elif manager := getattr(client.connection_pool, "sentinel_manager", None):
-        if manager._asking is not None:
+    elif manager := _manager(client):
+        if manager._asking:
             await end(manager._asking)
         steps += [sentinel.aclose for sentinel in manager.sentinels]
     for step in steps:
