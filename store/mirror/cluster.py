@@ -32,6 +32,7 @@ class ClusterMirror(Mirror):
     refused for as long as redis-py can't find it, and its mark stays for the relay."""
 
     is_tracking = False  # each node would have to be followed, and each slot that moves
+    tries = 3  # on new connections, and then on the nodes that are the primaries now
 
     def __init__(self, cluster: RedisCluster, config: Config, vault: Callable[[], Vault]) -> None:
         super().__init__(cast(Redis, cluster), config, vault)  # commands and pipelines are called alike
@@ -125,13 +126,12 @@ class ClusterMirror(Mirror):
         lost = [i for i, reply in enumerate(replies) if isinstance(reply, LOST)]
         if lost and len(lost) == len(replies):
             raise replies[0]
-        if lost:  # one of the nodes: those of its commands once more, as _call() does with all
-            self._outdate(known)
-            await connect.drop_idle(self._cluster)
-            await self._refresh()
+        if lost and not any(isinstance(replies[i], exceptions.TimeoutError) for i in lost):
+            await connect.drop_idle(self._cluster)  # of some nodes: once more, as _call() does if all are lost
             for i, reply in zip(lost, await self._pipelined([wanted[i] for i in lost]), strict=True):
                 replies[i] = reply
-                self._is_outdated |= isinstance(reply, LOST)
+        if any(isinstance(reply, LOST) for reply in replies):
+            self._outdate(known)
         return replies
 
     async def _pipelined(self, commands: Sequence[Command]) -> list[Any]:
@@ -144,14 +144,19 @@ class ClusterMirror(Mirror):
         return False  # they may be on several nodes
 
     async def _call(self, command: Callable[[], Awaitable[T]]) -> T:
+        tries = 0
+
         async def routed() -> T:
+            nonlocal tries
+            tries += 1
             known = self._refreshed
             try:
                 await self._refresh()
                 known = self._refreshed
                 return await command()
-            except LOST:
-                self._outdate(known)
+            except LOST as error:
+                if tries > 1 or isinstance(error, exceptions.TimeoutError):  # not just a connection that was dead
+                    self._outdate(known)
                 raise
             except exceptions.SlotNotCoveredError as error:
                 raise exceptions.ClusterDownError(first_line(error)) from None

@@ -63,6 +63,7 @@ class Mirror:
     `redis_retry_after` seconds after a connection failed, at once."""
 
     is_tracking = True  # whether one connection can be told of every change
+    tries = 2  # of a command whose connection breaks
 
     def __init__(self, redis: Redis, config: Config, vault: Callable[[], Vault]) -> None:
         self.redis = redis
@@ -311,7 +312,7 @@ class Mirror:
         that its version guards). Only if that fails, too, or Redis is silent, is it left alone.
         """
         async with self._turns:
-            for is_last in (False, True):
+            for tries_left in reversed(range(self.tries)):
                 if time.monotonic() < self._down_until:
                     raise RedisUnavailable("Redis can't be reached: it failed a moment ago")
                 try:
@@ -319,7 +320,7 @@ class Mirror:
                 except exceptions.ResponseError as error:
                     raise refusal(error) from _harmless(error)
                 except (exceptions.RedisError, OSError) as error:
-                    if is_last or not isinstance(error, exceptions.ConnectionError | ConnectionError):
+                    if not tries_left or not isinstance(error, exceptions.ConnectionError | ConnectionError):
                         self._down_until = time.monotonic() + self._retry_after
                         why = f"Redis can't be reached: {first_line(error)}"
                         raise RedisUnavailable(why) from _harmless(error)
