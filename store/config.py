@@ -94,7 +94,7 @@ class Config:
             )
         if self.redis_url is not None and not _is_redis_url(self.redis_url):
             raise ConfigError(
-                "REDIS_URL is not a Redis URL",
+                "REDIS_URL is not a Redis URL, or has an option that redis-py doesn't know",
                 hint="redis://, rediss://, unix://, redis+sentinel://host:26379/service or redis+cluster://host:6379",
             )
         if self.redis_url is not None and not self._suits_cluster():
@@ -213,10 +213,10 @@ def _shown_redis(url: str) -> str:
 
 
 def _is_redis_url(url: str) -> bool:
-    from store.mirror.connect import parse
+    from store.mirror.connect import check
 
     try:
-        parse(url)
+        check(url)
     except ValueError:
         return False
     return True

@@ -107,8 +107,7 @@ def parse(url: str) -> Servers | None:
     options: dict[str, Any] = {**parsed[0], "ssl": parsed[0].get("connection_class") is SSLConnection}
     for name in ("host", "port", "connection_class"):
         options.pop(name, None)
-    sentinel_options: dict[str, Any] = {name: options[name] for name in options if name.startswith("ssl")}
-    sentinel_options["protocol"] = RESP2
+    sentinel_options = {name: options[name] for name in options if name.startswith("ssl")}
     for name in ("username", "password"):
         if value := options.pop(f"sentinel_{name}", None):
             sentinel_options[name] = value
@@ -126,6 +125,17 @@ def database(url: str) -> int:
     """Return the number of the database that a URL leads to."""
     servers = parse(url)
     return int((parse_url(url) if servers is None else servers.options).get("db") or 0)
+
+
+def check(url: str) -> None:
+    """Make sure that a client can be made of a URL. Raises ValueError, which may quote it."""
+    try:
+        client = connect(url, 1.0)
+        if isinstance(client, Redis):
+            # That doesn't connect yet, but takes the options.
+            client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    except (TypeError, exceptions.RedisError, exceptions.RedisClusterException) as error:
+        raise ValueError("an option isn't redis-py's") from error
 
 
 def connect(url: str, timeout: float) -> Redis | RedisCluster:
@@ -200,7 +210,8 @@ def url_of_one(url: str, timeout: float) -> str:
         return url
     host, port = servers.hosts[0]
     if servers.kind == "sentinel":
-        options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **servers.sentinel_options}
+        options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "protocol": RESP2}
+        options |= servers.sentinel_options
         try:
             sentinel = BlockingSentinel(servers.hosts, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
             host, port = sentinel.discover_master(servers.service)  # type: ignore[no-untyped-call]
