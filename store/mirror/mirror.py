@@ -312,7 +312,8 @@ class Mirror:
         that its version guards). Only if that fails, too, or Redis is silent, is it left alone.
         """
         async with self._turns:
-            for tries_left in reversed(range(self.tries)):
+            tries = self.tries
+            while True:
                 if time.monotonic() < self._down_until:
                     raise RedisUnavailable("Redis can't be reached: it failed a moment ago")
                 try:
@@ -320,12 +321,12 @@ class Mirror:
                 except exceptions.ResponseError as error:
                     raise refusal(error) from _harmless(error)
                 except (exceptions.RedisError, OSError) as error:
-                    if not tries_left or not isinstance(error, exceptions.ConnectionError | ConnectionError):
+                    tries -= 1
+                    if not tries or not isinstance(error, exceptions.ConnectionError | ConnectionError):
                         self._down_until = time.monotonic() + self._retry_after
                         why = f"Redis can't be reached: {first_line(error)}"
                         raise RedisUnavailable(why) from _harmless(error)
                 await connect.drop_idle(self.redis)
-        raise AssertionError
 
 
 def _harmless(error: Exception) -> Exception:
