@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -31,6 +31,7 @@ from redis.sentinel import Sentinel as BlockingSentinel
 
 from store.ending import end
 from store.errors import RedisUnavailable, first_line
+from store.sockets import AsyncOwnSocket
 
 SEVERAL = re.compile(
     r"(?P<scheme>rediss?)\+(?P<kind>sentinel|cluster)://(?P<login>[^@/?]*@)?(?P<hosts>[^@/?]+)"
@@ -104,7 +105,11 @@ def parse(url: str) -> Servers | None:
     parsed = [parse_url(host.join(around)) for host in found["hosts"].split(",")]
     if not all("host" in host for host in parsed):
         raise ValueError("a host is empty")
-    options: dict[str, Any] = {**parsed[0], "ssl": parsed[0].get("connection_class") is SSLConnection}
+    options: dict[str, Any] = {
+        **_tls(parsed[0]),
+        **parsed[0],
+        "ssl": parsed[0].get("connection_class") is SSLConnection,
+    }
     for name in ("host", "port", "connection_class"):
         options.pop(name, None)
     sentinel_options = {name: options[name] for name in options if name.startswith("ssl")}
@@ -138,11 +143,14 @@ def check(url: str) -> None:
         raise ValueError("an option isn't redis-py's") from error
 
 
-def connect(url: str, timeout: float) -> Redis | RedisCluster:
-    """Make the client; it connects when first used. Nothing is tried twice: who asked knows what else to do."""
+def connect(url: str, timeout: float, is_embedded: bool = False) -> Redis | RedisCluster:
+    """Make the client; it connects when first used. Nothing is tried twice: who asked knows what else to do. With
+    `is_embedded` it talks to nobody but a server of the same user's."""
     servers = parse(url)
     if servers is None:
-        return _connect_to_one(parse_url(url), timeout)
+        parsed = parse_url(url)
+        own = {"connection_class": AsyncOwnSocket} if is_embedded else {}
+        return _connect_to_one({**_tls(parsed), **parsed, **own}, timeout)
     if servers.kind == "cluster":
         return _connect_to_cluster(servers, timeout)
     asked = _options(servers.sentinel_options, timeout)
@@ -232,6 +240,12 @@ async def close(client: Redis | RedisCluster) -> None:
     for step in steps:
         with contextlib.suppress(exceptions.RedisError, OSError):  # of a server that says no goodbye
             await step()
+
+
+def _tls(parsed: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the host's name over TLS, as redis-py does from 6.0 on, unless the URL says otherwise."""
+    is_checked = parsed.get("connection_class") is SSLConnection and parsed.get("ssl_cert_reqs") != "none"
+    return {"ssl_check_hostname": True} if is_checked else {}
 
 
 def _options(given: dict[str, Any], timeout: float) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
+from store import sockets
 from store.config import Config
 from store.errors import RedisUnavailable, StoreError, first_line
 from store.mirror import connect
@@ -202,6 +203,10 @@ class Mirror:
             if kind not in ("user", "telegram_id") and ":" not in kind  # our own fields
         }
 
+    async def size(self) -> int:
+        """Count all keys, whosever."""
+        return int(await self._call(lambda: self.redis.dbsize()))
+
     async def server(self) -> dict[str, Any]:
         """Return the server's INFO section `server`."""
         info: dict[str, Any] = await self._call(lambda: self.redis.info("server"))
@@ -221,7 +226,9 @@ class Mirror:
 
     async def _listener(self) -> Redis:
         """Make a client for a subscription."""
-        client = connect.connect(self._config.redis_url or "", self._config.redis_timeout)
+        url = self._config.redis_url or ""
+        is_embedded = sockets.is_embedded(url, self._config.home)
+        client = connect.connect(url, self._config.redis_timeout, is_embedded)
         assert isinstance(client, Redis)
         return client
 
