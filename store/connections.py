@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AsyncExitStack
 from functools import cached_property
 
 from redis.asyncio import RedisCluster
@@ -38,6 +39,7 @@ class Connections:
         return self._config.vault or Vault.from_env(os.environ, self._config.key_file)
 
     async def close(self) -> None:
-        await self.marks.close()
-        await self.database.close()
-        await connect.close(self._redis)
+        async with AsyncExitStack() as last_first:  # each, also if another fails or is cancelled
+            last_first.push_async_callback(connect.close, self._redis)
+            last_first.push_async_callback(self.database.close)
+            last_first.push_async_callback(self.marks.close)

@@ -18,6 +18,7 @@ from store.cache import Cache
 from store.calls import Call
 from store.config import Config
 from store.connections import Connections
+from store.ending import end
 from store.errors import (
     BadIdentifier,
     DatabaseUnavailable,
@@ -79,10 +80,13 @@ class Core:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._cache.close()
-        if self._stores is not None:
-            await self._stores.close()
-            self._stores = None
+        try:
+            await self._cache.close()
+            await end(*self._flights.values())
+        finally:
+            if self._stores is not None:
+                await self._stores.close()
+                self._stores = None
 
     @property
     def stores(self) -> Connections:

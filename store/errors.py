@@ -207,5 +207,6 @@ def from_postgres(error: Any) -> StoreError:
 
 
 def first_line(error: BaseException) -> str:
-    """Cut an error's text to its first line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Cut an error's text to its first line, and what Redis says of an unknown command before the arguments, which it
+    quotes: of AUTH they are the password."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(", with args beginning")[0]

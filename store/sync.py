@@ -18,6 +18,7 @@ from store import calls, relay
 from store.arguments import check_okx_uid
 from store.calls import Call
 from store.connections import Connections
+from store.ending import end
 from store.errors import DatabaseUnavailable, NotPermitted, StoreError, VersionConflict
 from store.keep import item
 from store.mirror.foreign import Field, Unreadable, read_document
@@ -121,14 +122,14 @@ class Sync:
         try:
             async for keys in batches:
                 if len(under_way) == UNDER_WAY:
-                    await under_way.popleft()
+                    await under_way[0]
+                    under_way.popleft()
                 under_way.append(asyncio.create_task(self._batch(keys)))
             while under_way:
-                await under_way.popleft()
+                await under_way[0]
+                under_way.popleft()
         finally:
-            for task in under_way:
-                task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await end(*under_way)
 
     async def _batch(self, keys: Sequence[tuple[str, str]]) -> None:
         """Take over these keys; if somebody was erased since they were read, as they are now."""

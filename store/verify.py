@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from store import calls, mirroring
 from store.arguments import check_okx_uid
 from store.connections import Connections
+from store.ending import end
 from store.mirror.codec import encode_hash
 from store.mirror.found import CREDENTIALS, TELEGRAM, Found, Place
 from store.mirror.keys import OKX_UID
@@ -166,14 +167,14 @@ async def _two_at_a_time(batches: AsyncIterator[T], work: Callable[[T], Coroutin
     try:
         async for batch in batches:
             if len(under_way) == 2:
-                await under_way.popleft()
+                await under_way[0]
+                under_way.popleft()
             under_way.append(asyncio.create_task(work(batch)))
         while under_way:
-            await under_way.popleft()
+            await under_way[0]
+            under_way.popleft()
     finally:
-        for task in under_way:
-            task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await end(*under_way)
 
 
 async def _only_in_redis(stores: Connections, owners: Sequence[str] | None, expected: int) -> AsyncIterator[list[Look]]:

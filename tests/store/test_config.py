@@ -130,8 +130,13 @@ async def test_a_malformed_database_url_is_one_error_without_the_password(server
 
 
 @pytest.mark.parametrize(
-    "redis_url", [f"http://:{SECRET}@cache", f"redis://:{SECRET}@cache:port", f"redis://:{SECRET}@[cache"]
-)
+    "redis_url",
+    [
+        f"http://:{SECRET}@cache", f"redis://:{SECRET}@cache:port", f"redis://:{SECRET}@[cache",
+        f"redis://:{SECRET}@cache?no_such_option=1", f"redis://:{SECRET}@cache?max_connections=-1",
+        f"redis+sentinel://:{SECRET}@cache/main?no_such_option=1", f"redis+cluster://:{SECRET}@cache?no_such_option=1",
+    ],
+)  # fmt: skip
 async def test_a_malformed_redis_url_is_one_error_without_the_password(servers: Config, redis_url: str) -> None:
     with pytest.raises(StoreError) as caught:
         async with SettingsStore(replace(servers, redis_url=redis_url)):
