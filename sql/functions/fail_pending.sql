@@ -30,7 +30,8 @@ begin
             begin
                 insert into mirror_pending (owner, kind, version, attempts, last_error)
                 select s.owner, s.kind, v_key.version, 1, left(v_key.error, 500)
-                  from mirror_source s where s.owner = v_key.owner and s.kind = v_key.kind;
+                  from (select e.owner, e.kind from mirror_source e where e.owner = v_key.owner offset 0) s    -- by index, as mirror_state()
+                 where s.kind = v_key.kind;
             exception when lock_not_available or unique_violation then    -- a writer was faster, and may yet roll back
                 return next;
             end;
