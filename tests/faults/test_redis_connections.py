@@ -16,7 +16,7 @@ from store.mirror.wire import Command, exchange
 from store.relay import Relay
 from store.watch import Change
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.faults.servers import RedisServer, eventually
+from tests.faults.servers import PATIENCE, RedisServer, eventually
 from tests.topologies.redis import PASSWORD, QUOTED, Node
 
 POOLED, READS = 40, 20
@@ -52,7 +52,9 @@ async def sources(store: SettingsStore, number: int = READS) -> set[str]:
 async def test_dead_connections_cost_no_read_and_no_save(
     config: Config, store: SettingsStore, own_redis: RedisServer, end: Callable[[RedisServer], None], options: str
 ) -> None:
-    async with SettingsStore(replace(config, redis_url=f"{own_redis.url}{options}", redis_retry_after=60)) as other:
+    async with SettingsStore(
+        replace(config, redis_url=f"{own_redis.url}{options}", redis_retry_after=60, redis_timeout=PATIENCE)
+    ) as other:
         for leverage in (20, 21):
             await fill_pool(other)
             end(own_redis)
@@ -71,7 +73,7 @@ async def test_connections_that_redis_closes_because_they_are_idle_cost_nothing(
         return int(lacking.info("clients")["connected_clients"]) == 1
 
     url = f"redis://:{QUOTED}@{lacking.address}/0"
-    async with SettingsStore(replace(config, redis_url=url, redis_retry_after=60)) as store:
+    async with SettingsStore(replace(config, redis_url=url, redis_retry_after=60, redis_timeout=PATIENCE)) as store:
         await store.register(OKX_UID, TELEGRAM_ID)
         await fill_pool(store)
         await eventually(are_closed)
@@ -80,7 +82,7 @@ async def test_connections_that_redis_closes_because_they_are_idle_cost_nothing(
 
 
 async def test_a_redis_that_is_gone_is_left_alone_all_the_same(config: Config, own_redis: RedisServer) -> None:
-    async with SettingsStore(replace(config, redis_retry_after=60)) as store:
+    async with SettingsStore(replace(config, redis_retry_after=60, redis_timeout=PATIENCE)) as store:
         await store.register(OKX_UID, TELEGRAM_ID)
         await fill_pool(store)
         own_redis.stop()
@@ -98,7 +100,9 @@ async def test_who_finds_no_connection_free_waits_for_one(
     config: Config, store: SettingsStore, own_redis: RedisServer, limit: int
 ) -> None:
     url = f"{own_redis.url}?max_connections={limit}"
-    async with SettingsStore(replace(config, redis_url=url, redis_retry_after=60), cache=10) as few:
+    async with SettingsStore(
+        replace(config, redis_url=url, redis_retry_after=60, redis_timeout=PATIENCE), cache=10
+    ) as few:
         changes = few.watch(OKX_UID)
         following = asyncio.ensure_future(anext(changes))
         await eventually(lambda: is_watched(own_redis, few))  # that takes none of the few
@@ -140,7 +144,9 @@ def lacking(request: pytest.FixtureRequest) -> Iterator[Node]:
 @pytest.mark.parametrize("lacking", [["HELLO"]], indirect=True)
 async def test_a_redis_lacking_is_as_good_as_any(config: Config, lacking: Node, options: str) -> None:
     url = f"redis://:{QUOTED}@{lacking.address}/0{options}"
-    async with SettingsStore(replace(config, redis_url=url, redis_retry_after=60), cache=10) as store:
+    async with SettingsStore(
+        replace(config, redis_url=url, redis_retry_after=60, redis_timeout=PATIENCE), cache=10
+    ) as store:
         registered = await store.register(OKX_UID, TELEGRAM_ID)
         assert all(saved.mirrored for saved in registered.settings)
         assert await sources(store) == {"redis"}
@@ -164,7 +170,9 @@ async def test_what_redis_quotes_of_an_unknown_command_is_told_to_nobody(
     config: Config, lacking: Node, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = f"redis://:{QUOTED}@{lacking.address}/0"
-    async with SettingsStore(replace(config, redis_url=url, redis_retry_after=0.001), cache=10) as store:
+    async with SettingsStore(
+        replace(config, redis_url=url, redis_retry_after=0.001, redis_timeout=PATIENCE), cache=10
+    ) as store:
         with caplog.at_level("DEBUG", "store"):
             saved = await store.register(OKX_UID, TELEGRAM_ID, documents={"params": {"secret": PASSWORD}})
             assert not any(setting.mirrored for setting in saved.settings)
