@@ -340,7 +340,7 @@ def _restored_users(okx_uid: str | None, after: str, limit: int) -> Call:
     query = """
         select u.okx_uid, jsonb_build_object(
                    'okx_uid', u.okx_uid, 'name', u.name, 'telegram_username', u.telegram_username,
-                   'telegram_id', case when not exists (select from app_users o where o.telegram_id = u.telegram_id
+                   'telegram_id', case when not exists (select from public.app_users o where o.telegram_id = u.telegram_id
                                                            and o.okx_uid <> u.okx_uid and o.deleted_at is null)
                                        then u.telegram_id end,
                    'settings', (select coalesce(jsonb_object_agg(s.setting_type, s.settings), '{}')

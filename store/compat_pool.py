@@ -83,7 +83,7 @@ class Pool:
 
     def get_max_size(self) -> int:
         """Return how many connections may be open at once."""
-        return self.store.config.pool_size
+        return self.store.config.db_pool_size
 
 
 class TimescalePool:
