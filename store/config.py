@@ -33,8 +33,8 @@ VARIABLES = {
     "MIRROR_CHANNEL": "Where changes are published. Default: `settings:changes`.",
     "DB_POOL_SIZE": "Connections at most, 2 or more. Default: 5.",
     "DB_TIMEOUT": "Seconds to wait for a connection. Default: 5.",
-    "DB_LOCK_TIMEOUT": "Seconds that a save waits for somebody else's open transaction, then exit code 3; 0: as long as it"
-    " takes. Default: 5.",
+    "DB_LOCK_TIMEOUT": "Seconds that a save waits for somebody else's open transaction before it fails (exit code"
+    " 3); 0: as long as it takes. Default: 5.",
     "REDIS_TIMEOUT": "Seconds a Redis command may take. Default: 0.5.",
 }
 

@@ -1,8 +1,8 @@
 """PostgreSQL: statements and transactions on pooled connections, and errors of ours only.
 
 Nothing here depends on how a session is set: results come in binary form, which no DateStyle, IntervalStyle or
-bytea_output changes, functions are called by their schema, and a transaction says its isolation level. So nothing has to be
-set for a session, which a pooler would hand to others.
+bytea_output changes, functions are called by their schema, and a transaction says its isolation level. So nothing has
+to be set for a session, which a pooler would hand to others.
 """
 
 from __future__ import annotations
@@ -23,20 +23,14 @@ from psycopg.rows import dict_row
 from store.calls import Call
 from store.config import Config
 from store.errors import DatabaseBusy, DatabaseError, StoreError, from_postgres
+from store.pool import SETTLE, Pool, check_encoding, conninfo, seconds_to_connect
 from store.pool import Connection as Connection
-from store.pool import Pool, check_encoding, conninfo, seconds_to_connect
 
 Explain = Callable[[psycopg.Error], StoreError | None]
 
 PREPARE_AFTER = 5  # uses of a statement on a connection
 TRIES = 6  # at a statement that loses to others: in a deadlock, or by the database's isolation level
 PAUSE = 0.01  # seconds at most before the second try; then twice as long each time
-
-# Without the limits that the database's administrator set for a single statement, or for a session that idles: the work is
-# long, and goes on between statements. By name, as older servers don't know all.
-UNLIMITED = """
-    select set_config(s.name, '0', true) from pg_catalog.pg_settings s
-     where s.name in ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"""
 
 # Who holds a lock on a table of ours, of those that the error names (its first), and doesn't wait for one.
 HOLDERS = """
@@ -55,8 +49,8 @@ SETTLED = """
     select pg_catalog.pg_backend_pid() as process,
            pg_catalog.current_setting('default_transaction_isolation') = 'read committed' as is_usual"""
 
-# What `discard all` does, but for the statements that psycopg has prepared and goes on to use; those of the borrower's own
-# go. (`discard all` would make each of the others fail once, and psycopg prepare them again and again.)
+# What `discard all` does, but for the statements that psycopg has prepared and goes on to use; those that the borrower
+# has prepared go.
 RETURNED = """
     close all; set session authorization default; reset all; unlisten *; select pg_catalog.pg_advisory_unlock_all();
     discard plans; discard temp; discard sequences;
@@ -209,13 +203,14 @@ async def _begin(connection: Connection, snapshot: bool) -> None:
     """Say what a transaction is to be: the first in it."""
     level = "repeatable read, read only" if snapshot else "read committed"
     await connection.execute(f"set transaction isolation level {level}".encode())
-    await connection.execute(UNLIMITED)
+    await connection.execute(SETTLE)
 
 
 def _busy(holders: Sequence[dict[str, Any]], call: Call) -> DatabaseBusy:
     """Say what a statement waited for in vain."""
-    what = f"rows of {holders[0]['relation']}" if holders else "what this needs"
-    where = "; ".join(f"process {row['pid']} ({row['who']})" for row in holders if row["relation"] == holders[0]["relation"])
+    relation = holders[0]["relation"] if holders else None
+    what = f"rows of {relation}" if relation else "what this needs"
+    where = "; ".join(f"process {row['pid']} ({row['who']})" for row in holders if row["relation"] == relation)
     waited = call.params.get("lock_timeout", "")
     return DatabaseBusy(
         f"another transaction holds {what}: nothing was done" + (f" after {waited} of waiting" if waited else ""),

@@ -1,12 +1,14 @@
-"""Connections of a store to PostgreSQL: opened as they are needed, never more than so many, lent in the order of asking.
+"""Connections of a store to PostgreSQL: opened as needed, never more than so many, lent in the order of asking.
 
-By hand, and not psycopg_pool: that one opens connections in the background, so a caller learns neither why there is none
-nor, after a moment's outage, that PostgreSQL is back. Here a caller without a connection opens one, and hears the reason.
+By hand, and not psycopg_pool: that one opens connections in the background, so a caller learns neither why there is
+none nor, after a moment's outage, that PostgreSQL is back. Here a caller without a connection opens one, and hears the
+reason.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import select
 import time
@@ -21,6 +23,18 @@ from psycopg.pq import TransactionStatus
 from store.errors import DatabaseBusy, DatabaseError, DatabaseUnavailable
 
 Connection = psycopg.AsyncConnection[dict[str, Any]]
+
+# What a transaction of several statements relies on, set for itself alone. The work is long, and goes on between
+# statements: the limits that were set for a single one, or for a session that idles, are not for it. By name, as older
+# servers don't know all.
+SETTLE = """
+    select pg_catalog.set_config(s.name, v.value, true)
+      from pg_catalog.pg_settings s
+      join (values ('search_path', 'public, pg_temp'), ('datestyle', 'ISO, YMD'), ('intervalstyle', 'postgres'), ('timezone', 'UTC'),
+                   ('standard_conforming_strings', 'on'), ('row_security', 'on'), ('quote_all_identifiers', 'off'),
+                   ('array_nulls', 'on'), ('transform_null_equals', 'off'),
+                   ('statement_timeout', '0'), ('lock_timeout', '0'), ('transaction_timeout', '0'),
+                   ('idle_in_transaction_session_timeout', '0')) as v (name, value) on v.name = lower(s.name)"""
 
 UNUSED = 600.0  # seconds until an idle connection is closed
 LIFETIME = 3600.0  # seconds until a connection is replaced: so that a server that came back gets its share
@@ -87,8 +101,8 @@ class Pool:
             raise DatabaseUnavailable(f"PostgreSQL can't be reached: no answer for {self._timeout:g} s") from None
 
     async def _take(self) -> Connection:
-        """Take an idle connection, else open one. Where PostgreSQL refuses that (its limit of connections is reached, say),
-        one of those that are lent will do."""
+        """Take an idle connection, else open one. Where PostgreSQL refuses that (its limit of connections is reached,
+        say), one of those that are lent will do."""
         deadline = time.monotonic() + self._timeout
         while True:
             if self._is_closed:
@@ -103,11 +117,9 @@ class Pool:
             except psycopg.OperationalError:
                 if not self._lent or time.monotonic() >= deadline:
                     raise
-                try:
+                with contextlib.suppress(TimeoutError):  # then a last try says why
                     async with asyncio.timeout(max(0, deadline - time.monotonic())):
                         await self._returned.wait()
-                except TimeoutError:
-                    pass  # a last try, which says why
             else:
                 self._born[connection] = time.monotonic()
                 return connection
@@ -123,8 +135,8 @@ class Pool:
             self._sweep_later()
 
     async def _is_alive(self, connection: Connection) -> bool:
-        """Test an idle connection, with a round trip only if the server has said something meanwhile, as it does when it
-        shuts down. A dead one is closed."""
+        """Test an idle connection, with a round trip only if the server has said something meanwhile, as it does when
+        it shuts down. A dead one is closed."""
         poll = select.poll()
         poll.register(connection.fileno(), select.POLLIN)
         if not poll.poll(0):

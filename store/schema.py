@@ -19,10 +19,17 @@ from yoyo.migrations import MigrationList
 
 from store import adoption
 from store.adoption import Adoption, Quarantined
+from store.database import interrupted
 from store.errors import DatabaseUnavailable, MigrationError, NotPermitted, StoreError, first_line
+from store.pool import SETTLE, check_encoding, conninfo
 from store.vault import Vault
 
 LOCK = 0x5E771465  # advisory lock of `migrate`
+PATIENCE = 30  # seconds to wait for another's transaction: everybody else who wants the table waits behind this
+WAITED = (
+    "Somebody's open transaction holds the table: select pid, usename, application_name, xact_start"
+    " from pg_stat_activity where state <> 'idle' order by xact_start"
+)
 # Views before functions, as functions return their rows; triggers after them, as they call functions. Then who may do
 # what (the roles first, as they are granted to): these files make no object of their name, but installed_definition()
 # knows them.
@@ -183,7 +190,8 @@ def _apply_sql(connection: psycopg.Connection[Any]) -> None:
         try:
             connection.execute(file.read_bytes())
         except psycopg.Error as error:
-            raise MigrationError(f"sql/{_name(file)}: {first_line(error)}") from None
+            failure = _from_postgres(error)
+            raise MigrationError(f"sql/{_name(file)}: {first_line(error)}", hint=failure.hint) from None
     connection.execute("delete from schema_objects")
     for file in sql_files():
         if _scalar(connection, "select installed_definition(%s)", file.stem) is None:
@@ -250,8 +258,19 @@ def _drift(connection: psycopg.Connection[Any]) -> dict[str, str]:
 
 
 def _connect(database_url: str, autocommit: bool = False) -> psycopg.Connection[Any]:
-    """Connect without prepared statements and session settings, which a pooler would hand to others."""
-    return psycopg.connect(database_url, autocommit=autocommit, prepare_threshold=None)
+    """Connect without prepared statements and session settings, which a pooler would hand to others; what this relies
+    on is set in a transaction, which is begun unless in autocommit. Raises DatabaseError for an encoding of no use."""
+    url = conninfo(database_url, "settings-store migrate")
+    connection = psycopg.connect(url, autocommit=autocommit, prepare_threshold=None)
+    try:
+        check_encoding(connection)
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        if not autocommit:
+            connection.execute(SETTLE)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 @contextmanager
@@ -259,7 +278,6 @@ def _locked(database_url: str) -> Iterator[None]:
     """Let one migration run at a time. A lock of this transaction: it holds behind a transaction-mode
     pooler too, and goes with the process, however that ends."""
     with _translated(), _connect(database_url) as connection:
-        connection.execute("set local idle_in_transaction_session_timeout = 0")
         connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
         yield
 
@@ -274,6 +292,9 @@ def _yoyo(database_url: str) -> Iterator[tuple[Any, MigrationList]]:
 
         def begin(self) -> None:
             super().begin()
+            self.execute("set transaction isolation level read committed")
+            self.execute(SETTLE)
+            self.execute(f"set local lock_timeout = '{PATIENCE}s'")
             self.execute("set local search_path = public")
 
     backend = Backend(parse_uri("postgresql+psycopg:///"), "_yoyo_migration")
@@ -290,15 +311,22 @@ def _translated() -> Iterator[None]:
         yield
     except StoreError:
         raise
-    except psycopg.errors.InsufficientPrivilege as error:
-        hint = "To migrate takes the tables' owner; the rest one of the roles of docs/security.md."
-        raise NotPermitted(f"not permitted: {first_line(error)}", hint=hint) from None
-    except psycopg.OperationalError as error:
-        if error.sqlstate is None or error.sqlstate[:2] in ("08", "57"):
-            raise DatabaseUnavailable(f"PostgreSQL can't be reached: {first_line(error)}") from None
-        raise MigrationError(f"the migration failed: {first_line(error)}", hint=error.diag.message_hint) from None
     except psycopg.Error as error:
-        raise MigrationError(f"the migration failed: {first_line(error)}", hint=error.diag.message_hint) from None
+        if (interruption := interrupted(error)) is not None:
+            raise interruption from None
+        raise _from_postgres(error) from None
+
+
+def _from_postgres(error: psycopg.Error) -> StoreError:
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        hint = "To migrate takes the tables' owner; the rest one of the roles of docs/security.md."
+        return NotPermitted(f"not permitted: {first_line(error)}", hint=hint)
+    if isinstance(error, psycopg.OperationalError) and (error.sqlstate is None or error.sqlstate[:2] in ("08", "57")):
+        return DatabaseUnavailable(f"PostgreSQL can't be reached: {first_line(error)}")
+    return MigrationError(
+        f"the migration failed: {first_line(error)}",
+        hint=WAITED if isinstance(error, psycopg.errors.LockNotAvailable) else error.diag.message_hint,
+    )
 
 
 def _name(file: Path) -> str:
