@@ -30,7 +30,8 @@ Connection = psycopg.AsyncConnection[dict[str, Any]]
 SETTLE = """
     select pg_catalog.set_config(s.name, v.value, true)
       from pg_catalog.pg_settings s
-      join (values ('search_path', 'public, pg_temp'), ('datestyle', 'ISO, YMD'), ('intervalstyle', 'postgres'), ('timezone', 'UTC'),
+      join (values ('search_path', 'public, pg_temp'), ('datestyle', 'ISO, YMD'),
+                   ('intervalstyle', 'postgres'), ('timezone', 'UTC'),
                    ('standard_conforming_strings', 'on'), ('row_security', 'on'), ('quote_all_identifiers', 'off'),
                    ('array_nulls', 'on'), ('transform_null_equals', 'off'),
                    ('statement_timeout', '0'), ('lock_timeout', '0'), ('transaction_timeout', '0'),

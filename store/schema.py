@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -17,13 +16,14 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
 from yoyo.migrations import MigrationList
 
-from store import adoption
+from store import adoption, drift
 from store.adoption import Adoption, Quarantined
 from store.database import interrupted
 from store.errors import DatabaseUnavailable, MigrationError, NotPermitted, StoreError, first_line
 from store.pool import SETTLE, check_encoding, conninfo
 from store.vault import Vault
 
+BY_NAME = "0015_schema_by_name"  # before it, nothing is recorded that could be compared
 LOCK = 0x5E771465  # advisory lock of `migrate`
 PATIENCE = 30  # seconds to wait for another's transaction: everybody else who wants the table waits behind this
 WAITED = (
@@ -71,6 +71,7 @@ def migrate(database_url: str, vault: Vault | None = None) -> list[str]:
     for the hypertables. Safe to repeat and to run twice at once. Raises MigrationError and DatabaseUnavailable.
     """
     with _locked(database_url), _yoyo(database_url) as (backend, migrations):
+        drift.check_release(backend.connection, [migration.id for migration in migrations])
         pending = backend.to_apply(migrations)
         backend.ensure_internal_schema_updated()
         with backend.transaction():
@@ -112,6 +113,7 @@ def rollback(database_url: str, count: int | None = 1, vault: Vault | None = Non
     settings, API keys: those take the `vault`).
     """
     with _locked(database_url), _yoyo(database_url) as (backend, migrations):
+        drift.check_release(backend.connection, [migration.id for migration in migrations])
         newest = backend.to_rollback(migrations)[:count]
         old = adoption.adopted(backend.connection, tables_of(newest))
         if set(old) & set(adoption.PEOPLE) and count is not None:
@@ -142,9 +144,11 @@ def _apply(connection: psycopg.Connection[Any], migrations: Sequence[Any], vault
     tables = adoption.found(connection, tables_of(migrations))
     if tables:
         adoption.set_aside(connection, tables, _functions())
+    drift.mend_parts(connection)
     for migration in migrations:
         connection.execute(Path(migration.path).read_bytes())
     _apply_sql(connection)
+    _record_parts(connection)
     return adoption.take_over(connection, tables, resources("sql") / "adoption", vault or Vault({})) if tables else None
 
 
@@ -157,8 +161,16 @@ def _take_back(
     _drop_sql(connection)
     for migration in migrations:
         connection.execute(Path(migration.path).with_suffix(".rollback.sql").read_bytes())
+    _record_parts(connection)
     if tables:
         adoption.put_back(connection, tables, _functions())
+
+
+def _record_parts(connection: psycopg.Connection[Any]) -> None:
+    if _scalar(connection, "select to_regclass('public.schema_parts')") is not None:
+        migrations = yoyo.read_migrations(str(resources("migrations")))
+        text = "".join(Path(migration.path).read_text() for migration in migrations)
+        drift.record_parts(connection, tables_of(migrations), text)
 
 
 def _functions() -> list[str]:
@@ -174,16 +186,19 @@ def status(database_url: str) -> SchemaStatus:
             return SchemaStatus([], ids)
         done = {row[0] for row in connection.execute("select migration_id from public._yoyo_migration")}
         applied, pending = [i for i in ids if i in done], [i for i in ids if i not in done]
+        newer = dict.fromkeys(sorted(done - set(ids)), "a migration of a newer release")
         if _scalar(connection, "select to_regproc('public.installed_definition')") is None:
             missing = {} if pending else {_name(file): "not applied" for file in sql_files()}
-            return SchemaStatus(applied, pending, missing)
-        return SchemaStatus(applied, pending, _drift(connection))
+            return SchemaStatus(applied, pending, newer | missing)
+        if BY_NAME in pending:
+            return SchemaStatus(applied, pending, newer)
+        return SchemaStatus(applied, pending, newer | drift.differences(connection, sql_files()))
 
 
 def _apply_sql(connection: psycopg.Connection[Any]) -> None:
     connection.execute("set local search_path = public, pg_temp")
     connection.add_notice_handler(lambda notice: log.warning("%s", notice.message_primary))
-    _drop_sql(connection, keep=[_name(file) for file in sql_files()])
+    _drop_sql(connection, keep=[drift.name_of(file) for file in sql_files()])
     connection.execute("set local check_function_bodies = off")
     connection.execute("set local client_min_messages = warning")
     for file in sql_files():
@@ -192,15 +207,7 @@ def _apply_sql(connection: psycopg.Connection[Any]) -> None:
         except psycopg.Error as error:
             failure = _from_postgres(error)
             raise MigrationError(f"sql/{_name(file)}: {first_line(error)}", hint=failure.hint) from None
-    connection.execute("delete from schema_objects")
-    for file in sql_files():
-        if _scalar(connection, "select installed_definition(%s)", file.stem) is None:
-            raise MigrationError(f"sql/{_name(file)} makes no object of its name")
-        connection.execute(
-            "insert into schema_objects (file, file_hash, definition_hash)"
-            " values (%s, %s, sha256(convert_to(installed_definition(%s), 'utf8'))::text)",
-            (_name(file), _hash(file), file.stem),
-        )
+    drift.record(connection, sql_files())
 
 
 def _arrange(database_url: str) -> None:
@@ -219,8 +226,7 @@ def _drop_sql(connection: psycopg.Connection[Any], keep: Sequence[str] = ()) -> 
     connection.execute("set local client_min_messages = warning")
     statements = connection.execute(
         """
-        with made as (select regexp_replace(file, '^.*/|[.]sql$', '', 'g') as name from schema_objects
-                       where file <> all (%s))
+        with made as (select name from schema_objects where name <> all (%s))
         select format('drop view if exists %%s cascade', c.oid::regclass)
           from pg_class c join made on made.name = c.relname
          where c.relkind = 'v' and c.relnamespace = 'public'::regnamespace
@@ -232,29 +238,7 @@ def _drop_sql(connection: psycopg.Connection[Any], keep: Sequence[str] = ()) -> 
     ).fetchall()
     for (statement,) in statements:
         connection.execute(statement)
-    connection.execute("delete from schema_objects where file <> all (%s)", [list(keep)])
-
-
-def _drift(connection: psycopg.Connection[Any]) -> dict[str, str]:
-    installed = {
-        file: (file_hash, is_unchanged)
-        for file, file_hash, is_unchanged in connection.execute(
-            "select file, file_hash, definition_hash = coalesce(sha256(convert_to(installed_definition("
-            " regexp_replace(file, '^.*/|[.]sql$', '', 'g')), 'utf8'))::text, '') from public.schema_objects"
-        )
-    }
-    drifted = {}
-    for path in sql_files():
-        file = _name(path)
-        file_hash, is_unchanged = installed.pop(file, (None, True))
-        if file_hash is None:
-            drifted[file] = "not applied"
-        elif file_hash != _hash(path):
-            drifted[file] = "the file changed since it was applied"
-        elif not is_unchanged:
-            drifted[file] = "changed in the database since it was applied"
-    drifted.update(dict.fromkeys(installed, "applied once, no longer part of this release"))
-    return drifted
+    connection.execute("delete from schema_objects where name <> all (%s)", [list(keep)])
 
 
 def _connect(database_url: str, autocommit: bool = False) -> psycopg.Connection[Any]:
@@ -330,12 +314,8 @@ def _from_postgres(error: psycopg.Error) -> StoreError:
 
 
 def _name(file: Path) -> str:
-    """Name a file of sql/ as schema_objects and messages do: functions/x.sql."""
+    """Name a file of sql/ as messages do: functions/x.sql."""
     return f"{file.parent.name}/{file.name}"
-
-
-def _hash(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _scalar(connection: psycopg.Connection[Any], query: LiteralString, *parameters: object) -> Any:

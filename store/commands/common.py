@@ -169,7 +169,6 @@ class _Failure(click.ClickException):
 def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
     """Do some work on an open store, in the name of the writer whom a command with `who` was given."""
     import asyncio
-
     from dataclasses import replace
 
     from store import Config, SettingsStore

@@ -67,7 +67,7 @@ async def tour(config: Config, redis: redis_py.Redis, db: Db, folder: Path) -> l
         now = await store.get_at(OKX_UID, "params", datetime.now(UTC))
         assert now is not None
         await store.rollback(OKX_UID, "params", 2)
-        await store.rollback_all(OKX_UID, versions[3].saved_at)
+        await store.rollback_all(OKX_UID, versions[-2].saved_at)
         await store.save_credentials(OKX_UID, "a", "b", "c")
         for _ in range(2):
             await store.record_trade(OKX_UID, TRADE)
@@ -85,7 +85,7 @@ async def tour(config: Config, redis: redis_py.Redis, db: Db, folder: Path) -> l
             await backup(store, file)
         restored = await restore_backup(store, folder / "backup", replace=True)
         return [
-            (found.settings, found.version, len(versions), versions[3].changed_by, now.settings, restored.versions),
+            (found.settings, found.version, len(versions), versions[-2].changed_by, now.settings, restored.versions),
             (trade.entry_time, figures.average_holding, figures.net_pnl, candles),
             (report.findings, (await verify(store.stores)).findings),
             [hit.settings for hit in await store.search("params", {"note": TEXT * 2})],
