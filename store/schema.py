@@ -274,6 +274,13 @@ def _yoyo(database_url: str) -> Iterator[tuple[Any, MigrationList]]:
         def connect(self, dburi: Any) -> Any:
             return _connect(database_url, autocommit=True)
 
+        def execute(self, sql: str, params: Any = None) -> Any:
+            """Run every statement in a transaction, where what it relies on is set."""
+            if self._in_transaction or sql in ("COMMIT", "ROLLBACK"):
+                return super().execute(sql, params)
+            with self.transaction():
+                return super().execute(sql, params)
+
         def begin(self) -> None:
             super().begin()
             self.execute("set transaction isolation level read committed")
