@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from functools import cached_property
 
@@ -36,6 +37,7 @@ class Connections:
         return self._config.vault or Vault.from_env(os.environ, self._config.key_file)
 
     async def close(self) -> None:
-        await self.marks.close()
-        await self.database.close()
-        await connect.close(self._redis)
+        async with contextlib.AsyncExitStack() as stack:  # each, whatever comes of the others
+            stack.push_async_callback(connect.close, self._redis)
+            stack.push_async_callback(self.database.close)
+            stack.push_async_callback(self.marks.close)

@@ -51,8 +51,8 @@ class Pool:
         self._turns = asyncio.Semaphore(size)  # a turn is the right to have a connection, an idle one or a new one
         self._idle: list[tuple[Connection, float]] = []  # since when; the last used last
         self._born: dict[Connection, float] = {}  # those there are
-        self._lent = 0
-        self._returned = asyncio.Event()
+        self._lent = self._opening = 0
+        self._changed = asyncio.Event()  # there is an idle one, or one fewer lent or opening
         self._sweeper: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -68,7 +68,7 @@ class Pool:
             finally:
                 self._lent -= 1
                 await self._give_back(connection)
-                self._returned.set()
+                self._changed.set()
         finally:
             self._turns.release()
 
@@ -104,26 +104,36 @@ class Pool:
     async def _take(self) -> Connection:
         """Take an idle connection, else open one. Where PostgreSQL refuses that (its limit of connections is reached,
         say), one of those that are lent will do."""
-        deadline = time.monotonic() + self._timeout
-        while True:
-            if self._is_closed:
-                raise DatabaseUnavailable("the store was closed")
+        while not self._is_closed:
             while self._idle:
                 connection, _ = self._idle.pop()
                 if await self._is_alive(connection):
                     return connection
-            self._returned.clear()
             try:
-                connection = await self._connect()
+                return await self._open()
             except psycopg.OperationalError:
-                if not self._lent or time.monotonic() >= deadline:
+                if not await self._wait_for_another():
                     raise
-                with contextlib.suppress(TimeoutError):  # then a last try says why
-                    async with asyncio.timeout(max(0, deadline - time.monotonic())):
-                        await self._returned.wait()
-            else:
-                self._born[connection] = time.monotonic()
-                return connection
+        raise DatabaseUnavailable("the store was closed")
+
+    async def _open(self) -> Connection:
+        self._opening += 1
+        try:
+            connection = await self._connect()
+            self._born[connection] = time.monotonic()
+            return connection
+        finally:
+            self._opening -= 1
+            self._changed.set()
+
+    async def _wait_for_another(self) -> bool:
+        """Wait for one of the other connections to come back, and tell whether one did."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout):
+                while not self._idle and (self._lent or self._opening):
+                    self._changed.clear()
+                    await self._changed.wait()
+        return bool(self._idle)
 
     async def _give_back(self, connection: Connection) -> None:
         now = time.monotonic()
