@@ -1,15 +1,19 @@
 # Everything runs in .venv, on embedded servers; needs python3 >= 3.11, make and the package index.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 WORKERS ?= 4
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTHONS ?= 3.12 3.13
+REDIS ?= redis
 unexport PYTHONDONTWRITEBYTECODE # the asserts that pytest rewrites are kept
 
-.PHONY: demo test test-pgbouncer test-tls test-sentinel test-cluster test-standby test-topologies test-debian test-timescale soak lint docs bench dist clean
+.PHONY: demo test test-python test-pgbouncer test-tls test-sentinel test-cluster test-standby test-topologies test-debian test-timescale test-lowest soak lint lock audit docs bench dist clean
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml .ci/requirements.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) --require-hashes --requirement .ci/requirements.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
 demo: .venv/installed   ## the main job, end to end
@@ -17,6 +21,17 @@ demo: .venv/installed   ## the main job, end to end
 
 test: .venv/installed   ## the test suite (on servers at TEST_DATABASE_URL, TEST_REDIS_URL: WORKERS=0)
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+.venv/python%/installed: pyproject.toml
+	python$* -m venv .venv/python$*
+	.venv/python$*/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+test-python: $(PYTHONS:%=.venv/python%/installed)   ## tests/store on other Pythons, another redis-py: PYTHONS="3.12 3.13" REDIS='redis==5.3.*'
+	for version in $(PYTHONS); do \
+		.venv/python$$version/bin/pip install --quiet --disable-pip-version-check --upgrade '$(REDIS)' && \
+		.venv/python$$version/bin/python -m pytest $(PARALLEL) tests/store tests/faults/test_redis_connections.py $(ARGS) || exit; \
+	done
 
 test-pgbouncer: .venv/installed   ## behind a transaction-mode pooler; needs pgbouncer (TEST_POOLER=1 make test: the stores of all tests)
 	$(BIN)/python -m pytest -m pgbouncer $(ARGS)
@@ -50,14 +65,24 @@ lint: .venv/installed   ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-.venv/bench: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	touch $@
+lock: .venv/installed   ## raise what .ci/requirements.txt pins to the newest; ARGS='--upgrade-package redis' for one
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-annotate \
+		--custom-compile-command 'make lock' pyproject.toml --output-file .ci/requirements.txt $(or $(ARGS),--upgrade)
+
+LOWEST := $(patsubst %,tests/store/test_%.py,settings mirror config relay verify sync compat) \
+	$(patsubst %,tests/cli/test_%.py,commands json keys logs metrics trades)
+test-lowest: .venv/installed   ## the oldest versions that pyproject.toml allows; needs the package index
+	$(BIN)/uv venv --quiet --clear --python 3.11 .venv/lowest
+	$(BIN)/uv pip install --quiet --python .venv/lowest --resolution lowest-direct --editable '.[dev]'
+	.venv/lowest/bin/python -m pytest $(PARALLEL) -p no:cacheprovider $(or $(ARGS),$(LOWEST))
+
+audit: .venv/installed   ## known vulnerabilities of what is pinned; needs to reach the advisories
+	$(BIN)/uv tool run pip-audit --disable-pip --require-hashes --requirement .ci/requirements.txt
 
 docs: .venv/installed   ## write docs/sql.md and docs/cli.md anew
 	SETTINGS_STORE_UPDATE_DOCS=1 $(BIN)/python -m pytest -q tests/sql/test_reference.py tests/cli/test_reference.py
 
-bench: .venv/bench      ## benchmarks as ratios; ONLY=name for one, SIZE=50000 for so many users
+bench: .venv/installed  ## benchmarks as ratios; ONLY=name for one, SIZE=50000 for so many users
 	$(BIN)/python -m benchmarks $(ONLY)
 
 dist: .venv/installed   ## the sdist and the wheel, in dist/

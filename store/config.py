@@ -30,13 +30,18 @@ VARIABLES = {
     "MIRROR_CREDENTIALS": "How Redis holds API credentials: `encrypted`, `plain` or `off`. Default: `encrypted`.",
     "MIRROR_KEY_TEMPLATE": "Names of the Redis keys. Default: `user:{id}:{suffix}`; for Redis Cluster"
     " `user:{{{id}}}:{suffix}`.",
-    "MIRROR_CHANNEL": "Where changes are published. Default: `settings:changes`.",
+    "MIRROR_CHANNEL": "Where changes are published. Default: `settings:changes`, and with another database of Redis or"
+    " other names of the keys one of their own (docs/redis.md).",
     "DB_POOL_SIZE": "Connections at most, 2 or more. Default: 5.",
     "DB_TIMEOUT": "Seconds to wait for a connection. Default: 5.",
     "DB_LOCK_TIMEOUT": "Seconds that a save waits for somebody else's open transaction before it fails (exit code"
     " 3); 0: as long as it takes. Default: 5.",
     "REDIS_TIMEOUT": "Seconds a Redis command may take. Default: 0.5.",
 }
+
+
+CHANNEL = "settings:changes"
+CLUSTER_TEMPLATE = "user:{{{id}}}:{suffix}"
 
 
 def default_home() -> Path:
@@ -66,7 +71,7 @@ class Config:
     redis_timeout: float = 0.5  # seconds a command may take
     redis_retry_after: float = 1.0  # seconds to leave Redis alone after it failed
     key_template: str = "user:{id}:{suffix}"
-    channel: str = "settings:changes"
+    channel: str | None = None  # where changes are published; None: mirror_channel says
     mirror_credentials: str = "encrypted"  # how Redis holds API credentials: encrypted, plain, off
     actor: str | None = None  # who writes, unless acting_as or the call says; None: the database user
     vault: Vault | None = field(default=None, repr=False, compare=False)  # None: the keys of the environment
@@ -99,13 +104,13 @@ class Config:
             )
         if self.redis_url is not None and not _is_redis_url(self.redis_url):
             raise ConfigError(
-                "REDIS_URL is not a Redis URL",
+                "REDIS_URL is not a Redis URL, or has an option that redis-py doesn't know",
                 hint="redis://, rediss://, unix://, redis+sentinel://host:26379/service or redis+cluster://host:6379",
             )
         if self.redis_url is not None and not self._suits_cluster():
             raise ConfigError(
                 "MIRROR_KEY_TEMPLATE must put {id} in a hash tag for Redis Cluster",
-                hint="user:{{{id}}}:{suffix} makes keys such as user:{587662504768345929}:settings",
+                hint=f"{CLUSTER_TEMPLATE} makes keys such as user:{{587662504768345929}}:settings",
             )
         return self
 
@@ -118,7 +123,7 @@ class Config:
             "SETTINGS_STORE_ACTOR": self.actor or "",
             "MIRROR_CREDENTIALS": self.mirror_credentials,
             "MIRROR_KEY_TEMPLATE": self.key_template,
-            "MIRROR_CHANNEL": self.channel,
+            "MIRROR_CHANNEL": self.mirror_channel,
             "DB_POOL_SIZE": str(self.db_pool_size),
             "DB_TIMEOUT": f"{self.db_timeout:g}",
             "DB_LOCK_TIMEOUT": f"{self.db_lock_timeout:g}",
@@ -131,6 +136,22 @@ class Config:
 
         tag = re.search("{([^}]*)}", self.key_template.format(id="\0", suffix="\1"))
         return (tag is not None and "\0" in tag[1] and "\1" not in tag[1]) or not is_cluster(self.redis_url or "")
+
+    @property
+    def mirror_channel(self) -> str:
+        """Where changes are published. Channels are the whole server's: unless one is configured, each database and
+        each key template has its own. The plain name is that of database 0 with the usual template (of a cluster,
+        which needs a hash tag: with that around the identifier)."""
+        from store.mirror.connect import database, is_cluster
+        from store.mirror.keys import Keys
+
+        if self.channel is not None:
+            return self.channel
+        number, usual = 0, Config.key_template
+        if self.redis_url is not None:
+            number, usual = database(self.redis_url), CLUSTER_TEMPLATE if is_cluster(self.redis_url) else usual
+        template = [] if self.key_template == usual else [Keys(self.key_template).digest]
+        return ":".join([CHANNEL, *([str(number)] if number or template else []), *template])
 
     @property
     def key_file(self) -> Path:
@@ -163,7 +184,7 @@ class Config:
             db_lock_timeout=number("DB_LOCK_TIMEOUT", float, cls.db_lock_timeout),
             redis_timeout=number("REDIS_TIMEOUT", float, cls.redis_timeout),
             key_template=environ.get("MIRROR_KEY_TEMPLATE") or cls.key_template,
-            channel=environ.get("MIRROR_CHANNEL") or cls.channel,
+            channel=environ.get("MIRROR_CHANNEL") or None,
             mirror_credentials=environ.get("MIRROR_CREDENTIALS") or cls.mirror_credentials,
             actor=environ.get("SETTINGS_STORE_ACTOR") or None,
         )
@@ -199,10 +220,10 @@ def _shown_redis(url: str) -> str:
 
 
 def _is_redis_url(url: str) -> bool:
-    from store.mirror.connect import parse
+    from store.mirror.connect import check
 
     try:
-        parse(url)
+        check(url)
     except ValueError:
         return False
     return True

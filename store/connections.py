@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+from contextlib import AsyncExitStack
 from functools import cached_property
 
 from redis.asyncio import RedisCluster
 
+from store import sockets
 from store.config import Config
 from store.database import Database
 from store.marks import Marks
@@ -24,7 +25,8 @@ class Connections:
         assert config.redis_url is not None
         self._config = config
         self.database = Database(config)
-        self._redis = connect.connect(config.redis_url, config.redis_timeout)
+        is_embedded = sockets.is_embedded(config.redis_url, config.home)
+        self._redis = connect.connect(config.redis_url, config.redis_timeout, is_embedded)
         if isinstance(self._redis, RedisCluster):
             self.mirror: Mirror = ClusterMirror(self._redis, config, lambda: self.vault)
         else:
@@ -37,7 +39,7 @@ class Connections:
         return self._config.vault or Vault.from_env(os.environ, self._config.key_file)
 
     async def close(self) -> None:
-        async with contextlib.AsyncExitStack() as stack:  # each, whatever comes of the others
-            stack.push_async_callback(connect.close, self._redis)
-            stack.push_async_callback(self.database.close)
-            stack.push_async_callback(self.marks.close)
+        async with AsyncExitStack() as last_first:  # each, also if another fails or is cancelled
+            last_first.push_async_callback(connect.close, self._redis)
+            last_first.push_async_callback(self.database.close)
+            last_first.push_async_callback(self.marks.close)

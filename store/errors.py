@@ -125,6 +125,10 @@ class DatabaseUnavailable(StoreError):
     exit_code = 3
 
 
+class DatabaseReadOnly(DatabaseUnavailable):
+    """PostgreSQL answers, and takes no writes: a standby, a full disk."""
+
+
 class DatabaseBusy(DatabaseUnavailable):
     """Others keep what this needs: a row, in an open transaction, or every connection. Nothing was done (55P03)."""
 
@@ -161,9 +165,9 @@ UNREADABLE = {
 }
 
 
-def document_error(problem: str) -> InvalidSettings:
-    """Make the error of a document that can't be saved as a whole."""
-    return InvalidSettings("invalid settings", detail=json.dumps({"$": problem}))
+def document_error(problem: str, path: str = "$") -> InvalidSettings:
+    """Make the error of a document that can't be saved, for what is at this path of it ($: the whole)."""
+    return InvalidSettings("invalid settings", detail=json.dumps({path: problem}))
 
 
 def _needed_role(message: str) -> str:
@@ -198,7 +202,7 @@ def from_postgres(error: Any) -> StoreError:
         return NotMigrated("the database lacks the store's tables or functions", hint="Run: settings-store migrate")
     if state == "25006":
         hint = "With several hosts in DATABASE_URL: target_session_attrs=read-write"
-        return DatabaseUnavailable("PostgreSQL takes no writes: it is a standby, or set to read-only", hint=hint)
+        return DatabaseReadOnly("PostgreSQL takes no writes: it is a standby, or set to read-only", hint=hint)
     if state is None and type(error).__name__ == "DataError":  # psycopg itself couldn't write a parameter
         return DatabaseError("a text must not contain the character U+0000")
     if state is None and type(error).__name__ == "ProgrammingError":
@@ -209,5 +213,6 @@ def from_postgres(error: Any) -> StoreError:
 
 
 def first_line(error: BaseException) -> str:
-    """Cut an error's text to its first line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Cut an error's text to its first line, and what Redis says of an unknown command before the arguments, which it
+    quotes: of AUTH they are the password."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(", with args beginning")[0]

@@ -18,6 +18,7 @@ from store import calls, relay
 from store.arguments import check_okx_uid
 from store.calls import Call
 from store.connections import Connections
+from store.ending import end
 from store.errors import DatabaseUnavailable, NotPermitted, StoreError, VersionConflict
 from store.keep import item
 from store.mirror.foreign import Field, Unreadable, read_document
@@ -32,7 +33,7 @@ Prefer = Literal["redis", "db"]
 # Outcomes after which Redis gets PostgreSQL's current state.
 TO_MIRROR = {"same", "stale", "missing", "new", "edited"}
 # Outcomes that leave both sides as they are, though they differ.
-NOTHING_DONE = ("conflict", "deleted", "invalid", "bad", "busy")
+NOTHING_DONE = ("conflict", "deleted", "invalid", "bad", "busy", "refused")
 
 # Batches under way: while PostgreSQL takes one over, the next is read, and the one before is written back.
 UNDER_WAY = 3
@@ -41,7 +42,8 @@ UNDER_WAY = 3
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What becomes (or would become) of one Redis key; see import_documents, and `bad`: not a user's key, or
-    no document. `problems`: setting key -> why it can't be taken."""
+    no document; `refused`: Redis doesn't take what PostgreSQL has now. `problems`: setting key -> why it can't be
+    taken."""
 
     redis_key: str
     outcome: str
@@ -84,7 +86,10 @@ class Sync:
         await self._take_over(self._found_keys())
         if not self._dry_run:
             # What came with new users and links. Not documents: one left in conflict would be overwritten.
-            await relay.drain(self._stores, kinds=("user", TELEGRAM.kind))
+            done = await relay.drain(self._stores, kinds=("user", TELEGRAM.kind))
+            for (owner, kind), why in (done.failures | done.held).items():
+                suffix = TELEGRAM.suffix if kind == TELEGRAM.kind else "mirror"
+                self._count(Place(owner, kind, suffix, ""), "refused", {"$": why})
         return self._outcomes
 
     async def take_over(self, okx_uid: str) -> None:
@@ -117,14 +122,14 @@ class Sync:
         try:
             async for keys in batches:
                 if len(under_way) == UNDER_WAY:
-                    await under_way.popleft()
+                    await under_way[0]
+                    under_way.popleft()
                 under_way.append(asyncio.create_task(self._batch(keys)))
             while under_way:
-                await under_way.popleft()
+                await under_way[0]
+                under_way.popleft()
         finally:
-            for task in under_way:
-                task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await end(*under_way)
 
     async def _batch(self, keys: Sequence[tuple[str, str]]) -> None:
         """Take over these keys; if somebody was erased since they were read, as they are now."""
@@ -240,6 +245,8 @@ class Sync:
         for entry, result in zip(entries, results, strict=True):
             if result.is_current:
                 self._stores.marks.done(entry, entry.version)
+            elif result.error is not None:
+                self._count(Place.of(entry), "refused", {"$": str(result.error)})
         await self._stores.marks.clear()
 
     def _count(self, place: Place, outcome: str, problems: dict[str, str] | None = None) -> None:

@@ -20,7 +20,7 @@ as $$
               from pg_proc p
              where p.proname = p_name and p.pronamespace = 'public'::regnamespace
             union all
-            select regexp_replace(pg_get_viewdef(c.oid), '\m[a-z_]+[.](?=[a-z_])', '', 'g')
+            select concat_ws(' ', regexp_replace(pg_get_viewdef(c.oid), '\m[a-z_]+[.](?=[a-z_])', '', 'g'), c.reloptions)
               from pg_class c
              where c.relname = p_name and c.relkind = 'v' and c.relnamespace = 'public'::regnamespace
             union all

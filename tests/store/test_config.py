@@ -130,8 +130,13 @@ async def test_a_malformed_database_url_is_one_error_without_the_password(server
 
 
 @pytest.mark.parametrize(
-    "redis_url", [f"http://:{SECRET}@cache", f"redis://:{SECRET}@cache:port", f"redis://:{SECRET}@[cache"]
-)
+    "redis_url",
+    [
+        f"http://:{SECRET}@cache", f"redis://:{SECRET}@cache:port", f"redis://:{SECRET}@[cache",
+        f"redis://:{SECRET}@cache?no_such_option=1", f"redis://:{SECRET}@cache?max_connections=-1",
+        f"redis+sentinel://:{SECRET}@cache/main?no_such_option=1", f"redis+cluster://:{SECRET}@cache?no_such_option=1",
+    ],
+)  # fmt: skip
 async def test_a_malformed_redis_url_is_one_error_without_the_password(servers: Config, redis_url: str) -> None:
     with pytest.raises(StoreError) as caught:
         async with SettingsStore(replace(servers, redis_url=redis_url)):
@@ -199,10 +204,14 @@ def test_what_is_shown_of_a_configuration_says_where_and_who_but_no_secret() -> 
         (
             "rediss+sentinel://u%40:p%2F%25@[::1]:7,b/main/3?sentinel_password=s%26&ssl_ca_certs=/x",
             "sentinel", [("::1", 7), ("b", 26379)], "main",
-            {"username": "u@", "password": "p/%", "db": 3, "ssl": True, "ssl_ca_certs": "/x"},
+            {"username": "u@", "password": "p/%", "db": 3, "ssl": True, "ssl_ca_certs": "/x",
+             "ssl_check_hostname": True},
         ),
         ("redis+cluster://:p@a,b:7", "cluster", [("a", 6379), ("b", 7)], "", {"password": "p", "ssl": False}),
-        ("rediss+cluster://a/0", "cluster", [("a", 6379)], "", {"ssl": True, "db": 0}),
+        ("rediss+cluster://a/0", "cluster", [("a", 6379)], "", {"ssl": True, "db": 0, "ssl_check_hostname": True}),
+        ("rediss+cluster://a?ssl_check_hostname=no", "cluster", [("a", 6379)], "",
+         {"ssl": True, "ssl_check_hostname": False}),
+        ("rediss+cluster://a?ssl_cert_reqs=none", "cluster", [("a", 6379)], "", {"ssl": True, "ssl_cert_reqs": "none"}),
     ],
 )  # fmt: skip
 def test_urls_of_several_servers(

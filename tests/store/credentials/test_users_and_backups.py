@@ -78,7 +78,7 @@ async def test_an_export_holds_no_credentials(store: SettingsStore, user: str) -
 
 async def test_watchers_hear_of_credentials_without_content(store: SettingsStore, user: str, redis: Redis) -> None:
     with redis.pubsub() as subscription:  # type: ignore[no-untyped-call]
-        subscription.subscribe(store.config.channel)
+        subscription.subscribe(store.config.mirror_channel)
         await store.save_credentials(user, *secrets(1))
         messages: Sequence[Any] = [subscription.get_message(timeout=5) for _ in range(2)]
     assert json.loads(messages[1]["data"]) == {"okx_uid": user, "setting_type": "api_keys", "version": 1}
