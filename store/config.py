@@ -32,8 +32,10 @@ VARIABLES = {
     " `user:{{{id}}}:{suffix}`.",
     "MIRROR_CHANNEL": "Where changes are published. Default: `settings:changes`, and with another database of Redis or"
     " other names of the keys one of their own (docs/redis.md).",
-    "DB_POOL_SIZE": "Connections at most, never fewer than 5. Default: 5.",
+    "DB_POOL_SIZE": "Connections at most, 2 or more. Default: 5.",
     "DB_TIMEOUT": "Seconds to wait for a connection. Default: 5.",
+    "DB_LOCK_TIMEOUT": "Seconds that a save waits for somebody else's open transaction before it fails (exit code"
+    " 3); 0: as long as it takes. Default: 5.",
     "REDIS_TIMEOUT": "Seconds a Redis command may take. Default: 0.5.",
 }
 
@@ -62,8 +64,10 @@ class Config:
     redis_url: str | None = field(default=None, repr=False)  # None: the embedded Redis
     home: Path = field(default_factory=default_home)
     may_embed: bool = True  # whether embedded servers are used without URLs
-    db_pool_size: int = 5  # connections at most; never fewer than 5
+    db_pool_size: int = 5  # connections at most
     db_timeout: float = 5.0  # seconds to wait for a connection
+    db_lock_timeout: float = 5.0  # seconds a save waits for others' transactions; 0: as long as it takes
+    application: str = "settings-store python"  # application_name, unless the URL or PGAPPNAME says one
     redis_timeout: float = 0.5  # seconds a command may take
     redis_retry_after: float = 1.0  # seconds to leave Redis alone after it failed
     key_template: str = "user:{id}:{suffix}"
@@ -84,6 +88,12 @@ class Config:
         for name, seconds in (("DB_TIMEOUT", self.db_timeout), ("REDIS_TIMEOUT", self.redis_timeout)):
             if not 0 < seconds < 86400:
                 raise ConfigError(f"{name} must be a positive number of seconds")
+        if not 0 <= self.db_lock_timeout < 86400:
+            raise ConfigError("DB_LOCK_TIMEOUT must be a number of seconds, or 0")
+        if self.db_pool_size < 2:
+            raise ConfigError(
+                "DB_POOL_SIZE must be at least 2", hint="A job that reads by one connection writes by another."
+            )
 
     def checked(self) -> Config:
         """Return this configuration if its URLs can be read. Raises ConfigError, which doesn't quote them."""
@@ -114,8 +124,9 @@ class Config:
             "MIRROR_CREDENTIALS": self.mirror_credentials,
             "MIRROR_KEY_TEMPLATE": self.key_template,
             "MIRROR_CHANNEL": self.mirror_channel,
-            "DB_POOL_SIZE": str(self.pool_size),
+            "DB_POOL_SIZE": str(self.db_pool_size),
             "DB_TIMEOUT": f"{self.db_timeout:g}",
+            "DB_LOCK_TIMEOUT": f"{self.db_lock_timeout:g}",
             "REDIS_TIMEOUT": f"{self.redis_timeout:g}",
         }
 
@@ -147,11 +158,6 @@ class Config:
         """Where the embedded default keeps the keys that encrypt credentials."""
         return self.home / "encryption.keys"
 
-    @property
-    def pool_size(self) -> int:
-        """Connections the pool may open."""
-        return max(self.db_pool_size, 5)
-
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:
         """Read the environment, or what is given instead: the variables of docs/cli.md; what is unset or empty keeps
@@ -175,6 +181,7 @@ class Config:
             may_embed=environ.get("SETTINGS_STORE_EMBEDDED") != "never",
             db_pool_size=int(number("DB_POOL_SIZE", int, cls.db_pool_size)),
             db_timeout=number("DB_TIMEOUT", float, cls.db_timeout),
+            db_lock_timeout=number("DB_LOCK_TIMEOUT", float, cls.db_lock_timeout),
             redis_timeout=number("REDIS_TIMEOUT", float, cls.redis_timeout),
             key_template=environ.get("MIRROR_KEY_TEMPLATE") or cls.key_template,
             channel=environ.get("MIRROR_CHANNEL") or None,

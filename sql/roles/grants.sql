@@ -189,7 +189,8 @@ begin
         ('ohlcv_1w',                  'reader writer       admin', 'select'),
         ('mirror_source',             '              relay admin', 'select'),
         ('_yoyo_migration',           'reader writer relay admin', 'select'),
-        ('schema_objects',            'reader writer relay admin', 'select')
+        ('schema_objects',            'reader writer relay admin', 'select'),
+        ('schema_parts',              'reader writer relay admin', 'select')
           ) as w (name, roles, privileges)
           left join pg_proc p on w.privileges = 'execute' and p.proname = w.name and p.pronamespace = 'public'::regnamespace
           join pg_roles r on r.rolname = any (array(select 'settings_' || s.name from string_to_table(w.roles, ' ') as s (name)))

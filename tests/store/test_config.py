@@ -144,9 +144,16 @@ async def test_a_malformed_redis_url_is_one_error_without_the_password(servers: 
     assert SECRET not in str(caught.value) + repr(caught.value)
 
 
-@pytest.mark.parametrize(("given", "size"), [(-3, 5), (0, 5), (4, 5), (5, 5), (6, 6), (40, 40)])
-def test_the_pool_never_has_fewer_than_five_connections(given: int, size: int) -> None:
-    assert Config(db_pool_size=given).pool_size == size
+@pytest.mark.parametrize("given", ["-3", "0", "1"])
+def test_a_pool_of_fewer_than_two_connections_is_refused(given: str) -> None:
+    with pytest.raises(ConfigError, match="DB_POOL_SIZE must be at least 2"):
+        Config.from_env({"DB_POOL_SIZE": given})
+
+
+@pytest.mark.parametrize("given", ["-1", "86400", "nan"])
+def test_a_lock_timeout_that_is_none_is_refused(given: str) -> None:
+    with pytest.raises(ConfigError, match="DB_LOCK_TIMEOUT must be"):
+        Config.from_env({"DB_LOCK_TIMEOUT": given})
 
 
 def connections(db: psycopg.Connection[dict[str, Any]]) -> int:
