@@ -30,8 +30,7 @@ begin
             begin
                 insert into mirror_pending (owner, kind, version, attempts, last_error)
                 select s.owner, s.kind, v_key.version, 1, left(v_key.error, 500)
-                  from (select e.owner, e.kind from mirror_source e where e.owner = v_key.owner offset 0) s    -- by index, as mirror_state()
-                 where s.kind = v_key.kind;
+                  from mirror_state(array[v_key.owner], array[v_key.kind]) s;
             exception when lock_not_available or unique_violation then    -- a writer was faster, and may yet roll back
                 return next;
             end;

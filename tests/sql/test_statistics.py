@@ -76,11 +76,11 @@ CALLS: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (calls.mirror_source, (SOME,)),
     (calls.list_api_credentials, (SOME,)),
     (calls.find_user, (SOME[0],)),
-    (calls.keep_documents, (json.dumps(json.loads(documents(1))[:1]),)),
     (calls.keep_losing_credentials, (SOME[0], SEALED)),
 ]
-# Sync's; it doesn't go on while tables are emptied and filled, as the relay does.
+# Sync's, and what shares its code: not yet proof against statistics of tables that were emptied and filled again.
 IMPORTS: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
+    (calls.keep_documents, (json.dumps(json.loads(documents(1))[:1]),)),
     (calls.import_documents, (documents(1), None, False)),
     (calls.import_documents, (documents(1), None, True)),
     (calls.import_documents, (documents(0), "db", False)),
