@@ -11,18 +11,19 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from store import calls
+from store.batches import cut
 from store.connections import Connections
+from store.entries import complete
 from store.errors import DatabaseUnavailable, RedisUnavailable, StoreError
 from store.keep import keep
 from store.mirror.found import Applied, Found, Place
 from store.models import MirrorEntry
 
 BATCH = 500  # keys a query
-CHUNK = 4_000_000  # characters of documents a round trip, within Redis's timeout
 TRIES = 5  # at a key that somebody else keeps writing, at a Redis that keeps losing its data
 CHECK = 1.0  # seconds between looks at which servers these are
 RETRY_FAILED = 60.0  # seconds until keys that were set aside are tried again
@@ -57,7 +58,9 @@ async def mirror(
     What isn't ours in Redis goes into the history first. Raises RedisUnavailable, DatabaseUnavailable.
     """
     results = []
-    for chunk in _chunks(entries):
+    for part in cut(entries, lambda entry: entry.length):
+        whole = await complete(stores, part)
+        chunk = [entry for entry in whole if entry is not None]
         applied = await stores.mirror.apply(chunk)
         for i, (entry, result) in enumerate(zip(chunk, applied, strict=True)):
             if result.foreign is not None:
@@ -68,7 +71,8 @@ async def mirror(
                 stores.marks.done(entry, applied[i].version)
         if wait:
             await stores.marks.clear()
-        results += applied
+        there = iter(applied)
+        results += [Applied(-1, 0) if entry is None else next(there) for entry in whole]
     return results
 
 
@@ -79,6 +83,8 @@ async def overwrite(stores: Connections, place: Place, found: Found, entry: Mirr
     The result is that of `entry`, if given: written also if it was put back as a newer version.
     """
     for _ in range(TRIES):
+        if found.type == "untold":
+            (found,) = await stores.mirror.inspect([place])
         try:
             await keep(stores, [(place, found)])
         except DatabaseUnavailable:
@@ -255,16 +261,3 @@ async def _set_aside(
             progress.failures[entry.owner, entry.kind] = str(result.error)
             fail = calls.fail_pending(entry.owner, entry.kind, entry.version, str(result.error))
             await stores.database.fetch(fail)
-
-
-def _chunks(entries: Sequence[MirrorEntry]) -> Iterator[Sequence[MirrorEntry]]:
-    """Cut entries so that one round trip carries no more than Redis takes within its timeout."""
-    start, size = 0, 0
-    for i, entry in enumerate(entries):
-        length = len(entry.document or "")
-        if size + length > CHUNK and i > start:
-            yield entries[start:i]
-            start, size = i, 0
-        size += length
-    if start < len(entries):
-        yield entries[start:]

@@ -12,12 +12,15 @@ import json
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Literal
 
 from store import calls, relay
 from store.arguments import check_okx_uid
+from store.batches import cut, halve
 from store.calls import Call
 from store.connections import Connections
+from store.entries import complete
 from store.errors import DatabaseUnavailable, NotPermitted, StoreError, VersionConflict
 from store.keep import item
 from store.mirror.foreign import Field, Unreadable, read_document
@@ -127,19 +130,23 @@ class Sync:
             await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _batch(self, keys: Sequence[tuple[str, str]]) -> None:
-        """Take over these keys; if somebody was erased since they were read, as they are now."""
-        while True:
-            with contextlib.suppress(VersionConflict):
-                return await self._attempt(keys)
-
-    async def _attempt(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Take over these keys, no more at a time than can be held."""
         places = []
         for owner, suffix in keys:
             form = self._kinds[suffix]
             if self._okx_uid in (None, owner) or form is TELEGRAM:
                 places.append(Place(owner, form.kind, suffix, form.encoding))
-        if not places:
-            return
+        sizes = await self._stores.mirror.sizes(places)
+        for part in cut(zip(places, sizes, strict=True), itemgetter(1)):
+            await self._part([place for place, _ in part])
+
+    async def _part(self, places: Sequence[Place]) -> None:
+        """Take over what these hold; if somebody was erased since it was read, as it is now."""
+        while True:
+            with contextlib.suppress(VersionConflict):
+                return await self._attempt(places)
+
+    async def _attempt(self, places: Sequence[Place]) -> None:
         documents, links, finds, credentials, unreadable = {}, {}, {}, {}, {}
         erasures = None if self._dry_run else (await self._stores.database.fetch(calls.erasures()))[0]["r"]
         for place, found in zip(places, await self._stores.mirror.inspect(places), strict=True):
@@ -149,6 +156,8 @@ class Sync:
                 continue  # gone since
             finds[place] = found
             try:
+                if found.type == "large":
+                    raise Unreadable("larger than a document can be (1 MiB)")
                 if place.kind == TELEGRAM.kind:
                     links[place] = self._link(place, found)
                 elif place.kind == CREDENTIALS.kind:
@@ -196,27 +205,19 @@ class Sync:
         items: dict[Place, str],
         erasures: int | None,
     ) -> list[Place]:
-        """Have PostgreSQL compare and take over; if it refuses a batch, halve it to find the culprit. Returns what is
-        to be written back to Redis."""
-        if not items:
-            return []
-        try:
-            text = f"[{','.join(items.values())}]"
+        """Have PostgreSQL compare and take over; what it refuses is bad. Return what is to be written back to Redis."""
+
+        async def take_over(places: Sequence[Place]) -> list[Place]:
+            text = f"[{','.join(items[place] for place in places)}]"
             rows = await self._stores.database.fetch(call(text, self._prefer, self._dry_run, erasures))
-        except (DatabaseUnavailable, NotPermitted, VersionConflict):
-            raise
-        except StoreError as error:
-            places = list(items)
-            if len(places) == 1:
-                self._count(places[0], "bad", {"$": str(error)})
-                return []
-            halves = places[: len(places) // 2], places[len(places) // 2 :]
-            return [
-                place
-                for half in halves
-                for place in await self._import(call, {place: items[place] for place in half}, erasures)
-            ]
-        return self._settle(items, rows)
+            return self._settle(places, rows)
+
+        def refused(place: Place, error: StoreError) -> list[Place]:
+            self._count(place, "bad", {"$": str(error)})
+            return []
+
+        ours = (DatabaseUnavailable, NotPermitted, VersionConflict)
+        return await halve(list(items), take_over, refused, unless=ours) if items else []
 
     def _settle(self, places: Iterable[Place], rows: Sequence[dict[str, Any]]) -> list[Place]:
         """Count the outcomes; return what is to be written back to Redis."""
@@ -233,13 +234,15 @@ class Sync:
     async def _write_back(self, finds: Mapping[Place, Found]) -> None:
         """Write what PostgreSQL has now over what was looked at. What somebody has written there since stays,
         for the next run."""
-        call = calls.mirror_state([place.owner for place in finds], [place.kind for place in finds])
-        entries = [MirrorEntry(**row) for row in await self._stores.database.fetch(call)]
+        call = calls.mirror_sizes([place.owner for place in finds], [place.kind for place in finds])
+        listed = [MirrorEntry(**row) for row in await self._stores.database.fetch(call)]
         by_key = {(place.owner, place.kind): found for place, found in finds.items()}
-        results = await self._stores.mirror.apply(entries, [by_key[entry.owner, entry.kind] for entry in entries])
-        for entry, result in zip(entries, results, strict=True):
-            if result.is_current:
-                self._stores.marks.done(entry, entry.version)
+        for part in cut(listed, lambda entry: entry.length):
+            entries = [entry for entry in await complete(self._stores, part) if entry]
+            results = await self._stores.mirror.apply(entries, [by_key[entry.owner, entry.kind] for entry in entries])
+            for entry, result in zip(entries, results, strict=True):
+                if result.is_current:
+                    self._stores.marks.done(entry, entry.version)
         await self._stores.marks.clear()
 
     def _count(self, place: Place, outcome: str, problems: dict[str, str] | None = None) -> None:

@@ -14,16 +14,24 @@
 --
 -- Returns {status, version}: 1 written, 0 there already, -1 refused (Redis has another version), with the
 -- version that Redis has afterwards; or {-2, version, type, content, digest}: refused, what is there isn't
--- what we wrote, or isn't what this version is said to be.
+-- what we wrote, or isn't what this version is said to be. Without type, content and digest, if that is long: many
+-- such replies together would be too much.
 local kind, version, updated_at, encoding = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local seen, seen_digest, channel, message, first = ARGV[5], ARGV[6], ARGV[7], ARGV[8], 9
 local is_document = channel ~= ''
 local is_erased = encoding == 'erased'
 local ERASED_FOR = 3600    -- seconds
+local TOLD = 16384         -- bytes of foreign content that are told at once
+
+local function remove(key)    -- in the background: it may have millions of members
+    if type(redis.pcall('UNLINK', key)) ~= 'number' then
+        redis.call('DEL', key)
+    end
+end
 
 local mirrored = redis.pcall('HMGET', KEYS[2], kind, kind .. ':updated_at', kind .. ':digest')
 if mirrored.err then    -- someone put another type of value there
-    redis.call('DEL', KEYS[2])
+    remove(KEYS[2])
     mirrored = {}
 end
 local current = version_of(mirrored[1])
@@ -59,13 +67,16 @@ elseif version == current and type_ == expected and is_same then
 end
 
 if is_document and type_ ~= 'none' and not is_erased then
-    local _, content, found = look(KEYS[1])
+    local looks_like, content, found = look(KEYS[1])
     local is_known = found == given and (version > current or is_same)    -- ours, and in the history
     if seen ~= '' then
         is_known = found == seen_digest
     end
     if not is_known then
-        return {-2, current, type_, content, found}
+        if looks_like ~= 'large' and size_of(KEYS[1], type_) > TOLD then
+            return {-2, current}
+        end
+        return {-2, current, looks_like, content, found}
     end
 end
 
@@ -76,7 +87,13 @@ else
     redis.call('HSET', KEYS[2], kind, ARGV[2], kind .. ':updated_at', updated_at)
 end
 if is_erased and not is_document then    -- of the mirror hash only versions stay, whoever wrote there
-    local fields = redis.call('HGETALL', KEYS[2])
+    local fields = {}
+    if size_of(KEYS[2], 'hash') <= LARGEST then
+        fields = redis.call('HGETALL', KEYS[2])
+    else    -- not ours
+        remove(KEYS[2])
+        redis.call('HSET', KEYS[2], kind, ARGV[2], kind .. ':updated_at', updated_at)
+    end
     for i = 1, #fields, 2 do
         local is_time = string.match(fields[i], ':updated_at$') and string.match(fields[i + 1], '^[%d:T.+-]+$')
         if version_of(fields[i + 1]) == 0 and not is_time then
@@ -86,8 +103,8 @@ if is_erased and not is_document then    -- of the mirror hash only versions sta
 end
 if is_erased and KEYS[1] == KEYS[2] then
     -- that was all: the versions are in this very key
-elseif type_ ~= 'none' and (encoding == 'hash' or encoding == 'none' or is_erased) then
-    redis.call('DEL', KEYS[1])
+elseif type_ ~= 'none' and (encoding == 'hash' or type_ ~= expected or is_erased) then
+    remove(KEYS[1])
 end
 if not is_document then    -- the owner comes or goes
     if is_erased then redis.call('EXPIRE', KEYS[2], ERASED_FOR) else redis.call('PERSIST', KEYS[2]) end

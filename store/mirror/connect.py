@@ -26,6 +26,7 @@ from redis.exceptions import RedisError
 from redis.sentinel import Sentinel as BlockingSentinel
 
 from store.errors import RedisUnavailable, first_line
+from store.mirror.wire import Listener
 
 SEVERAL = re.compile(
     r"(?P<scheme>rediss?)\+(?P<kind>sentinel|cluster)://(?P<login>[^@/?]*@)?(?P<hosts>[^@/?]+)"
@@ -96,13 +97,13 @@ def connect(url: str, timeout: float) -> Redis | RedisCluster:
     """Make the client; it connects when first used. Nothing is tried twice: who asked knows what else to do."""
     servers, ours = parse(url), _options(timeout)
     if servers is None:
-        return Redis.from_url(url, **ours)
+        return Redis.from_url(url, parser_class=Listener, **ours)
     if servers.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in servers.hosts]
         # Whether slots that nobody has are everybody's failure is the servers' setting, not the client's.
         return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **{**ours, **servers.options})
     sentinel = _Sentinel(servers.hosts, sentinel_kwargs={**ours, **servers.sentinel_options})  # type: ignore[no-untyped-call]
-    master: Redis = sentinel.master_for(servers.service, **{**ours, **servers.options})
+    master: Redis = sentinel.master_for(servers.service, parser_class=Listener, **{**ours, **servers.options})
     return master
 
 
