@@ -24,6 +24,7 @@ from store.mirror.found import Applied, Found, Place
 from store.models import MirrorEntry
 
 BATCH = 500  # keys a query
+FEW = 8  # keys that are written without asking how large they are
 TRIES = 5  # at a key that somebody else keeps writing, at a Redis that keeps losing its data
 CHECK = 1.0  # seconds between looks at which servers these are
 RETRY_FAILED = 60.0  # seconds until keys that were set aside are tried again
@@ -58,8 +59,10 @@ async def mirror(
     What isn't ours in Redis goes into the history first. Raises RedisUnavailable, DatabaseUnavailable.
     """
     results = []
-    for part in cut(entries, lambda entry: entry.length):
-        whole = await complete(stores, part)
+    # What is there is read, too, and may come back.
+    sizes = await stores.mirror.sizes(list(map(Place.of, entries))) if len(entries) > FEW else [0] * len(entries)
+    for part in cut(zip(entries, sizes, strict=True), lambda pair: pair[0].length + pair[1]):
+        whole = await complete(stores, [entry for entry, _ in part])
         chunk = [entry for entry in whole if entry is not None]
         applied = await stores.mirror.apply(chunk)
         for i, (entry, result) in enumerate(zip(chunk, applied, strict=True)):
@@ -83,8 +86,6 @@ async def overwrite(stores: Connections, place: Place, found: Found, entry: Mirr
     The result is that of `entry`, if given: written also if it was put back as a newer version.
     """
     for _ in range(TRIES):
-        if found.type == "untold":
-            (found,) = await stores.mirror.inspect([place])
         try:
             await keep(stores, [(place, found)])
         except DatabaseUnavailable:

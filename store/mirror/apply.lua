@@ -14,14 +14,12 @@
 --
 -- Returns {status, version}: 1 written, 0 there already, -1 refused (Redis has another version), with the
 -- version that Redis has afterwards; or {-2, version, type, content, digest}: refused, what is there isn't
--- what we wrote, or isn't what this version is said to be. Without type, content and digest, if that is long: many
--- such replies together would be too much.
+-- what we wrote, or isn't what this version is said to be.
 local kind, version, updated_at, encoding = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local seen, seen_digest, channel, message, first = ARGV[5], ARGV[6], ARGV[7], ARGV[8], 9
 local is_document = channel ~= ''
 local is_erased = encoding == 'erased'
 local ERASED_FOR = 3600    -- seconds
-local TOLD = 16384         -- bytes of foreign content that are told at once
 
 local function remove(key)    -- in the background: it may have millions of members
     if type(redis.pcall('UNLINK', key)) ~= 'number' then
@@ -29,8 +27,8 @@ local function remove(key)    -- in the background: it may have millions of memb
     end
 end
 
-local mirrored = redis.pcall('HMGET', KEYS[2], kind, kind .. ':updated_at', kind .. ':digest')
-if mirrored.err then    -- someone put another type of value there
+local mirrored = fields_of(KEYS[2], kind, kind .. ':updated_at', kind .. ':digest')
+if not mirrored then    -- someone put another type of value there
     remove(KEYS[2])
     mirrored = {}
 end
@@ -73,9 +71,6 @@ if is_document and type_ ~= 'none' and not is_erased then
         is_known = found == seen_digest
     end
     if not is_known then
-        if looks_like ~= 'large' and size_of(KEYS[1], type_) > TOLD then
-            return {-2, current}
-        end
         return {-2, current, looks_like, content, found}
     end
 end

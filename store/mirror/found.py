@@ -44,7 +44,7 @@ CREDENTIALS = Place("", "api_keys", "api:keys", "credentials")  # of any user
 class Found:
     """What a key holds, whoever wrote it. `version`: the one we mirrored there, 0 if never. `type`: Redis's;
     'none', 'hash' (content: dict), 'string' (content: str), or another; 'large' for what is larger than a document can
-    be (content: dict, a note of its size and digest), 'untold' for what is to be looked at again."""
+    be (content: dict, a note of its size and digest)."""
 
     version: int
     type: str
@@ -116,8 +116,6 @@ def as_applied(reply: Any) -> Applied:
         )
         return Applied(-1, 0, None, RedisUnavailable(f"Redis refused: {text}"), is_servers)
     status, version, *foreign = reply
-    if status == -2 and not foreign:
-        return Applied(status, version, Found(version, "untold", "", ""))
     return Applied(status, version, as_found(version, *foreign) if foreign else None)
 
 

@@ -5,14 +5,9 @@
 --
 -- Returns {version, updated_at, telegram_id, content}, or nothing if we never mirrored it, or it is gone, or what is there
 -- is too much to be ours.
-local meta = redis.pcall('HMGET', KEYS[2], ARGV[1], ARGV[1] .. ':updated_at', 'telegram_id', ARGV[1] .. ':digest')
-if meta.err or not meta[1] then
+local meta = fields_of(KEYS[2], ARGV[1], ARGV[1] .. ':updated_at', 'telegram_id', ARGV[1] .. ':digest')
+if not meta or not meta[1] then
     return false
-end
-for i = 1, 4 do
-    if meta[i] and #meta[i] > 64 then
-        return false
-    end
 end
 local digest = meta[4]
 local type_ = redis.call('TYPE', KEYS[1]).ok
