@@ -24,7 +24,6 @@ from store.mirror.found import Applied, Found, Place
 from store.models import MirrorEntry
 
 BATCH = 500  # keys a query
-FEW = 8  # keys that are written without asking how large they are
 TRIES = 5  # at a key that somebody else keeps writing, at a Redis that keeps losing its data
 CHECK = 1.0  # seconds between looks at which servers these are
 RETRY_FAILED = 60.0  # seconds until keys that were set aside are tried again
@@ -52,19 +51,21 @@ async def mirror(
     *,
     wait: bool = True,
     marked: Collection[tuple[str, str]] | None = None,
+    in_hurry: bool = False,
 ) -> list[Applied]:
     """Write entries to Redis and clear the marks of those it has now (soon, if not to `wait`). `marked`: which (owner,
-    kind) have one, if the caller knows.
+    kind) have one, if the caller knows. `in_hurry`: of a few keys, whatever is there; what takes long is left for the
+    relay.
 
     What isn't ours in Redis goes into the history first. Raises RedisUnavailable, DatabaseUnavailable.
     """
     results = []
-    # What is there is read, too, and may come back.
-    sizes = await stores.mirror.sizes(list(map(Place.of, entries))) if len(entries) > FEW else [0] * len(entries)
+    # What is there Redis reads, too, and it may come back.
+    sizes = [0] * len(entries) if in_hurry else await stores.mirror.sizes(list(map(Place.of, entries)))
     for part in cut(zip(entries, sizes, strict=True), lambda pair: pair[0].length + pair[1]):
         whole = await complete(stores, [entry for entry, _ in part])
         chunk = [entry for entry in whole if entry is not None]
-        applied = await stores.mirror.apply(chunk)
+        applied = await stores.mirror.apply(chunk, size=sum(max(size, 0) for _, size in part))
         for i, (entry, result) in enumerate(zip(chunk, applied, strict=True)):
             if result.foreign is not None:
                 applied[i] = await overwrite(stores, Place.of(entry), result.foreign, entry)

@@ -138,18 +138,18 @@ class Sync:
                 places.append(Place(owner, form.kind, suffix, form.encoding))
         sizes = await self._stores.mirror.sizes(places)
         for part in cut(zip(places, sizes, strict=True), itemgetter(1)):
-            await self._part([place for place, _ in part])
+            await self._part([place for place, _ in part], sum(size for _, size in part))
 
-    async def _part(self, places: Sequence[Place]) -> None:
+    async def _part(self, places: Sequence[Place], size: int) -> None:
         """Take over what these hold; if somebody was erased since it was read, as it is now."""
         while True:
             with contextlib.suppress(VersionConflict):
-                return await self._attempt(places)
+                return await self._attempt(places, size)
 
-    async def _attempt(self, places: Sequence[Place]) -> None:
+    async def _attempt(self, places: Sequence[Place], size: int) -> None:
         documents, links, finds, credentials, unreadable = {}, {}, {}, {}, {}
         erasures = None if self._dry_run else (await self._stores.database.fetch(calls.erasures()))[0]["r"]
-        for place, found in zip(places, await self._stores.mirror.inspect(places), strict=True):
+        for place, found in zip(places, await self._stores.mirror.inspect(places, size), strict=True):
             if self._okx_uid not in (None, place.owner, found.content):
                 continue  # another user's Telegram ID
             if found.type == "none":
@@ -175,7 +175,7 @@ class Sync:
         for place, why in unreadable.items():
             self._count(place, "bad", {"$": why})
         if to_mirror and not self._dry_run:
-            await self._write_back({place: finds[place] for place in to_mirror})
+            await self._write_back({place: finds[place] for place in to_mirror}, size)
 
     def _checked_owner(self, place: Place, found: Found) -> Found:
         if not OKX_UID.fullmatch(place.owner):
@@ -231,7 +231,7 @@ class Sync:
             self._count(place, f"conflict, {self._prefer} wins" if is_decided else outcome, row.get("problems"))
         return to_mirror
 
-    async def _write_back(self, finds: Mapping[Place, Found]) -> None:
+    async def _write_back(self, finds: Mapping[Place, Found], size: int) -> None:
         """Write what PostgreSQL has now over what was looked at. What somebody has written there since stays,
         for the next run."""
         call = calls.mirror_sizes([place.owner for place in finds], [place.kind for place in finds])
@@ -239,7 +239,8 @@ class Sync:
         by_key = {(place.owner, place.kind): found for place, found in finds.items()}
         for part in cut(listed, lambda entry: entry.length):
             entries = [entry for entry in await complete(self._stores, part) if entry]
-            results = await self._stores.mirror.apply(entries, [by_key[entry.owner, entry.kind] for entry in entries])
+            seen = [by_key[entry.owner, entry.kind] for entry in entries]
+            results = await self._stores.mirror.apply(entries, seen, size)
             for entry, result in zip(entries, results, strict=True):
                 if result.is_current:
                     self._stores.marks.done(entry, entry.version)

@@ -211,7 +211,7 @@ async def _only_in_redis(stores: Connections, owners: Sequence[str] | None, expe
         unknown = [place for place in places if (place.owner, place.kind) not in known]
         sizes = await stores.mirror.sizes(unknown)
         for part in cut(zip(unknown, sizes, strict=True), itemgetter(1)):
-            found = await stores.mirror.inspect([place for place, _ in part])
+            found = await stores.mirror.inspect([place for place, _ in part], sum(size for _, size in part))
             yield [Look(place, None, what) for (place, _), what in zip(part, found, strict=True)]
 
 

@@ -121,7 +121,7 @@ class ClusterMirror(Mirror):
             await self._cluster.nodes_manager.initialize()
             self._is_outdated = False
 
-    async def _exchange(self, commands: Iterable[Command]) -> list[Any]:
+    async def _exchange(self, commands: Iterable[Command], there: int = 0) -> list[Any]:
         async with self.redis.pipeline(transaction=False) as pipeline:  # each goes to the node that has its key
             for command in commands:
                 pipeline.execute_command(*command)

@@ -111,10 +111,12 @@ class Mirror:
         key = self.keys.of(telegram_id, "okx_uid")
         return await self._get(key)
 
-    async def apply(self, entries: Sequence[MirrorEntry], seen: Sequence[Found] | None = None) -> list[Applied]:
+    async def apply(
+        self, entries: Sequence[MirrorEntry], seen: Sequence[Found] | None = None, size: int = 0
+    ) -> list[Applied]:
         """Write entries in one round trip, each guarded by its version; one refused by Redis doesn't stop
         the others. `seen`: what the caller found there and has dealt with, to write over that whatever its
-        version, unless it changed."""
+        version, unless it changed. `size`: bytes that are there, see sizes(), to be patient with."""
         refused: dict[int, Applied] = {}
         if not entries:
             return []
@@ -128,7 +130,7 @@ class Mirror:
                 else:
                     yield self._apply_command(shown, seen[i] if seen else None)
 
-        replies = iter(await self._call(lambda: self._run(APPLY, commands)))
+        replies = iter(await self._call(lambda: self._run(APPLY, commands, size)))
         return [refused[i] if i in refused else as_applied(next(replies)) for i in range(len(entries))]
 
     def shown(self, entry: MirrorEntry) -> MirrorEntry:
@@ -159,8 +161,8 @@ class Mirror:
         keys = tuple(key for place in places for key in self._keys(place.owner, place.suffix))
         yield SIZES.call(keys, [word for place in places for word in (place.kind, place.encoding)])
 
-    async def inspect(self, places: Sequence[Place]) -> list[Found]:
-        """Look at keys as they are, in one round trip; see sizes()."""
+    async def inspect(self, places: Sequence[Place], size: int = LARGEST) -> list[Found]:
+        """Look at keys as they are, in one round trip. `size`: of all, as sizes() has it."""
         if not places:
             return []
 
@@ -169,7 +171,7 @@ class Mirror:
                 yield INSPECT.call(self._keys(place.owner, place.suffix), (place.kind, place.encoding))
 
         found = []
-        for reply in await self._call(lambda: self._run(INSPECT, commands)):
+        for reply in await self._call(lambda: self._run(INSPECT, commands, size)):
             if isinstance(reply, Exception):
                 raise refusal(reply)
             found.append(as_found(*reply))
@@ -181,7 +183,9 @@ class Mirror:
         if max(sizes, default=-1) < 0:
             return [NOTHING] * len(places)  # as in a Redis that is to be filled
         plain = await self._look([place for place, size in zip(places, sizes, strict=True) if size <= LARGEST])
-        large = await self.inspect([place for place, size in zip(places, sizes, strict=True) if size > LARGEST])
+        large = await self.inspect(
+            [place for place, size in zip(places, sizes, strict=True) if size > LARGEST], sum(sizes)
+        )
         found = {True: iter(large), False: iter(plain)}
         return [next(found[size > LARGEST]) for size in sizes]
 
@@ -276,19 +280,19 @@ class Mirror:
             raise refusal(reply)
         return reply
 
-    async def _run(self, script: Script, calls: Callable[[], Iterable[Command]]) -> list[Any]:
+    async def _run(self, script: Script, calls: Callable[[], Iterable[Command]], there: int = 0) -> list[Any]:
         """Run calls of a script as _exchange() does; `calls` makes them again if Redis does not know the script."""
-        replies = await self._exchange(calls())
+        replies = await self._exchange(calls(), there)
         lost = {i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)}
         if lost:  # Redis restarted, or its scripts were flushed
             await self.redis.script_load(script.text)
-            again = iter(await self._exchange(call for i, call in enumerate(calls()) if i in lost))
+            again = iter(await self._exchange((call for i, call in enumerate(calls()) if i in lost), there))
             replies = [next(again) if i in lost else reply for i, reply in enumerate(replies)]
         return replies
 
-    async def _exchange(self, commands: Iterable[Command]) -> list[Any]:
+    async def _exchange(self, commands: Iterable[Command], there: int = 0) -> list[Any]:
         """Send commands in one round trip and return the replies, among them those that are errors."""
-        return await exchange(self.redis, commands)
+        return await exchange(self.redis, commands, there)
 
     def _keys(self, owner: str, suffix: str) -> tuple[str, str]:
         """Name what the scripts take: the data key, and the mirror hash."""

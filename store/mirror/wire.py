@@ -24,7 +24,7 @@ from store.batches import cut
 Word = str | int
 pack: Callable[[tuple[Word, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # (its types know one argument)
 BLOCK = 65_536  # bytes a write
-SLOWEST = 500_000  # bytes a second that a line carries at least: what was sent may be on its way that long
+SLOWEST = 500_000  # bytes a second, of a line and of a script that goes through a large key on a busy machine
 
 
 class Command(tuple[Word, ...]):
@@ -66,18 +66,21 @@ class Listener(DefaultParser):  # type: ignore[misc, valid-type]
 _heard: ContextVar[Callable[[], None]] = ContextVar("heard", default=lambda: None)
 
 
-async def exchange(redis: Redis, commands: Iterable[Command]) -> list[Any]:
-    """Send commands and return the replies, among them those that are errors. Raises RedisError, OSError if
-    the connection breaks, or Redis is silent for the timeout and as long as what was sent may be on its way."""
+async def exchange(redis: Redis, commands: Iterable[Command], there: int = 0) -> list[Any]:
+    """Send commands and return the replies, among them those that are errors. `there`: bytes that Redis has to go
+    through. Raises RedisError, OSError if the connection breaks, or Redis is silent for the timeout and as long as it
+    may take to work on these bytes, and on those sent."""
     connection = await redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
     seconds, connection.socket_timeout = connection.socket_timeout, None  # one for many replies instead
     clock = asyncio.get_running_loop().time
     replies: list[Any] = []
-    sent = size = 0
+    sent, size = 0, there
 
     def go_on() -> None:  # something arrived; a new timer each time would cost more than the reply
-        if seconds is not None and clock() + 0.9 * seconds > (limit.when() or 0.0):
-            limit.reschedule(clock() + seconds + size / SLOWEST)
+        if seconds is not None:
+            patience = seconds + size / SLOWEST
+            if clock() + 0.9 * patience > (limit.when() or 0.0):
+                limit.reschedule(clock() + patience)
 
     token = _heard.set(go_on)
     try:
