@@ -1,19 +1,24 @@
 # Everything runs in .venv, on embedded servers; needs python3 >= 3.11, make and the package index.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+WORKERS ?= 4
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+unexport PYTHONDONTWRITEBYTECODE # the asserts that pytest rewrites are kept
 
-.PHONY: demo test test-pgbouncer test-tls test-sentinel test-cluster test-standby test-debian test-timescale soak lint docs bench dist clean
+.PHONY: demo test test-pgbouncer test-tls test-sentinel test-cluster test-standby test-topologies test-debian test-timescale test-lowest soak lint lock audit docs bench dist clean
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml .ci/requirements.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) --require-hashes --requirement .ci/requirements.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
 demo: .venv/installed   ## the main job, end to end
 	$(BIN)/settings-store demo $(ARGS)
 
-test: .venv/installed   ## the test suite (TEST_DATABASE_URL, TEST_REDIS_URL: on other servers)
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/installed   ## the test suite (on servers at TEST_DATABASE_URL, TEST_REDIS_URL: WORKERS=0)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-pgbouncer: .venv/installed   ## behind a transaction-mode pooler; needs pgbouncer (TEST_POOLER=1 make test: the stores of all tests)
 	$(BIN)/python -m pytest -m pgbouncer $(ARGS)
@@ -30,11 +35,14 @@ test-cluster: .venv/installed   ## a Redis Cluster of six: slots move and nodes 
 test-standby: .venv/installed   ## a PostgreSQL standby, promoted under load
 	$(BIN)/python -m pytest -m standby $(ARGS)
 
+test-topologies: .venv/installed   ## the five above, side by side
+	$(BIN)/python -m pytest $(PARALLEL) -m "pgbouncer or tls or sentinel or cluster or standby" $(ARGS)
+
 test-debian: .venv/installed   ## all on Debian 12's PostgreSQL 15 and Redis 7, by debootstrap and chroot; needs root
-	$(BIN)/python -m tests.stacks debian12 $(ARGS)
+	$(BIN)/python -m tests.stacks debian12 $(PARALLEL) $(ARGS)
 
 test-timescale: .venv/installed   ## all on Debian 13's PostgreSQL 17 with TimescaleDB and Valkey; needs root
-	$(BIN)/python -m tests.stacks debian13 $(ARGS)
+	$(BIN)/python -m tests.stacks debian13 $(PARALLEL) $(ARGS)
 
 soak: .venv/installed   ## several processes and faults at length: make soak OPS=1000000 ARGS=--rogue
 	$(BIN)/python -m tests.faults.soak --ops $(or $(OPS),100000) $(ARGS)
@@ -44,14 +52,24 @@ lint: .venv/installed   ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-.venv/bench: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	touch $@
+lock: .venv/installed   ## raise what .ci/requirements.txt pins to the newest; ARGS='--upgrade-package redis' for one
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-annotate \
+		--custom-compile-command 'make lock' pyproject.toml --output-file .ci/requirements.txt $(or $(ARGS),--upgrade)
+
+LOWEST := $(patsubst %,tests/store/test_%.py,settings mirror config relay verify sync compat) \
+	$(patsubst %,tests/cli/test_%.py,commands json keys logs metrics trades)
+test-lowest: .venv/installed   ## the oldest versions that pyproject.toml allows; needs the package index
+	$(BIN)/uv venv --quiet --clear --python 3.11 .venv/lowest
+	$(BIN)/uv pip install --quiet --python .venv/lowest --resolution lowest-direct --editable '.[dev]'
+	.venv/lowest/bin/python -m pytest $(PARALLEL) -p no:cacheprovider $(or $(ARGS),$(LOWEST))
+
+audit: .venv/installed   ## known vulnerabilities of what is pinned; needs to reach the advisories
+	$(BIN)/uv tool run pip-audit --disable-pip --require-hashes --requirement .ci/requirements.txt
 
 docs: .venv/installed   ## write docs/sql.md and docs/cli.md anew
 	SETTINGS_STORE_UPDATE_DOCS=1 $(BIN)/python -m pytest -q tests/sql/test_reference.py tests/cli/test_reference.py
 
-bench: .venv/bench      ## benchmarks as ratios; ONLY=name for one, SIZE=50000 for so many users
+bench: .venv/installed  ## benchmarks as ratios; ONLY=name for one, SIZE=50000 for so many users
 	$(BIN)/python -m benchmarks $(ONLY)
 
 dist: .venv/installed   ## the sdist and the wheel, in dist/

@@ -23,7 +23,7 @@ from store.commands import (
     trades,
     users,
 )
-from store.commands.common import read_env_file
+from store.commands.env_file import read_env_file
 from store.commands.log_format import LoggedCommands, log_format
 
 

@@ -111,6 +111,7 @@ def take_over(connection: Connection, tables: Sequence[str], folder: Path, vault
         run("trades.sql")
     if any(name.startswith("ohlcv_") for name in tables):
         run("candles.sql")
+    run("identities.sql")
     taken = {name: count - before[name] for name, count in _count(connection, tables, "public").items()}
     return Adoption(taken, quarantine(connection))
 

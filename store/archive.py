@@ -51,6 +51,7 @@ TABLES = (
     "trade_orders",
     "trades",
 )
+MERGED = ("app_users", "user_settings")
 # Other programs may have columns of theirs there (docs/migrating.md): not the store's to back up.
 APP_USERS = (
     "id", "okx_uid", "telegram_id", "name", "telegram_username", "version", "created_at", "updated_at", "deleted_at",
@@ -105,6 +106,17 @@ class Restored:
     unknown: int = 0
 
 
+async def count_rows(store: Core, tables: Sequence[str] = TABLES) -> int | None:
+    """Estimate how many rows tables have, from the statistics; None if there are none, as before the first ANALYZE."""
+    query = (
+        "select sum(c.reltuples)::bigint as rows, bool_or(c.reltuples < 0) as is_unknown"
+        "  from unnest(%(tables)s::text[]) t (name) join pg_class r on r.oid = to_regclass('public.' || t.name)"
+        "  left join pg_inherits i on i.inhparent = r.oid join pg_class c on c.oid = coalesce(i.inhrelid, r.oid)"
+    )  # of a hypertable its chunks
+    (row,) = await store.stores.database.fetch(Call(query, {"tables": list(tables)}))
+    return None if row["is_unknown"] else row["rows"]
+
+
 async def backup(store: Core, file: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> Manifest:
     """Write everything, as of one moment, while writers write; `progress` is told of rows. Raises NotMigrated."""
     migrations = await _check_schema(store)
@@ -138,14 +150,15 @@ async def restore_backup(
     merge: bool = False,
     okx_uid: str | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    expect: Callable[[int], None] = lambda _: None,
 ) -> Restored:
     """Bring a backup back, in one transaction.
 
     Into an empty database: every row as it was. `replace`: the same after throwing away what is there. `merge`:
     every user's documents of the backup become new versions where they differ; `okx_uid`: those of one user.
     Afterwards Redis is brought to what PostgreSQL has; what only Redis had is kept in the history first. `progress`
-    is told of rows read from the backup. Raises BadBackup (before anything is written), NotEmpty, NotMigrated,
-    UnknownUser (not in the backup).
+    is told of rows read from the backup, `expect` of all there are, before. Raises BadBackup (before anything is
+    written), NotEmpty, NotMigrated, UnknownUser (not in the backup).
     """
     if okx_uid is not None:
         check_okx_uid(okx_uid)
@@ -154,8 +167,10 @@ async def restore_backup(
     newer = [migration for migration in manifest.migrations if migration not in known]
     if newer:
         raise BadBackup(f"{path} was made by a newer release", detail=f"unknown migrations: {', '.join(newer)}")
+    is_merge = merge or okx_uid is not None
+    expect(sum(manifest.tables[name].rows for name in (MERGED if is_merge else manifest.tables)))
     with zipfile.ZipFile(path) as archive:
-        if merge or okx_uid is not None:
+        if is_merge:
             users, versions = await _merge(store, archive, manifest, okx_uid, progress)
             return Restored(manifest, users, versions, await store.mirror_owners(None))
         async with store.stores.database.transaction() as transaction:
@@ -223,7 +238,7 @@ async def _merge(
     users, documents, after = 0, 0, ""
     reason = f"from the backup of {manifest.made_at.astimezone():%Y-%m-%d %H:%M}"
     async with store.stores.database.transaction() as transaction:
-        for name in ("app_users", "user_settings"):
+        for name in MERGED:
             copy = f"{_copy_in(f'restored_{name}', manifest.tables[name].columns)} where"
             conditions = ["true"] if name == "app_users" else ["is_active and deleted_at is null"]
             conditions += [] if okx_uid is None else [f"okx_uid = '{okx_uid}'"]  # digits only

@@ -2,35 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timedelta
 
-from store.errors import BadIdentifier, InvalidArgument, StoreError, document_error
+from store.errors import BadIdentifier, InvalidArgument, StoreError
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
-
-
-def json_text(document: object) -> str:
-    """Write a document as JSON. Raises InvalidSettings for what JSON can't hold."""
-    problem = "must hold only objects with text keys, arrays, strings, finite numbers, true, false, null"
-    try:
-        if _has_text_keys(document):
-            text = json.dumps(document, allow_nan=False, ensure_ascii=False)
-            text.encode()
-            return text
-    except UnicodeEncodeError:
-        problem = "must not contain a lone surrogate"
-    except RecursionError:
-        problem = "must be nested at most 64 levels deep"
-    except (TypeError, ValueError):
-        pass
-    raise document_error(problem)  # out here, where nothing that quotes the document is its context
-
-
-def _has_text_keys(value: object) -> bool:
-    members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
-        return False
-    return all(map(_has_text_keys, [member for member in members if isinstance(member, dict | list | tuple)]))
 
 
 def line(value: object, what: str, error: type[StoreError]) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import NewType
 from uuid import UUID
 
-from store.arguments import count, count_or_none, flag, json_text, line, span, text_or_none, time, version_or_none
+from store.arguments import count, count_or_none, flag, line, span, text_or_none, time, version_or_none
 from store.errors import BadIdentifier, InvalidArgument
+from store.jsonwriter import json_text
 from store.models import Document
 from store.sealed import FIELDS
 from store.statements import IMPORTER, _import, _read, _write, seen
@@ -16,20 +18,19 @@ from store.statements import Call as Call  # callers find it here
 SETTING = (
     "r.okx_uid, r.telegram_id, r.setting_type, r.version, r.settings::text as document, r.updated_at, r.deleted_at"
 )
+MISSING = "case when r.deleted_at is null then missing_setting_keys(r.setting_type, r.settings) end as missing_keys"
+SAVED = f"{SETTING}, {MISSING}"
 ROW = (
     "r.id, r.user_id, r.okx_uid, r.telegram_id, r.setting_type, r.settings, r.version, r.is_active, r.created_at, "
     "r.updated_at"
 )
 USER = "r.id, r.okx_uid, r.telegram_id, r.name, r.telegram_username, r.created_at, r.updated_at, r.deleted_at"
 ENTRY = "r.owner, r.kind, r.suffix, r.encoding, r.version, r.updated_at, r.document::text as document"
-# Of many keys at once: 8 KB of 500 documents are 4 MB; a longer one is left out, for store/entries.py to read.
-SIZED = ENTRY.replace(
-    "r.document::text as document",
-    "case when octet_length(t.text) <= 8192 then t.text end as document, coalesce(octet_length(t.text), 0) as size",
-)
-TEXT = "cross join lateral (select r.document::text offset 0) t (text)"
+Snapshot = NewType("Snapshot", str)
+CHARACTERS = 4_000_000  # of documents, with which a page of marked keys ends
+WAITED = "date_part('epoch', r.waited) as waited"
 CREDENTIALS = "r.okx_uid, r.version, r.updated_at, r.deleted_at, r.api_key, r.api_secret, r.passphrase"
-TEMPLATE = "r.name, r.setting_type, r.settings::text as document, r.changed_by, r.updated_at"
+TEMPLATE = "r.name, r.setting_type, r.settings::text as document, r.changed_by, r.updated_at, r.written_by"
 TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding"
 
 
@@ -42,7 +43,7 @@ def register_user(
     template: str,
 ) -> Call:
     return _write(
-        SETTING, "register_user", "okx_uid", okx_uid,
+        SAVED, "register_user", "okx_uid", okx_uid,
         telegram_id=None if telegram_id is None else line(telegram_id, "a Telegram ID", BadIdentifier),
         name=text_or_none(name, "name"),
         telegram_username=text_or_none(telegram_username, "telegram_username"), documents=json_text(documents),
@@ -125,25 +126,25 @@ def find_users_by_setting(setting_type: str, filter: Document, after: str | None
 
 def upsert_user_setting(identifier: str, setting_type: str, settings: Document, expected_version: int | None) -> Call:
     return _write(
-        SETTING, "upsert_user_setting", "identifier", identifier,
+        SAVED, "upsert_user_setting", "identifier", identifier,
         setting_type=setting_type, settings=json_text(settings), expected_version=version_or_none(expected_version),
     )  # fmt: skip
 
 
 def patch_user_setting(identifier: str, setting_type: str, patch: Document, expected_version: int | None) -> Call:
     return _write(
-        SETTING, "patch_user_setting", "identifier", identifier,
+        SAVED, "patch_user_setting", "identifier", identifier,
         setting_type=setting_type, patch=json_text(patch), expected_version=version_or_none(expected_version),
     )  # fmt: skip
 
 
 def save_user_settings(identifier: str, documents: Mapping[str, Document]) -> Call:
-    return _write(SETTING, "save_user_settings", "identifier", identifier, documents=json_text(documents))
+    return _write(SAVED, "save_user_settings", "identifier", identifier, documents=json_text(documents))
 
 
 def delete_user_setting(identifier: str, setting_type: str, expected_version: int | None) -> Call:
     return _write(
-        SETTING, "delete_user_setting", "identifier", identifier,
+        SAVED, "delete_user_setting", "identifier", identifier,
         setting_type=setting_type, expected_version=version_or_none(expected_version),
     )  # fmt: skip
 
@@ -171,18 +172,18 @@ def diff_user_setting(identifier: str, setting_type: str, from_: int, to: int) -
 
 def rollback_user_setting(identifier: str, setting_type: str, version: int, expected_version: int | None) -> Call:
     return _write(
-        SETTING, "rollback_user_setting", "identifier", identifier, setting_type=setting_type,
+        SAVED, "rollback_user_setting", "identifier", identifier, setting_type=setting_type,
         version=count(version, "version"), expected_version=version_or_none(expected_version),
     )  # fmt: skip
 
 
 def rollback_user_settings(identifier: str, at: datetime) -> Call:
-    return _write(SETTING, "rollback_user_settings", "identifier", identifier, at=time(at, "at"))
+    return _write(SAVED, "rollback_user_settings", "identifier", identifier, at=time(at, "at"))
 
 
 def restore_user_setting(identifier: str, setting_type: str, expected_version: int | None) -> Call:
     return _write(
-        SETTING, "restore_user_setting", "identifier", identifier,
+        SAVED, "restore_user_setting", "identifier", identifier,
         setting_type=setting_type, expected_version=version_or_none(expected_version),
     )  # fmt: skip
 
@@ -292,7 +293,7 @@ def seal_api_credentials() -> Call:
 
 
 def keep_losing_credentials(okx_uid: str, sealed: Mapping[str, str]) -> Call:
-    return _read("r", "keep_losing_credentials", okx_uid=okx_uid, **_fields(sealed))
+    return _read("r as is_done", "keep_losing_credentials", okx_uid=okx_uid, **_fields(sealed))
 
 
 def _fields(sealed: Mapping[str, str]) -> dict[str, str | None]:
@@ -300,15 +301,36 @@ def _fields(sealed: Mapping[str, str]) -> dict[str, str | None]:
 
 
 def pending_keys(
-    owners: Sequence[str] | None, kinds: Sequence[str] | None, limit: int, include_failed: bool = False
+    owners: Sequence[str] | None, kinds: Sequence[str] | None, limit: int, after: tuple[str, str] = ("", "")
 ) -> Call:
-    wanted = {"owners": owners and list(owners), "kinds": kinds and list(kinds)}
-    columns = f"{SIZED}, date_part('epoch', r.waited) as waited"
-    return _read(columns, "pending_keys", **wanted, limit=limit, include_failed=include_failed).also(TEXT)
+    """What is marked, behind the owner and kind `after`."""
+    wanted = {"owners": owners and list(owners), "kinds": kinds and list(kinds), "limit": limit}
+    place = {"after_owner": after[0], "after_kind": after[1], "characters": CHARACTERS}
+    return _read(f"{ENTRY}, {WAITED}", "pending_keys", **wanted, **place)
 
 
-def fail_pending(owner: str, kind: str, version: int, error: str) -> Call:
-    return _read("r", "fail_pending", owner=owner, kind=kind, version=version, error=error)
+def marked_keys(owners: Sequence[str]) -> Call:
+    """What is marked of these owners, also what was set aside; without the documents."""
+    return _read(
+        "r.owner, r.kind", "pending_keys", owners=list(owners), limit=None, include_failed=True, characters=None
+    )
+
+
+def fresh_keys(since: Snapshot, limit: int) -> Call:
+    """What is marked that the snapshot `since` didn't show, the newest first, each row with the snapshot of now; if
+    nothing is, one row without an owner."""
+    named = "p_since => %(since)s, p_limit => %(limit)s, p_characters => %(characters)s"
+    query = (
+        f"select pg_current_snapshot()::text as seen, {ENTRY}, {WAITED}"
+        f" from (select) one left join pending_keys({named}) r on true"
+    )
+    return Call(query, {"since": since, "limit": limit, "characters": CHARACTERS})
+
+
+def fail_pending(refused: Sequence[tuple[str, str, int, str]]) -> Call:
+    """`refused`: owner, kind, version, and why."""
+    arrays = {name: [key[i] for key in refused] for i, name in enumerate(("owners", "kinds", "versions", "errors"))}
+    return _read("r.owner, r.kind", "fail_pending", **arrays)
 
 
 def database_identity() -> Call:
@@ -328,17 +350,11 @@ def known_keys(owners: Sequence[str], kinds: Sequence[str]) -> Call:
     return _read("r.owner, r.kind", "mirror_state", owners=list(owners), kinds=list(kinds))
 
 
-def mirror_sizes(owners: Sequence[str], kinds: Sequence[str]) -> Call:
-    """As mirror_state(), with long documents left out."""
-    return _read(SIZED, "mirror_state", owners=list(owners), kinds=list(kinds)).also(TEXT)
-
-
 def mirror_source(owners: Sequence[str] | None = None) -> Call:
-    """The whole view of what Redis should hold, to be streamed, or what it has of these owners; long documents are left
-    out."""
+    """The whole view of what Redis should hold, to be streamed, or what it has of these owners."""
     if owners is None:
-        return Call(f"select {SIZED} from mirror_source r {TEXT}", {})
-    return _read(SIZED, "mirror_entries", owners=list(owners)).also(TEXT)
+        return Call(f"select {ENTRY} from mirror_source r", {})
+    return _read(ENTRY, "mirror_entries", owners=list(owners))
 
 
 def list_setting_fields() -> Call:

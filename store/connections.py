@@ -7,6 +7,7 @@ from functools import cached_property
 
 from redis.asyncio import RedisCluster
 
+from store import sockets
 from store.config import Config
 from store.database import Database
 from store.marks import Marks
@@ -23,7 +24,8 @@ class Connections:
         assert config.redis_url is not None
         self._config = config
         self.database = Database(config)
-        self._redis = connect.connect(config.redis_url, config.redis_timeout)
+        is_embedded = sockets.is_embedded(config.redis_url, config.home)
+        self._redis = connect.connect(config.redis_url, config.redis_timeout, is_embedded)
         if isinstance(self._redis, RedisCluster):
             self.mirror: Mirror = ClusterMirror(self._redis, config, lambda: self.vault)
         else:

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import difflib
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
-from store import calls, relay
+from store import calls, mirroring, relay
 from store.arguments import count, line
 from store.cache import Cache
 from store.calls import Call
@@ -40,7 +40,9 @@ from store.models import (
 )
 
 OWNERS = 1000  # a query
+DOCUMENTS = 20  # a batch of a stream: each may be of 1 MiB, and be held twice
 
+T = TypeVar("T")
 S = TypeVar("S", Setting, SavedSetting, Template)
 
 
@@ -117,6 +119,13 @@ class Core:
         }
         return replace(setting, settings=shown)
 
+    async def each_masked(self, settings: AsyncGenerator[S]) -> AsyncGenerator[S]:
+        """Yield settings or templates as masked() returns them."""
+        await self._secret_keys("")  # before the first is read: a stream may have the only connection
+        async with aclosing(settings):
+            async for setting in settings:
+                yield await self.masked(setting)
+
     async def mistyped(self, setting: Setting) -> dict[str, str]:
         """Return the keys that the catalogue doesn't list, but one much like them: any key is saved as it comes."""
         try:
@@ -141,13 +150,23 @@ class Core:
         try:
             for start in range(0, 1 if owners is None else len(owners), OWNERS):
                 some = None if owners is None else owners[start : start + OWNERS]
-                if (await relay.drain(self.stores, some)).failures:
+                done = await relay.drain(self.stores, some)
+                if done.failures or done.held:
                     return False
         except (RedisUnavailable, DatabaseUnavailable):
             return False
         finally:
             self._cache.forget(owners)  # what is being read of them now may be from before
         return True
+
+    async def _each(
+        self, call: Call, shape: Callable[[dict[str, Any]], T], batch: int = DOCUMENTS
+    ) -> AsyncGenerator[T]:
+        """Yield what a statement returns, as of one moment, holding two batches of it at most."""
+        async with aclosing(self.stores.database.stream(call, batch)) as pages:
+            async for rows in pages:
+                for row in rows:
+                    yield shape(row)
 
     # -- the write paths
 
@@ -163,7 +182,7 @@ class Core:
         """Bring saved rows to Redis. They are committed: whatever happens here, the caller gets them."""
         try:
             entries = [await self._entry(row) for row in rows]
-            results = await relay.mirror(self.stores, entries, wait=False, in_hurry=True)
+            results = await mirroring.mirror(self.stores, entries, wait=False, in_hurry=True)
         except StoreError:
             return [to_saved(row, False) for row in rows]
         finally:
@@ -246,4 +265,5 @@ def to_saved(row: dict[str, Any], mirrored: bool) -> SavedSetting:
     """Make a saved setting of a row of PostgreSQL."""
     setting = to_setting(row)
     shared = {name: getattr(setting, name) for name in Setting.__slots__}
-    return SavedSetting(**shared, mirrored=mirrored, is_deleted=row["deleted_at"] is not None)
+    is_deleted = row["deleted_at"] is not None
+    return SavedSetting(**shared, mirrored=mirrored, is_deleted=is_deleted, missing_keys=row["missing_keys"] or [])

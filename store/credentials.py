@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from store import calls, relay
+from store import calls, mirroring
 from store.core import Core, check_identifier
 from store.errors import RedisUnavailable, StoreError
 from store.mirror.found import CREDENTIALS
@@ -106,7 +106,7 @@ class ApiCredentials(Core):
         try:
             entries = await self.stores.database.fetch(calls.mirror_state([row["okx_uid"]], [CREDENTIALS.kind]))
             rows = [MirrorEntry(**entry) for entry in entries]
-            results = await relay.mirror(self.stores, rows, wait=False, in_hurry=True)
+            results = await mirroring.mirror(self.stores, rows, wait=False, in_hurry=True)
             mirrored = all(result.is_served for result in results)
         except StoreError:
             pass  # what didn't get through stays marked

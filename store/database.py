@@ -74,7 +74,7 @@ class Database:
         with translated() as failure:
             async with (
                 self._connection() as connection,
-                connection.transaction(),
+                _long_transaction(connection),
                 connection.cursor(name="settings_store") as cursor,
             ):
                 await cursor.execute(call.query, call.params)
@@ -93,8 +93,7 @@ class Database:
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
         """Run several statements as one transaction; with `snapshot`, read only and all as of one moment."""
         with translated() as failure:
-            async with self._connection() as connection, connection.transaction():
-                await connection.execute("set local idle_in_transaction_session_timeout = 0")
+            async with self._connection() as connection, _long_transaction(connection):
                 if snapshot:
                     await connection.execute("set transaction isolation level repeatable read, read only")
                 yield Transaction(connection)
@@ -159,6 +158,16 @@ class Database:
         seconds = max(2, math.ceil(min(self._config.db_timeout, 60)))
         connection = await psycopg.AsyncConnection.connect(self._url, connect_timeout=seconds)
         await connection.close()
+
+
+@asynccontextmanager
+async def _long_transaction(connection: Connection) -> AsyncIterator[None]:
+    """Begin a transaction that may be idle, and take as long as it takes, whatever the server's setting."""
+    async with connection.transaction():
+        await connection.execute("set local idle_in_transaction_session_timeout = 0")
+        if connection.info.server_version >= 170000:
+            await connection.execute("set local transaction_timeout = 0")
+        yield
 
 
 async def _rows(connection: Connection, call: Call) -> list[dict[str, Any]]:

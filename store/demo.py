@@ -17,6 +17,7 @@ from store.config import Config
 from store.models import Setting
 from store.relay import drain
 from store.settings import SettingsStore
+from store.sockets import redis_socket
 from store.sync import Sync
 from store.verify import verify
 
@@ -92,7 +93,18 @@ async def _change(store: SettingsStore, say: Print) -> None:
     say(f"           the relay mirrors what is marked: Redis has version {found.version if found else None}")
 
     say(f"  shell    settings-store set {TELEGRAM_ID} params leverage={steps[2]}")
-    command = [sys.executable, "-m", "cli", "set", TELEGRAM_ID, "params", f"leverage={steps[2]}", "--actor", "shell"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "cli",
+        "set",
+        TELEGRAM_ID,
+        "params",
+        f"leverage={steps[2]}",
+        "--actor",
+        "shell",
+    ]
     urls = {"DATABASE_URL": store.config.database_url or "", "REDIS_URL": store.config.redis_url or ""}
     environment = {**os.environ, **urls}
     output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
@@ -168,7 +180,7 @@ async def _compare(store: SettingsStore, say: Print) -> None:
 
 
 def _redis_cli(store: SettingsStore, *words: str) -> str:
-    command = [embedded.redis_program("cli"), "-s", str(embedded.redis_socket(store.config.home)), *words]
+    command = [embedded.redis_program("cli"), "-s", str(redis_socket(store.config.home)), *words]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 

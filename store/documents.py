@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from store import calls
 from store.arguments import count
@@ -69,6 +69,13 @@ class Documents(Core):
         call = calls.find_users_by_setting(check_type(setting_type), filter, after, limit)
         return [to_setting(row) for row in await self.stores.database.fetch(call)]
 
+    def iter_search(
+        self, setting_type: str, filter: Document, *, after: str | None = None, limit: int | None = None
+    ) -> AsyncGenerator[Setting]:
+        """Yield what search() finds, as of one moment, without holding it all."""
+        call = calls.find_users_by_setting(check_type(setting_type), filter, after, limit)
+        return self._each(call, to_setting)
+
     # -- writing
 
     async def save(
@@ -83,6 +90,7 @@ class Documents(Core):
     ) -> SavedSetting:
         """Save a document in place of the active one; an unchanged one makes no version.
 
+        It is kept as it is; the result's `missing_keys` are those of the catalogue that it lacks.
         `expected_version`: only if this is the current version (0: none yet), else VersionConflict. With
         Redis down the save succeeds with `mirrored` false. A save that is cancelled may have been committed, and then
         reaches Redis by the relay; so may one that ends with DatabaseUnavailable. Raises InvalidSettings,
@@ -103,7 +111,11 @@ class Documents(Core):
         actor: str | None = None,
         reason: str | None = None,
     ) -> SavedSetting:
-        """Change some keys (JSON merge patch, RFC 7396: None removes a key). Otherwise as save()."""
+        """Change some keys (JSON merge patch, RFC 7396). Otherwise as save().
+
+        None puts the default of a key that the catalogue lists back, and removes any other key; objects merge, so {}
+        changes nothing.
+        """
         call = calls.patch_user_setting(check_identifier(identifier), check_type(setting_type), patch, expected_version)
         return (await self._save(call, actor, reason))[0]
 

@@ -1,6 +1,6 @@
 """What Redis should hold, in parts of bounded size.
 
-Statements that read many keys leave long documents out (store/calls.py): those are read again here, a few at a time.
+Statements that read many keys leave long documents out; complete() reads those, of a few keys at a time.
 """
 
 from __future__ import annotations
@@ -8,8 +8,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from store import calls
+from store.calls import Call
 from store.connections import Connections
 from store.models import MirrorEntry
+
+# 8 KB of 500 documents are 4 MB.
+SIZED = calls.ENTRY.replace(
+    "r.document::text as document",
+    "case when octet_length(t.text) <= 8192 then t.text end as document, coalesce(octet_length(t.text), 0) as size",
+)
+TEXT = "cross join lateral (select r.document::text offset 0) t (text)"
+
+
+def all_entries() -> Call:
+    """Everything that Redis should hold, to be streamed."""
+    return Call(f"select {SIZED} from mirror_source r {TEXT}", {})
+
+
+def some_entries(owners: Sequence[str], kinds: Sequence[str]) -> Call:
+    """What it should hold in these keys."""
+    call = calls.mirror_state(owners, kinds)
+    return Call(f"{call.query.replace(calls.ENTRY, SIZED)} {TEXT}", call.params)
 
 
 async def complete(stores: Connections, entries: Sequence[MirrorEntry]) -> list[MirrorEntry | None]:

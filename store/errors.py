@@ -125,6 +125,10 @@ class DatabaseUnavailable(StoreError):
     exit_code = 3
 
 
+class DatabaseReadOnly(DatabaseUnavailable):
+    """PostgreSQL answers, and takes no writes: a standby, a full disk."""
+
+
 class RedisUnavailable(StoreError):
     """Redis can't be reached, or refuses the command (full, read-only)."""
 
@@ -157,9 +161,9 @@ UNREADABLE = {
 }
 
 
-def document_error(problem: str) -> InvalidSettings:
-    """Make the error of a document that can't be saved as a whole."""
-    return InvalidSettings("invalid settings", detail=json.dumps({"$": problem}))
+def document_error(problem: str, path: str = "$") -> InvalidSettings:
+    """Make the error of a document that can't be saved, for what is at this path of it ($: the whole)."""
+    return InvalidSettings("invalid settings", detail=json.dumps({path: problem}))
 
 
 def _needed_role(message: str) -> str:
@@ -192,7 +196,7 @@ def from_postgres(error: Any) -> StoreError:
         return NotMigrated("the database lacks the store's tables or functions", hint="Run: settings-store migrate")
     if state == "25006":
         hint = "With several hosts in DATABASE_URL: target_session_attrs=read-write"
-        return DatabaseUnavailable("PostgreSQL takes no writes: it is a standby, or set to read-only", hint=hint)
+        return DatabaseReadOnly("PostgreSQL takes no writes: it is a standby, or set to read-only", hint=hint)
     if state is None and type(error).__name__ == "DataError":  # psycopg itself couldn't write a parameter
         return DatabaseError("a text must not contain the character U+0000")
     if state is None and type(error).__name__ == "ProgrammingError":

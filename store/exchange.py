@@ -15,6 +15,7 @@ from store.core import Core, check_identifier
 from store.errors import InvalidSettings, StoreError
 from store.history import key_changes
 from store.jsontext import DuplicateKey, Reader, find_fault
+from store.jsonwriter import shown_key
 from store.mirror.keys import OKX_UID
 from store.models import KeyChange
 
@@ -22,7 +23,6 @@ FORMAT = "settings-store export"
 VERSION = 1
 PAGE = 500  # users a query
 NAMED = 50  # problems told
-KEY_SHOWN = 80  # characters of a key in a problem
 
 
 class ImportRejected(StoreError):
@@ -32,23 +32,26 @@ class ImportRejected(StoreError):
 @dataclass(frozen=True, slots=True)
 class Imported:
     """What an import does, or would do, to a user (setting_type None) or document. `outcome`: new, changed,
-    unchanged. `left_out`: masked secrets without a current value."""
+    unchanged. `left_out`: masked secrets without a current value. `missing_keys`: as in SavedSetting."""
 
     okx_uid: str
     setting_type: str | None
     outcome: str
     changes: list[KeyChange]
     left_out: int
+    missing_keys: list[str] = field(default_factory=list)
 
 
 @dataclass
 class ImportReport:
-    """Counts by outcome, and whether Redis has it all already."""
+    """Counts by outcome, and whether Redis has it all already. `incomplete`: how many documents lack keys that the
+    catalogue lists."""
 
     users: Counter[str] = field(default_factory=Counter)
     documents: Counter[str] = field(default_factory=Counter)
     left_out: int = 0
     mirrored: bool = False
+    incomplete: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +88,13 @@ async def export_users(
             rows = await transaction.fetch(calls.export_users(whom, with_secrets, after, PAGE))
             file.write(begin)  # not before: the first query may refuse an identifier
             begin = b""
+            if not rows:
+                break
             for row in rows:
                 document = str(row["document"]).replace("\n", "\n" + " " * 8)
                 file.write(f"{',' if count else ''}\n{' ' * 8}{document}".encode())
                 count += 1
             progress(len(rows))
-            if len(rows) < PAGE:
-                break
             after = rows[-1]["okx_uid"]
     file.write(b"\n    ]\n}\n" if count else b"]\n}\n")
     return count
@@ -104,14 +107,16 @@ async def import_users(
     dry_run: bool = False,
     tell: Callable[[Imported], None] = lambda _: None,
     progress: Callable[[int], None] = lambda _: None,
+    expect: Callable[[int], None] = lambda _: None,
 ) -> ImportReport:
     """Take users with settings from what export_users() wrote, in one transaction: all or none.
 
-    Users and types that aren't in it stay as they are. `tell` hears of every user and document. Raises
-    ImportRejected, which names lines and keys.
+    Users and types that aren't in it stay as they are. `tell` hears of every user and document, `progress` of users
+    compared and users written, `expect` of their sum, before. Raises ImportRejected, which names lines and keys.
     """
     text = _text(data)
     pieces = sorted(_pieces(text), key=lambda piece: piece.okx_uid)  # everybody locks users in this order
+    expect(len(pieces) if dry_run else 2 * len(pieces))
     _check_unique(text, pieces)
     problems: list[str] = []
     report = ImportReport()
@@ -126,7 +131,7 @@ async def import_users(
     if problems:
         raise _rejected(problems)
     if not dry_run:
-        await _write(store, pieces, report)
+        await _write(store, pieces, report, progress)
     return report
 
 
@@ -144,10 +149,11 @@ async def _compare(store: Core, text: str, batch: Sequence[_Piece], problems: li
     return await halve(batch, compare, refused, InvalidSettings)
 
 
-async def _write(store: Core, pieces: Sequence[_Piece], report: ImportReport) -> None:
+async def _write(store: Core, pieces: Sequence[_Piece], report: ImportReport, progress: Callable[[int], None]) -> None:
     async with store.stores.database.transaction() as transaction:
         for batch in _batches(pieces):
             await transaction.fetch(store.by(calls.import_users(_array(batch), False)))
+            progress(len(batch))
     report.mirrored = await store.mirror_owners(None)
 
 
@@ -186,7 +192,7 @@ def _pieces(text: str) -> list[_Piece]:
     except json.JSONDecodeError as error:
         problem, at = f"{error.msg} (column {error.colno})", error.pos
     except DuplicateKey as error:
-        problem, at = f"the key {_shown(str(error))} is there twice in one object", find_fault(text)
+        problem, at = f"the key {shown_key(str(error))} is there twice in one object", find_fault(text)
     except RecursionError:
         problem, at = "nested too deep", max(at, reader.at)
     except ValueError as error:
@@ -222,11 +228,12 @@ def _array(batch: Sequence[_Piece]) -> str:
 def _count(report: ImportReport, row: dict[str, Any]) -> None:
     (report.users if row["setting_type"] is None else report.documents)[row["outcome"]] += 1
     report.left_out += row["left_out"]
+    report.incomplete += bool(row["missing_keys"]) and row["outcome"] != "unchanged"
 
 
 def _imported(row: dict[str, Any]) -> Imported:
     changes = key_changes(row["changes"] or [])
-    return Imported(row["okx_uid"], row["setting_type"], row["outcome"], changes, row["left_out"])
+    return Imported(row["okx_uid"], row["setting_type"], row["outcome"], changes, row["left_out"], row["missing_keys"])
 
 
 def _problem_lines(text: str, piece: _Piece, row: dict[str, Any]) -> Iterator[str]:
@@ -235,7 +242,7 @@ def _problem_lines(text: str, piece: _Piece, row: dict[str, Any]) -> Iterator[st
     for key, problem in sorted(row["problems"].items()):
         path = [key] if kind is None else ["settings", kind, key]
         line = _line(text, _find(text, piece.start, [step for step in path if step != "$"]))
-        yield f"line {line}: {whose}, {'.'.join(map(_shown, path[1:] if kind else path))}: {problem}"
+        yield f"line {line}: {whose}, {'.'.join(map(shown_key, path[1:] if kind else path))}: {problem}"
 
 
 def _find(text: str, start: int, path: Sequence[str]) -> int:
@@ -256,12 +263,6 @@ def _find(text: str, start: int, path: Sequence[str]) -> int:
 
 def _whose(okx_uid: str | None) -> str:
     return okx_uid if okx_uid and OKX_UID.fullmatch(okx_uid) else "a user"  # anything else may be a secret
-
-
-def _shown(key: str) -> str:
-    """Write a key in one line that no terminal takes for a command."""
-    text = key if key.isprintable() else json.dumps(key)[1:-1]
-    return text if len(text) <= KEY_SHOWN else f"{text[:KEY_SHOWN]}…"
 
 
 def _line(text: str, position: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,11 +29,20 @@ class History(Core):
         """
         kind = None if setting_type is None else check_type(setting_type)
         call = calls.user_setting_history(check_identifier(identifier), kind, before, limit)
-        rows = await self.stores.database.fetch(call)
-        return [
-            Version(**{**row, "changes": None if row["changes"] is None else key_changes(row["changes"])})
-            for row in rows
-        ]
+        return [_version(row) for row in await self.stores.database.fetch(call)]
+
+    def iter_history(
+        self,
+        identifier: str,
+        setting_type: str | None = None,
+        *,
+        before: datetime | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[Version]:
+        """Yield what history() lists, as of one moment, without holding it all."""
+        kind = None if setting_type is None else check_type(setting_type)
+        call = calls.user_setting_history(check_identifier(identifier), kind, before, limit)
+        return self._each(call, _version)
 
     async def get_version(self, identifier: str, setting_type: str, version: int) -> Setting | None:
         """Read one version; None if it is a deletion. Raises UnknownVersion, UnknownUser."""
@@ -119,6 +128,10 @@ class History(Core):
         of = None if identifier is None else check_identifier(identifier)
         rows = await self.stores.database.fetch(calls.prune_user_settings(keep, older_than, of, dry_run))
         return {row["setting_type"]: row["versions"] for row in rows}
+
+
+def _version(row: dict[str, Any]) -> Version:
+    return Version(**{**row, "changes": None if row["changes"] is None else key_changes(row["changes"])})
 
 
 def key_changes(changes: Iterable[Mapping[str, Any]]) -> list[KeyChange]:

@@ -14,11 +14,18 @@ from store.sealed import FIELDS, Secrets, is_same, is_sealed, seal, unseal
 from store.vault import DamagedCredential, NoEncryptionKey, WrongEncryptionKey
 
 
+class Held(StoreError):
+    """Another transaction holds a row of it: not now."""
+
+    def __init__(self) -> None:
+        super().__init__("another transaction holds it")
+
+
 async def keep(stores: Connections, finds: Iterable[tuple[Place, Found]]) -> None:
     """Keep documents found in Redis as versions that PostgreSQL's own replace again; those whose content
     is in the history already need nothing. A text or hash that is no settings document is kept as
     {"$unreadable": …}, of one larger than a document a note, {"$too_large": …}; lists, sets and streams aren't kept.
-    Raises DatabaseUnavailable, NotPermitted, and NoEncryptionKey for credentials that must be encrypted first."""
+    Raises DatabaseUnavailable, NotPermitted, Held, and NoEncryptionKey for credentials that must be encrypted first."""
     for place, found in finds:
         if place.encoding == CREDENTIALS.encoding and found.type == "hash":
             await _keep_credentials(stores, place.owner, Secrets(found.content))
@@ -36,7 +43,7 @@ async def _keep_document(stores: Connections, place: Place, found: Found) -> Non
         by_types = read_document(found.type, found.content, await _fields(stores, place.kind))
         await _keep(stores, item(place, found.version, document, by_types))
         return
-    except (DatabaseUnavailable, NotPermitted):
+    except (DatabaseUnavailable, NotPermitted, Held):
         raise
     except (Unreadable, StoreError):  # not JSON, or JSON that PostgreSQL doesn't take
         text = found.content if found.type == "string" else json.dumps(found.content)
@@ -70,7 +77,9 @@ async def _keep_credentials(stores: Connections, okx_uid: str, content: Secrets)
     except (NoEncryptionKey, WrongEncryptionKey):
         if not is_sealed(found):
             raise
-    await stores.database.fetch(calls.keep_losing_credentials(okx_uid, sealed))
+    (done,) = await stores.database.fetch(calls.keep_losing_credentials(okx_uid, sealed))
+    if not done["is_done"]:
+        raise Held
 
 
 async def _fields(stores: Connections, kind: str) -> dict[str, Field]:
@@ -79,7 +88,9 @@ async def _fields(stores: Connections, kind: str) -> dict[str, Field]:
 
 
 async def _keep(stores: Connections, one: str) -> None:
-    await stores.database.fetch(calls.keep_documents(f"[{one}]"))
+    (kept,) = await stores.database.fetch(calls.keep_documents(f"[{one}]"))
+    if kept["outcome"] == "locked":
+        raise Held
 
 
 def item(place: Place, version: int, document: str, as_given: str = "null") -> str:

@@ -16,9 +16,11 @@ DELAY = 0.05  # seconds
 class Marks:
     """Clears marks many at a time, a moment after the save that made them has returned.
 
-    A mark that stays (the process was killed, PostgreSQL is away) does no harm: the relay finds that Redis
-    has that version already.
+    A mark that stays (the process was killed, PostgreSQL is away, another transaction holds it) does no harm: the relay
+    finds that Redis has that version already.
     """
+
+    refusal: StoreError | None = None  # why PostgreSQL refused to clear marks the last time, if it did
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -37,8 +39,11 @@ class Marks:
         done, self._done = self._done, {}
         if done:
             owners, kinds, erased = zip(*done, strict=True)
-            with contextlib.suppress(StoreError):
+            try:
                 await self._database.fetch(calls.clear_pending(owners, kinds, list(done.values()), erased))
+                self.refusal = None
+            except StoreError as error:
+                self.refusal = error
 
     async def close(self) -> None:
         if self._task is not None:

@@ -60,10 +60,12 @@ class Setting:
 @dataclass(frozen=True, slots=True)
 class SavedSetting(Setting):
     """What a save left behind. `mirrored`: Redis has this version (or a newer one) already; if not, the
-    key is marked, and the relay brings Redis up."""
+    key is marked, and the relay brings Redis up. `missing_keys`: what the catalogue lists with a default and the
+    document, which is kept as it is, lacks; registering again fills them."""
 
     mirrored: bool
     is_deleted: bool = False  # this version is a deletion
+    missing_keys: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +82,14 @@ class KeyChange:
 @dataclass(frozen=True, slots=True)
 class Version:
     """One version of a user's settings: when, who, why, and what it changed against the version before (None:
-    that one was pruned)."""
+    that one was pruned). `changed_by`: as the writer said; `written_by`: the login, None before 1.1."""
 
     okx_uid: str
     setting_type: str
     version: int
     saved_at: datetime
     changed_by: str
+    written_by: str | None
     change_reason: str | None
     is_deleted: bool
     changes: list[KeyChange] | None
@@ -94,23 +97,26 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A named document of a setting type. `changed_by`, `updated_at`: None for the catalogue's defaults."""
+    """A named document of a setting type. Who and when: None for the catalogue's defaults; `written_by`: the login."""
 
     name: str
     setting_type: str
     settings: Document
     changed_by: str | None
     updated_at: datetime | None
+    written_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateEffect:
-    """What a template does, or would do, to one user's document. `version`: after it, or before a preview."""
+    """What a template does, or would do, to one user's document. `version`: after it, or before a preview.
+    `missing_keys`: as in SavedSetting."""
 
     okx_uid: str
     setting_type: str
     version: int
     changes: list[KeyChange]
+    missing_keys: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +158,13 @@ class SavedCredentials:
 
 @dataclass(frozen=True, slots=True)
 class CredentialsVersion:
-    """Who changed credentials, and when; never what."""
+    """Who changed credentials (as in Version), and when; never what."""
 
     okx_uid: str
     version: int
     saved_at: datetime
     changed_by: str
+    written_by: str | None
     change_reason: str | None
     is_deleted: bool
 

@@ -23,10 +23,19 @@ from store.errors import DatabaseUnavailable, MigrationError, NotPermitted, Stor
 from store.vault import Vault
 
 LOCK = 0x5E771465  # advisory lock of `migrate`
+LOCK_WAIT = 600.0  # seconds: anybody can take a lock by its number, so this one isn't waited for without end
 # Views before functions, as functions return their rows; triggers after them, as they call functions. Then who may do
 # what (the roles first, as they are granted to): these files make no object of their name, but installed_definition()
 # knows them.
 FOLDERS = ("views", "functions", "triggers", "roles")
+
+HOLDERS: LiteralString = """
+select string_agg(format('process %%s, %%s, login %%s, since %%s', a.pid,
+                         coalesce(nullif(a.application_name, ''), 'of no name'), a.usename, a.xact_start), '; ')
+  from pg_locks l join pg_stat_activity a on a.pid = l.pid
+ where l.locktype = 'advisory' and l.granted and (l.classid, l.objid, l.objsubid) = (0, %s, 1)
+   and l.database = (select oid from pg_database where datname = current_database())
+"""
 
 log = logging.getLogger("store.schema")
 
@@ -260,7 +269,14 @@ def _locked(database_url: str) -> Iterator[None]:
     pooler too, and goes with the process, however that ends."""
     with _translated(), _connect(database_url) as connection:
         connection.execute("set local idle_in_transaction_session_timeout = 0")
-        connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
+        connection.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_WAIT * 1000:.0f}",))
+        try:
+            connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
+        except psycopg.errors.LockNotAvailable:
+            connection.rollback()
+            holders = _scalar(connection, HOLDERS, LOCK)
+            hint = "Let it end, or end it: select pg_terminate_backend(…)"
+            raise MigrationError("another session holds the lock of migrate", detail=holders, hint=hint) from None
         yield
 
 

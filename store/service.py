@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from store import status_calls
 from store.connections import Connections
-from store.errors import StoreError
+from store.deadline import end_within
+from store.errors import RedisUnavailable, StoreError
 from store.relay import Progress, Relay
 from store.sync import NOTHING_DONE, Outcome, Prefer, Sync
 from store.verify import Report, verify
@@ -20,20 +21,28 @@ from store.verify import Report, verify
 if TYPE_CHECKING:
     from store.metrics import Metrics
 
+END = 8.0  # seconds, less than the 10 that Docker gives
 LAG_EVERY = 10.0  # seconds between the relay's reports
 KEYS_NAMED = 10_000  # of a sync; the counts are of all
+CHARACTERS_TOLD = 5_000_000  # of what is wrong with these
 
 
 async def run_relay(stores: Connections, poll: float, metrics_at: tuple[str, int] | None = None) -> None:
-    """Run a relay until SIGTERM or SIGINT; log how far behind it is, and serve its metrics at a host and port.
+    """Run a relay until SIGTERM or SIGINT, and END seconds on at most; log how far behind it is, and serve its metrics
+    at a host and port.
 
     Raises ConfigError if these can't be had.
     """
     with _metrics(metrics_at) as metrics:
         relay = Relay(stores, poll, metrics.tell) if metrics else Relay(stores, poll)
         loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            relay.stopping.set()
+            end_within(END, RedisUnavailable.exit_code)
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, relay.stopping.set)
+            loop.add_signal_handler(number, stop)
         watchers = [asyncio.create_task(_report_lag(stores))]
         if metrics:
             watchers.append(asyncio.create_task(metrics.watch(stores)))
@@ -55,6 +64,17 @@ async def lag(stores: Connections) -> dict[str, Any]:
     """Ask how far Redis is behind: keys waiting, keys set aside, age of the oldest in seconds."""
     row = (await stores.database.fetch(status_calls.pending_lag()))[0]
     return {"waiting": row["waiting"], "set_aside": row["set_aside"], "oldest_seconds": row["oldest"].total_seconds()}
+
+
+async def key_count(stores: Connections, source: str = "db") -> int | None:
+    """Count the keys that a job is going to look at, about: those that PostgreSQL knows of, or all in Redis. None if
+    that can't be told."""
+    try:
+        if source == "redis":
+            return await stores.mirror.size()
+        return int((await stores.database.fetch(status_calls.key_count()))[0]["keys"])
+    except StoreError:  # rights that only the count takes, or a server away: the job itself will tell
+        return None
 
 
 async def verify_and_record(
@@ -126,9 +146,13 @@ async def sync(
         report.unresolved = 0 if dry_run else checked.remaining
         return report
 
+    told = 0
+
     def tell(outcome: Outcome) -> None:
-        if len(report.keys) == KEYS_NAMED:
+        nonlocal told
+        if len(report.keys) == KEYS_NAMED or told > CHARACTERS_TOLD:
             return
+        told += len(str(outcome.problems))
         report.keys.append({"key": outcome.redis_key, "outcome": outcome.outcome, "problems": outcome.problems})
 
     done = await Sync(stores, okx_uid=okx_uid, prefer=prefer, dry_run=dry_run, tell=tell, progress=progress).run()

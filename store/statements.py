@@ -26,10 +26,6 @@ class Call:
     query: str
     params: Mapping[str, Any] = field(repr=False)
 
-    def also(self, join: str) -> Call:
-        """Join something to what the statement reads."""
-        return replace(self, query=f"{self.query} {join}")
-
     def by(self, actor: str | None, reason: str | None) -> Call:
         """Say who writes and why."""
         who = {"actor": text_or_none(actor, "actor") or "", "reason": text_or_none(reason, "reason") or ""}

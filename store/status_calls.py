@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from store.arguments import json_text
+from store.jsonwriter import json_text
 from store.statements import Call, _read
 
 

@@ -20,7 +20,7 @@ from store.arguments import check_okx_uid
 from store.batches import cut, halve
 from store.calls import Call
 from store.connections import Connections
-from store.entries import complete
+from store.entries import complete, some_entries
 from store.errors import DatabaseUnavailable, NotPermitted, StoreError, VersionConflict
 from store.keep import item
 from store.mirror.foreign import Field, Unreadable, read_document
@@ -35,7 +35,7 @@ Prefer = Literal["redis", "db"]
 # Outcomes after which Redis gets PostgreSQL's current state.
 TO_MIRROR = {"same", "stale", "missing", "new", "edited"}
 # Outcomes that leave both sides as they are, though they differ.
-NOTHING_DONE = ("conflict", "deleted", "invalid", "bad", "busy")
+NOTHING_DONE = ("conflict", "deleted", "invalid", "bad", "busy", "refused")
 
 # Batches under way: while PostgreSQL takes one over, the next is read, and the one before is written back.
 UNDER_WAY = 3
@@ -44,7 +44,8 @@ UNDER_WAY = 3
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What becomes (or would become) of one Redis key; see import_documents, and `bad`: not a user's key, or
-    no document. `problems`: setting key -> why it can't be taken."""
+    no document; `refused`: Redis doesn't take what PostgreSQL has now. `problems`: setting key -> why it can't be
+    taken."""
 
     redis_key: str
     outcome: str
@@ -87,7 +88,10 @@ class Sync:
         await self._take_over(self._found_keys())
         if not self._dry_run:
             # What came with new users and links. Not documents: one left in conflict would be overwritten.
-            await relay.drain(self._stores, kinds=("user", TELEGRAM.kind))
+            done = await relay.drain(self._stores, kinds=("user", TELEGRAM.kind))
+            for (owner, kind), why in (done.failures | done.held).items():
+                suffix = TELEGRAM.suffix if kind == TELEGRAM.kind else "mirror"
+                self._count(Place(owner, kind, suffix, ""), "refused", {"$": why})
         return self._outcomes
 
     async def take_over(self, okx_uid: str) -> None:
@@ -234,7 +238,7 @@ class Sync:
     async def _write_back(self, finds: Mapping[Place, Found], size: int) -> None:
         """Write what PostgreSQL has now over what was looked at. What somebody has written there since stays,
         for the next run."""
-        call = calls.mirror_sizes([place.owner for place in finds], [place.kind for place in finds])
+        call = some_entries([place.owner for place in finds], [place.kind for place in finds])
         listed = [MirrorEntry(**row) for row in await self._stores.database.fetch(call)]
         by_key = {(place.owner, place.kind): found for place, found in finds.items()}
         for part in cut(listed, lambda entry: entry.length):
@@ -244,6 +248,8 @@ class Sync:
             for entry, result in zip(entries, results, strict=True):
                 if result.is_current:
                     self._stores.marks.done(entry, entry.version)
+                elif result.error is not None:
+                    self._count(Place.of(entry), "refused", {"$": str(result.error)})
         await self._stores.marks.clear()
 
     def _count(self, place: Place, outcome: str, problems: dict[str, str] | None = None) -> None:

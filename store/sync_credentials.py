@@ -131,7 +131,7 @@ async def _settle(
             call = calls.save_api_credentials(owner, sealed, active["version"]).by(None, "edited in Redis")
         else:
             call = calls.keep_losing_credentials(owner, sealed)
-        await stores.database.fetch(call)
+        (row,) = await stores.database.fetch(call)
     except VersionConflict:
         return "busy"
-    return outcome
+    return outcome if row.get("is_done", True) else "busy"

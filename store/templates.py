@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import asdict
+from tempfile import SpooledTemporaryFile
+from typing import Any
 
 from store import calls
 from store.core import Core, check_identifier, check_identifiers, check_type, to_setting
-from store.errors import UnknownVersion
+from store.errors import InvalidArgument, UnknownVersion
 from store.history import key_changes
 from store.models import Document, Template, TemplateEffect
+
+SPOOLED = 1 << 22  # characters held in memory of what is told later
 
 
 class Templates(Core):
@@ -44,6 +49,10 @@ class Templates(Core):
         """List templates, all or those of a name (one per setting type)."""
         return [_template(row) for row in await self.stores.database.fetch(calls.list_setting_templates(name))]
 
+    def iter_templates(self, name: str | None = None) -> AsyncGenerator[Template]:
+        """Yield what list_templates() lists, without holding it all."""
+        return self._each(calls.list_setting_templates(name), _template)
+
     async def delete_template(self, name: str, setting_type: str | None = None) -> int:
         """Delete a template, for one setting type or for all; return how many. Raises UnknownTemplate."""
         kind = None if setting_type is None else check_type(setting_type)
@@ -59,27 +68,46 @@ class Templates(Core):
         filter: Document | None = None,
         replace: bool = False,
         dry_run: bool = False,
+        tell: Callable[[TemplateEffect], None] | None = None,
         actor: str | None = None,
         reason: str | None = None,
     ) -> list[TemplateEffect]:
         """Apply a template to these users, or to all whose document contains `filter`, in one transaction.
 
-        Its keys replace those of the document; with `replace` it becomes the document. `dry_run`: a preview.
+        Its keys replace those of the document; with `replace` it becomes the document. `dry_run`: a preview. `tell`
+        hears of each effect once all is done, in place of the list, which is empty then.
         Raises UnknownTemplate, UnknownUser, InvalidSettings, UnknownSettingType.
         """
+        if tell is not None and not callable(tell):
+            raise InvalidArgument("tell must be a function")
         whom = None if identifiers is None else check_identifiers(identifiers)
         call = calls.apply_setting_template(name, check_type(setting_type), whom, filter, replace, dry_run)
-        rows = await self._write(call, actor, reason)
-        effects = [
-            TemplateEffect(row["okx_uid"], row["setting_type"], row["version"], key_changes(row["changes"]))
-            for row in rows
-        ]
-        if not dry_run:
-            # Of all: a document that comes back from its deletion with nothing in it is a version, too.
-            await self.mirror_owners([effect.okx_uid for effect in effects])
+        okx_uids: list[str] = []
+        effects: list[TemplateEffect] = []
+        with SpooledTemporaryFile(SPOOLED, "w+", encoding="utf-8") as spool:
+            async for effect in self._each(self.by(call, actor, reason), _effect):
+                okx_uids.append(effect.okx_uid)
+                if tell is None:
+                    effects.append(effect)
+                else:  # who listens may be slow, and the users are locked
+                    spool.write(json.dumps(asdict(effect)) + "\n")
+            self._flights.clear()
+            if not dry_run:
+                # Of all: a document that comes back from its deletion with nothing in it is a version, too.
+                await self.mirror_owners(okx_uids)
+            spool.seek(0)
+            for line in spool:
+                if tell is not None:
+                    tell(_effect(json.loads(line)))
         return effects
 
 
+def _effect(row: Mapping[str, Any]) -> TemplateEffect:
+    return TemplateEffect(
+        row["okx_uid"], row["setting_type"], row["version"], key_changes(row["changes"]), row["missing_keys"]
+    )
+
+
 def _template(row: dict[str, object]) -> Template:
-    settings = json.loads(str(row["document"]))
-    return Template(row["name"], row["setting_type"], settings, row["changed_by"], row["updated_at"])  # type: ignore[arg-type]
+    rest = {name: value for name, value in row.items() if name != "document"}
+    return Template(settings=json.loads(str(row["document"])), **rest)  # type: ignore[arg-type]

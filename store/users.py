@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from store import calls
+from store.arguments import count_or_none
 from store.core import Core, check_identifier, to_saved
 from store.errors import RedisUnavailable
 from store.mirror.keys import OKX_UID
 from store.models import Document, Erasure, Registration, User
 from store.sync import Sync
+
+PAGE = 1000  # users a query
 
 
 class Users(Core):
@@ -31,8 +34,9 @@ class Users(Core):
         """Register a user and save a first document of every type: of `documents` ({type: document}), else the
         catalogue's defaults with the template's keys over them.
 
-        Idempotent: documents that are there stay; those that only Redis has (of a user who comes from an
-        older system) are taken over. Raises AlreadyLinked, BadIdentifier, InvalidSettings, UnknownTemplate.
+        Idempotent: documents that are there stay, but get the defaults of keys that they lack; those that only Redis
+        has (of a user who comes from an older system) are taken over. Raises AlreadyLinked, BadIdentifier,
+        InvalidSettings, UnknownTemplate.
         """
         call = calls.register_user(
             check_identifier(okx_uid), telegram_id, name, telegram_username, documents or {}, template
@@ -77,6 +81,20 @@ class Users(Core):
     async def find_user(self, identifier: str) -> User | None:
         """Find a user; None if nobody has the identifier. Raises BadIdentifier, if nobody could have it."""
         return await self._find_user(identifier)
+
+    async def iter_users(
+        self, *, deleted: bool = False, after: str | None = None, limit: int | None = None
+    ) -> AsyncGenerator[User]:
+        """Yield users by OKX UID, or deleted ones, a page a query, without holding them all."""
+        call, left = calls.list_deleted_users if deleted else calls.list_users, count_or_none(limit, "limit")
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            rows = await self.stores.database.fetch(call(after, size))
+            for row in rows:
+                yield User(**row)
+            if len(rows) < size:
+                return
+            after, left = rows[-1]["okx_uid"], None if left is None else left - size
 
     async def list_users(self, *, after: str | None = None, limit: int | None = None) -> list[User]:
         """List users by OKX UID; `after`: the last OKX UID of the page before."""

@@ -16,6 +16,7 @@ import stat
 from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from functools import wraps
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 
@@ -32,6 +33,9 @@ NONCE_SIZE = 12  # bytes
 CONTEXT_LABEL = b"settings-store credential v1"
 KEY_ID_LABEL = b"settings-store key id v1\0"
 GENERATE = "`settings-store keys generate` makes one."
+_NOT_RANDOM = (
+    f"{GENERATE} Put it first; after it, this one reads what it wrote until `settings-store keys rotate` is done."
+)
 # Canonical base64 only: one text for one content. A body has 29 bytes (one is encrypted) to 16,412 (4,096 times 4).
 _KEY = re.compile(r"[A-Za-z0-9+/_-]{42}[AEIMQUYcgkosw048]=?")
 _CIPHERTEXT = re.compile(
@@ -231,10 +235,19 @@ def _ciphers(text: str, source: str) -> dict[str, AESGCM]:
         if not _KEY.fullmatch(token):
             raise ConfigError(f"key {number} of {source} is not 32 bytes in base64", hint=GENERATE)
         key = b64decode(token[:43].replace("-", "+").replace("_", "/") + "=")
+        if number == 1 and not _is_random(key):
+            raise ConfigError(f"the first key of {source} is no random one, and may not write", hint=_NOT_RANDOM)
         ciphers.setdefault(sha256(KEY_ID_LABEL + key).hexdigest()[:8], AESGCM(key))
     if not ciphers:
         raise ConfigError(f"{source} holds no key", hint=GENERATE)
     return ciphers
+
+
+def _is_random(key: bytes) -> bool:
+    """Tell a random key from zeros, a repeated pattern and bytes that count up: these have fewer than 16 different
+    bytes, or than 16 different steps from one to the next. A random key: once in 3e16, and once in 2e15."""
+    steps = {(after - before) % 256 for before, after in pairwise(key)}
+    return len(set(key)) >= 16 and len(steps) >= 16
 
 
 def _encoded(value: object, what: str) -> bytes:

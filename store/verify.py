@@ -18,11 +18,11 @@ from decimal import Decimal
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from store import calls, relay
+from store import calls, mirroring
 from store.arguments import check_okx_uid
 from store.batches import cut
 from store.connections import Connections
-from store.entries import complete
+from store.entries import all_entries, complete
 from store.mirror.codec import encode_hash
 from store.mirror.found import CREDENTIALS, TELEGRAM, Found, Place
 from store.mirror.keys import OKX_UID
@@ -51,13 +51,15 @@ class Finding:
 
 @dataclass
 class Report:
-    """The outcome. `users`: the first findings; `repaired`: how many of all findings are no more."""
+    """The outcome. `users`: the first findings; `repaired`: how many of all findings are no more; `failures`: why some
+    couldn't be mended."""
 
     checked: int = 0
     ok: int = 0
     findings: Counter[str] = field(default_factory=Counter)
     repaired: int = 0
     users: list[Finding] = field(default_factory=list)
+    failures: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def add(self, findings: Sequence[Finding]) -> None:
         """Count findings, and keep the first."""
@@ -153,11 +155,12 @@ async def verify(
         findings = await _named(stores, confirmed)
         report.add(findings)
         if repair and confirmed:
-            mended = await _repair(stores, confirmed)  # another batch counts meanwhile
+            mended = await _repair(stores, confirmed, report)  # another batch counts meanwhile
             report.repaired += mended
         progress(len(looks))
 
-    async with contextlib.aclosing(stores.database.stream(calls.mirror_source(owners), BATCH)) as batches:
+    listing = all_entries() if owners is None else calls.mirror_source(owners)
+    async with contextlib.aclosing(stores.database.stream(listing, BATCH)) as batches:
         await _two_at_a_time(batches, compare)
     async for looks in _only_in_redis(stores, owners, expected):
         await settle(looks)
@@ -281,7 +284,7 @@ async def _named(stores: Connections, looks: Sequence[Look]) -> list[Finding]:
     owners = sorted({look.place.owner for look in looks})
     marked = set()
     if owners:
-        rows = await stores.database.fetch(calls.pending_keys(owners, None, len(owners) * 100, True))
+        rows = await stores.database.fetch(calls.marked_keys(owners))
         marked = {(row["owner"], row["kind"]) for row in rows}
     findings = []
     for look in looks:
@@ -302,21 +305,23 @@ async def _fill(stores: Connections, suspects: Sequence[Look], report: Report) -
         (lacking if look.finding() == "missing" else rest).append(look)
     findings = await _named(stores, lacking)  # before the marks are cleared
     marked = {(finding.owner, finding.kind) for finding in findings if finding.finding == "pending"}
-    results = await relay.mirror(stores, [look.entry for look in lacking if look.entry is not None], marked=marked)
+    results = await mirroring.mirror(stores, [look.entry for look in lacking if look.entry is not None], marked=marked)
     report.add([finding for finding, result in zip(findings, results, strict=True) if result.status == 1])
     report.repaired += sum(result.status == 1 for result in results)
     report.ok += sum(result.status == 0 for result in results)
     return rest + [look for look, result in zip(lacking, results, strict=True) if result.status < 0]
 
 
-async def _repair(stores: Connections, looks: Sequence[Look]) -> int:
+async def _repair(stores: Connections, looks: Sequence[Look], report: Report) -> int:
     """Mend confirmed findings; return how many are mended. What is of nobody PostgreSQL knows is sync's."""
     known = [look for look in looks if look.entry is not None]
-    lacking = [look.entry for look in known if look.entry and look.finding() in ("missing", "stale")]
-    await relay.mirror(stores, lacking)
-    for look in known:
-        if look.entry not in lacking:
-            await relay.overwrite(stores, look.place, look.found)
+    lacking = [look for look in known if look.finding() in ("missing", "stale")]
+    rest = [look for look in known if look not in lacking]
+    results = await mirroring.mirror(stores, [look.entry for look in lacking if look.entry is not None])
+    results += [await mirroring.overwrite(stores, look.place, look.found) for look in rest]
+    for look, result in zip(lacking + rest, results, strict=True):
+        if result.error is not None and len(report.failures) < USERS_NAMED:
+            report.failures[look.place.owner, look.place.kind] = str(result.error)
     await stores.marks.clear()
     again = await _look_again(stores, [look.place for look in looks])
     return sum(look.finding() is None for look in again)

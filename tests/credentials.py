@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,8 +19,8 @@ Db = psycopg.Connection[dict[str, Any]]
 Redis = redis_py.Redis
 Plain = tuple[str, str, str]
 
-KEY = base64.b64encode(bytes(range(32))).decode()
-NEW_KEY = base64.b64encode(bytes(range(50, 82))).decode()
+KEY = base64.b64encode(hashlib.sha256(b"a key").digest()).decode()
+NEW_KEY = base64.b64encode(hashlib.sha256(b"a new key").digest()).decode()
 OTHER = "1000000000000001"
 HASH = "user:{}:api:keys"
 

@@ -2,8 +2,8 @@
 -- p_identifiers: these users; who has no such document gets one. Or p_filter: everybody whose document contains it
 -- ('{}': everybody who has one; a confined session: its user only). p_replace: the template becomes the document; else
 -- its keys replace the document's, other keys stay. p_dry_run: what would happen, no more. The reason, unless one is
--- given: template NAME. Returns a row per user: the version (before, on a dry run) and the changes, [] where nothing had
--- to change. Raises US002, US003, US004 (one of the identifiers), US007, US009, US010, US012. Locks the users in the
+-- given: template NAME. Returns a row per user: the version (before, on a dry run), the changes, [] where nothing had
+-- to change, and which keys of the catalogue the document lacks then (missing_setting_keys). Raises US002, US003, US004 (one of the identifiers), US007, US009, US010, US012. Locks the users in the
 -- order of their OKX UIDs (as first saves of others would get in the way of its own), then their documents.
 create or replace function apply_setting_template(
     p_name         text,
@@ -13,7 +13,7 @@ create or replace function apply_setting_template(
     p_replace      boolean default false,
     p_dry_run      boolean default false
 )
-returns table (okx_uid text, setting_type text, version integer, changes jsonb)
+returns table (okx_uid text, setting_type text, version integer, changes jsonb, missing_keys text[])
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -75,7 +75,8 @@ begin
           from wanted w where w.id is null and not p_dry_run
         returning user_id, version
     )
-    select w.okx_uid, p_setting_type, coalesce(n.version, w.version, 0), changes_as_json(p_setting_type, w.settings, w.after)
+    select w.okx_uid, p_setting_type, coalesce(n.version, w.version, 0), changes_as_json(p_setting_type, w.settings, w.after),
+           missing_setting_keys(p_setting_type, w.after)
       from wanted w
       left join (select * from updated union all select * from inserted) n on n.user_id = w.user_id
      order by w.okx_uid;
@@ -84,5 +85,5 @@ end
 $$;
 
 comment on function apply_setting_template(text, text, text[], jsonb, boolean, boolean) is
-'Applies a template to a list of users, or to everybody whose document contains p_filter, in one statement. p_replace: it becomes the document, else its keys replace the document''s. p_dry_run: a preview. Example: select okx_uid, changes from apply_setting_template(''careful'', ''params'', p_filter => ''{"leverage": 20}'', p_dry_run => true). Raises US002, US003, US004, US007, US009 (no such template), US010.';
+'Applies a template to a list of users, or to everybody whose document contains p_filter, in one statement. p_replace: it becomes the document, else its keys replace the document''s. p_dry_run: a preview. missing_keys: what the document lacks afterwards of the keys that the catalogue lists. Example: select okx_uid, changes from apply_setting_template(''careful'', ''params'', p_filter => ''{"leverage": 20}'', p_dry_run => true). Raises US002, US003, US004, US007, US009 (no such template), US010.';
 revoke execute on function apply_setting_template(text, text, text[], jsonb, boolean, boolean) from public;

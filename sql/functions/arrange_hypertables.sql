@@ -26,7 +26,8 @@ begin
                s.compress_after, (p.config ->> 'compress_after')::interval as compresses_after,
                s.drop_after, (r.config ->> 'drop_after')::interval as drops_after
           from hypertable_settings s
-          join pg_class c on c.relname = s.table_name and c.relnamespace = 'public'::regnamespace
+          join pg_class o on o.oid = 'public.hypertable_settings'::regclass
+          join pg_class c on c.relname = s.table_name and c.relnamespace = 'public'::regnamespace and c.relowner = o.relowner
           left join timescaledb_information.hypertables h on h.hypertable_schema = 'public' and h.hypertable_name = s.table_name
           left join timescaledb_information.dimensions d
             on d.hypertable_schema = 'public' and d.hypertable_name = s.table_name and d.dimension_number = 1

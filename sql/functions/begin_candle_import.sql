@@ -10,13 +10,12 @@ set search_path = pg_catalog, public, pg_temp
 as $$
 begin
     perform check_confinement(null);
-    perform timeframe_width(p_timeframe);
     if to_regclass('pg_temp.candle_import') is not null then
         raise exception using errcode = 'US010',
             message = 'there is a temporary table candle_import already',
             hint = 'An import is begun once a transaction.';
     end if;
-    execute format('create temporary table candle_import (like public.%I including defaults) on commit drop', 'ohlcv_' || p_timeframe);
+    execute format('create temporary table candle_import (like %s including defaults) on commit drop', candle_table(p_timeframe));
     execute format('alter table pg_temp.candle_import alter column symbol set default %L', p_symbol);
     grant insert on pg_temp.candle_import to public;    -- it is this session's alone
     perform set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO, YMD', true);

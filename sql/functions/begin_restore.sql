@@ -27,6 +27,8 @@ begin
     alter table user_settings disable trigger user;
     alter table okx_api_info disable trigger user;
     alter table setting_types disable trigger user;
+    alter table setting_templates disable trigger user;
+    insert into trigger_permits (permit) values ('restore');    -- until end_restore(): policies.sql
     insert into trigger_permits (permit) values ('removal');    -- a hypertable's triggers can't be disabled
     delete from trades;
     delete from trade_orders;

@@ -8,8 +8,7 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_width  interval := timeframe_width(p_timeframe);    -- it is known, or US010
-    v_table   text := format('%I', 'ohlcv_' || p_timeframe);
+    v_table   text := candle_table(p_timeframe);
     v_given   text := case when p_candles is null
         then '(select *, format(''line %s: '', row_number() over (order by ctid) + 1) as place from pg_temp.candle_import)'
         else '(select *, '''' as place from unnest($1))' end;

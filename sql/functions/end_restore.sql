@@ -26,10 +26,13 @@ begin
     alter table user_settings enable trigger user;
     alter table okx_api_info enable trigger user;
     alter table setting_types enable trigger user;
+    alter table setting_templates enable trigger user;
+    delete from trigger_permits p where p.permit = 'restore';
     insert into mirror_pending as m (owner, kind, version)
     select e.owner, e.kind, e.version from mirror_source e where e.encoding <> 'erased'
         on conflict (owner, kind) do update    -- erased since the backup was made
-       set version = excluded.version, erased = false, discards = true, marked_at = now(), attempts = 0, last_error = null;
+       set version = excluded.version, erased = false, discards = true, marked_at = now(), marked_by = excluded.marked_by,
+           attempts = 0, last_error = null;
     get diagnostics v_count = row_count;
     return v_count;
 end

@@ -8,7 +8,7 @@ as $$
 declare
     v_ids uuid[];
 begin
-    if to_regclass('predecessor.app_users') is null then
+    if not has_predecessor('app_users') then
         return;
     end if;
     execute 'select array_agg(p.id) from predecessor.app_users p where p.id = $1 or p.okx_uid::text = $2'
@@ -16,7 +16,7 @@ begin
     execute 'delete from predecessor.quarantine q
               where array[q.row_data ->> ''id'', q.row_data ->> ''user_id''] && $1::text[] or q.row_data ->> ''okx_uid'' = $2'
       using v_ids, p_okx_uid;
-    if to_regclass('predecessor.trades') is not null then
+    if has_predecessor('trades') then
         execute 'delete from predecessor.trades p where to_jsonb(p) ->> ''okx_uid'' = $2 or to_jsonb(p) ->> ''user_id'' = any ($1::text[])'
           using v_ids, p_okx_uid;
     end if;

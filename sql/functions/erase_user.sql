@@ -13,7 +13,7 @@ as $$
 declare
     v_user app_users;
 begin
-    perform pg_advisory_xact_lock(erasure_lock());
+    lock table erasure_gate in exclusive mode;
     perform nextval('erasure_count');    -- check_erasures(): what a sync has read of Redis is too old now
     loop
         v_user := resolve_user(p_identifier, true);
@@ -33,7 +33,8 @@ begin
             union all select t.id, 'telegram' from unnest(telegram_ids) as t (id)) as k (owner, kind)
       left join lateral (select s.version from mirror_source s where s.owner = k.owner and s.kind = k.kind offset 0) e on true
         on conflict (owner, kind) do update
-       set version = excluded.version, erased = true, marked_at = excluded.marked_at, attempts = 0, last_error = null;
+       set version = excluded.version, erased = true, marked_at = excluded.marked_at, marked_by = excluded.marked_by,
+           attempts = 0, last_error = null;
 
     insert into trigger_permits (permit) values ('removal');
     select v_user.okx_uid, count(*) into okx_uid, settings

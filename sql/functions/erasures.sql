@@ -8,7 +8,7 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
-    perform pg_advisory_xact_lock_shared(erasure_lock());
+    lock table erasure_gate in row share mode;
     return (select case when e.is_called then e.last_value else 0 end from erasure_count e);
 end
 $$;

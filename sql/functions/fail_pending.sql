@@ -1,20 +1,47 @@
--- Sets a marked key aside with the reason, so that it doesn't stop the rest; a newer mark stays, and in a
--- confined session another user's. The next
--- write of the key or retry_pending() tries it again. Returns whether it was set aside.
-create or replace function fail_pending(p_owner text, p_kind text, p_version integer, p_error text)
-returns boolean
+-- Sets keys aside that Redis refused, each with the reason, so that they don't stop the rest; a key without a mark gets one,
+-- if it is one that PostgreSQL has.
+-- A newer mark stays, and in a confined session another user's. The next write of a key or retry_pending() tries it again.
+-- The arrays are of one length. Waits for nobody: returns the keys whose mark another transaction holds, or is about to make;
+-- what it writes is for the caller to try again.
+create or replace function fail_pending(p_owners text[], p_kinds text[], p_versions integer[], p_errors text[])
+returns table (owner text, kind text)
 language plpgsql
 security definer
 set search_path = pg_catalog, public, pg_temp
+set enable_seqscan = off
+set lock_timeout = '10ms'
 as $$
+declare
+    v_key  record;
+    v_only text[] := confined_owners();
 begin
-    update mirror_pending m set attempts = m.attempts + 1, last_error = left(p_error, 500)
-     where m.owner = p_owner and m.kind = p_kind and m.version <= p_version
-       and ((select confined_owners()) is null or m.owner = any ((select confined_owners())::text[]));
-    return found;
+    for v_key in
+        select k.* from unnest(p_owners, p_kinds, p_versions, p_errors) as k (owner, kind, version, error)
+         where k is not null and (v_only is null or k.owner = any (v_only))
+    loop
+        owner := v_key.owner;
+        kind := v_key.kind;
+        perform from mirror_pending m
+          where m.owner = v_key.owner and m.kind = v_key.kind and m.version <= v_key.version for update skip locked;
+        if found then
+            update mirror_pending m set attempts = m.attempts + 1, last_error = left(v_key.error, 500)
+             where m.owner = v_key.owner and m.kind = v_key.kind;
+        elsif not exists (select from mirror_pending m where m.owner = v_key.owner and m.kind = v_key.kind) then
+            begin
+                insert into mirror_pending (owner, kind, version, attempts, last_error)
+                select s.owner, s.kind, v_key.version, 1, left(v_key.error, 500)
+                  from mirror_source s where s.owner = v_key.owner and s.kind = v_key.kind;
+            exception when lock_not_available or unique_violation then    -- a writer was faster, and may yet roll back
+                return next;
+            end;
+        elsif exists (select from mirror_pending m
+                       where m.owner = v_key.owner and m.kind = v_key.kind and m.version <= v_key.version) then
+            return next;
+        end if;
+    end loop;
 end
 $$;
 
-comment on function fail_pending(text, text, integer, text) is
-'Sets a key of mirror_pending aside with the reason why Redis refused this version.';
-revoke execute on function fail_pending(text, text, integer, text) from public;
+comment on function fail_pending(text[], text[], integer[], text[]) is
+'Sets keys aside in mirror_pending with the reason why Redis refused these versions, also those that had no mark. Waits for nobody: returns the keys whose mark another transaction holds.';
+revoke execute on function fail_pending(text[], text[], integer[], text[]) from public;

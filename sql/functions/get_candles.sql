@@ -15,13 +15,10 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
-    if p_timeframe is distinct from '1w' then
-        perform timeframe_width(p_timeframe);
-    end if;
     return query execute format(
-        'select ts, symbol, open, high, low, close, volume, complete from %I where symbol = $1'
+        'select ts, symbol, open, high, low, close, volume, complete from %s where symbol = $1'
         ' and ts >= coalesce($2, ''-infinity'') and ts < coalesce($3, ''infinity'') and ts > coalesce($4, ''-infinity'')'
-        ' order by ts limit $5', 'ohlcv_' || p_timeframe) using p_symbol, p_from, p_to, p_after, p_limit;
+        ' order by ts limit $5', candle_table(p_timeframe, true)) using p_symbol, p_from, p_to, p_after, p_limit;
 end
 $$;
 

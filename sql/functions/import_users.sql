@@ -3,13 +3,13 @@
 -- A masked secret keeps its current value; where there is none it is left out. The reason, unless one is given: imported.
 --
 -- Returns a row per user (setting_type null) and per document, in the order of p_users: position (from 1), outcome
--- (new, changed, unchanged, invalid), the version (before, on a dry run), the changes, the problems ({key: why}), and how
--- many secrets were left out. p_dry_run: only that. Otherwise a problem refuses everything: raises US003.
+-- (new, changed, unchanged, invalid), the version (before, on a dry run), the changes, the problems ({key: why}), how
+-- many secrets were left out, and which keys of the catalogue the document lacks (missing_setting_keys). p_dry_run: only that. Otherwise a problem refuses everything: raises US003.
 -- Also raises US008, and US012 in a session confined to another user than all of these. Locks each user and each document
 -- that changes, one after the other; a masked secret is that of the moment its document is locked.
 create or replace function import_users(p_users jsonb, p_dry_run boolean default false)
 returns table ("position" integer, okx_uid text, setting_type text, outcome text, version integer,
-               changes jsonb, problems jsonb, left_out integer)
+               changes jsonb, problems jsonb, left_out integer, missing_keys text[])
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
@@ -68,6 +68,8 @@ begin
                              then changes_as_json(v_row.setting_type, coalesce(v_row.before, '{}'), v_row.after) end;
         problems     := v_row.problems;
         left_out     := v_row.left_out;
+        missing_keys := case when v_row.setting_type is not null and v_row.problems is null
+                             then missing_setting_keys(v_row.setting_type, v_row.after) else '{}' end;
         if not p_dry_run then
             if v_row.problems is not null then
                 raise exception using errcode = 'US003',
@@ -94,5 +96,5 @@ end
 $$;
 
 comment on function import_users(jsonb, boolean) is
-'Takes users with settings as export_users() writes them: a row per user and per document with outcome new, changed, unchanged or invalid, the changes and the problems. p_dry_run: only tell. Otherwise a problem refuses everything. Raises US003, US008.';
+'Takes users with settings as export_users() writes them: a row per user and per document with outcome new, changed, unchanged or invalid, the changes, the problems, and which keys of the catalogue the document lacks. p_dry_run: only tell. Otherwise a problem refuses everything. Raises US003, US008.';
 revoke execute on function import_users(jsonb, boolean) from public;

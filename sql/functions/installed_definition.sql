@@ -14,7 +14,7 @@ as $$
               from pg_proc p
              where p.proname = p_name and p.pronamespace = 'public'::regnamespace
             union all
-            select pg_get_viewdef(c.oid)
+            select concat_ws(' ', pg_get_viewdef(c.oid), c.reloptions)
               from pg_class c
              where c.relname = p_name and c.relkind = 'v' and c.relnamespace = 'public'::regnamespace
             union all

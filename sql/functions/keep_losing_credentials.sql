@@ -1,11 +1,13 @@
 -- Puts API credentials that were found in Redis, encrypted by the caller, and that lose against the active ones, into the
 -- history: they become a version, which the active ones (or the deletion) then replace again. Nothing happens to a user
--- who never had any, or whose earlier ones were erased. Raises US003 (plain text), US012. Locks the active row.
+-- who never had any, or whose earlier ones were erased. Raises US003 (plain text), US012. Locks the active row, and waits for
+-- nobody: returns whether it was done, false if another transaction holds a row.
 create or replace function keep_losing_credentials(p_okx_uid text, p_api_key text, p_api_secret text, p_passphrase text)
-returns void
+returns boolean
 language plpgsql
 security definer
 set search_path = pg_catalog, public, pg_temp
+set lock_timeout = '10ms'
 as $$
 declare
     v_active okx_api_info;
@@ -15,7 +17,7 @@ begin
     select * into v_active from okx_api_info c where c.okx_uid = p_okx_uid and c.is_active for no key update;
     if not found or exists (select from app_users u where u.id = v_active.user_id and u.deleted_at is not null)
        or exists (select from mirror_pending p where p.owner = p_okx_uid and p.kind = 'api_keys' and p.discards) then
-        return;
+        return true;
     end if;
     v_given := note_reason('found in Redis, lost against PostgreSQL');
     update okx_api_info c
@@ -27,9 +29,12 @@ begin
            deleted_at = v_active.deleted_at
      where c.id = v_active.id;
     perform set_config('settings_store.reason', v_given, true);
+    return true;
+exception when lock_not_available then
+    return false;
 end
 $$;
 
 comment on function keep_losing_credentials(text, text, text, text) is
-'Keeps API credentials found in Redis, encrypted by the caller, in the history, though the active ones stay in force.';
+'Keeps API credentials found in Redis, encrypted by the caller, in the history, though the active ones stay in force. Returns false if another transaction holds a row: try again.';
 revoke execute on function keep_losing_credentials(text, text, text, text) from public;

@@ -9,7 +9,7 @@ as $$
     select * from (
         select * from setting_templates
         union all
-        select 'default', t.setting_type, default_user_setting(t.setting_type), null, null from setting_types t) t
+        select 'default', t.setting_type, default_user_setting(t.setting_type), null, null, null from setting_types t) t
      where p_name is null or t.name = p_name
      order by t.name, t.setting_type
 $$;

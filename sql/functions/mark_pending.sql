@@ -10,7 +10,8 @@ begin
     values (p_owner, p_kind, p_version)
     on conflict (owner, kind) do update
         set version = case when m.erased then excluded.version else greatest(m.version, excluded.version) end,
-            erased = false, discards = m.discards or m.erased, marked_at = now(), attempts = 0, last_error = null;
+            erased = false, discards = m.discards or m.erased, marked_at = now(), marked_by = excluded.marked_by,
+            attempts = 0, last_error = null;
 end
 $$;
 

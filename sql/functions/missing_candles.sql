@@ -27,10 +27,10 @@ begin
     return query execute format(
         'select g.ts + $2, g.next, (extract(epoch from g.next - g.ts) / extract(epoch from $2))::bigint - 1'
         '  from (select c.ts, lead(c.ts, 1, $4) over (order by c.ts) as next'
-        '          from (select ts from %I where symbol = $1'
+        '          from (select ts from %s where symbol = $1'
         '                   and ts >= coalesce($3, ''-infinity'') and ts < coalesce($4, ''infinity'')'
         '                union all select $3 - $2 where $3 is not null) c) g'
-        ' where g.next > g.ts + $2 order by g.ts', 'ohlcv_' || p_timeframe) using p_symbol, v_width, v_from, v_to;
+        ' where g.next > g.ts + $2 order by g.ts', candle_table(p_timeframe)) using p_symbol, v_width, v_from, v_to;
 end
 $$;
 

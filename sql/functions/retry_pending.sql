@@ -11,10 +11,9 @@ declare
     v_only  text[] := confined_owners();
 begin
     update mirror_pending m set last_error = null
-      from (select p.owner, p.kind from mirror_pending p
-             where p.last_error is not null and (v_only is null or p.owner = any (v_only))
-               for update skip locked) s
-     where m.owner = s.owner and m.kind = s.kind;
+     where m.ctid = any (array(select p.ctid from mirror_pending p
+                                where p.last_error is not null and (v_only is null or p.owner = any (v_only))
+                                  for update skip locked));
     get diagnostics v_count = row_count;
     return v_count;
 end

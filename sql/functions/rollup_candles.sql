@@ -30,10 +30,10 @@ begin
     execute format(
         'select array_agg(c) from ('
         'select row(date_bin($2, ts, to_timestamp(0)), symbol, (array_agg(open order by ts))[1], max(high), min(low),'
-        ' (array_agg(close order by ts desc))[1], sum(volume), count(*) = $3 and bool_and(complete))::ohlcv_1m as c from %I'
+        ' (array_agg(close order by ts desc))[1], sum(volume), count(*) = $3 and bool_and(complete))::ohlcv_1m as c from %s'
         ' where symbol = coalesce($1, symbol) and ts >= coalesce(date_bin($2, $4, to_timestamp(0)), ''-infinity'')'
         ' and ts < coalesce(date_bin($2, $5 - interval ''1 microsecond'', to_timestamp(0)) + $2, ''infinity'')'
-        ' group by symbol, date_bin($2, ts, to_timestamp(0))) b', 'ohlcv_' || p_from_timeframe)
+        ' group by symbol, date_bin($2, ts, to_timestamp(0))) b', candle_table(p_from_timeframe))
        into v_candles using p_symbol, v_width, v_parts, p_from, p_to;
     return query select * from write_candles(p_to_timeframe, coalesce(v_candles, '{}'), p_force);
 end

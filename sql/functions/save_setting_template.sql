@@ -10,10 +10,9 @@ declare
 begin
     perform check_setting_type(p_setting_type);
     perform check_settings(p_setting_type, p_settings);
-    insert into setting_templates as t (name, setting_type, settings, changed_by)
-    values (p_name, p_setting_type, p_settings, coalesce(nullif(current_setting('settings_store.actor', true), ''), session_user))
-    on conflict (name, setting_type) do update
-        set settings = excluded.settings, changed_by = excluded.changed_by, updated_at = clock_timestamp()
+    insert into setting_templates as t (name, setting_type, settings)
+    values (p_name, p_setting_type, p_settings)
+    on conflict (name, setting_type) do update set settings = excluded.settings
     returning * into v_row;
     return v_row;
 exception

@@ -15,7 +15,7 @@ begin
      where not is_encrypted(c);
     if v_count = 0 then
         alter table okx_api_info validate constraint okx_api_info_ciphertext;
-        if to_regclass('predecessor.okx_api_info') is not null then
+        if has_predecessor('okx_api_info') then
             execute 'update predecessor.okx_api_info p set api_key = c.api_key, api_secret = c.api_secret, passphrase = c.passphrase
                        from public.okx_api_info c where c.id = p.id';
         end if;

@@ -1,4 +1,4 @@
--- How long a candle of a timeframe is. What comes back with a width is the name of a table, too: ohlcv_<timeframe>.
+-- How long a candle of a timeframe is; its table is named by candle_table().
 -- Raises US010 for a timeframe there isn't. No lock.
 create or replace function timeframe_width(p_timeframe text)
 returns interval

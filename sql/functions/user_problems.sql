@@ -15,7 +15,7 @@ as $$
                                                 then 'must be an OKX UID: a string of 16-20 digits' end
                when f.value = 'null' then null
                when jsonb_typeof(f.value) <> 'string' then 'must be a string or null'
-               when f.key <> 'telegram_id' then null
+               when f.key <> 'telegram_id' then case when length(f.value #>> '{}') > 200 then 'must have at most 200 characters' end
                when f.value #>> '{}' !~ '^[0-9]{5,15}$' then 'must be a Telegram ID: a string of 5-15 digits'
                when exists (select from app_users u where u.telegram_id = f.value #>> '{}' and u.deleted_at is null
                                                       and u.okx_uid <> p_user ->> 'okx_uid') then 'is linked to another user'

@@ -9,7 +9,7 @@ create or replace function user_setting_history(
     p_limit        integer default null
 )
 returns table (okx_uid text, setting_type text, version integer, saved_at timestamptz, changed_by text,
-               change_reason text, is_deleted boolean, changes jsonb)
+               written_by text, change_reason text, is_deleted boolean, changes jsonb)
 language plpgsql stable
 security definer
 set search_path = pg_catalog, public, pg_temp
@@ -21,7 +21,7 @@ begin
         perform check_setting_type(p_setting_type);
     end if;
     return query
-    select s.okx_uid, s.setting_type, s.version, s.updated_at, s.changed_by, s.change_reason, s.deleted_at is not null,
+    select s.okx_uid, s.setting_type, s.version, s.updated_at, s.changed_by, s.written_by, s.change_reason, s.deleted_at is not null,
            case when s.version = 1 or b.version is not null
                 then changes_as_json(s.setting_type, coalesce(b.settings, '{}'), s.settings) end
       from (select n.*
@@ -41,5 +41,5 @@ end
 $$;
 
 comment on function user_setting_history(text, text, timestamp with time zone, integer) is
-'Every version of a user''s settings, newest first: when, who, why, what changed ([{key, change, old, new}]; null if the version before was pruned). p_before, p_limit: the next page. Example: select version, changed_by, changes from user_setting_history(''587662504768345929'', ''params''). Raises US002, US004, US007.';
+'Every version of a user''s settings, newest first: when, who (changed_by: as the session said, written_by: the login), why, what changed ([{key, change, old, new}]; null if the version before was pruned). p_before, p_limit: the next page. Example: select version, changed_by, changes from user_setting_history(''587662504768345929'', ''params''). Raises US002, US004, US007.';
 revoke execute on function user_setting_history(text, text, timestamp with time zone, integer) from public;

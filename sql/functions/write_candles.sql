@@ -14,18 +14,17 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_width  interval := timeframe_width(p_timeframe);    -- it is known, or US010
-    v_table  text := 'ohlcv_' || p_timeframe;
+    v_table  text := candle_table(p_timeframe);
     v_given  text := case when p_candles is null then 'pg_temp.candle_import' else 'unnest($1)' end;
     v_insert text := format(
-        'insert into %I as t (ts, symbol, open, high, low, close, volume, complete)'
+        'insert into %s as t (ts, symbol, open, high, low, close, volume, complete)'
         ' select distinct on (symbol, ts) ts, symbol, open, high, low, close, volume, complete from %s order by symbol, ts',
         v_table, v_given);
     v_rows   bigint;
     v_new    bigint;    -- candles that are not there yet
     v_done   bigint;    -- inserted or replaced
 begin
-    execute format('select count(*), case when not exists (select from %s g join %I t using (symbol, ts)) then count(*) end from %s',
+    execute format('select count(*), case when not exists (select from %s g join %s t using (symbol, ts)) then count(*) end from %s',
                    v_given, v_table, v_given) into v_rows, v_new using p_candles;
     begin
         if v_new is not null then
@@ -40,7 +39,7 @@ begin
         end if;
         if v_new is null then
             execute format('select count(*) from (select distinct symbol, ts from %s) g'
-                           ' where not exists (select from %I t where (t.symbol, t.ts) = (g.symbol, g.ts))', v_given, v_table)
+                           ' where not exists (select from %s t where (t.symbol, t.ts) = (g.symbol, g.ts))', v_given, v_table)
                into v_new using p_candles;
             execute v_insert || ' on conflict (symbol, ts) do update'
                 ' set open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,'

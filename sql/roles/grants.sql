@@ -1,18 +1,30 @@
 -- Who may do what, and nothing else: whatever the four roles have in the schema public on objects of the user who migrates
 -- is taken from them, and given by this table; what belongs to an extension is left alone. (Objects of your own: grant them
 -- to roles of your own.)
+-- Of setting_types, setting_fields and telegram_links, the insert is a restore's: see policies.sql.
 -- docs/security.md shows the same. What reader, writer or relay may call is security definer; of what only the admin may
 -- call, that which takes the rights of the tables' owner. A role that is missing is left out. Nobody else may make objects
 -- in the schema that the functions' search_path names.
 do $$
 declare
-    v_roles text := (select string_agg(quote_ident(r.rolname), ', ') from pg_roles r
+    v_roles  text := (select string_agg(quote_ident(r.rolname), ', ') from pg_roles r
                       where r.rolname in ('settings_reader', 'settings_writer', 'settings_relay', 'settings_admin'));
-    v_grant record;
+    v_makers text;
+    v_grant  record;
 begin
     if exists (select from pg_namespace n, aclexplode(n.nspacl) a
                 where n.nspname = 'public' and a.grantee = 0 and a.privilege_type = 'CREATE') then
         revoke create on schema public from public;    -- the default up to PostgreSQL 14
+    end if;
+    select string_agg(coalesce(quote_ident(r.rolname), 'PUBLIC'), ', ' order by r.rolname) into v_makers
+      from pg_namespace n
+     cross join aclexplode(n.nspacl) a
+      left join pg_roles r on r.oid = a.grantee
+     where n.nspname = 'public' and a.privilege_type = 'CREATE' and r.rolsuper is not true
+       and a.grantee <> all (array(select n.nspowner union all
+                                   select c.relowner from pg_class c where c.oid = to_regclass('public.user_settings')));
+    if v_makers is not null then    -- they were given it on purpose, and may need it for tables of their own
+        raise warning 'who may create objects in the schema public can have them run as the owner of the store: revoke that from %', v_makers;
     end if;
     if v_roles is null then
         return;
@@ -35,11 +47,13 @@ begin
         ('arrange_hypertables',       '                    admin', 'execute'),
         ('begin_candle_import',       '       writer       admin', 'execute'),
         ('begin_restore',             '                    admin', 'execute'),
+        ('candle_table',              '                    admin', 'execute'),
         ('changes_as_json',           '                    admin', 'execute'),
         ('check_candles',             '                    admin', 'execute'),
         ('check_confinement',         '                    admin', 'execute'),
         ('check_erasures',            '                    admin', 'execute'),
         ('check_identifiers',         '                    admin', 'execute'),
+        ('check_length',              '                    admin', 'execute'),
         ('check_owner',               '                    admin', 'execute'),
         ('check_setting_type',        'reader writer relay admin', 'execute'),
         ('check_settings',            '                    admin', 'execute'),
@@ -51,7 +65,9 @@ begin
         ('database_identity',         '              relay admin', 'execute'),
         ('default_user_setting',      'reader writer       admin', 'execute'),
         ('delete_api_credentials',    '       writer       admin', 'execute'),
+        ('delete_setting_field',      '                    admin', 'execute'),
         ('delete_setting_template',   '                    admin', 'execute'),
+        ('delete_setting_type',       '                    admin', 'execute'),
         ('delete_user',               '       writer       admin', 'execute'),
         ('delete_user_setting',       '       writer       admin', 'execute'),
         ('diff_user_setting',         'reader writer       admin', 'execute'),
@@ -61,7 +77,6 @@ begin
         ('ensure_user',               '       writer       admin', 'execute'),
         ('erase_predecessor',         '                    admin', 'execute'),
         ('erase_user',                '                    admin', 'execute'),
-        ('erasure_lock',              '                    admin', 'execute'),
         ('erasures',                  '       writer       admin', 'execute'),
         ('export_users',              'reader writer       admin', 'execute'),
         ('fail_pending',              '       writer relay admin', 'execute'),
@@ -71,6 +86,7 @@ begin
         ('get_candles',               'reader writer       admin', 'execute'),
         ('get_trades',                'reader writer       admin', 'execute'),
         ('get_user_settings',         'reader writer       admin', 'execute'),
+        ('has_predecessor',           '                    admin', 'execute'),
         ('import_documents',          '       writer       admin', 'execute'),
         ('import_links',              '       writer       admin', 'execute'),
         ('import_users',              '                    admin', 'execute'),
@@ -98,8 +114,10 @@ begin
         ('mirror_entries',            'reader writer relay admin', 'execute'),
         ('mirror_state',              'reader writer relay admin', 'execute'),
         ('missing_candles',           'reader writer       admin', 'execute'),
+        ('missing_setting_keys',      'reader writer       admin', 'execute'),
         ('note_reason',               '                    admin', 'execute'),
         ('patch_user_setting',        '       writer       admin', 'execute'),
+        ('patched_setting',           '                    admin', 'execute'),
         ('pending_keys',              '       writer relay admin', 'execute'),
         ('pending_lag',               '              relay admin', 'execute'),
         ('prune_user_settings',       '                    admin', 'execute'),
@@ -117,7 +135,10 @@ begin
         ('rollback_user_settings',    '       writer       admin', 'execute'),
         ('rollup_candles',            '       writer       admin', 'execute'),
         ('save_api_credentials',      '       writer       admin', 'execute'),
+        ('save_hypertable_settings',  '                    admin', 'execute'),
+        ('save_setting_field',        '                    admin', 'execute'),
         ('save_setting_template',     '                    admin', 'execute'),
+        ('save_setting_type',         '                    admin', 'execute'),
         ('save_user_settings',        '       writer       admin', 'execute'),
         ('seal_api_credentials',      '                    admin', 'execute'),
         ('secret_mask',               '                    admin', 'execute'),
@@ -142,9 +163,10 @@ begin
         ('user_setting_history',      'reader writer       admin', 'execute'),
         ('user_setting_version',      'reader writer       admin', 'execute'),
         ('validate_user_setting',     'reader writer       admin', 'execute'),
+        ('writer_note',               '                    admin', 'execute'),
         ('write_candles',             '                    admin', 'execute'),
         ('app_users',                 '                    admin', 'select, insert, update, delete'),
-        ('hypertable_settings',       '                    admin', 'select, insert, update, delete'),
+        ('hypertable_settings',       '                    admin', 'select'),
         ('mirror_pending',            '                    admin', 'select, insert, update, delete'),
         ('mirror_verifications',      '                    admin', 'select'),
         ('ohlcv_1m',                  '                    admin', 'select, insert, update, delete'),
@@ -156,11 +178,11 @@ begin
         ('ohlcv_4h',                  '                    admin', 'select, insert, update, delete'),
         ('ohlcv_1d',                  '                    admin', 'select, insert, update, delete'),
         ('okx_api_info',              '                    admin', 'select, insert, update, delete'),
-        ('setting_fields',            '                    admin', 'select, insert, update, delete'),
+        ('setting_fields',            '                    admin', 'select, insert'),
         ('setting_templates',         '                    admin', 'select, insert, update, delete'),
-        ('setting_types',             '                    admin', 'select, insert, update, delete'),
-        ('telegram_links',            '                    admin', 'select, insert, update, delete'),
-        ('timeframes',                '                    admin', 'select, insert, update, delete'),
+        ('setting_types',             '                    admin', 'select, insert'),
+        ('telegram_links',            '                    admin', 'select, insert'),
+        ('timeframes',                '                    admin', 'select'),
         ('trade_orders',              '                    admin', 'select, insert, update, delete'),
         ('trades',                    '                    admin', 'select, insert, update, delete'),
         ('user_settings',             '                    admin', 'select, insert, update, delete'),

@@ -1,11 +1,21 @@
 -- A user's id and OKX UID never change (US005). What Redis mirrors (link, deletion) raises the version.
 -- Who is deleted stays deleted at that moment: restore_user() knows the settings by it.
+-- A name, or a name at Telegram, has a length limit (US010); a longer one that an older release took stays.
 create or replace function app_users_version()
 returns trigger
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
+    if new.name is distinct from old.name then
+        perform check_length('the name of a user', new.name, 200);
+    end if;
+    if new.telegram_username is distinct from old.telegram_username then
+        perform check_length('the Telegram username', new.telegram_username, 200);
+    end if;
+    if tg_op = 'INSERT' then
+        return new;
+    end if;
     if (new.id, new.okx_uid) is distinct from (old.id, old.okx_uid) then
         raise exception using errcode = 'US005',
             message = 'a user''s id and OKX UID are immutable',
@@ -22,9 +32,9 @@ end
 $$;
 
 comment on function app_users_version() is
-'Trigger on app_users: raises the version Redis is guarded by; id and OKX UID are immutable (US005).';
+'Trigger on app_users: raises the version Redis is guarded by; id and OKX UID are immutable (US005); names have a length limit (US010).';
 revoke execute on function app_users_version() from public;
 
 create or replace trigger app_users_version
-    before update on app_users
+    before insert or update on app_users
     for each row execute function app_users_version();

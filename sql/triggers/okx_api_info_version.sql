@@ -46,8 +46,9 @@ begin
         new.version    := 1;
         new.updated_at := clock_timestamp();
     end if;
-    new.changed_by    := coalesce(nullif(current_setting('settings_store.actor', true), ''), session_user);
-    new.change_reason := nullif(current_setting('settings_store.reason', true), '');
+    new.changed_by    := coalesce(writer_note('actor'), session_user);
+    new.change_reason := writer_note('reason');
+    new.written_by    := session_user;
     return new;
 end
 $$;

@@ -1,6 +1,6 @@
 -- The rule of versions, before any insert or update of user_settings:
 --   a new active row is version 1; every change of the document, or its deletion, is the next version;
---   who and why come from the settings settings_store.actor / .reason, else the database user;
+--   who and why come from the settings settings_store.actor / .reason, else the login, which is kept beside them;
 --   archived rows never change, and only a trigger makes one: user_settings_changed (US005).
 create or replace function user_settings_version()
 returns trigger
@@ -37,6 +37,7 @@ begin
             new.updated_at    := old.updated_at;
             new.changed_by    := old.changed_by;
             new.change_reason := old.change_reason;
+            new.written_by    := old.written_by;
             return new;
         end if;
         new.version    := old.version + 1;
@@ -50,8 +51,9 @@ begin
         new.version    := 1;
         new.updated_at := clock_timestamp();
     end if;
-    new.changed_by    := coalesce(nullif(current_setting('settings_store.actor', true), ''), session_user);
-    new.change_reason := nullif(current_setting('settings_store.reason', true), '');
+    new.changed_by    := coalesce(writer_note('actor'), session_user);
+    new.change_reason := writer_note('reason');
+    new.written_by    := session_user;
     return new;
 end
 $$;

@@ -4,8 +4,8 @@
 --   suffix    the rest of the key               encoding  how the document is laid out in Redis
 --   document  null: the key must not exist (deleted, unlinked, erased)
 -- A confined session (settings_store.okx_uid) sees the keys of its user, as confined_owners() has it: not called here, as
--- functions are made after views.
-create or replace view mirror_source as
+-- functions are made after views. A barrier: no function of a reader's own in WHERE sees another user's row before that.
+create or replace view mirror_source with (security_barrier) as
 select e.owner, e.kind, e.suffix, e.encoding, e.version, e.updated_at, e.document from (
     select s.okx_uid as owner, s.setting_type as kind, t.redis_suffix as suffix, t.redis_encoding as encoding,
            s.version, s.updated_at, case when s.deleted_at is null then s.settings end as document

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from store.commands.common import as_json, confirm, counting, run, tell_if_embedded, who
+from store.commands.common import as_json, confirm, run, tell_if_embedded, who
 from store.commands.output import change_json, counted, moment, print_changes, print_json, print_styled
+from store.commands.progress import counting
 
 if TYPE_CHECKING:
     from store.archive import Manifest, Restored
@@ -37,20 +38,27 @@ def export(identifiers: Sequence[str], everybody: bool, output: Path | None, wit
       settings-store export --all -o settings.json
       settings-store export 587662504768345929
     """
-    from store import exchange, files
+    from store import archive, exchange, files
 
     if bool(identifiers) == everybody:
         raise click.UsageError("Give IDENTIFIERs, or --all.")
     whom = identifiers or None
     output = None if str(output) == "-" else output
-    with counting("export", "users") as count:
+
+    async def work(store: SettingsStore, file: BinaryIO) -> int:
+        if bar.is_shown:
+            total = len(identifiers) or await archive.count_rows(store, ("app_users",))
+            bar.expect(total, is_estimate=everybody)
+        return await exchange.export_users(store, file, whom, with_secrets=with_secrets, progress=bar)
+
+    with counting("export", "users") as bar:
         if output is None:
             stdout = sys.stdout.buffer
-            run(lambda s: exchange.export_users(s, stdout, whom, with_secrets=with_secrets, progress=count))
+            run(lambda store: work(store, stdout))
             stdout.flush()
             return
         with files.private_file(output, overwrite=True) as file:
-            users = run(lambda s: exchange.export_users(s, file, whom, with_secrets=with_secrets, progress=count))
+            users = run(lambda store: work(store, file))
     click.echo(f"wrote {counted(users, 'user')} to {click.format_filename(output)}", err=True)
 
 
@@ -78,11 +86,15 @@ def import_(file: Any, dry_run: bool, as_json: bool) -> None:
             effects.append(effect)
 
     data = file.read()
-    with counting("import", "users") as count:
-        report = run(lambda store: exchange.import_users(store, data, dry_run=dry_run, tell=tell, progress=count))
+    with counting("import", "steps") as bar:
+        report = run(
+            lambda store: exchange.import_users(
+                store, data, dry_run=dry_run, tell=tell, progress=bar, expect=bar.expect
+            )
+        )  # fmt: skip
     if as_json:
         print_json({"dry_run": dry_run, "users": report.users, "documents": report.documents,
-                    "left_out": report.left_out, "mirrored": report.mirrored,
+                    "left_out": report.left_out, "incomplete": report.incomplete, "mirrored": report.mirrored,
                     "effects": [_effect_json(effect) for effect in effects]})  # fmt: skip
         return
     for effect in effects:
@@ -95,6 +107,8 @@ def import_(file: Any, dry_run: bool, as_json: bool) -> None:
         )
     if report.left_out:
         click.echo(f"{report.left_out} masked secrets without a current value were left out", err=True)
+    if report.incomplete:
+        click.echo(f"{counted(report.incomplete, 'document')} without keys that the catalogue lists", err=True)
     if not dry_run and not report.mirrored:
         click.echo("Redis will get it from the relay", err=True)
 
@@ -117,8 +131,14 @@ def backup(path: Path, as_json: bool) -> None:
     if str(path) == "-":
         raise click.UsageError("A backup can't go to standard output: name a file.")
     tell_if_embedded()
-    with counting("backup", "rows") as count, files.private_file(path, overwrite=False) as file:
-        manifest = run(lambda store: archive.backup(store, file, count))
+
+    async def work(store: SettingsStore) -> Manifest:
+        if bar.is_shown:
+            bar.expect(await archive.count_rows(store), is_estimate=True)
+        return await archive.backup(store, file, bar)
+
+    with counting("backup", "rows") as bar, files.private_file(path, overwrite=False) as file:
+        manifest = run(work)
     if as_json:
         print_json(_manifest_json(manifest))
     else:
@@ -156,11 +176,11 @@ def restore_backup(path: Path, okx_uid: str | None, merge: bool, replace: bool, 
 
     async def work(store: SettingsStore) -> tuple[Restored, list[str]]:
         restored = await archive.restore_backup(
-            store, path, replace=replace, merge=merge, okx_uid=okx_uid, progress=count
+            store, path, replace=replace, merge=merge, okx_uid=okx_uid, progress=bar, expect=bar.expect
         )
         return restored, await rotation.missing_keys(store)
 
-    with counting("restore", "rows") as count:
+    with counting("restore", "rows") as bar:
         restored, missing = run(work)
     if missing:
         click.echo(f"API credentials were encrypted with keys that aren't given here: {', '.join(missing)}", err=True)
@@ -187,6 +207,7 @@ def _effect_json(effect: Imported) -> dict[str, Any]:
         "setting_type": effect.setting_type,
         "outcome": effect.outcome,
         "changes": [change_json(change) for change in effect.changes],
+        "missing_keys": effect.missing_keys,
     }
 
 

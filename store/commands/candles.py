@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.commands.common import Moment, as_json, counting, run
-from store.commands.output import counted, moment, print_json, print_table
+from store.commands.common import Moment, as_json, run
+from store.commands.listing import Csv, JsonList, Printer, Table, print_list
+from store.commands.output import counted, moment, print_json
+from store.commands.progress import counting
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from store.market.candle_models import Candle, Written
-    from store.settings import SettingsStore
+    from store.market.candle_models import Candle, Gap, Written
 
 LIMIT = 1000  # candles that `list` shows unless told otherwise
 COLUMNS = ("ts", "symbol", "open", "high", "low", "close", "volume", "complete")
@@ -91,28 +92,17 @@ def candles_list(
     if as_json and as_csv:
         raise click.UsageError("Give --json or --csv, not both.")
 
-    async def read(store: SettingsStore) -> list[Candle]:
-        return await store.get_candles(symbol, timeframe, from_=from_, to=to, limit=limit or LIMIT)
+    def to_json(candle: Candle) -> dict[str, Any]:
+        return dict(zip(COLUMNS, (*_cells(candle)[:-1], candle.complete), strict=True))
 
-    async def stream(store: SettingsStore) -> int:
-        number = 0
-        async for candle in store.candles(symbol, timeframe, from_=from_, to=to, limit=limit):
-            if number == 0:
-                click.echo(",".join(COLUMNS))
-            click.echo(",".join(_cells(candle)))
-            number += 1
-        return number
-
+    printer: Printer[Candle]
     if as_csv:
-        found = run(stream)
+        printer = Csv(COLUMNS, _cells)
     else:
-        rows = run(read)
-        found = len(rows)
-        if as_json:
-            print_json([dict(zip(COLUMNS, (*_cells(row)[:-1], row.complete), strict=True)) for row in rows])
-        elif rows:
-            print_table(COLUMNS, [_cells(row) for row in rows])
-    if not found:
+        printer = JsonList(to_json) if as_json else Table(COLUMNS, _cells, is_shown_empty=False)
+        limit = limit or LIMIT
+    candles = run(lambda store: print_list(store.candles(symbol, timeframe, from_=from_, to=to, limit=limit), printer))
+    if not candles[0]:
         click.echo("there are no such candles", err=True)
         sys.exit(1)
 
@@ -164,20 +154,24 @@ def candles_gaps(
     """
     if as_json and as_csv:
         raise click.UsageError("Give --json or --csv, not both.")
-    gaps = run(lambda store: store.missing_candles(symbol, timeframe, from_=from_, to=to))
-    rows = [(moment(gap.from_ts), moment(gap.to_ts), gap.missing) for gap in gaps]
     names = ("from", "to", "missing")
-    if as_json:
-        print_json([dict(zip(names, row, strict=True)) for row in rows])
-    elif as_csv:
-        for line in (names, *rows):
-            click.echo(",".join(map(str, line)))
-    elif rows:
-        print_table(names, [(first, end, str(missing)) for first, end, missing in rows])
+
+    def to_row(gap: Gap) -> tuple[str, ...]:
+        return moment(gap.from_ts), moment(gap.to_ts), str(gap.missing)
+
+    def to_json(gap: Gap) -> dict[str, Any]:
+        return dict(zip(names, (*to_row(gap)[:-1], gap.missing), strict=True))
+
+    printer: Printer[Gap]
+    if as_csv:
+        printer = Csv(names, to_row, is_shown_empty=True)
     else:
-        click.echo("no gaps")
-    if rows:
+        printer = JsonList(to_json) if as_json else Table(names, to_row, is_shown_empty=False)
+    count, _ = run(lambda s: print_list(s.iter_missing_candles(symbol, timeframe, from_=from_, to=to), printer))
+    if count:
         sys.exit(1)
+    if not as_json and not as_csv:
+        click.echo("no gaps")
 
 
 def _tell(written: Written, as_json: bool) -> None:

@@ -7,9 +7,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 import click
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
+END = 10.0  # seconds after a signal, whatever hangs
 CANCEL_AGAIN = 1.0  # seconds; a client library may swallow a cancellation that comes while it connects
 WRITER = f"{__name__}.writer"  # where the click context keeps --actor and --reason
 
@@ -171,6 +170,7 @@ def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
     import asyncio
 
     from store import SettingsStore
+    from store.deadline import end_within
 
     writer: dict[str, str | None] | None = click.get_current_context().meta.get(WRITER)
     received: list[int] = []
@@ -182,6 +182,8 @@ def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
 
         def end(number: int) -> None:
+            if not received:
+                end_within(END, 128 + number)
             received.append(number)
             task.cancel()
             loop.call_later(CANCEL_AGAIN, end, number)
@@ -224,35 +226,6 @@ def whole(file: BinaryIO) -> BinaryIO:
     return spool  # type: ignore[return-value]
 
 
-def read_env_file(ctx: click.Context, _: click.Parameter, given: Path | None) -> None:
-    """Take from --env-file, else from a .env here, what the environment doesn't say; ours only.
-
-    Raises ClickException, naming the line, no value. A .env that somebody else has put here is refused: it could lead
-    to servers of theirs.
-    """
-    file = given or Path(".env")
-    if ctx.resilient_parsing or (given is None and not file.is_file()):
-        return
-    from dotenv.parser import parse_stream
-
-    from store.config import VARIABLES
-
-    try:
-        if given is None and file.stat().st_uid not in (0, os.geteuid()):
-            raise click.ClickException(f"{file.absolute()} is another user's; --env-file {file} takes it all the same")
-        with file.open(encoding="utf-8-sig") as lines:
-            found = list(parse_stream(lines))
-    except OSError as error:
-        raise click.ClickException(f"{file} can't be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise click.ClickException(f"{file} can't be read: not UTF-8 text") from None
-    for line in found:
-        if line.error:
-            raise click.ClickException(f"{file}, line {line.original.line}: not NAME=VALUE")
-        if line.key in VARIABLES and line.value and "\0" not in line.value:
-            os.environ.setdefault(line.key, line.value)
-
-
 def tell_if_embedded() -> None:
     """Say so on stderr: an operator whose environment lacks the URLs looks at other servers than meant."""
     from store import Config
@@ -272,28 +245,3 @@ def configured(*needed: Literal["database_url", "redis_url"]) -> Any:
     from store import embedded
 
     return embedded.provide(config)
-
-
-@contextmanager
-def counting(what: str, unit: str = "keys", total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how far a long work is, and how far it has to go if a total is known. Not beside JSON."""
-    if not sys.stderr.isatty() or click.get_current_context().params.get("as_json"):
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
-
-    columns: tuple[ProgressColumn, ...] = (
-        SpinnerColumn(),
-        TextColumn(f"{{task.description}} {{task.completed:.0f}} {unit}"),
-    )
-    if total is not None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:.0f} %"),
-            TimeRemainingColumn(),
-        )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda number: progress.advance(task, number)

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, some_type, who
+from store.commands.listing import Each, JsonList, Printer, print_list
 from store.commands.output import (
     change_json,
     counted,
     moment,
     print_changes,
     print_json,
+    print_saved,
     print_table,
     print_version,
-    saved_line,
     setting_json,
     version_json,
 )
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
-    from store.models import SavedSetting
+    from store.models import SavedSetting, Version
     from store.settings import SettingsStore
 
     Writing = Callable[[SettingsStore], Awaitable[list[SavedSetting]]]
@@ -48,15 +49,14 @@ def history(
       settings-store history 587662504768345929 params
       settings-store history 587662504768345929 --limit 5 --json
     """
-    found = run(lambda store: store.history(identifier, setting_type, before=before, limit=limit))
-    if as_json:
-        print_json([version_json(version) for version in found])
-    if not found:
+    printer: Printer[Version] = JsonList(version_json) if as_json else Each(print_version)
+    count, last = run(
+        lambda store: print_list(store.iter_history(identifier, setting_type, before=before, limit=limit), printer)
+    )
+    if last is None:
         raise click.ClickException(f"no versions of {setting_type or 'settings'} of {identifier}")
-    for version in [] if as_json else found:
-        print_version(version)
-    if len(found) >= limit and (setting_type is None or found[-1].version > 1):
-        click.echo(f"older ones: --before '{moment(found[-1].saved_at)}'", err=True)
+    if count >= limit and (setting_type is None or last.version > 1):
+        click.echo(f"older ones: --before '{moment(last.saved_at)}'", err=True)
 
 
 @click.command()
@@ -193,4 +193,4 @@ def _print_saved(saved: list[SavedSetting], as_json: bool, one: bool = True) -> 
         print_json(found[0] if one else found)
         return
     for setting in saved:
-        click.echo(saved_line(setting))
+        print_saved(setting)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from store.commands.common import as_json, counting, expect_version, identifier, run, who
-from store.commands.output import counted, moment, parse_object, print_json, print_table
+from store.commands.common import as_json, expect_version, identifier, run, who
+from store.commands.output import counted, moment, parse_object, print_json, print_table, writer
+from store.commands.progress import counting
 
 if TYPE_CHECKING:
     from store.models import SavedCredentials
@@ -120,7 +121,7 @@ def keys_history(identifier: str, as_json: bool) -> None:
         print_json([asdict(version) for version in found])
         return
     rows = [
-        (str(v.version), moment(v.saved_at), v.changed_by, "deleted" if v.is_deleted else "", v.change_reason or "")
+        (str(v.version), moment(v.saved_at), writer(v), "deleted" if v.is_deleted else "", v.change_reason or "")
         for v in found
     ]
     print_table(("version", "saved at", "by", "", "why"), rows)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.commands.common import as_json, counting, run, tell_if_embedded
+from store.commands.common import as_json, run, tell_if_embedded
 from store.commands.log_format import configure_logs
 from store.commands.output import moment, print_json, print_table
+from store.commands.progress import counting
 
 if TYPE_CHECKING:
     from store.settings import SettingsStore
+    from store.verify import Report
 
 
 @click.command()
@@ -32,8 +34,8 @@ def relay(once: bool, poll: float, metrics_port: int | None, metrics_host: str, 
     """Bring to Redis what any writer changed in PostgreSQL. Runs until SIGTERM or Ctrl-C, then drains.
 
     Reconciles all keys at its start, and when Redis restarted, failed over or lost its data. Several may
-    run. With --once the exit code is 1 if Redis refused a key. docs/operations.md has it as a service, its metrics
-    and alerts.
+    run. With --once the exit code is 1 if Redis refused a key, or another transaction holds it.
+    docs/operations.md has it as a service, its metrics and alerts.
 
     \b
     Example:
@@ -54,15 +56,19 @@ def relay(once: bool, poll: float, metrics_port: int | None, metrics_host: str, 
         run(lambda store: service.run_relay(store.stores, poll, at))
         return
     progress, lag = run(lambda store: service.relay_once(store.stores))
+    problems = progress.failures | progress.held
     if as_json:
-        failures = [{"owner": owner, "kind": kind, "error": why} for (owner, kind), why in progress.failures.items()]
-        print_json({"mirrored": progress.mirrored, "failures": failures, **lag})
+        print_json({"mirrored": progress.mirrored, "failures": _failures(problems), **lag})
     else:
         click.echo(f"mirrored {progress.mirrored} keys; {lag['waiting']} waiting, {lag['set_aside']} set aside")
-        for (owner, kind), why in progress.failures.items():
+        for (owner, kind), why in problems.items():
             click.echo(f"  {kind} of {owner}: {why}", err=True)
-    if progress.failures:
+    if problems:
         sys.exit(1)
+
+
+def _failures(problems: dict[tuple[str, str], str]) -> list[dict[str, str]]:
+    return [{"owner": owner, "kind": kind, "error": why} for (owner, kind), why in problems.items()]
 
 
 @click.command()
@@ -88,8 +94,14 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
     from store import service
 
     tell_if_embedded()
-    with counting("verify") as count:
-        report = run(lambda store: service.verify_and_record(store.stores, okx_uid, repair, count))
+
+    async def work(store: SettingsStore) -> Report:
+        if bar.is_shown and okx_uid is None:
+            bar.expect(await service.key_count(store.stores), is_estimate=True)
+        return await service.verify_and_record(store.stores, okx_uid, repair, bar)
+
+    with counting("verify") as bar:
+        report = run(work)
     users = [
         {"owner": f.owner, "kind": f.kind, "finding": f.finding, "db_version": f.db_version,
          "redis_version": f.redis_version}
@@ -98,7 +110,8 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
     unnamed = sum(report.findings.values()) - len(users)
     if as_json:
         print_json({"checked": report.checked, "ok": report.ok, "findings": dict(report.findings),
-                    "repaired": report.repaired, "users": users, "unnamed": unnamed})  # fmt: skip
+                    "repaired": report.repaired, "users": users, "unnamed": unnamed,
+                    "failures": _failures(report.failures)})  # fmt: skip
     else:
         if users:
             columns = ("owner", "kind", "finding", "PostgreSQL", "Redis")
@@ -107,6 +120,8 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
                 click.echo(f"… and {unnamed} more")
         found = ", ".join(f"{number} {kind}" for kind, number in report.findings.items()) or "no findings"
         click.echo(f"checked {report.checked} keys: {found}" + (f"; {report.repaired} repaired" if repair else ""))
+        for (owner, kind), why in report.failures.items():
+            click.echo(f"  {kind} of {owner}: {why}", err=True)
         if report.findings["pending"] and not repair:
             click.echo("pending keys are brought by: settings-store relay, or relay --once", err=True)
         if report.findings["unmarked"] + report.findings["orphan"] and report.remaining:
@@ -137,8 +152,13 @@ def sync(dry_run: bool, okx_uid: str | None, source: str, prefer: Any, as_json: 
     """
     from store import service
 
-    with counting("sync") as count:
-        report = run(lambda store: service.sync(store.stores, source, okx_uid, prefer, dry_run, count))
+    async def work(store: SettingsStore) -> service.SyncReport:
+        if bar.is_shown and (source == "redis" or okx_uid is None):  # of Redis all keys are looked at, whosever
+            bar.expect(await service.key_count(store.stores, source), is_estimate=True)
+        return await service.sync(store.stores, source, okx_uid, prefer, dry_run, bar)
+
+    with counting("sync") as bar:
+        report = run(work)
     unnamed = sum(number for name, number in report.outcomes.items() if name != "ok") - len(report.keys)
     if as_json:
         print_json({"dry_run": dry_run, "outcomes": report.outcomes, "keys": report.keys, "unnamed": unnamed})

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from store.models import KeyChange, SavedSetting, Setting, User, Version
+    from store.models import CredentialsVersion, KeyChange, SavedSetting, Setting, Template, User, Version
 
 
 MANY = 10  # keys that come or go together and are counted only
@@ -30,6 +30,8 @@ def counted(number: int, noun: str) -> str:
 
 def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
     """Read KEY=VALUE pairs: a value is JSON where it parses as JSON, else text."""
+    from decimal import Decimal
+
     document = {}
     for pair in pairs:
         key, separator, text = pair.partition("=")
@@ -38,16 +40,20 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
         if key in document:
             raise click.UsageError("A key is given twice.")
         try:
-            document[key] = json.loads(text, parse_constant=refuse_constant)
-        except (ValueError, RecursionError):
+            document[key] = json.loads(text, parse_float=Decimal, parse_constant=refuse_constant)
+        except (ValueError, ArithmeticError, RecursionError):
             document[key] = text
     return document
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
     """Read a JSON object. The error says where it breaks off, not what is there."""
+    from decimal import Decimal
+
     try:
-        document = json.loads(data, parse_constant=refuse_constant, object_pairs_hook=unique)
+        document = json.loads(
+            data, parse_float=Decimal, parse_constant=refuse_constant, object_pairs_hook=unique
+        )  # every digit
     except DuplicateKey:
         raise click.ClickException("not JSON that can be taken: a key is there twice in one object") from None
     except json.JSONDecodeError as error:
@@ -56,7 +62,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
         raise click.ClickException("not JSON: the text is not UTF-8") from None
     except RecursionError:
         raise click.ClickException("not JSON: nested too deep") from None
-    except ValueError:
+    except (ValueError, ArithmeticError):
         raise click.ClickException("not JSON: it holds NaN, Infinity or a number of thousands of digits") from None
     if not isinstance(document, dict):
         raise click.ClickException("not a JSON object")
@@ -64,7 +70,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 
 def setting_json(setting: Setting) -> dict[str, Any]:
-    result = {
+    result: dict[str, Any] = {
         "okx_uid": setting.okx_uid,
         "telegram_id": setting.telegram_id,
         "setting_type": setting.setting_type,
@@ -74,7 +80,7 @@ def setting_json(setting: Setting) -> dict[str, Any]:
         "source": setting.source,
     }
     if hasattr(setting, "mirrored"):
-        result |= {"mirrored": setting.mirrored, "is_deleted": getattr(setting, "is_deleted", False)}
+        result |= {name: getattr(setting, name) for name in ("mirrored", "is_deleted", "missing_keys")}
     return result
 
 
@@ -99,15 +105,23 @@ def version_json(version: Version) -> dict[str, Any]:
         "version": version.version,
         "saved_at": version.saved_at,
         "changed_by": version.changed_by,
+        "written_by": version.written_by,
         "change_reason": version.change_reason,
         "is_deleted": version.is_deleted,
         "changes": None if version.changes is None else [change_json(change) for change in version.changes],
     }
 
 
+def writer(version: Version | CredentialsVersion | Template) -> str:
+    """Write who: as the writer said, and the login, where they differ."""
+    if version.written_by in (None, version.changed_by):
+        return version.changed_by or ""
+    return f"{version.changed_by} (login {version.written_by})"
+
+
 def print_version(version: Version) -> None:
     """Print one version: a heading, and a line per key that changed."""
-    heading = f"{version.setting_type} version {version.version} · {moment(version.saved_at)} · {version.changed_by}"
+    heading = f"{version.setting_type} version {version.version} · {moment(version.saved_at)} · {writer(version)}"
     print_styled(heading + (f" · {version.change_reason}" if version.change_reason else ""), "bold")
     if version.changes is None:
         print_styled("  the version before was pruned", "dim")
@@ -161,12 +175,18 @@ def amount(value: Decimal) -> str:
     return f"{value:f}" if value else "0"
 
 
-def saved_line(saved: SavedSetting) -> str:
+def print_saved(saved: SavedSetting) -> None:
+    """Print what a save left behind: a line, and one more for keys that the document lacks."""
     if saved.is_deleted:
         where = "in PostgreSQL and Redis" if saved.mirrored else "in PostgreSQL; Redis will follow by the relay"
-        return f"{saved.setting_type}: version {saved.version} is a deletion, {where}"
+        click.echo(f"{saved.setting_type}: version {saved.version} is a deletion, {where}")
+        return
     where = "in PostgreSQL and Redis" if saved.mirrored else "in PostgreSQL; Redis will get it from the relay"
-    return f"{saved.setting_type}: version {saved.version}, {where}"
+    click.echo(f"{saved.setting_type}: version {saved.version}, {where}")
+    if saved.missing_keys:
+        more = f" and {len(saved.missing_keys) - MANY} more" if len(saved.missing_keys) > MANY else ""
+        named = printable(", ".join(saved.missing_keys[:MANY]))
+        click.echo(f"  without {named}{more}, which the catalogue lists: settings-store register fills them")
 
 
 def print_user(user: User, as_json: bool) -> None:
@@ -176,16 +196,6 @@ def print_user(user: User, as_json: bool) -> None:
         print_json(found)
     else:
         print_table(None, [(name, str(plain(value))) for name, value in found.items() if value is not None])
-
-
-def print_users(users: Sequence[User], as_json: bool) -> None:
-    """Print a table that an 80 column terminal holds; the rest is in the JSON."""
-    if as_json:
-        print_json([asdict(user) for user in users])
-        return
-    columns = ["okx_uid", "telegram_id", "name", "telegram_username"]
-    columns += ["deleted_at"] if any(user.deleted_at for user in users) else []
-    print_table(columns, [tuple(str(plain(getattr(user, column)) or "") for column in columns) for user in users])
 
 
 def print_json(value: Any) -> None:
@@ -207,17 +217,32 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, UUID) else value
 
 
-def print_table(columns: Sequence[str] | None, rows: Iterable[tuple[str, ...]]) -> None:
-    """Print columns that line up, also with Korean text; a pipe gets the rows unwrapped."""
+def print_table(
+    columns: Sequence[str] | None, rows: Iterable[tuple[str, ...]], widths: Sequence[int] | None = None
+) -> list[int]:
+    """Print columns that line up, also with Korean text; a pipe gets the rows unwrapped. Returns how wide they are.
+
+    `widths`: of the rows printed before, under the same heading, which is not printed again.
+    """
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*(columns or ()), box=None, pad_edge=False, show_header=columns is not None)
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+    cells = [[printable(cell) for cell in row] for row in rows]
+    headings = columns or [""] * max(map(len, cells), default=0)
+    wide = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
+    wide = [max(pair) for pair in zip(wide, widths or wide, strict=True)]
     console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
+    is_continued = widths is not None and sum(wide) + 2 * len(wide) <= console.width  # else a terminal wraps columns
+    least = wide if is_continued else [None] * len(wide)
+    table = Table(box=None, pad_edge=False, show_header=columns is not None and widths is None)
+    for heading, width in zip(headings, least, strict=True):
+        table.add_column(heading, min_width=width)
+    for row in cells:
+        table.add_row(*map(Text, row))
     with console.capture() as capture:
         console.print(table)
     for line in capture.get().splitlines():
         click.echo(line.rstrip())
+    return wide

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, some_type, who
+from store.commands.listing import JsonList, Printer, Table, print_list
 from store.commands.output import (
     moment,
     parse_object,
     parse_pairs,
     print_json,
+    print_saved,
     print_setting,
-    print_table,
-    saved_line,
     setting_json,
 )
 
@@ -101,8 +101,10 @@ def set_(
 ) -> None:  # fmt: skip
     """Change settings: merge KEY=VALUE pairs, or a JSON object, into the document.
 
-    A value is JSON where it parses as JSON, else text. Merging is JSON merge patch (RFC 7396): null
-    removes a key. What `get --json` prints can be given as it is, but for masked secrets.
+    A value is JSON where it parses as JSON, else text. Merging is JSON merge patch (RFC 7396): null puts the default of
+    a key that the catalogue lists back, and removes any other; objects merge ({} changes nothing, null clears one that
+    is listed). With --replace the document is kept as it is, and keys that it lacks are named. What `get --json` prints
+    can be given as it is, but for masked secrets.
 
     \b
     Example:
@@ -126,7 +128,7 @@ def set_(
     if as_json:
         print_json(setting_json(saved))
     else:
-        click.echo(saved_line(saved))
+        print_saved(saved)
 
 
 def _unwrapped(document: dict[str, Any], setting_type: str) -> dict[str, Any]:
@@ -153,15 +155,16 @@ def search(setting_type: str, pairs: Sequence[str], after: str | None, limit: in
     """
     wanted = parse_pairs(pairs)
 
-    async def read(store: SettingsStore) -> list[Setting]:
-        found = await store.search(setting_type, wanted, after=after, limit=limit)
-        return [await store.masked(setting) for setting in found]
+    def to_row(setting: Setting) -> tuple[str, ...]:
+        return setting.okx_uid, setting.telegram_id or "", str(setting.version), moment(setting.updated_at)
 
-    found = run(read)
-    if as_json:
-        print_json([setting_json(setting) for setting in found])
-    else:
-        rows = [(s.okx_uid, s.telegram_id or "", str(s.version), moment(s.updated_at)) for s in found]
-        print_table(("okx_uid", "telegram_id", "version", "updated_at"), rows)
-    if len(found) == limit:
-        click.echo(f"more: --after {found[-1].okx_uid}", err=True)
+    columns = ("okx_uid", "telegram_id", "version", "updated_at")
+    printer: Printer[Setting] = JsonList(setting_json) if as_json else Table(columns, to_row)
+
+    async def read(store: SettingsStore) -> tuple[int, Setting | None]:
+        found = store.iter_search(setting_type, wanted, after=after, limit=limit)
+        return await print_list(store.each_masked(found), printer)
+
+    count, last = run(read)
+    if last is not None and count == limit:
+        click.echo(f"more: --after {last.okx_uid}", err=True)

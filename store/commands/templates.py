@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from store.commands.common import as_json, run, setting_type, some_type, who
+from store.commands.listing import JsonList, Printer, Table, print_list
 from store.commands.output import (
     change_json,
     counted,
@@ -19,7 +21,7 @@ from store.commands.output import (
     print_json,
     print_setting_values,
     print_styled,
-    print_table,
+    writer,
 )
 
 if TYPE_CHECKING:
@@ -83,15 +85,17 @@ def template_list(as_json: bool) -> None:
     Example:
       settings-store template list
     """
-    found = run(lambda store: store.list_templates())
-    if as_json:
-        print_json([{key: value for key, value in _json(one).items() if key != "settings"} for one in found])
-        return
-    rows = [
-        (t.name, t.setting_type, str(len(t.settings)), t.changed_by or "", moment(t.updated_at) if t.updated_at else "")
-        for t in found
-    ]
-    print_table(("name", "type", "keys", "saved by", "saved at"), rows)
+
+    def to_json(one: Template) -> dict[str, Any]:
+        return {key: value for key, value in _json(one).items() if key != "settings"}
+
+    def to_row(one: Template) -> tuple[str, ...]:
+        saved_at = moment(one.updated_at) if one.updated_at else ""
+        return one.name, one.setting_type, str(len(one.settings)), writer(one), saved_at
+
+    columns = ("name", "type", "keys", "saved by", "saved at")
+    printer: Printer[Template] = JsonList(to_json) if as_json else Table(columns, to_row)
+    run(lambda store: print_list(store.iter_templates(), printer))
 
 
 @template.command("show")
@@ -199,33 +203,46 @@ def _apply(
     if (len(identifiers) > 0) + (len(pairs) > 0) + everybody != 1:
         raise click.UsageError("Give one of these: IDENTIFIERs, --where, --all.")
 
-    async def work(store: SettingsStore) -> list[TemplateEffect]:
-        return await store.apply_template(
-            name, setting_type, identifiers=identifiers or None,
-            filter=None if identifiers else parse_pairs(pairs), replace=replace, dry_run=dry_run,
-        )  # fmt: skip
+    counts: Counter[str] = Counter()
+    listed: JsonList[TemplateEffect] = JsonList(_effect_json)
 
-    effects = run(work)
-    if as_json:
-        print_json(
-            [
-                {"okx_uid": effect.okx_uid, "setting_type": effect.setting_type, "version": effect.version,
-                 "changes": [change_json(change) for change in effect.changes]}
-                for effect in effects
-            ]
-        )  # fmt: skip
-    else:
-        changed = [effect for effect in effects if effect.changes]
-        for effect in changed if dry_run else []:
+    def tell(effect: TemplateEffect) -> None:
+        counts["all"] += 1
+        counts["changed"] += bool(effect.changes)
+        counts["incomplete"] += bool(effect.missing_keys)
+        if as_json:
+            listed.add(effect)
+        elif dry_run and effect.changes:
             print_styled(f"{effect.okx_uid} {effect.setting_type} version {effect.version}", "bold")
             print_changes(effect.changes)
-        same = len(effects) - len(changed)
-        click.echo(
-            f"{counted(len(changed), 'user')} {'would change' if dry_run else 'changed'}, {same} have it so already"
-        )
-    if not effects:
+
+    async def work(store: SettingsStore) -> None:
+        await store.apply_template(
+            name, setting_type, identifiers=identifiers or None,
+            filter=None if identifiers else parse_pairs(pairs), replace=replace, dry_run=dry_run, tell=tell,
+        )  # fmt: skip
+
+    run(work)
+    if as_json:
+        listed.end()
+    else:
+        done, same = "would change" if dry_run else "changed", counts["all"] - counts["changed"]
+        click.echo(f"{counted(counts['changed'], 'user')} {done}, {same} have it so already")
+        if counts["incomplete"]:
+            click.echo(f"{counted(counts['incomplete'], 'document')} without keys that the catalogue lists")
+    if not counts["all"]:
         click.echo(f"nobody has such {setting_type}", err=True)
         sys.exit(1)
+
+
+def _effect_json(effect: TemplateEffect) -> dict[str, Any]:
+    return {
+        "okx_uid": effect.okx_uid,
+        "setting_type": effect.setting_type,
+        "version": effect.version,
+        "changes": [change_json(change) for change in effect.changes],
+        "missing_keys": effect.missing_keys,
+    }
 
 
 def _json(template: Template) -> dict[str, Any]:
@@ -234,5 +251,6 @@ def _json(template: Template) -> dict[str, Any]:
         "setting_type": template.setting_type,
         "settings": template.settings,
         "changed_by": template.changed_by,
+        "written_by": template.written_by,
         "updated_at": template.updated_at,
     }

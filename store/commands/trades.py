@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
@@ -14,8 +12,10 @@ from uuid import UUID
 
 import click
 
-from store.commands.common import Moment, as_json, counting, identifier, run, whole
+from store.commands.common import Moment, as_json, identifier, run, whole
+from store.commands.listing import Csv, Each, JsonList, Printer, Table, print_list
 from store.commands.output import amount, counted, moment, parse_object, parse_pairs, plain, print_json, print_table
+from store.commands.progress import counting
 
 if TYPE_CHECKING:
     from store.market.models import Trade, TradeStatistics
@@ -25,7 +25,9 @@ COLUMNS = ("exit_time", "symbol", "side", "entry_price", "exit_price", "exit_siz
            "params_version")  # fmt: skip
 GROUPS = ("okx_uid", "symbol", "side", "period", "version", "saved_at")
 ROUNDED = ("win_rate", "profit_factor", "average", "average_win", "average_loss", "sharpe")  # to six digits
-BY = ("user", "symbol", "side", "day", "week", "month")
+BY_VERSION = ("okx_uid", "version", "saved_at")
+GROUPED = {"user": "okx_uid", "symbol": "symbol", "side": "side", "day": "period", "week": "period", "month": "period"}
+COMPARED = ("trades", "win_rate", "profit_factor", "fees", "net_pnl", "average", "max_drawdown", "sharpe")
 
 
 class Place(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
@@ -136,27 +138,28 @@ def trades_list(
     if as_csv and as_json:
         raise click.UsageError("Give one of these: --csv, --json.")
 
-    async def read(store: SettingsStore) -> list[Trade]:
-        page = store.trades(
+    printer: Printer[Trade]
+    if as_csv:
+        columns = _csv_columns()
+        printer = Csv(columns, lambda trade: _csv_row(trade, columns), is_shown_empty=True)
+    else:
+        printer = JsonList(_json) if as_json else Table(COLUMNS, _row)
+
+    async def read(store: SettingsStore) -> tuple[int, Trade | None]:
+        found = store.trades(
             identifier, symbol=symbol, side=side, since=since, until=until, before=before, limit=limit
         )  # fmt: skip
-        return [trade async for trade in page]
+        return await print_list(found, printer)
 
-    found = run(read)
-    if as_json:
-        print_json([_json(trade) for trade in found])
-    elif as_csv:
-        _print_csv(found)
-    else:
-        print_table(COLUMNS, [_row(trade) for trade in found])
-    if len(found) == limit:
-        click.echo(f"more: --before '{moment(found[-1].exit_time)}/{found[-1].id}'", err=True)
+    count, last = run(read)
+    if last is not None and count == limit:
+        click.echo(f"more: --before '{moment(last.exit_time)}/{last.id}'", err=True)
 
 
 @trades.command("stats")
 @click.argument("identifier", metavar="[IDENTIFIER]", required=False)
 @_selection
-@click.option("--by", multiple=True, type=click.Choice(BY), help="A row per group; may be repeated.")
+@click.option("--by", multiple=True, type=click.Choice(tuple(GROUPED)), help="A row per group; may be repeated.")
 @click.option("--by-version", is_flag=True, help="A row per version of the settings in force at entry.")
 @click.option("--type", "setting_type", type=click.Choice(("params", "dual_side")), default="params",
               show_default=True, help="Of which settings, with --by-version.")  # fmt: skip
@@ -178,22 +181,27 @@ def trades_stats(
     if by and by_version:
         raise click.UsageError("Give one of these: --by, --by-version.")
 
-    async def read(store: SettingsStore) -> list[TradeStatistics]:
+    async def read(store: SettingsStore) -> None:
         if by_version:
-            return await store.trade_statistics_by_version(
+            found = store.iter_trade_statistics_by_version(
                 identifier, setting_type, symbol=symbol, side=side, since=since, until=until
             )
-        return await store.trade_statistics(identifier, symbol=symbol, side=side, since=since, until=until, by=by)
+        else:
+            found = store.iter_trade_statistics(
+                identifier, symbol=symbol, side=side, since=since, until=until, by=by
+            )  # fmt: skip
+        await print_list(found, printer)
 
-    found = run(read)
+    printer: Printer[TradeStatistics]
     if as_json:
-        print_json([_json(figures) for figures in found])
+        printer = JsonList(_json)
     elif by or by_version:
-        _print_groups(found)
+        columns = [name for name in GROUPS if name in {GROUPED[each] for each in by}] or list(BY_VERSION)
+        columns += COMPARED
+        printer = Table(columns, lambda one: tuple(_text(name, getattr(one, name)) for name in columns))
     else:
-        (figures,) = found
-        shown = [(name, _text(name, value)) for name, value in asdict(figures).items() if name not in GROUPS]
-        print_table(None, shown)
+        printer = Each(_print_figures)
+    run(read)
 
 
 def _texts(pairs: Sequence[str]) -> dict[str, Any]:
@@ -202,23 +210,20 @@ def _texts(pairs: Sequence[str]) -> dict[str, Any]:
     return {key: value if key == "extra" else texts[key] for key, value in parse_pairs(pairs).items()}
 
 
-def _print_csv(found: Sequence[Trade]) -> None:
+def _csv_columns() -> list[str]:
     from store.market.models import Trade
 
     ours = ("id", "user_id", "net_pnl", "created_at")  # which an import makes anew
-    columns = [field.name for field in fields(Trade) if field.name not in ours]
-    writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for trade in found:
-        shown = _json(trade)
-        writer.writerow(shown | {"extra": json.dumps(shown["extra"], ensure_ascii=False)})
+    return [field.name for field in fields(Trade) if field.name not in ours]
 
 
-def _print_groups(found: Sequence[TradeStatistics]) -> None:
-    """Print a row a group: what makes the groups, then the figures that compare them."""
-    groups = [name for name in GROUPS if any(getattr(one, name) is not None for one in found)]
-    columns = [*groups, "trades", "win_rate", "profit_factor", "fees", "net_pnl", "average", "max_drawdown", "sharpe"]
-    print_table(columns, [tuple(_text(name, getattr(one, name)) for name in columns) for one in found])
+def _csv_row(trade: Trade, columns: Sequence[str]) -> list[Any]:
+    shown = _json(trade)
+    return [json.dumps(shown[name], ensure_ascii=False) if name == "extra" else shown[name] for name in columns]
+
+
+def _print_figures(figures: TradeStatistics) -> None:
+    print_table(None, [(name, _text(name, value)) for name, value in asdict(figures).items() if name not in GROUPS])
 
 
 def _row(trade: Trade) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from store.commands.common import as_json, confirm, identifier, run, who
-from store.commands.output import counted, print_json, print_user, print_users, saved_line, setting_json
+from store.commands.listing import JsonList, Printer, Table, print_list
+from store.commands.output import counted, plain, print_json, print_saved, print_user, setting_json
 
 if TYPE_CHECKING:
     from store.models import Registration, User
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 def register(
     okx_uid: str, telegram_id: str | None, name: str | None, telegram_username: str | None, template: str, as_json: bool
 ) -> None:
-    """Register a user with the default settings; what is there already stays.
+    """Register a user with the default settings; what is there already stays, and gets the defaults of keys that it
+    lacks.
 
     \b
     Example:
@@ -48,7 +50,7 @@ def register(
     telegram = f" (Telegram {result.user.telegram_id})" if result.user.telegram_id else ""
     click.echo(f"{'registered' if result.is_new else 'registered already:'} {okx_uid}{telegram}")
     for saved in result.settings:
-        click.echo(saved_line(saved))
+        print_saved(saved)
 
 
 @click.group()
@@ -91,13 +93,15 @@ def user_list(after: str | None, limit: int, deleted: bool, as_json: bool) -> No
       settings-store user list --deleted
     """
 
-    async def read(store: SettingsStore) -> list[User]:
-        return await (store.list_deleted_users if deleted else store.list_users)(after=after, limit=limit)
+    columns = ("okx_uid", "telegram_id", "name", "telegram_username") + (("deleted_at",) if deleted else ())
 
-    found = run(read)
-    print_users(found, as_json)
-    if len(found) == limit:
-        click.echo(f"more: --after {found[-1].okx_uid}", err=True)
+    def to_row(user: User) -> tuple[str, ...]:  # what an 80 column terminal holds; the rest is in the JSON
+        return tuple(str(plain(getattr(user, column)) or "") for column in columns)
+
+    printer: Printer[User] = JsonList(asdict) if as_json else Table(columns, to_row)
+    count, last = run(lambda s: print_list(s.iter_users(deleted=deleted, after=after, limit=limit), printer))
+    if last is not None and count == limit:
+        click.echo(f"more: --after {last.okx_uid}", err=True)
 
 
 @user.command("link")

@@ -21,6 +21,7 @@ NEEDED = ("ts", "symbol", "open", "high", "low", "close", "volume")
 # PostgreSQL would take more for a time: now, today, infinity, 1/2/26.
 ISO = rb"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?"
 EPOCH = rb"\d{13}|\d{10}"
+GUARD = rb"'(?='*[=+@-])"  # as spreadsheet.guarded() writes it; of what it guards, a symbol may start with these
 OPEN_QUOTE = re.compile(rb'(?m)^[^"\n]*"(?:[^"\n]*"[^"\n]*")*[^"\n]*$')  # a candle is one line
 
 
@@ -39,7 +40,8 @@ class Reader:
             header += data
         header, _, self._begun = header.partition(b"\n")
         self.columns = _columns(header[:LONGEST].removeprefix(b"\xef\xbb\xbf"), has_symbol)
-        before = rb"(?m)^((?:[^,\n]*,){%d}\"?)" % self.columns.index("ts")
+        before = _cell(self.columns.index("ts"))
+        self._guard = re.compile(_cell(self.columns.index("symbol")) + GUARD) if "symbol" in self.columns else None
         self._epoch = re.compile(before + rb"(" + EPOCH + rb")(?=\"?[,\r\n])")
         self._good = {
             shape: re.compile(before.replace(b"^(", b"^(?!(") + rb"(?:" + shape + rb")\"?[,\r\n])")
@@ -85,7 +87,14 @@ class Reader:
         if bad and bad.start() < len(block):
             line += block.count(b"\n", 0, bad.start())
             raise InvalidArgument(f"line {line}: {problem}")
+        if self._guard and b"'" in block:
+            block = self._guard.sub(rb"\1", block)
         return self._epoch.sub(_iso, block) if self._shape == EPOCH else block
+
+
+def _cell(column: int) -> bytes:
+    """A pattern: all before a cell, which may be quoted."""
+    return rb"(?m)^((?:[^,\n]*,){%d}\"?)" % column
 
 
 def bad_line(error: Any) -> StoreError | None:

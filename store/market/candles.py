@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 from typing import BinaryIO
 
@@ -45,7 +44,7 @@ class Candles(Core):
         call = candle_calls.get_candles(symbol, timeframe, from_, to, after, limit)
         return [Candle(**row) for row in await self.stores.database.fetch(call)]
 
-    async def candles(
+    def candles(
         self,
         symbol: str,
         timeframe: str,
@@ -53,13 +52,10 @@ class Candles(Core):
         from_: datetime | None = None,
         to: datetime | None = None,
         limit: int | None = None,
-    ) -> AsyncIterator[Candle]:
+    ) -> AsyncGenerator[Candle]:
         """Yield candles in the order of time, as of one moment, without holding them all. Raises as get_candles()."""
         call = candle_calls.get_candles(symbol, timeframe, from_, to, None, limit)
-        async with aclosing(self.stores.database.stream(call, PAGE)) as pages:
-            async for rows in pages:
-                for row in rows:
-                    yield Candle(**row)
+        return self._each(call, lambda row: Candle(**row), PAGE)
 
     async def rollup_candles(
         self,
@@ -86,6 +82,12 @@ class Candles(Core):
         """Find the gaps in a symbol's candles, by default between its first and last one. Raises InvalidArgument."""
         call = candle_calls.missing_candles(symbol, timeframe, from_, to)
         return [Gap(**row) for row in await self.stores.database.fetch(call)]
+
+    def iter_missing_candles(
+        self, symbol: str, timeframe: str, *, from_: datetime | None = None, to: datetime | None = None
+    ) -> AsyncGenerator[Gap]:
+        """Yield what missing_candles() finds, without holding it all."""
+        return self._each(candle_calls.missing_candles(symbol, timeframe, from_, to), lambda row: Gap(**row), PAGE)
 
     async def import_candles(
         self,

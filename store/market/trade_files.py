@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from typing import BinaryIO
 
-from store.arguments import json_text
 from store.core import Core
 from store.errors import InvalidArgument, InvalidSettings, StoreError
 from store.jsontext import DuplicateKey, refuse_constant, unique
+from store.jsonwriter import json_text
 from store.market import calls
 from store.market.models import TradesRecorded
+from store.spreadsheet import unguarded
 
 BATCH = 1000  # trades a query
 Row = tuple[int, str]  # line number, the trade as JSON
@@ -104,11 +105,11 @@ def _json_rows(lines: Iterator[str]) -> Iterator[Row]:
         except RecursionError:
             problem = "nested too deep"
         except InvalidSettings as error:
-            problem = error.problems["$"]
+            problem = "; ".join(f"{key}: {why}" for key, why in error.problems.items())
         except ValueError as error:
             problem = str(error)
-        if problem or "\\u0000" in line:
-            raise _rejected(number, problem or "holds the character U+0000")
+        if problem:
+            raise _rejected(number, problem)
         yield number, line.strip()
 
 
@@ -137,7 +138,7 @@ def _csv_rows(lines: Iterator[str]) -> Iterator[Row]:
 
 def _csv_trade(cells: dict[str, str]) -> str:
     """Write a row as JSON: every cell a text, which PostgreSQL reads; but extra, which is JSON itself."""
-    given = {name: text.strip() for name, text in cells.items() if text.strip()}
+    given = {name: unguarded(text.strip()) for name, text in cells.items() if text.strip()}
     extra = given.pop("extra", None)
     trade = json.dumps(given, ensure_ascii=False)
     if extra is None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from store.arguments import count_or_none, json_text
+from store.arguments import count_or_none
 from store.core import Core, check_identifier
 from store.errors import InvalidArgument, InvalidSettings
+from store.jsonwriter import json_text
 from store.market import calls
 from store.market.models import Trade, TradesRecorded, TradeStatistics
 
-PAGE = 500  # trades a query
+PAGE = 20  # trades a query: the extra of each may be of 1 MiB
+PAGE_OF_FIGURES = 500
 
 
 class Trades(Core):
@@ -38,7 +41,7 @@ class Trades(Core):
         """
         if not isinstance(trades, list | tuple):
             raise InvalidArgument(f"trades must be a list, not {type(trades).__name__}")
-        text = ",".join(_text(trade) for trade in trades)
+        text = ",".join(_text(trade, f"{place}.") for place, trade in enumerate(trades))
         (row,) = await self.stores.database.fetch(calls.record_trades(f"[{text}]"))
         return TradesRecorded(**row)
 
@@ -52,7 +55,7 @@ class Trades(Core):
         until: datetime | None = None,
         before: tuple[datetime, UUID] | None = None,
         limit: int | None = None,
-    ) -> AsyncIterator[Trade]:
+    ) -> AsyncGenerator[Trade]:
         """Yield a user's trades, newest exit first, a page a query.
 
         `since`, `until`: exits from then on, and before then. `before`: exit_time and id of a trade; those after it in
@@ -91,6 +94,22 @@ class Trades(Core):
         call = calls.trade_statistics(whom, symbol, side, since, until, by, year_days)
         return [TradeStatistics(**row) for row in await self.stores.database.fetch(call)]
 
+    def iter_trade_statistics(
+        self,
+        identifier: str | None = None,
+        *,
+        symbol: str | None = None,
+        side: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        by: Sequence[str] = (),
+        year_days: int = 365,
+    ) -> AsyncGenerator[TradeStatistics]:
+        """Yield what trade_statistics() lists, without holding it all."""
+        whom = None if identifier is None else check_identifier(identifier)
+        call = calls.trade_statistics(whom, symbol, side, since, until, by, year_days)
+        return self._each(call, _figures, PAGE_OF_FIGURES)
+
     async def trade_statistics_by_version(
         self,
         identifier: str | None = None,
@@ -106,16 +125,35 @@ class Trades(Core):
         call = calls.trade_statistics_by_setting_version(whom, setting_type, symbol, side, since, until)
         return [TradeStatistics(**row) for row in await self.stores.database.fetch(call)]
 
+    def iter_trade_statistics_by_version(
+        self,
+        identifier: str | None = None,
+        setting_type: str = "params",
+        *,
+        symbol: str | None = None,
+        side: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> AsyncGenerator[TradeStatistics]:
+        """Yield what trade_statistics_by_version() lists, without holding it all."""
+        whom = None if identifier is None else check_identifier(identifier)
+        call = calls.trade_statistics_by_setting_version(whom, setting_type, symbol, side, since, until)
+        return self._each(call, _figures, PAGE_OF_FIGURES)
 
-def _text(trade: Mapping[str, Any]) -> str:
-    """Write a trade as JSON; Decimals keep every digit. Raises InvalidArgument."""
+
+def _figures(row: Mapping[str, Any]) -> TradeStatistics:
+    return TradeStatistics(**row)
+
+
+def _text(trade: Mapping[str, Any], place: str = "") -> str:
+    """Write a trade as JSON; Decimals keep every digit. Raises InvalidArgument, naming the keys behind `place`."""
     if not isinstance(trade, Mapping):
         raise InvalidArgument(f"a trade must be a mapping, not {type(trade).__name__}")
     try:
         return json_text({key: _plain(value) for key, value in trade.items()})
     except InvalidSettings as error:
-        problem = error.problems["$"]
-    raise InvalidArgument("not a trade as it can be recorded", detail=problem)
+        problems = {f"{place}{key}": why for key, why in error.problems.items()}
+    raise InvalidArgument("not a trade as it can be recorded", detail=json.dumps(problems))
 
 
 def _plain(value: object) -> object:

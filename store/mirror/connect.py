@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from redis.sentinel import Sentinel as BlockingSentinel
 
 from store.errors import RedisUnavailable, first_line
 from store.mirror.wire import Listener
+from store.sockets import AsyncOwnSocket
 
 SEVERAL = re.compile(
     r"(?P<scheme>rediss?)\+(?P<kind>sentinel|cluster)://(?P<login>[^@/?]*@)?(?P<hosts>[^@/?]+)"
@@ -76,7 +78,11 @@ def parse(url: str) -> Servers | None:
     parsed = [parse_url(host.join(around)) for host in found["hosts"].split(",")]
     if not all("host" in host for host in parsed):
         raise ValueError("a host is empty")
-    options: dict[str, Any] = {**parsed[0], "ssl": parsed[0].get("connection_class") is SSLConnection}
+    options: dict[str, Any] = {
+        **_tls(parsed[0]),
+        **parsed[0],
+        "ssl": parsed[0].get("connection_class") is SSLConnection,
+    }
     for name in ("host", "port", "connection_class"):
         options.pop(name, None)
     sentinel_options = {name: options[name] for name in options if name.startswith("ssl")}
@@ -93,11 +99,17 @@ def is_cluster(url: str) -> bool:
     return servers is not None and servers.kind == "cluster"
 
 
-def connect(url: str, timeout: float) -> Redis | RedisCluster:
-    """Make the client; it connects when first used. Nothing is tried twice: who asked knows what else to do."""
+def connect(url: str, timeout: float, is_embedded: bool = False) -> Redis | RedisCluster:
+    """Make the client; it connects when first used. Nothing is tried twice: who asked knows what else to do. With
+    `is_embedded` it talks to nobody but a server of the same user's."""
     servers, ours = parse(url), _options(timeout)
     if servers is None:
-        return Redis.from_url(url, parser_class=Listener, **ours)
+        client = Redis.from_url(
+            url, parser_class=Listener, **{**ours, **_tls(parse_url(url))}
+        )  # what the URL says goes first
+        if is_embedded:
+            client.connection_pool.connection_class = AsyncOwnSocket
+        return client
     if servers.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in servers.hosts]
         # Whether slots that nobody has are everybody's failure is the servers' setting, not the client's.
@@ -139,6 +151,12 @@ async def close(client: Redis | RedisCluster) -> None:
     if isinstance(client, Redis) and (manager := getattr(client.connection_pool, "sentinel_manager", None)):
         for sentinel in manager.sentinels:
             await sentinel.aclose()
+
+
+def _tls(parsed: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the host's name over TLS, as redis-py does from 6.0 on, unless the URL says otherwise."""
+    is_checked = parsed.get("connection_class") is SSLConnection and parsed.get("ssl_cert_reqs") != "none"
+    return {"ssl_check_hostname": True} if is_checked else {}
 
 
 def _options(timeout: float) -> dict[str, Any]:

@@ -138,6 +138,7 @@ class Mirror:
 
         Raises NoEncryptionKey, WrongEncryptionKey, DamagedCredential if they are to be plain and can't.
         """
+        assert not entry.is_partial  # it would be taken for deleted
         if entry.encoding != CREDENTIALS.encoding or entry.document is None or self.credentials_mode == "encrypted":
             return entry
         if self.credentials_mode == "off":
@@ -237,6 +238,10 @@ class Mirror:
             for kind, version in pairs(reply).items()
             if kind not in ("user", "telegram_id") and ":" not in kind  # our own fields
         }
+
+    async def size(self) -> int:
+        """Count all keys, whosever."""
+        return int(await self._call(lambda: self.redis.dbsize()))
 
     async def server(self) -> dict[str, Any]:
         """Return the server's INFO section `server`."""

@@ -98,6 +98,7 @@ def environment(config: Config) -> dict[str, str]:
         **env,
         "DATABASE_URL": config.database_url,
         "REDIS_URL": config.redis_url,
+        "REDIS_TIMEOUT": str(config.redis_timeout),
         "SETTINGS_STORE_HOME": str(config.home),
         "PYTHONWARNINGS": ",".join(f"error::DeprecationWarning:{module}" for module in COMMAND_MODULES),
     }

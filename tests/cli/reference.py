@@ -32,8 +32,10 @@ where it comes from, and that may show values.
 
 ## Environment
 
-Also from `--env-file FILE`, else from a file `.env` in the folder (of your own or root's): lines `NAME=VALUE`. What the
-environment has already is not replaced.
+Also from `--env-file FILE`, else from a file `.env` in the current directory: lines `NAME=VALUE`. What the
+environment has already is not replaced. That `.env` is your own or root's and writable by nobody else, or the command
+refuses it; one that sets URLs, keys, `SETTINGS_STORE_HOME` or `MIRROR_CREDENTIALS=plain` is named on stderr. A file
+you name yourself isn't looked at like that.
 
 | variable | meaning |
 |---|---|"""

@@ -135,9 +135,35 @@ def test_set_takes_values_as_json_where_they_parse_else_as_text(inside: Cli, kim
     assert {key: settings[key] for key in expected} == expected
 
 
-def test_null_removes_a_key(inside: Cli, kim: str) -> None:
-    saved = inside("set", kim, "preferences", "symbol=null", "--json").json
-    assert (saved["version"], saved["settings"], saved["mirrored"]) == (2, {"timeframe": "1m"}, True)
+def test_null_removes_a_key_but_puts_the_default_of_a_listed_one_back(inside: Cli, kim: str) -> None:
+    inside("set", kim, "preferences", "symbol=ETH-USDT-SWAP", "note=1")
+    saved = inside("set", kim, "preferences", "symbol=null", "note=null", "--json").json
+    assert (saved["version"], saved["settings"]) == (3, {"timeframe": "1m", "symbol": "BTC-USDT-SWAP"})
+    assert (saved["mirrored"], saved["missing_keys"]) == (True, [])
+
+
+def test_a_document_without_listed_keys_is_saved_and_told_and_filled_by_register(inside: Cli, kim: str) -> None:
+    lines = inside("set", kim, "preferences", "--replace", "symbol=ETH-USDT-SWAP").lines
+    assert lines == [
+        "preferences: version 2, in PostgreSQL and Redis",
+        "  without timeframe, which the catalogue lists: settings-store register fills them",
+    ]
+    assert "and 39 more, which" in inside("set", kim, "params", "--replace", "leverage=3").lines[1]
+    saved = inside("set", kim, "params", "--replace", "leverage=2", "--json").json
+    assert (saved["settings"], len(saved["missing_keys"])) == ({"leverage": 2}, 49)
+    found = {one["setting_type"]: one for one in inside("register", kim, "--json").json["settings"]}
+    assert (found["params"]["version"], len(found["params"]["settings"])) == (4, 50)
+    assert (found["params"]["settings"]["leverage"], found["preferences"]["missing_keys"]) == (2, [])
+
+
+def test_a_number_keeps_every_digit(inside: Cli, kim: str, db: psycopg.Connection[dict[str, Any]]) -> None:
+    digits = "0.123456789012345678901234567890"
+    inside("set", kim, "params", f"?a={digits}")
+    inside("set", kim, "params", "--stdin", stdin=f'{{"?b": [{digits}]}}')
+    row = db.execute(
+        "select settings ->> '?a' as a, settings #>> '{?b,0}' as b from get_user_settings(%s, 'params')", (kim,)
+    )
+    assert row.fetchall() == [{"a": digits, "b": digits}]
 
 
 def test_set_reads_an_object_from_a_file_or_standard_input(cli: Cli, kim: str, tmp_path: Path) -> None:

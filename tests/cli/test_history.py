@@ -26,6 +26,7 @@ VERSION_KEYS = {
     "version",
     "saved_at",
     "changed_by",
+    "written_by",
     "change_reason",
     "is_deleted",
     "changes",
@@ -90,9 +91,9 @@ def test_five_changes_by_two_actors_are_told_read_as_of_then_and_rolled_back(cli
     without_time = [re.sub(r" · \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00", "", line) for line in told]
     assert without_time == [
         "params version 6 · night-shift",
-        "  - deleted, with 49 keys",
+        "  - deleted, with 50 keys",
         "params version 5 · ops",
-        '  - direction: "롱"',
+        '  ~ direction: "롱" -> "롱숏"',
         "  ~ leverage: 2 -> 30",
         "params version 4 · night-shift · spike",
         "  ~ leverage: 5 -> 2",
@@ -126,6 +127,8 @@ def test_the_json_of_a_history_has_every_version_with_its_changes(inside: Cli, f
     assert [version["is_deleted"] for version in found] == [False, True, False, False, False]
     assert [version["changed_by"] for version in found][:-1] == ["ops", "ops", "kim", "ops"]
     assert [version["change_reason"] for version in found][:-1] == ["restored", None, None, "less risk"]
+    (login,) = {version["written_by"] for version in found}
+    assert f" · ops (login {login}) · restored" in inside("history", five, "params").lines[0]
     assert found[2]["changes"] == [
         {"key": "leverage", "change": "changed", "old": 2, "new": 3},
         {"key": "note", "change": "added", "old": None, "new": "new"},

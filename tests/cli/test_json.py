@@ -26,10 +26,10 @@ WITHOUT = {
 
 USER = "id okx_uid telegram_id name telegram_username created_at updated_at deleted_at"
 SETTING = "okx_uid telegram_id setting_type version settings updated_at source"
-SAVED = f"{SETTING} mirrored is_deleted"
+SAVED = f"{SETTING} mirrored is_deleted missing_keys"
 CHANGE = "key change old new"
-TEMPLATE = "name setting_type settings changed_by updated_at"
-EFFECT = "okx_uid setting_type version changes"
+TEMPLATE = "name setting_type settings changed_by updated_at written_by"
+EFFECT = "okx_uid setting_type version changes missing_keys"
 CREDENTIALS = "okx_uid version updated_at mirrored is_deleted"
 WRITTEN = "inserted replaced unchanged"
 MANIFEST = "made_at release migrations tables"
@@ -63,12 +63,13 @@ SHAPES = {
     f"set {OKX_UID} params leverage=20": SAVED,
     "search params leverage=20": f"[] {SETTING}",
     "template save careful params leverage=3": TEMPLATE,
-    "template list": "[] name setting_type changed_by updated_at",
+    "template list": "[] name setting_type changed_by updated_at written_by",
     "template show careful": f"[] {TEMPLATE}",
     "template preview careful params --all": f"[] {EFFECT}",
     "template apply careful params --all": f"[] {EFFECT}",
     "template delete careful": "name deleted",
-    f"history {OKX_UID} params": "[] okx_uid setting_type version saved_at changed_by change_reason is_deleted changes",
+    f"history {OKX_UID} params": "[] okx_uid setting_type version saved_at changed_by written_by change_reason"
+    " is_deleted changes",
     f"diff {OKX_UID} params 1 2": f"[] {CHANGE}",
     f"rollback {OKX_UID} params 1": SAVED,
     f"rollback {OKX_UID} --at 2999-01-01": f"[] {SAVED}",
@@ -85,7 +86,7 @@ SHAPES = {
     "trades stats": f"[] {FIGURES}",
     f"keys set {OKX_UID} --stdin": CREDENTIALS,
     f"keys show {OKX_UID}": "okx_uid version updated_at source api_key api_secret passphrase",
-    f"keys history {OKX_UID}": "[] okx_uid version saved_at changed_by change_reason is_deleted",
+    f"keys history {OKX_UID}": "[] okx_uid version saved_at changed_by written_by change_reason is_deleted",
     "keys rotate --dry-run": "dry_run checked changed failures mirrored",
     "keys encrypt-existing --dry-run": "dry_run checked changed failures mirrored",
     f"keys delete {OKX_UID}": CREDENTIALS,
@@ -93,7 +94,7 @@ SHAPES = {
     "candles list BTC --timeframe 1m": "[] ts symbol open high low close volume complete",
     "candles gaps BTC --timeframe 1m": "[] from to missing",
     "candles rollup --from-timeframe 1m --to-timeframe 1h": WRITTEN,
-    "import export": "dry_run users documents left_out mirrored effects",
+    "import export": "dry_run users documents left_out incomplete mirrored effects",
     "backup backup.zip": MANIFEST,
     "restore-backup backup.zip --replace --yes": "users versions mirrored unknown manifest",
     f"user delete {OKX_UID} --yes": USER,

@@ -22,7 +22,8 @@ UPSERT_1000 = "select count(r) from generate_series(1, 1000) n, lateral register
 
 @pytest.fixture
 def environment(config: Config) -> dict[str, str]:
-    return {**os.environ, "DATABASE_URL": config.database_url or "", "REDIS_URL": config.redis_url or ""}
+    urls = {"DATABASE_URL": config.database_url or "", "REDIS_URL": config.redis_url or ""}
+    return {**os.environ, **urls, "REDIS_TIMEOUT": str(config.redis_timeout)}
 
 
 def command(*arguments: str) -> list[str]:

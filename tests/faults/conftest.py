@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
-import psycopg
 import pytest
 
 from store import Config, SettingsStore, schema
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import PostgresServer, RedisServer
 from tests.stacks import postgres
+
+HUNG_AFTER = 1.0  # seconds: tests wait for it where Redis hangs
 
 
 @pytest.fixture
@@ -24,7 +25,9 @@ def own_redis() -> Iterator[RedisServer]:
 @pytest.fixture
 def config(servers: Config, store_url: str, own_redis: RedisServer) -> Config:
     """The configuration of the test's database and its own Redis."""
-    return replace(servers, database_url=store_url, redis_url=own_redis.url, redis_retry_after=0.2)
+    return replace(
+        servers, database_url=store_url, redis_url=own_redis.url, redis_retry_after=0.2, redis_timeout=HUNG_AFTER
+    )
 
 
 @pytest.fixture
@@ -41,9 +44,7 @@ def shared_postgres() -> Iterator[PostgresServer]:
     with PostgresServer() as server:
         postgres.install_timescaledb(server.url)
         schema.migrate(server.url)
-        with psycopg.connect(server.url, autocommit=True) as connection:
-            connection.execute("alter system set fsync = off")
-            connection.execute("select pg_reload_conf()")
+        postgres.hurry(server.url)
         yield server
 
 

@@ -18,6 +18,7 @@ import psutil
 import redis as redis_py
 
 from store import embedded
+from store.sockets import redis_socket
 from tests.stacks import postgres
 
 PATIENCE = 30.0  # seconds until a condition that never comes true fails a test
@@ -28,7 +29,7 @@ class RedisServer:
 
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="ss-"))
-        self.url = f"unix://{embedded.redis_socket(self.home)}"
+        self.url = f"unix://{redis_socket(self.home)}"
         self._password: str | None = None
         self._paused: int | None = None
 
@@ -61,7 +62,7 @@ class RedisServer:
 
     def start_loading(self) -> None:
         """Start it so that it takes some seconds to load what fill() left."""
-        socket, folder = embedded.redis_socket(self.home), self.home / "redis"
+        socket, folder = redis_socket(self.home), self.home / "redis"
         subprocess.run(
             [
                 embedded.redis_program("server"), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder),

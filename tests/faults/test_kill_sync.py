@@ -7,6 +7,7 @@ import random
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from store import Config, SettingsStore
 from store.sync import Sync
 from store.verify import verify
 from tests.cli.conftest import CHECKOUT, SCRIPT, environment
+from tests.conftest import PATIENCE
 from tests.faults.servers import RedisServer, wait_until
 from tests.faults.test_kill import is_alone
 
@@ -27,6 +29,12 @@ Db = psycopg.Connection[dict[str, Any]]
 
 def uid(n: int) -> str:
     return f"58766250476834{n:04}"
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    """A store that waits for a Redis that is only slow."""
+    return replace(config, redis_timeout=PATIENCE)
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import Config, SettingsStore, embedded
+from store import Config, SettingsStore
+from store.sockets import redis_socket
 from tests.faults.measured import command
 from tests.faults.servers import RedisServer
 from tests.faults.slow_line import slow_line
@@ -48,7 +49,7 @@ async def test_a_large_document_gets_over_a_slow_line(
     store: SettingsStore, config: Config, own_redis: RedisServer, db: Db, rate: float
 ) -> None:
     _register(db, 2)
-    with slow_line(str(embedded.redis_socket(own_redis.home)), rate) as port:
+    with slow_line(str(redis_socket(own_redis.home)), rate) as port:
         slow = replace(config, redis_url=f"redis://127.0.0.1:{port}")
         for arguments in (("relay", "--once"), ("verify",), ("sync",)):
             done = command(slow, *arguments)

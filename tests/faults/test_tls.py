@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,14 +52,15 @@ class Servers:
         )
 
 
-def certificate(folder: Path, name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None) -> tuple[
-    x509.Certificate, ec.EllipticCurvePrivateKey
-]:  # fmt: skip
+Signed = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
+HERE = (x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+
+
+def certificate(folder: Path, name: str, issuer: Signed | None, names: Sequence[x509.GeneralName] = HERE) -> Signed:
     """Make a certificate for this machine, or (without an issuer) an authority; write both files."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     built = (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -55,6 +55,15 @@ def test_every_row_is_taken_or_named_with_the_reason(old_url: str, old: Connecti
     assert kept == [("web@example.com", "it has no OKX UID")]
 
 
+def test_every_table_can_be_published(old_url: str, old: Connection) -> None:
+    """PostgreSQL refuses updates and deletions in a published table that has neither a primary key nor an identity."""
+    schema.migrate(old_url)
+    query = """select c.oid::regclass from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                where n.nspname in ('public', 'predecessor') and c.relkind in ('r', 'p') and c.relreplident <> 'f'
+                  and not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)"""
+    assert rows(old, query) == []
+
+
 def test_versions_go_on_from_where_they_were_and_the_newest_live_one_is_active(old_url: str, old: Connection) -> None:
     schema.migrate(old_url)
     query = """select settings ->> 'leverage', version, is_active, deleted_at is not null from user_settings

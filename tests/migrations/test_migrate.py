@@ -96,6 +96,20 @@ def test_processes_that_migrate_at_once_all_succeed(empty_database_url: str) -> 
     assert save(empty_database_url) == 1
 
 
+def test_a_lock_that_somebody_took_by_its_number_is_not_waited_for_without_end(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "LOCK_WAIT", 0.1)
+    with psycopg.connect(database_url, application_name="mallory's") as holder:
+        holder.execute("select pg_advisory_lock(%s)", (schema.LOCK,))
+        with pytest.raises(MigrationError, match="another session holds the lock") as error:
+            schema.migrate(database_url)
+        told = f"process {holder.info.backend_pid}, mallory's, login {holder.info.user}, since "
+        assert (error.value.detail or "").startswith(told)
+        holder.execute("select pg_advisory_unlock_all()")
+        assert schema.migrate(database_url) == []
+
+
 def test_an_edited_file_of_sql_is_told_and_applied(database_url: str, sql_folder: Path) -> None:
     file = sql_folder / "functions" / "merge_patch.sql"
     file.write_text(file.read_text().replace("return v_target;", "return v_target || '{\"edited\": true}';"))
@@ -187,6 +201,18 @@ def test_rolling_back_goes_one_by_one_and_keeps_the_data_of_the_rest(database_ur
     assert query(database_url, "select okx_uid from app_users") == [OKX_UID]
     assert schema.migrate(database_url) == IDS[-1:]
     assert save(database_url) == 2
+    assert schema.status(database_url).is_current
+
+
+def test_versions_saved_before_the_store_noted_logins_have_none(database_url: str) -> None:
+    """A downgrade takes the logins, and what is there when the columns come is null."""
+    save(database_url)
+    while "0021_rights" in schema.status(database_url).applied:
+        schema.rollback(database_url)
+    schema.migrate(database_url)
+    save(database_url)
+    history = "select written_by from user_setting_history(%s, 'params')"
+    assert query(database_url, history, OKX_UID) == [*query(database_url, "select session_user::text"), None]
     assert schema.status(database_url).is_current
 
 

@@ -60,11 +60,11 @@ RELATIONS = f"""
            array(select r from {ROLES}
                   where c.relkind <> 'c' and has_table_privilege('settings_' || r, c.oid, 'update') order by n)
                as write,
-           (select jsonb_agg(jsonb_build_array(
+           (select coalesce(jsonb_agg(jsonb_build_array(
                        a.attname, format_type(a.atttypid, a.atttypmod),
                        concat_ws(', ', case when a.attnotnull then 'not null' end,
                                  'default ' || pg_get_expr(d.adbin, d.adrelid)),
-                       coalesce(col_description(c.oid, a.attnum), '')) order by a.attnum)
+                       coalesce(col_description(c.oid, a.attnum), '')) order by a.attnum), '[]')
               from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
              where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as columns
       from pg_class c

@@ -61,7 +61,7 @@ def test_a_page_is_read_by_the_index_and_not_sorted(db: Connection) -> None:
     plans: list[str] = []
     db.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
     fetch(db, "select * from get_candles(%s, '1m', p_after => %s, p_limit => 10)", (BTC, START + timedelta(days=1)))
-    (plan,) = [text for text in plans if "from ohlcv_1m" in text]
+    (plan,) = [text for text in plans if "from public.ohlcv_1m" in text]
     assert re.search(r'Index Scan using "?[0-9_]*ohlcv_1m_pkey', plan)  # a chunk's has a number before it
     assert "Sort" not in plan
     assert "Index Cond" in plan

@@ -25,7 +25,7 @@ FUNCTION_FILES = {file.stem for folder in ("functions", "triggers") for file in 
 MOMENT = datetime(2026, 11, 22, tzinfo=UTC)
 ARGUMENTS: dict[Any, Any] = {
     str: "1000000000000001", int: 1, bool: True, float: 1.0, datetime: MOMENT, timedelta: timedelta(days=1),
-    UUID: UUID(int=1),
+    UUID: UUID(int=1), calls.Snapshot: "1:1:",
     Candle: Candle(MOMENT, "BTC-USDT-SWAP", Decimal(2), Decimal(4), Decimal(1), Decimal(3), Decimal(9)),
 }  # fmt: skip
 
@@ -85,6 +85,9 @@ def test_every_function_is_documented_and_closed(db: Connection) -> None:
 OWNERS = {
     *("erase_user", "prune_user_settings", "keep_losing_document", "reencrypt_api_credentials", "is_permitted"),
     *("begin_restore", "end_restore", "seal_api_credentials", "arrange_hypertables"),
+    *("save_setting_type", "delete_setting_type", "save_setting_field", "delete_setting_field"),
+    "save_hypertable_settings",
+    *("user_settings_changed", "okx_api_info_changed", "app_users_links"),  # triggers: what nobody writes by hand
 }
 
 

@@ -178,7 +178,8 @@ def person(db: Connection, database_url: str) -> list[str]:
     fetch(db, "select from delete_user_setting(%s, 'dual_side')", (OKX_UID,))
     fetch(db, "select set_config('settings_store.reason', '', false)")
     fetch(db, REGISTER, (OTHER, "55555"))
-    fetch(db, "select fail_pending(%s, 'params', 3, %s)", (OKX_UID, f"refused: {VALUE}"))
+    fail = "select fail_pending(array[%s], '{params}', '{3}', array[%s])"
+    fetch(db, fail, (OKX_UID, f"refused: {VALUE}"))
     record(db, trade(exit_order_id=ORDER))
     ids = fetch(
         db,

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.sql.sessions import DEADLINE, Connection, Session, at_once, fetch, value
+from tests.sql.roles import ROLES
+from tests.sql.sessions import DEADLINE, Connection, Session, at_once, fetch, refused, value
 
 Connect = Callable[[], Connection]
 Open = Callable[[], Session]
@@ -109,3 +110,40 @@ def test_clearing_a_mark_never_waits_for_the_writer_that_raises_it(db: Connectio
     assert value(db, "select clear_pending(array[%s], array['params'], array[1], array[false])", (uid,)) == 0
     writer.run("commit")
     assert value(db, "select version from mirror_pending where kind = 'params'") == 2
+
+
+# -- locks that others can't take
+
+
+def test_no_function_takes_a_lock_that_anybody_can_take_by_its_number(db: Connection) -> None:
+    query = "select proname from pg_proc where pronamespace = 'public'::regnamespace and prosrc ~* 'advisory'"
+    assert fetch(db, query) == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("mode", ["access share", "row share", "exclusive", "access exclusive"])
+def test_nobody_but_the_owner_locks_the_gate_of_erasures(db: Connection, role: str, mode: str) -> None:
+    fetch(db, f"set role settings_{role}")
+    with refused("42501"), db.transaction():
+        fetch(db, f"lock table erasure_gate in {mode} mode")
+
+
+def test_a_lock_of_the_number_that_erasures_once_had_blocks_none(db: Connection, connect: Connect, uid: str) -> None:
+    reader = connect()
+    fetch(reader, "set role settings_reader")
+    fetch(reader, "select pg_advisory_lock(1581536618), pg_advisory_lock_shared(1581536618)")
+    fetch(db, f"set lock_timeout = '{DEADLINE:g}s'")
+    fetch(db, "select erase_user(%s)", (uid,))
+
+
+def test_an_erasure_waits_for_an_import_under_way_and_holds_off_the_next(session: Open, uid: str) -> None:
+    importing, erasing, late = session(), session(), session()
+    importing.run("begin")
+    seen = importing.run("select erasures() as n")[0]["n"]
+    erasing.run("begin")
+    erased = erasing.run_blocked("select erase_user(%s)", (uid,))
+    importing.run("commit")
+    erased.result(DEADLINE)
+    counted = late.run_blocked("select erasures() as n")
+    erasing.run("commit")
+    assert counted.result(DEADLINE)[0]["n"] == seen + 1

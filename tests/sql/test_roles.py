@@ -97,6 +97,7 @@ def test_each_role_has_the_tables_that_are_granted_and_no_other(held: Connection
           join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
          where c.relkind in ('r', 'p', 'v') and c.relnamespace = 'public'::regnamespace group by c.oid"""
     readable, writable = granted("select"), granted(", ".join(DML))
+    readable |= granted("select, insert")  # a restore's, by row-level policies: else as good as not granted
     tables = fetch(held, query)
     assert {*readable, *writable, "trigger_permits"} <= {table["name"] for table in tables}
     for table in tables:
@@ -107,6 +108,8 @@ def test_each_role_has_the_tables_that_are_granted_and_no_other(held: Connection
             and outcome(held, statement.format(table=table["name"], column=table["column"])) != FORBIDDEN
         }
         expected = {"select"} if role in readable.get(table["name"], ()) else set()
+        if expected and table["name"] == "telegram_links":
+            expected.add("insert")  # which a trigger refuses before the policy does
         assert allowed == (set(DML) if role in writable.get(table["name"], ()) else expected), table["name"]
 
 
@@ -281,8 +284,7 @@ def test_raw_sql_of_the_admin_fires_every_trigger(db: Connection, uid: str) -> N
     fetch(db, "update okx_api_info set passphrase = %s", ("v1.00000000." + "B" * 40,))
     assert value(db, "select array_agg(version order by version) from okx_api_info") == [1, 2]
     with refused("US005"):
-        fetch(db, "update setting_types set redis_suffix = 'other' where setting_type = 'params'")
-    fetch(db, "update setting_fields set maximum = 50 where key = 'leverage'")
+        fetch(db, "select save_setting_type('params', 'other', 'json')")
     fetch(db, "update app_users set deleted_at = now() where okx_uid = %s", (OTHER,))
     marks = {(row["owner"], row["kind"]) for row in fetch(db, "select owner, kind from mirror_pending")}
     assert {(uid, "params"), (OTHER, "user"), (OTHER, "api_keys"), ("77777", "telegram")} <= marks

@@ -192,10 +192,14 @@ def test_what_is_shown_of_a_configuration_says_where_and_who_but_no_secret() -> 
         (
             "rediss+sentinel://u%40:p%2F%25@[::1]:7,b/main/3?sentinel_password=s%26&ssl_ca_certs=/x",
             "sentinel", [("::1", 7), ("b", 26379)], "main",
-            {"username": "u@", "password": "p/%", "db": 3, "ssl": True, "ssl_ca_certs": "/x"},
+            {"username": "u@", "password": "p/%", "db": 3, "ssl": True, "ssl_ca_certs": "/x",
+             "ssl_check_hostname": True},
         ),
         ("redis+cluster://:p@a,b:7", "cluster", [("a", 6379), ("b", 7)], "", {"password": "p", "ssl": False}),
-        ("rediss+cluster://a/0", "cluster", [("a", 6379)], "", {"ssl": True, "db": 0}),
+        ("rediss+cluster://a/0", "cluster", [("a", 6379)], "", {"ssl": True, "db": 0, "ssl_check_hostname": True}),
+        ("rediss+cluster://a?ssl_check_hostname=no", "cluster", [("a", 6379)], "",
+         {"ssl": True, "ssl_check_hostname": False}),
+        ("rediss+cluster://a?ssl_cert_reqs=none", "cluster", [("a", 6379)], "", {"ssl": True, "ssl_cert_reqs": "none"}),
     ],
 )  # fmt: skip
 def test_urls_of_several_servers(

@@ -15,6 +15,9 @@ from store import (
 )
 from tests.store.hostile import BAD_VALUES, NOBODY, SECRET, TEXTS, Opaque, told
 
+# What PostgreSQL refuses, or Python can't follow to its end.
+AS_A_WHOLE = {"beyond a double", "beyond 1 MiB", *(name for name in BAD_VALUES if name.startswith("nested"))}
+
 
 @pytest.mark.parametrize("setting_type", ["params", "preferences"])
 async def test_a_hostile_key_or_value_is_kept(store: SettingsStore, user: str, setting_type: str) -> None:
@@ -54,7 +57,9 @@ async def test_a_value_that_json_or_the_limits_forbid_is_refused_untold(
         ):  # fmt: skip
             with pytest.raises(InvalidSettings) as caught:
                 await call()
-            assert caught.value.problems.keys() == {"$"}
+            (path,) = caught.value.problems
+            inside = {"circular": ".self", "inner surrogate": ".a[0]"}.get(name, "")
+            assert path.removeprefix("params.") == ("$" if name in AS_A_WHOLE else f"?k{inside}"), name
             assert SECRET not in f"{caught.value} {caught.value!r} {caught.value.detail} {caught.value.hint}"
             leaks += [name] if SECRET in told(caught.value) else []
     assert leaks == []

@@ -224,8 +224,8 @@ BAD_FILES = {
     "too deep": (io.BytesIO(b'{"a":' * 100_000), "line 1: nested too deep"),
     "not UTF-8": (io.BytesIO(JSONL + b"\xff"), "line 4: not UTF-8 text"),
     "a NUL": (io.BytesIO(CSV + b"\0"), "line 5: holds the character U+0000"),
-    "an escaped NUL": (io.BytesIO(b'{"symbol": "\\u0000"}'), "line 1: holds the character U+0000"),
-    "half a pair": (io.BytesIO(b'{"symbol": "\\ud800"}'), "line 1: must not contain a lone surrogate"),
+    "an escaped NUL": (io.BytesIO(b'{"symbol": "\\u0000"}'), "line 1: symbol: must not contain the character U+0000"),
+    "half a pair": (io.BytesIO(b'{"symbol": "\\ud800"}'), "line 1: symbol: must not contain a lone surrogate"),
     "half a pair in extra": (csv_of(trade(1, extra='"{""a"": ""\\ud800""}"')), "from line 2 on: is not valid JSON"),
     "other data": (jsonl(*GOOD, trade(2, side="short")), "line 4: side: differs from what was recorded"),
 }  # fmt: skip

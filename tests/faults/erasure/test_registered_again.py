@@ -6,7 +6,8 @@ import pytest
 import redis as redis_py
 
 from store import SettingsStore
-from store.relay import Relay, drain, mirror
+from store.mirroring import mirror
+from store.relay import Relay, drain
 from store.verify import verify
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.erasure.conftest import EARLIER, VALUE, Db, assert_gone, content, marks, rows, state

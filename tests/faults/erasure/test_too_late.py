@@ -9,7 +9,8 @@ import pytest
 import redis as redis_py
 
 from store import SettingsStore, UnknownUser
-from store.relay import Relay, drain, mirror
+from store.mirroring import mirror
+from store.relay import Relay, drain
 from store.sync import Sync
 from store.verify import verify
 from tests.conftest import TELEGRAM_ID

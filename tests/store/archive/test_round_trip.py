@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from store import Config, SettingsStore, archive
 from store.archive import BadBackup, restore_backup
-from tests.backups import HOSTILE, Db, back_up, content, manifest_of, on, table_rows
+from tests.backups import HOSTILE, Db, back_up, content, craft, manifest_of, on, table_rows
 from tests.conftest import OKX_UID
 from tests.faults.servers import eventually
 from tests.migrations.dump import dump
@@ -42,6 +42,23 @@ async def test_every_row_comes_back_as_it_was(
     assert extra is not None
     assert extra.settings == HOSTILE
     await assert_clean(other)
+
+
+async def test_a_backup_of_a_release_that_noted_no_logins_is_restored(
+    populated: Path, tmp_path: Path, other: SettingsStore, other_db: Db
+) -> None:
+    manifest, members = manifest_of(populated), {}
+    with zipfile.ZipFile(populated) as file:
+        for name in ("user_settings", "okx_api_info", "setting_templates"):
+            columns = manifest["tables"][name]["columns"]
+            at = columns.index("written_by")
+            rows = [line.split(b"\t") for line in file.read(name).splitlines()]
+            members[name] = b"".join(b"\t".join(row[:at] + row[at + 1 :]) + b"\n" for row in rows)
+            columns.remove("written_by")
+    restored = await restore_backup(other, craft(tmp_path / "old.zip", populated, manifest, members))
+    assert restored.versions == len(members["user_settings"].splitlines()) > 0
+    assert table_rows(other_db, "select count(*) from user_settings where written_by is not null") == [(0,)]
+    assert {version.written_by for version in await other.history(OKX_UID)} == {None}
 
 
 async def test_making_and_restoring_a_backup_tell_of_each_row(

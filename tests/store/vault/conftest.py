@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import traceback
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from store.vault import Vault
 UID = "587662504768345929"
 FIELD = "api_secret"
 PLAIN = "4F9B31C6-비밀-0A77E1D2"
-RAW = bytes(range(32))  # what KEY is in bytes
+RAW = hashlib.sha256(b"key one").digest()  # what KEY is in bytes
 KEY = base64.b64encode(RAW).decode()
-OTHER = base64.b64encode(bytes(range(100, 132))).decode()
-SLASHED = base64.b64encode(b"\xff\xfe\xfb\xef\xbe" * 6 + b"\xff\xff").decode()  # has + and /
+OTHER = base64.b64encode(hashlib.sha256(b"another key").digest()).decode()
+SLASHED = base64.b64encode(hashlib.sha256(b"key 3").digest()).decode()  # has + and /
 
 
 def opened(*keys: str) -> Vault:

@@ -97,6 +97,26 @@ def test_malformed_keys_are_not_quoted(text: str, problem: str, tmp_path: Path) 
         assert not any(token[:8] in said for token in re.split(r"[\s,;#]+", text) if len(token) > 8)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [bytes(32), b"\xff" * 32, bytes(range(32)), bytes(range(100, 132)), bytes(range(0, 256, 8)),
+     bytes(range(32, 0, -1)), b"0123456789" * 3 + b"01", b"abcdefghijklmnopqrstuvwxyz012345", b"changeme" * 4,
+     bytes(range(0, 250, 15)) * 2],
+)  # fmt: skip
+def test_a_key_that_can_be_guessed_may_not_write_but_reads_what_it_wrote(key: bytes, tmp_path: Path) -> None:
+    guessed = base64.b64encode((key + key)[:32]).decode()
+    for given in ({"SETTINGS_STORE_KEYS": guessed}, {"SETTINGS_STORE_KEYS_FILE": str(key_file(tmp_path, guessed))}):
+        with pytest.raises(ConfigError, match="no random one") as caught:
+            Vault.from_env(given)
+        assert "settings-store keys generate" in (caught.value.hint or "")
+        assert guessed not in f"{caught.value!r} {caught.value.hint}"
+    assert len(opened(KEY, guessed).key_ids) == 2
+
+
+def test_no_generated_key_is_taken_for_a_guess() -> None:
+    assert all(opened(vault.generate_key()).key_ids for _ in range(1000))
+
+
 def test_a_file_that_is_no_text_is_not_quoted(tmp_path: Path) -> None:
     path = key_file(tmp_path, "")
     with pytest.raises(ConfigError, match="holds no key"):

@@ -1,0 +1,11 @@
+drop table erasure_gate;
+alter table timeframes drop constraint timeframes_name;
+alter table setting_fields drop constraint setting_fields_key;
+alter table hypertable_settings drop constraint hypertable_settings_time_column;
+alter table setting_templates drop column written_by;
+alter table okx_api_info drop column written_by;
+alter table user_settings drop column written_by;
+comment on column user_settings.changed_by is 'Who saved this version: the setting settings_store.actor, else the database user.';
+comment on table setting_types is 'The kinds of settings document and where Redis keeps each: user:{okx_uid}:{redis_suffix}, as a hash or as one JSON string. A new kind is a new row.';
+comment on table setting_fields is 'The catalogue: the known keys of each setting type with type, default and limits. Operators may change rows; keys that are not listed are accepted as they come.';
+comment on table hypertable_settings is 'How TimescaleDB keeps each table, where the server has it. Change a row, then run migrate (or arrange_hypertables()).';
