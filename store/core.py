@@ -225,7 +225,7 @@ class Core:
         """Bring saved rows to Redis. They are committed: whatever happens here, the caller gets them."""
         try:
             entries = [await self._entry(row) for row in rows]
-            results = await mirroring.mirror(self.stores, entries, wait=False)
+            results = await mirroring.mirror(self.stores, entries, wait=False, in_hurry=True)
         except StoreError:
             return [to_saved(row, False) for row in rows]
         finally:

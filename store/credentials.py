@@ -105,7 +105,8 @@ class ApiCredentials(Core):
         mirrored = False
         try:
             entries = await self.stores.database.fetch(calls.mirror_state([row["okx_uid"]], [CREDENTIALS.kind]))
-            results = await mirroring.mirror(self.stores, [MirrorEntry(**entry) for entry in entries], wait=False)
+            rows = [MirrorEntry(**entry) for entry in entries]
+            results = await mirroring.mirror(self.stores, rows, wait=False, in_hurry=True)
             mirrored = all(result.is_served for result in results)
         except StoreError:
             pass  # what didn't get through stays marked

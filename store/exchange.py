@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any, BinaryIO
 
 from store import calls
+from store.batches import cut, halve
 from store.core import Core, check_identifier
 from store.errors import InvalidSettings, StoreError
 from store.history import key_changes
@@ -21,7 +22,6 @@ from store.models import KeyChange
 FORMAT = "settings-store export"
 VERSION = 1
 PAGE = 500  # users a query
-BATCH = 4_000_000  # characters a query of an import
 NAMED = 50  # problems told
 
 
@@ -62,6 +62,9 @@ class _Piece:
     telegram_id: str
     start: int
     text: str
+
+
+_Compared = tuple[_Piece, dict[str, Any]]
 
 
 async def export_users(
@@ -118,9 +121,9 @@ async def import_users(
     problems: list[str] = []
     report = ImportReport()
     for batch in _batches(pieces):
-        for row in await _compare(store, text, batch, problems):
+        for piece, row in await _compare(store, text, batch, problems):
             if row["problems"]:
-                problems += _problem_lines(text, batch[row["position"] - 1], row)
+                problems += _problem_lines(text, piece, row)
             else:
                 _count(report, row)
                 tell(_imported(row))
@@ -132,19 +135,18 @@ async def import_users(
     return report
 
 
-async def _compare(store: Core, text: str, batch: Sequence[_Piece], problems: list[str]) -> list[dict[str, Any]]:
+async def _compare(store: Core, text: str, batch: Sequence[_Piece], problems: list[str]) -> list[_Compared]:
     """Have PostgreSQL compare; if it can't read a batch, find out which user it is."""
-    try:
-        call = store.by(calls.import_users(_array(batch), True))
-        return list(await store.stores.database.fetch(call))
-    except InvalidSettings as error:
-        if len(batch) > 1:
-            half = len(batch) // 2
-            first = await _compare(store, text, batch[:half], problems)
-            second = await _compare(store, text, batch[half:], problems)
-            return first + [{**row, "position": row["position"] + half} for row in second]
-        problems.append(f"line {_line(text, batch[0].start)}: {error}")
+
+    async def compare(pieces: Sequence[_Piece]) -> list[_Compared]:
+        rows = await store.stores.database.fetch(store.by(calls.import_users(_array(pieces), True)))
+        return [(pieces[row["position"] - 1], row) for row in rows]
+
+    def refused(piece: _Piece, error: StoreError) -> list[_Compared]:
+        problems.append(f"line {_line(text, piece.start)}: {error}")
         return []
+
+    return await halve(batch, compare, refused, InvalidSettings)
 
 
 async def _write(store: Core, pieces: Sequence[_Piece], report: ImportReport, progress: Callable[[int], None]) -> None:
@@ -216,14 +218,7 @@ def _check_unique(text: str, pieces: Sequence[_Piece]) -> None:
 
 
 def _batches(pieces: Sequence[_Piece]) -> Iterator[Sequence[_Piece]]:
-    start, size = 0, 0
-    for i, piece in enumerate(pieces):
-        if i > start and (i - start == PAGE or size + len(piece.text) > BATCH):
-            yield pieces[start:i]
-            start, size = i, 0
-        size += len(piece.text)
-    if start < len(pieces):
-        yield pieces[start:]
+    return cut(pieces, lambda piece: len(piece.text), count=PAGE)
 
 
 def _array(batch: Sequence[_Piece]) -> str:

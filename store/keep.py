@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from store import calls
 from store.connections import Connections
-from store.errors import DatabaseUnavailable, InvalidArgument, NotPermitted, StoreError
+from store.errors import DatabaseUnavailable, InvalidArgument, InvalidSettings, NotPermitted, StoreError
 from store.mirror.foreign import Field, Unreadable, read_document
 from store.mirror.found import CREDENTIALS, Found, Place
 from store.sealed import FIELDS, Secrets, is_same, is_sealed, seal, unseal
@@ -24,23 +24,36 @@ class Held(StoreError):
 async def keep(stores: Connections, finds: Iterable[tuple[Place, Found]]) -> None:
     """Keep documents found in Redis as versions that PostgreSQL's own replace again; those whose content
     is in the history already need nothing. A text or hash that is no settings document is kept as
-    {"$unreadable": …}; lists, sets and streams aren't kept. Raises DatabaseUnavailable, NotPermitted, Held, and
-    NoEncryptionKey for credentials that would have to be encrypted first."""
+    {"$unreadable": …}, of one larger than a document a note, {"$too_large": …}; lists, sets and streams aren't kept.
+    Raises DatabaseUnavailable, NotPermitted, Held, and NoEncryptionKey for credentials that must be encrypted first."""
     for place, found in finds:
         if place.encoding == CREDENTIALS.encoding and found.type == "hash":
             await _keep_credentials(stores, place.owner, Secrets(found.content))
-        if place.encoding in ("hash", "json") and found.type in ("hash", "string"):
-            try:
-                document = read_document(found.type, found.content, {})
-                # The same value in an older encoding (`False`, `1`) is no other document.
-                by_types = read_document(found.type, found.content, await _fields(stores, place.kind))
-                await _keep(stores, item(place, found.version, document, by_types))
-            except (DatabaseUnavailable, NotPermitted, Held):
-                raise
-            except (Unreadable, StoreError):  # not JSON, or JSON that PostgreSQL doesn't take
-                text = found.content if found.type == "string" else json.dumps(found.content)
-                plain = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-                await _keep(stores, item(place, found.version, json.dumps({"$unreadable": plain})))
+        if place.encoding in ("hash", "json") and found.type in ("hash", "string", "large"):
+            await _keep_document(stores, place, found)
+
+
+async def _keep_document(stores: Connections, place: Place, found: Found) -> None:
+    if found.type == "large":
+        await _keep(stores, item(place, found.version, json.dumps({"$too_large": found.content})))
+        return
+    try:
+        document = read_document(found.type, found.content, {})
+        # The same value in an older encoding (`False`, `1`) is no other document.
+        by_types = read_document(found.type, found.content, await _fields(stores, place.kind))
+        await _keep(stores, item(place, found.version, document, by_types))
+        return
+    except (DatabaseUnavailable, NotPermitted, Held):
+        raise
+    except (Unreadable, StoreError):  # not JSON, or JSON that PostgreSQL doesn't take
+        text = found.content if found.type == "string" else json.dumps(found.content)
+    plain = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    try:
+        await _keep(stores, item(place, found.version, json.dumps({"$unreadable": plain})))
+    except InvalidSettings:  # as text, it takes more than a document may
+        size = len(text.encode("utf-8", "surrogateescape"))
+        note = {"bytes": str(size), "sha1": found.digest, "type": found.type}
+        await _keep(stores, item(place, found.version, json.dumps({"$too_large": note})))
 
 
 async def _keep_credentials(stores: Connections, okx_uid: str, content: Secrets) -> None:

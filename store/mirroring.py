@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from store import calls
+from store.batches import cut
 from store.connections import Connections
+from store.entries import complete
 from store.errors import DatabaseReadOnly, DatabaseUnavailable, RedisUnavailable, StoreError
 from store.keep import keep
 from store.mirror.found import Applied, Found, Place
 from store.models import MirrorEntry
 
-CHUNK = 4_000_000  # characters of documents a round trip, within Redis's timeout
 TRIES = 5  # at a key that somebody else keeps writing
 
 
@@ -21,15 +22,21 @@ async def mirror(
     *,
     wait: bool = True,
     marked: Collection[tuple[str, str]] | None = None,
+    in_hurry: bool = False,
 ) -> list[Applied]:
     """Write entries to Redis and clear the marks of those it has now (soon, if not to `wait`). `marked`: which (owner,
-    kind) have one, if the caller knows.
+    kind) have one, if the caller knows. `in_hurry`: of a few keys, whatever is there; what takes long is left for the
+    relay.
 
     What isn't ours in Redis goes into the history first. Raises RedisUnavailable, DatabaseUnavailable.
     """
     results = []
-    for chunk in _chunks(entries):
-        applied = await stores.mirror.apply(chunk)
+    # What is there Redis reads, too, and it may come back.
+    sizes = [0] * len(entries) if in_hurry else await stores.mirror.sizes(list(map(Place.of, entries)))
+    for part in cut(zip(entries, sizes, strict=True), lambda pair: pair[0].length + pair[1]):
+        whole = await complete(stores, [entry for entry, _ in part])
+        chunk = [entry for entry in whole if entry is not None]
+        applied = await stores.mirror.apply(chunk, size=sum(max(size, 0) for _, size in part))
         for i, (entry, result) in enumerate(zip(chunk, applied, strict=True)):
             if result.foreign is not None:
                 applied[i] = await overwrite(stores, Place.of(entry), result.foreign, entry)
@@ -39,7 +46,8 @@ async def mirror(
                 stores.marks.done(entry, applied[i].version)
         if wait:
             await stores.marks.clear()
-        results += applied
+        there = iter(applied)
+        results += [Applied(-1, 0) if entry is None else next(there) for entry in whole]
     return results
 
 
@@ -83,16 +91,3 @@ async def _catch_up(stores: Connections, entry: MirrorEntry) -> Applied:
     if now.version < found.version or now == entry:  # read later, yet older
         return await overwrite(stores, Place.of(entry), found, entry)
     return Applied(-1, found.version)
-
-
-def _chunks(entries: Sequence[MirrorEntry]) -> Iterator[Sequence[MirrorEntry]]:
-    """Cut entries so that one round trip carries no more than Redis takes within its timeout."""
-    start, size = 0, 0
-    for i, entry in enumerate(entries):
-        length = len(entry.document or "")
-        if size + length > CHUNK and i > start:
-            yield entries[start:i]
-            start, size = i, 0
-        size += length
-    if start < len(entries):
-        yield entries[start:]

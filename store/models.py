@@ -182,7 +182,8 @@ class Registration:
 class MirrorEntry:
     """What Redis should hold in one key (a row of the view mirror_source).
 
-    `document` is JSON as PostgreSQL prints it, None if the key must not exist; `version` guards it.
+    `document` is JSON as PostgreSQL prints it, None if the key must not exist; `version` guards it. `size`: bytes of
+    the document, where it was asked; a long one may be left out (store/entries.py).
     """
 
     owner: str
@@ -192,6 +193,17 @@ class MirrorEntry:
     version: int
     updated_at: datetime
     document: str | None = field(repr=False)  # credentials in plain text, where MIRROR_CREDENTIALS says so
+    size: int = field(default=0, compare=False)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the document was left out."""
+        return self.document is None and self.size > 0
+
+    @property
+    def length(self) -> int:
+        """Bytes of the document, also of one left out."""
+        return self.size or len(self.document or "")
 
     @property
     def is_document(self) -> bool:

@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from store import calls
+from store.batches import cut
 from store.connections import Connections
+from store.entries import all_entries
 from store.errors import DatabaseReadOnly, DatabaseUnavailable, RedisUnavailable, StoreError
 from store.keep import Held
 from store.mirror.found import Applied
@@ -104,17 +106,17 @@ async def reconcile(stores: Connections, tell: Tell = lambda _: None, may_go_on:
         between, token = await _servers(stores), uuid.uuid4().hex
         await stores.mirror.begin_reconciling(token)
         await _retry_failed(stores)
-        async with contextlib.aclosing(stores.database.stream(calls.mirror_source(), BATCH)) as batches:
+        async with contextlib.aclosing(stores.database.stream(all_entries(), BATCH)) as batches:
             async for rows in batches:
-                entries = [MirrorEntry(**row) for row in rows]
-                async with _limited():
-                    results = await mirror(stores, entries)
-                    batch = Progress(mirrored=sum(result.status == 1 for result in results))
-                    await _set_aside(stores, entries, results, batch)
-                tell(batch)
-                progress.add(batch)
-                if not may_go_on():
-                    return progress
+                for entries in cut([MirrorEntry(**row) for row in rows], lambda entry: entry.length):
+                    async with _limited():
+                        results = await mirror(stores, entries)
+                        batch = Progress(mirrored=sum(result.status == 1 for result in results))
+                        await _set_aside(stores, entries, results, batch)
+                    tell(batch)
+                    progress.add(batch)
+                    if not may_go_on():
+                        return progress
         progress.add(await drain(stores, tell=tell, may_go_on=may_go_on))
         progress.unrecorded = await _record(stores, progress.unrecorded)
         if progress.unrecorded or not may_go_on():
@@ -315,7 +317,7 @@ async def _bring(stores: Connections, rows: Sequence[dict[str, Any]]) -> Progres
     """Mirror marked keys, set aside those that Redis refuses; the marks of the others are for the caller to clear."""
     batch, read, waited, known = Progress(), time.monotonic(), [], []
     for row in rows:
-        entry = MirrorEntry(**{name: row[name] for name in MirrorEntry.__slots__})
+        entry = MirrorEntry(**{name: row[name] for name in MirrorEntry.__slots__ if name in row})
         if entry.suffix is None:  # PostgreSQL has nothing there, not even that it was deleted
             stores.marks.done(entry, entry.version)
         else:

@@ -12,13 +12,16 @@ import json
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Literal
 
 from store import calls, relay
 from store.arguments import check_okx_uid
+from store.batches import cut, halve
 from store.calls import Call
 from store.connections import Connections
 from store.ending import end
+from store.entries import complete, some_entries
 from store.errors import DatabaseUnavailable, NotPermitted, StoreError, VersionConflict
 from store.keep import item
 from store.mirror.foreign import Field, Unreadable, read_document
@@ -132,28 +135,34 @@ class Sync:
             await end(*under_way)
 
     async def _batch(self, keys: Sequence[tuple[str, str]]) -> None:
-        """Take over these keys; if somebody was erased since they were read, as they are now."""
-        while True:
-            with contextlib.suppress(VersionConflict):
-                return await self._attempt(keys)
-
-    async def _attempt(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Take over these keys, no more at a time than can be held."""
         places = []
         for owner, suffix in keys:
             form = self._kinds[suffix]
             if self._okx_uid in (None, owner) or form is TELEGRAM:
                 places.append(Place(owner, form.kind, suffix, form.encoding))
-        if not places:
-            return
+        sizes = await self._stores.mirror.sizes(places)
+        for part in cut(zip(places, sizes, strict=True), itemgetter(1)):
+            await self._part([place for place, _ in part], sum(size for _, size in part))
+
+    async def _part(self, places: Sequence[Place], size: int) -> None:
+        """Take over what these hold; if somebody was erased since it was read, as it is now."""
+        while True:
+            with contextlib.suppress(VersionConflict):
+                return await self._attempt(places, size)
+
+    async def _attempt(self, places: Sequence[Place], size: int) -> None:
         documents, links, finds, credentials, unreadable = {}, {}, {}, {}, {}
         erasures = None if self._dry_run else (await self._stores.database.fetch(calls.erasures()))[0]["r"]
-        for place, found in zip(places, await self._stores.mirror.inspect(places), strict=True):
+        for place, found in zip(places, await self._stores.mirror.inspect(places, size), strict=True):
             if self._okx_uid not in (None, place.owner, found.content):
                 continue  # another user's Telegram ID
             if found.type == "none":
                 continue  # gone since
             finds[place] = found
             try:
+                if found.type == "large":
+                    raise Unreadable("larger than a document can be (1 MiB)")
                 if place.kind == TELEGRAM.kind:
                     links[place] = self._link(place, found)
                 elif place.kind == CREDENTIALS.kind:
@@ -171,7 +180,7 @@ class Sync:
         for place, why in unreadable.items():
             self._count(place, "bad", {"$": why})
         if to_mirror and not self._dry_run:
-            await self._write_back({place: finds[place] for place in to_mirror})
+            await self._write_back({place: finds[place] for place in to_mirror}, size)
 
     def _checked_owner(self, place: Place, found: Found) -> Found:
         if not OKX_UID.fullmatch(place.owner):
@@ -201,27 +210,19 @@ class Sync:
         items: dict[Place, str],
         erasures: int | None,
     ) -> list[Place]:
-        """Have PostgreSQL compare and take over; if it refuses a batch, halve it to find the culprit. Returns what is
-        to be written back to Redis."""
-        if not items:
-            return []
-        try:
-            text = f"[{','.join(items.values())}]"
+        """Have PostgreSQL compare and take over; what it refuses is bad. Return what is to be written back to Redis."""
+
+        async def take_over(places: Sequence[Place]) -> list[Place]:
+            text = f"[{','.join(items[place] for place in places)}]"
             rows = await self._stores.database.fetch(call(text, self._prefer, self._dry_run, erasures))
-        except (DatabaseUnavailable, NotPermitted, VersionConflict):
-            raise
-        except StoreError as error:
-            places = list(items)
-            if len(places) == 1:
-                self._count(places[0], "bad", {"$": str(error)})
-                return []
-            halves = places[: len(places) // 2], places[len(places) // 2 :]
-            return [
-                place
-                for half in halves
-                for place in await self._import(call, {place: items[place] for place in half}, erasures)
-            ]
-        return self._settle(items, rows)
+            return self._settle(places, rows)
+
+        def refused(place: Place, error: StoreError) -> list[Place]:
+            self._count(place, "bad", {"$": str(error)})
+            return []
+
+        ours = (DatabaseUnavailable, NotPermitted, VersionConflict)
+        return await halve(list(items), take_over, refused, unless=ours) if items else []
 
     def _settle(self, places: Iterable[Place], rows: Sequence[dict[str, Any]]) -> list[Place]:
         """Count the outcomes; return what is to be written back to Redis."""
@@ -235,18 +236,21 @@ class Sync:
             self._count(place, f"conflict, {self._prefer} wins" if is_decided else outcome, row.get("problems"))
         return to_mirror
 
-    async def _write_back(self, finds: Mapping[Place, Found]) -> None:
+    async def _write_back(self, finds: Mapping[Place, Found], size: int) -> None:
         """Write what PostgreSQL has now over what was looked at. What somebody has written there since stays,
         for the next run."""
-        call = calls.mirror_state([place.owner for place in finds], [place.kind for place in finds])
-        entries = [MirrorEntry(**row) for row in await self._stores.database.fetch(call)]
+        call = some_entries([place.owner for place in finds], [place.kind for place in finds])
+        listed = [MirrorEntry(**row) for row in await self._stores.database.fetch(call)]
         by_key = {(place.owner, place.kind): found for place, found in finds.items()}
-        results = await self._stores.mirror.apply(entries, [by_key[entry.owner, entry.kind] for entry in entries])
-        for entry, result in zip(entries, results, strict=True):
-            if result.is_current:
-                self._stores.marks.done(entry, entry.version)
-            elif result.error is not None:
-                self._count(Place.of(entry), "refused", {"$": str(result.error)})
+        for part in cut(listed, lambda entry: entry.length):
+            entries = [entry for entry in await complete(self._stores, part) if entry]
+            seen = [by_key[entry.owner, entry.kind] for entry in entries]
+            results = await self._stores.mirror.apply(entries, seen, size)
+            for entry, result in zip(entries, results, strict=True):
+                if result.is_current:
+                    self._stores.marks.done(entry, entry.version)
+                elif result.error is not None:
+                    self._count(Place.of(entry), "refused", {"$": str(result.error)})
         await self._stores.marks.clear()
 
     def _count(self, place: Place, outcome: str, problems: dict[str, str] | None = None) -> None:

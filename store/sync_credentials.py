@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from store import calls
+from store.batches import halve
 from store.connections import Connections
 from store.errors import DatabaseUnavailable, StoreError, VersionConflict
 from store.mirror.found import CREDENTIALS, Found, Place
@@ -62,23 +63,22 @@ async def import_credentials(
 async def _take_over(
     stores: Connections, fresh: Mapping[str, dict[str, str]], rows: Mapping[str, Row], erasures: int | None
 ) -> None:
-    """Save what only Redis has, all in one statement; if PostgreSQL refuses that, halve it to find the culprit."""
-    if not fresh:
-        return
-    try:
-        for row in await stores.database.fetch(calls.take_over_credentials(fresh, erasures)):
+    """Save what only Redis has, all in one statement if PostgreSQL refuses none of it."""
+
+    async def take_over(owners: Sequence[str]) -> list[None]:
+        call = calls.take_over_credentials({owner: fresh[owner] for owner in owners}, erasures)
+        for row in await stores.database.fetch(call):
             if row["version"] is None:
                 rows[row["okx_uid"]]["outcome"] = "deleted"
-    except DatabaseUnavailable:
-        raise
-    except StoreError as error:
-        owners = list(fresh)
-        if len(owners) == 1:
-            is_rival = isinstance(error, VersionConflict)
-            rows[owners[0]] |= {"outcome": "busy"} if is_rival else {"outcome": "bad", "problems": {"$": str(error)}}
-            return
-        for half in (owners[: len(owners) // 2], owners[len(owners) // 2 :]):
-            await _take_over(stores, {owner: fresh[owner] for owner in half}, rows, erasures)
+        return []
+
+    def refused(owner: str, error: StoreError) -> list[None]:
+        is_rival = isinstance(error, VersionConflict)
+        rows[owner] |= {"outcome": "busy"} if is_rival else {"outcome": "bad", "problems": {"$": str(error)}}
+        return []
+
+    if fresh:
+        await halve(list(fresh), take_over, refused, unless=(DatabaseUnavailable,))
 
 
 def _is_untouched(found: Found, active: Row | None) -> bool:

@@ -2,7 +2,8 @@
 
 Kinds of finding: missing, stale (Redis is older), ahead (Redis is newer: PostgreSQL came back from a
 backup), edited (right version, other content), orphan (PostgreSQL has no such document), unmarked (never
-mirrored by us), pending (missing or stale, but marked: the relay is about to mend it).
+mirrored by us), large (more than a document can be), pending (missing or stale, but marked: the relay is about to
+mend it).
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from store import calls, mirroring
 from store.arguments import check_okx_uid
+from store.batches import cut
 from store.connections import Connections
 from store.ending import end
+from store.entries import all_entries, complete
 from store.mirror.codec import encode_hash
 from store.mirror.found import CREDENTIALS, TELEGRAM, Found, Place
 from store.mirror.keys import OKX_UID
@@ -32,7 +36,7 @@ T = TypeVar("T")
 LOOKS = 10  # at a key that keeps changing
 BETWEEN_LOOKS = 0.05  # seconds, for a write to get from one store to the other
 USERS_NAMED = 100
-FINDINGS = ("missing", "stale", "ahead", "edited", "orphan", "unmarked", "pending")
+FINDINGS = ("missing", "stale", "ahead", "edited", "orphan", "unmarked", "large", "pending")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ class Look:
     def finding(self) -> str | None:
         """Name what is wrong, None if nothing is."""
         version = self.entry.version if self.entry else None
+        if self.found.type == "large":
+            return "large"
         if (
             self.entry is None
             or self.entry.is_erased
@@ -126,12 +132,18 @@ async def verify(
 
     async def compare(rows: Sequence[dict[str, Any]]) -> None:
         nonlocal expected
-        entries = [_shown(stores, MirrorEntry(**row)) for row in rows]
-        places = [Place.of(entry) for entry in entries]
-        found = await stores.mirror.look(places)
-        await settle([Look(*look) for look in zip(places, entries, found, strict=True)])
-        there = [entry for entry in entries if entry.document is not None and entry.encoding != "fields"]
-        expected += sum(hash((entry.owner, entry.suffix)) for entry in there)
+        listed = [MirrorEntry(**row) for row in rows]
+        sizes = await stores.mirror.sizes([Place.of(entry) for entry in listed])
+        for part in cut(zip(listed, sizes, strict=True), lambda pair: pair[0].length + pair[1]):
+            whole = await complete(stores, [entry for entry, _ in part])
+            entries = [(_shown(stores, entry), size) for entry, (_, size) in zip(whole, part, strict=True) if entry]
+            places = [Place.of(entry) for entry, _ in entries]
+            found = await stores.mirror.look(places, [size for _, size in entries])
+            await settle(
+                [Look(place, entry, what) for place, (entry, _), what in zip(places, entries, found, strict=True)]
+            )
+            there = [entry for entry, _ in entries if entry.document is not None and entry.encoding != "fields"]
+            expected += sum(hash((entry.owner, entry.suffix)) for entry in there)
 
     async def settle(looks: Sequence[Look]) -> None:
         report.checked += len(looks)
@@ -148,7 +160,8 @@ async def verify(
             report.repaired += mended
         progress(len(looks))
 
-    async with contextlib.aclosing(stores.database.stream(calls.mirror_source(owners), BATCH)) as batches:
+    listing = all_entries() if owners is None else calls.mirror_source(owners)
+    async with contextlib.aclosing(stores.database.stream(listing, BATCH)) as batches:
         await _two_at_a_time(batches, compare)
     async for looks in _only_in_redis(stores, owners, expected):
         await settle(looks)
@@ -200,9 +213,10 @@ async def _only_in_redis(stores: Connections, owners: Sequence[str] | None, expe
         rows = await stores.database.fetch(call) if places else []
         known = {(row["owner"], row["kind"]) for row in rows}
         unknown = [place for place in places if (place.owner, place.kind) not in known]
-        if unknown:
-            found = await stores.mirror.inspect(unknown)
-            yield [Look(place, None, what) for place, what in zip(unknown, found, strict=True)]
+        sizes = await stores.mirror.sizes(unknown)
+        for part in cut(zip(unknown, sizes, strict=True), itemgetter(1)):
+            found = await stores.mirror.inspect([place for place, _ in part], sum(size for _, size in part))
+            yield [Look(place, None, what) for (place, _), what in zip(part, found, strict=True)]
 
 
 async def _keys(

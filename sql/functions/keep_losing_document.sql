@@ -1,8 +1,8 @@
 -- Puts a document that loses against the active one into the history: it becomes a version, which the
 -- active document then replaces again. Also one that isn't valid by the catalogue, as long as it is an
--- object: what was found is kept as it was found. Nothing to do if a version has this very content, or if it is what an
+-- object that any document may be (document_problem): what was found is kept as it was found. Nothing to do if a version has this very content, or if it is what an
 -- erased person left who has registered again.
--- p_id: the active row, which the caller has locked. Raises US012.
+-- p_id: the active row, which the caller has locked. Raises US003, US012.
 create or replace function keep_losing_document(p_id uuid, p_document jsonb)
 returns void
 language plpgsql
@@ -12,9 +12,14 @@ as $$
 declare
     v_active user_settings;
     v_given  text := coalesce(current_setting('settings_store.reason', true), '');
+    v_problem text := document_problem(p_document);
 begin
     select * into v_active from user_settings s where s.id = p_id;
     perform check_confinement(v_active.okx_uid);
+    if v_problem is not null then
+        raise exception using errcode = 'US003', message = 'not a document that can be kept',
+            detail = jsonb_build_object('$', v_problem);
+    end if;
     if exists (select from user_settings s
                 where s.user_id = v_active.user_id and s.setting_type = v_active.setting_type
                   and s.deleted_at is null and s.settings = p_document)

@@ -20,7 +20,11 @@ declare
     v_row    user_settings;
 begin
     v_target := user_setting_version(v_user.okx_uid, p_setting_type, p_version);    -- the locked user's
-    if v_target.deleted_at is null then
+    if v_target.settings ?| '{$unreadable,$too_large}' then
+        raise exception using errcode = 'US006',
+            message = format('version %s is no document', p_version),
+            detail = 'It is a note of what was found in Redis.';
+    elsif v_target.deleted_at is null then
         v_row := upsert_user_setting(v_user.okx_uid, p_setting_type, v_target.settings, p_expected_version);
     else
         v_row := delete_user_setting(v_user.okx_uid, p_setting_type, p_expected_version);

@@ -80,10 +80,11 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
 
     Findings: missing (not in Redis), stale (older in Redis), pending (missing or stale, but marked for the
     relay), ahead (newer in Redis: PostgreSQL came back from a backup), edited (somebody wrote into Redis),
-    unmarked (never mirrored by us: `sync` takes it over), orphan (PostgreSQL has no such document). API
-    credentials (api_keys) are edited or orphan, too, after a change of MIRROR_CREDENTIALS: --repair.
-    PostgreSQL's and Redis's versions are shown, values never. What a verify of all keys found is kept for
-    `status` and the relay's metrics.
+    unmarked (never mirrored by us: `sync` takes it over), orphan (PostgreSQL has no such document), large
+    (more than a document can be: of this --repair keeps a note in the history). API credentials (api_keys)
+    are edited or orphan, too, after a change of MIRROR_CREDENTIALS: --repair. PostgreSQL's and Redis's
+    versions are shown, values never. What a verify of all keys found is kept for `status` and the relay's
+    metrics.
 
     \b
     Example:

@@ -21,9 +21,15 @@ local is_document = channel ~= ''
 local is_erased = encoding == 'erased'
 local ERASED_FOR = 3600    -- seconds
 
-local mirrored = redis.pcall('HMGET', KEYS[2], kind, kind .. ':updated_at', kind .. ':digest')
-if mirrored.err then    -- someone put another type of value there
-    redis.call('DEL', KEYS[2])
+local function remove(key)    -- in the background: it may have millions of members
+    if type(redis.pcall('UNLINK', key)) ~= 'number' then
+        redis.call('DEL', key)
+    end
+end
+
+local mirrored = fields_of(KEYS[2], kind, kind .. ':updated_at', kind .. ':digest')
+if not mirrored then    -- someone put another type of value there
+    remove(KEYS[2])
     mirrored = {}
 end
 local current = version_of(mirrored[1])
@@ -59,13 +65,13 @@ elseif version == current and type_ == expected and is_same then
 end
 
 if is_document and type_ ~= 'none' and not is_erased then
-    local _, content, found = look(KEYS[1])
+    local looks_like, content, found = look(KEYS[1])
     local is_known = found == given and (version > current or is_same)    -- ours, and in the history
     if seen ~= '' then
         is_known = found == seen_digest
     end
     if not is_known then
-        return {-2, current, type_, content, found}
+        return {-2, current, looks_like, content, found}
     end
 end
 
@@ -76,7 +82,13 @@ else
     redis.call('HSET', KEYS[2], kind, ARGV[2], kind .. ':updated_at', updated_at)
 end
 if is_erased and not is_document then    -- of the mirror hash only versions stay, whoever wrote there
-    local fields = redis.call('HGETALL', KEYS[2])
+    local fields = {}
+    if size_of(KEYS[2], 'hash') <= LARGEST then
+        fields = redis.call('HGETALL', KEYS[2])
+    else    -- not ours
+        remove(KEYS[2])
+        redis.call('HSET', KEYS[2], kind, ARGV[2], kind .. ':updated_at', updated_at)
+    end
     for i = 1, #fields, 2 do
         local is_time = string.match(fields[i], ':updated_at$') and string.match(fields[i + 1], '^[%d:T.+-]+$')
         if version_of(fields[i + 1]) == 0 and not is_time then
@@ -86,8 +98,8 @@ if is_erased and not is_document then    -- of the mirror hash only versions sta
 end
 if is_erased and KEYS[1] == KEYS[2] then
     -- that was all: the versions are in this very key
-elseif type_ ~= 'none' and (encoding == 'hash' or encoding == 'none' or is_erased) then
-    redis.call('DEL', KEYS[1])
+elseif type_ ~= 'none' and (encoding == 'hash' or type_ ~= expected or is_erased) then
+    remove(KEYS[1])
 end
 if not is_document then    -- the owner comes or goes
     if is_erased then redis.call('EXPIRE', KEYS[2], ERASED_FOR) else redis.call('PERSIST', KEYS[2]) end

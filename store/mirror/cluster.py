@@ -4,7 +4,7 @@ keys are, and redis-py finds that node. Here is what concerns several nodes."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import count
 from typing import Any, TypeVar, cast
@@ -17,7 +17,8 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from store.config import Config
 from store.errors import first_line
 from store.mirror import connect
-from store.mirror.mirror import END_RECONCILING, Mirror
+from store.mirror.found import Place
+from store.mirror.mirror import END_RECONCILING, LONGEST_KEY, SCAN, SHORT, Mirror
 from store.mirror.wire import Command
 from store.vault import Vault
 
@@ -53,12 +54,13 @@ class ClusterMirror(Mirror):
         """List keys, node by node; one whose slot moves meanwhile may be passed over."""
         pattern = self.keys.of_pattern(suffix)
         for node in await self._primaries():
-            cursor: int | None = None
-            while cursor != 0:
-                page: dict[str, Any] = {"match": pattern, "count": batch, "target_nodes": node}
-                cursors, names = await self._call(lambda: self.redis.scan(cursor or 0, **page))  # noqa: B023
-                yield [parts for name in names if (parts := self.keys.parse(str(name))) is not None]
-                cursor = cast(dict[str, int], cursors)[node.name]
+            cursor = None
+            while cursor != "0":
+                call = ("EVAL", SCAN.text, 0, cursor or "0", pattern, batch, LONGEST_KEY)
+                cursor, names = await self._call(
+                    lambda: self._cluster.execute_command(*call, target_nodes=node)  # noqa: B023
+                )
+                yield self._parsed(names)
 
     async def _listener(self) -> Redis:
         """Make a client of any node: what one publishes all tell."""
@@ -69,8 +71,8 @@ class ClusterMirror(Mirror):
     # A node alone may lose its data. So there are marks in all parts of the slots, that move with them.
 
     async def reconciled(self) -> str | None:
-        found = set(await self._at_marks(lambda at: ("GET", at + "reconciled")))
-        return str(found.pop()) if len(found) == 1 and None not in found else None
+        found = set(await self._at_marks(lambda at: ("GETRANGE", at + "reconciled", 0, SHORT)))
+        return (str(found.pop()) or None) if len(found) == 1 else None
 
     async def begin_reconciling(self, token: str) -> None:
         await self._at_marks(lambda at: ("SET", at + "reconciling", token))
@@ -120,7 +122,7 @@ class ClusterMirror(Mirror):
         """Note that what was known of the nodes is outdated, unless it was brought up to date since."""
         self._is_outdated |= known == self._refreshed
 
-    async def _exchange(self, commands: Iterable[Command]) -> list[Any]:
+    async def _exchange(self, commands: Iterable[Command], there: int = 0) -> list[Any]:
         wanted, known = list(commands), self._refreshed
         replies = await self._pipelined(wanted)
         lost = [i for i, reply in enumerate(replies) if isinstance(reply, LOST)]
@@ -140,8 +142,9 @@ class ClusterMirror(Mirror):
                 pipeline.execute_command(*command)
             return list(await pipeline.execute(raise_on_error=False))
 
-    async def _are_missing(self, keys: Sequence[str]) -> bool:
-        return False  # they may be on several nodes
+    def _size_commands(self, places: Sequence[Place]) -> Iterator[Command]:
+        for place in places:  # they may be on several nodes
+            yield from super()._size_commands([place])
 
     async def _call(self, command: Callable[[], Awaitable[T]]) -> T:
         tries = 0

@@ -31,6 +31,7 @@ from redis.sentinel import Sentinel as BlockingSentinel
 
 from store.ending import end
 from store.errors import RedisUnavailable, first_line
+from store.mirror.wire import Listener
 from store.sockets import AsyncOwnSocket
 
 SEVERAL = re.compile(
@@ -157,7 +158,9 @@ def connect(url: str, timeout: float, is_embedded: bool = False) -> Redis | Redi
     sentinel = _Sentinel(servers.hosts, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
     kind = SentinelManagedSSLConnection if servers.options["ssl"] else SentinelManagedConnection
     options = _options(servers.options, timeout)
-    master: Redis = sentinel.master_for(servers.service, **options, connection_class=_cancellable(kind))
+    master: Redis = sentinel.master_for(
+        servers.service, **options, connection_class=_cancellable(kind), parser_class=Listener
+    )
     return master
 
 
@@ -171,7 +174,7 @@ def connect_to_node(url: str, timeout: float, host: str, port: int) -> Redis:
 
 def _connect_to_one(options: Any, timeout: float) -> Redis:
     kind = _cancellable(options.pop("connection_class", Connection))
-    return Redis.from_pool(ConnectionPool(kind, **_options(options, timeout)))
+    return Redis.from_pool(ConnectionPool(kind, parser_class=Listener, **_options(options, timeout)))
 
 
 def _connect_to_cluster(servers: Servers, timeout: float) -> RedisCluster:

@@ -1,4 +1,4 @@
--- Put before apply.lua and inspect.lua: what a data key holds, and a digest of that.
+-- Put before apply.lua and inspect.lua, after size.lua: what a data key holds, and a digest of that.
 
 -- A digest of fields and values, flat in an array from an index on, in the order of the names.
 local function digest_fields(flat, first)
@@ -25,15 +25,41 @@ local function version_of(text)
     return type(text) == 'string' and #text < 10 and string.match(text, '^%d+$') and tonumber(text) or 0
 end
 
--- Redis type, content (of a hash or a string), digest.
+-- A note of what is larger than a document, in place of its content, and a digest of the note.
+local function note(...)
+    local flat = {...}
+    return 'large', flat, digest_fields(flat, 1)
+end
+
+-- Redis type, content (of a hash or a string), digest; or 'large' and a note. That has the digest of a string's first MiB
+-- only, and of a huge hash none: Redis would stand still over it.
 local function look(key)
     local type_ = redis.call('TYPE', key).ok
+    local size = size_of(key, type_)
     if type_ == 'string' then
-        local content = redis.call('GET', key)
-        return type_, content, redis.sha1hex(content)
+        local content = redis.call('GETRANGE', key, 0, LARGEST - 1)
+        local digest = redis.sha1hex(content)
+        if size > LARGEST then
+            return note('bytes', tostring(size), 'sha1 of the first MiB', digest, 'type', type_)
+        end
+        return type_, content, digest
     elseif type_ == 'hash' then
+        local fields = tostring(redis.call('HLEN', key))
+        if size > 16 * LARGEST then
+            return note('bytes in Redis', tostring(size), 'fields', fields, 'type', type_)
+        end
         local content = redis.call('HGETALL', key)
-        return type_, content, digest_fields(content, 1)
+        local digest = digest_fields(content, 1)
+        if size > LARGEST then
+            local bytes = 0
+            for i = 1, #content do
+                bytes = bytes + #content[i]
+            end
+            if bytes > LARGEST then
+                return note('bytes', tostring(bytes), 'fields', fields, 'sha1', digest, 'type', type_)
+            end
+        end
+        return type_, content, digest
     end
     return type_, '', ''
 end

@@ -43,7 +43,8 @@ CREDENTIALS = Place("", "api_keys", "api:keys", "credentials")  # of any user
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a key holds, whoever wrote it. `version`: the one we mirrored there, 0 if never. `type`: Redis's;
-    'none', 'hash' (content: dict), 'string' (content: str), or another."""
+    'none', 'hash' (content: dict), 'string' (content: str), or another; 'large' for what is larger than a document can
+    be (content: dict, a note of its size and digest)."""
 
     version: int
     type: str
@@ -84,7 +85,7 @@ def refusal(error: Exception) -> RedisUnavailable:
 
 def as_found(version: int, kind: str, content: Any, digest: str) -> Found:
     """Make of a script's reply what it found."""
-    return Found(version, kind, pairs(content) if kind == "hash" else content, digest)
+    return Found(version, kind, pairs(content) if kind in ("hash", "large") else content, digest)
 
 
 def as_seen(place: Place, content: Any, version: Any) -> Found:

@@ -3,13 +3,15 @@
 --   KEYS  1 the data key    2 the owner's mirror hash
 --   ARGV  1 kind  2 encoding: 'fields' looks at the field of the mirror hash itself
 --
--- Returns {version (0 if we never mirrored it), Redis type, content of a hash or string, its digest}.
-local version = version_of(redis.pcall('HGET', KEYS[2], ARGV[1]))
+-- Returns {version (0 if we never mirrored it), Redis type, content of a hash or string, its digest}; type
+-- 'large' with a note for content, see look().
+local fields = fields_of(KEYS[2], ARGV[1], 'telegram_id') or {}
+local version = version_of(fields[1])
 if ARGV[2] == 'fields' then
-    local value = redis.pcall('HGET', KEYS[1], 'telegram_id')
-    if type(value) ~= 'string' then
+    if not fields[2] then
         return {version, 'none', '', ''}
     end
-    return {version, 'string', value, ''}
+    local is_long = redis.call('HSTRLEN', KEYS[1], 'telegram_id') > #fields[2]
+    return {version, 'string', is_long and '?' or fields[2], ''}
 end
 return {version, look(KEYS[1])}

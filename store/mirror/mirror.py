@@ -44,9 +44,16 @@ from store.vault import Vault
 T = TypeVar("T")
 
 
-APPLY = Script.load("digest.lua", "apply.lua")
-READ = Script.load("read.lua")
-INSPECT = Script.load("digest.lua", "inspect.lua")
+APPLY = Script.load("size.lua", "digest.lua", "apply.lua")
+READ = Script.load("size.lua", "read.lua")
+INSPECT = Script.load("size.lua", "digest.lua", "inspect.lua")
+SIZES = Script.load("size.lua", "sizes.lua")
+SCAN = Script.load("scan.lua")
+VERSIONS = Script.load("size.lua", "versions.lua")
+
+LARGEST = 1_048_576  # bytes of a document, as size.lua has it
+LONGEST_KEY = 512  # bytes
+SHORT = 4095  # bytes, less one, of a value that is a name; what is longer is none
 
 AT_ONCE = 50  # calls under way, each on a connection of its own; where redis-py may have fewer, so many
 
@@ -107,10 +114,12 @@ class Mirror:
         key = self.keys.of(telegram_id, "okx_uid")
         return await self._get(key)
 
-    async def apply(self, entries: Sequence[MirrorEntry], seen: Sequence[Found] | None = None) -> list[Applied]:
+    async def apply(
+        self, entries: Sequence[MirrorEntry], seen: Sequence[Found] | None = None, size: int = 0
+    ) -> list[Applied]:
         """Write entries in one round trip, each guarded by its version; one refused by Redis doesn't stop
         the others. `seen`: what the caller found there and has dealt with, to write over that whatever its
-        version, unless it changed."""
+        version, unless it changed. `size`: bytes that are there, see sizes(), to be patient with."""
         refused: dict[int, Applied] = {}
         if not entries:
             return []
@@ -124,7 +133,7 @@ class Mirror:
                 else:
                     yield self._apply_command(shown, seen[i] if seen else None)
 
-        replies = iter(await self._call(lambda: self._run(APPLY, commands)))
+        replies = iter(await self._call(lambda: self._run(APPLY, commands, size)))
         return [refused[i] if i in refused else as_applied(next(replies)) for i in range(len(entries))]
 
     def shown(self, entry: MirrorEntry) -> MirrorEntry:
@@ -132,6 +141,7 @@ class Mirror:
 
         Raises NoEncryptionKey, WrongEncryptionKey, DamagedCredential if they are to be plain and can't.
         """
+        assert not entry.is_partial  # it would be taken for deleted
         if entry.encoding != CREDENTIALS.encoding or entry.document is None or self.credentials_mode == "encrypted":
             return entry
         if self.credentials_mode == "off":
@@ -139,8 +149,24 @@ class Mirror:
         plain = unseal(self._vault(), entry.owner, json.loads(entry.document))
         return replace(entry, document=json.dumps(plain))
 
-    async def inspect(self, places: Sequence[Place]) -> list[Found]:
-        """Look at keys as they are, in one round trip."""
+    async def sizes(self, places: Sequence[Place]) -> list[int]:
+        """Ask how many bytes look() and inspect() would read of each (of a hash: what it takes in Redis); -1: it isn't
+        there."""
+        if not places:
+            return []
+        sizes: list[int] = []
+        for reply in await self._call(lambda: self._run(SIZES, lambda: self._size_commands(places))):
+            if isinstance(reply, Exception):
+                raise refusal(reply)
+            sizes += reply
+        return sizes
+
+    def _size_commands(self, places: Sequence[Place]) -> Iterator[Command]:
+        keys = tuple(key for place in places for key in self._keys(place.owner, place.suffix))
+        yield SIZES.call(keys, [word for place in places for word in (place.kind, place.encoding)])
+
+    async def inspect(self, places: Sequence[Place], size: int = LARGEST) -> list[Found]:
+        """Look at keys as they are, in one round trip. `size`: of all, as sizes() has it."""
         if not places:
             return []
 
@@ -149,22 +175,31 @@ class Mirror:
                 yield INSPECT.call(self._keys(place.owner, place.suffix), (place.kind, place.encoding))
 
         found = []
-        for reply in await self._call(lambda: self._run(INSPECT, commands)):
+        for reply in await self._call(lambda: self._run(INSPECT, commands, size)):
             if isinstance(reply, Exception):
                 raise refusal(reply)
             found.append(as_found(*reply))
         return found
 
-    async def look(self, places: Sequence[Place]) -> list[Found]:
-        """Look at keys by plain commands, at a fraction of what inspect() costs. Somebody may write between a key and
-        its version: that finds suspects, no more."""
-        keys = [self.keys.of(place.owner, place.suffix) for place in places]
-        if await self._are_missing(keys):
+    async def look(self, places: Sequence[Place], sizes: Sequence[int]) -> list[Found]:
+        """Look at keys of these sizes() by plain commands, at a fraction of what inspect() costs. Somebody may write
+        between a key and its version: that finds suspects, no more."""
+        if max(sizes, default=-1) < 0:
             return [NOTHING] * len(places)  # as in a Redis that is to be filled
+        plain = await self._look([place for place, size in zip(places, sizes, strict=True) if size <= LARGEST])
+        large = await self.inspect(
+            [place for place, size in zip(places, sizes, strict=True) if size > LARGEST], sum(sizes)
+        )
+        found = {True: iter(large), False: iter(plain)}
+        return [next(found[size > LARGEST]) for size in sizes]
+
+    async def _look(self, places: Sequence[Place]) -> list[Found]:
+        if not places:
+            return []
 
         def commands() -> Iterator[Command]:
-            for place, data_key in zip(places, keys, strict=True):
-                mirror_key = self.keys.mirror(place.owner)
+            for place in places:
+                data_key, mirror_key = self._keys(place.owner, place.suffix)
                 if place.encoding == "fields":
                     yield Command(("HGET", mirror_key, "telegram_id"))
                 else:
@@ -176,30 +211,34 @@ class Mirror:
 
     async def scan(self, batch: int, suffix: str | None = None) -> AsyncIterator[list[tuple[str, str]]]:
         """List all keys of the mirror's form (of one suffix) as (owner, suffix), in batches; a key may come twice."""
-        cursor, pattern = 0, self.keys.of_pattern(suffix)
+        cursor, pattern = "0", self.keys.of_pattern(suffix)
         while True:
-            at = cursor
-            cursor, names = await self._call(lambda: self.redis.scan(at, match=pattern, count=batch))  # noqa: B023
-            yield [parts for name in names if (parts := self.keys.parse(str(name))) is not None]
-            if cursor == 0:
+            call = SCAN.call((), (cursor, pattern, str(batch), str(LONGEST_KEY)))
+            (reply,) = await self._call(lambda: self._run(SCAN, lambda: [call]))  # noqa: B023
+            if isinstance(reply, Exception):
+                raise refusal(reply)
+            cursor, names = reply
+            yield self._parsed(names)
+            if cursor == "0":
                 return
+
+    def _parsed(self, names: Iterable[str]) -> list[tuple[str, str]]:
+        return [parts for name in names if (parts := self.keys.parse(name)) is not None]
 
     async def versions(self, okx_uids: Sequence[str]) -> dict[tuple[str, str], int]:
         """Read which versions of their settings Redis has, as (OKX UID, setting type) -> version."""
         if not okx_uids:
             return {}
-        keys = [self.keys.mirror(okx_uid) for okx_uid in okx_uids]
 
-        async def read() -> list[dict[str, str]]:
-            async with self.redis.pipeline(transaction=False) as pipeline:
-                for key in keys:
-                    pipeline.hgetall(key)
-                return list(await pipeline.execute())
+        def commands() -> Iterator[Command]:
+            for okx_uid in okx_uids:
+                yield VERSIONS.call((self.keys.mirror(okx_uid),), ())
 
         return {
             (okx_uid, kind): integer(version)
-            for okx_uid, versions in zip(okx_uids, await self._call(read), strict=True)
-            for kind, version in versions.items()
+            for okx_uid, reply in zip(okx_uids, await self._call(lambda: self._run(VERSIONS, commands)), strict=True)
+            if not isinstance(reply, Exception)
+            for kind, version in pairs(reply).items()
             if kind not in ("user", "telegram_id") and ":" not in kind  # our own fields
         }
 
@@ -262,31 +301,27 @@ class Mirror:
             raise refusal(reply)
         return reply
 
-    async def _run(self, script: Script, calls: Callable[[], Iterable[Command]]) -> list[Any]:
+    async def _run(self, script: Script, calls: Callable[[], Iterable[Command]], there: int = 0) -> list[Any]:
         """Run calls of a script as _exchange() does; `calls` makes them again if Redis does not know the script."""
-        replies = await self._exchange(calls())
+        replies = await self._exchange(calls(), there)
         lost = {i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)}
         if lost:  # Redis restarted, or its scripts were flushed
             await self.redis.script_load(script.text)
-            again = iter(await self._exchange(call for i, call in enumerate(calls()) if i in lost))
+            again = iter(await self._exchange((call for i, call in enumerate(calls()) if i in lost), there))
             replies = [next(again) if i in lost else reply for i, reply in enumerate(replies)]
         return replies
 
-    async def _exchange(self, commands: Iterable[Command]) -> list[Any]:
+    async def _exchange(self, commands: Iterable[Command], there: int = 0) -> list[Any]:
         """Send commands in one round trip and return the replies, among them those that are errors."""
-        return await exchange(self.redis, commands)
-
-    async def _are_missing(self, keys: Sequence[str]) -> bool:
-        """Tell at once whether there is none of these."""
-        return await self._call(lambda: self._exchange([Command(("EXISTS", *keys))])) == [0]
+        return await exchange(self.redis, commands, there)
 
     def _keys(self, owner: str, suffix: str) -> tuple[str, str]:
         """Name what the scripts take: the data key, and the mirror hash."""
         return self.keys.of(owner, suffix), self.keys.mirror(owner)
 
     async def _get(self, key: str) -> str | None:
-        value = await self._call(lambda: self.redis.get(key))
-        return None if value is None else str(value)
+        value = await self._call(lambda: self.redis.getrange(key, 0, SHORT))
+        return str(value) or None
 
     def _apply_command(self, entry: MirrorEntry, seen: Found | None) -> Command:
         encoding = entry.encoding if entry.document is not None or entry.encoding in ("fields", "erased") else "none"

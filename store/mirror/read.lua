@@ -3,12 +3,17 @@
 --   KEYS  1 the data key    2 the owner's mirror hash
 --   ARGV  1 kind  2 encoding: hash or json
 --
--- Returns {version, updated_at, telegram_id, content}, or nothing if we never mirrored it or it is gone.
-local meta = redis.pcall('HMGET', KEYS[2], ARGV[1], ARGV[1] .. ':updated_at', 'telegram_id', ARGV[1] .. ':digest')
-if meta.err or not meta[1] then
+-- Returns {version, updated_at, telegram_id, content}, or nothing if we never mirrored it, or it is gone, or what is there
+-- is too much to be ours.
+local meta = fields_of(KEYS[2], ARGV[1], ARGV[1] .. ':updated_at', 'telegram_id', ARGV[1] .. ':digest')
+if not meta or not meta[1] then
     return false
 end
 local digest = meta[4]
+local type_ = redis.call('TYPE', KEYS[1]).ok
+if size_of(KEYS[1], type_) > (type_ == 'hash' and 16 or 1) * LARGEST then
+    return false
+end
 if ARGV[2] == 'json' then
     meta[4] = redis.pcall('GET', KEYS[1])
 else

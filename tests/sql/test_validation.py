@@ -129,6 +129,10 @@ DOCUMENTS = {
     "65 levels of arrays": '{"a":' + "[" * 64 + f'"{SECRET}"' + "]" * 64 + "}",
     "beyond a double": '{"a": 98765432123456789e300}',
     "below a double": '{"a": [{"b": -98765432123456789e300}]}',
+    "a number that expands": '{"a": [[1e-16383]]}',
+    "a zero that expands": '{"a": 0e-16383}',
+    "401 decimal places": f'{{"a": 0.{"0" * 400}1}}',
+    "many numbers that expand": f'{{"a": [{"1e-16383," * 60_000}0]}}',
     "NUL": f'{{"a": "{SECRET}\\u0000"}}',
     "NUL in a key": f'{{"{SECRET}\\u0000": 1}}',
 }
@@ -137,6 +141,10 @@ WAYS = {
     "save": "select from save_user_settings(%(uid)s, jsonb_build_object('params', %(document)s::jsonb))",
     "register": "select from register_user(%(uid)s, p_documents => "
     "jsonb_build_object('dual_side', '{}'::jsonb, 'params', %(document)s::jsonb))",
+    "patch": "select from patch_user_setting(%(uid)s, 'params', %(document)s::jsonb)",
+    "template": "select from save_setting_template('careful', 'params', %(document)s::jsonb)",
+    "import": "select from import_users(jsonb_build_array(jsonb_build_object('okx_uid', %(uid)s::text,"
+    " 'settings', jsonb_build_object('params', %(document)s::jsonb))))",
     "raw insert": "insert into user_settings (user_id, okx_uid, setting_type, settings)"
     " select id, okx_uid, 'params', %(document)s::jsonb from app_users where okx_uid = %(uid)s",
     "raw update": "update user_settings set settings = %(document)s::jsonb where okx_uid = %(uid)s and is_active",
@@ -176,6 +184,8 @@ def test_limits_are_met_exactly(db: Connection, bare_uid: str) -> None:
         fetch(db, save, (bare_uid, BIG.format("롱" * (room // 3 + 1))))
     assert value(db, save, (bare_uid, '{"a":' * 63 + "1" + "}" * 63)) == 3
     assert value(db, save, (bare_uid, '{"a": [1.7976931348623157e308, -1.7976931348623157e308, 1e-400]}')) == 4
+    for number in (f"0.{'0' * 399}1", "5e-324", "-1.7976931348623157e308", f"1{'0' * 308}"):
+        assert value(db, save, (bare_uid, f'{{"a": {number}}}'))
 
 
 def test_a_patch_that_breaks_the_document_is_refused(db: Connection, uid: str) -> None:

@@ -95,7 +95,9 @@ async def test_what_is_written_between_a_look_and_the_repair_is_kept(
     assert _leverages(db) == [10, 41, 10, 42, 10]
 
 
-@pytest.mark.parametrize("content", ["1e-20000", "not JSON", '{"x": NaN, "y": 1}', '{"x": "\\u0000"}', "\x00\xff"])
+@pytest.mark.parametrize(
+    "content", ["1e-20000", '{"x": 1e-16383}', "not JSON", '{"x": NaN, "y": 1}', '{"x": "\\u0000"}', "\x00\xff"]
+)
 async def test_unreadable_content_stops_nobody_and_is_kept_as_text(
     store: SettingsStore, user: str, db: Db, redis: redis_py.Redis, content: str
 ) -> None:

@@ -85,9 +85,9 @@ async def test_a_look_sees_what_an_inspection_sees(config: Config, user: str, re
         places = [Place.of(MirrorEntry(**row)) for row in rows]
         assert len(places) == 6
         mirror = store.stores.mirror
-        assert await mirror.look(places) == await mirror.inspect(places)
+        assert await mirror.look(places, await mirror.sizes(places)) == await mirror.inspect(places)
         redis.flushall()
-        assert await mirror.look(places) == await mirror.inspect(places)
+        assert await mirror.look(places, await mirror.sizes(places)) == await mirror.inspect(places)
 
 
 async def test_one_key_too_many_is_found_where_another_is_missing(
