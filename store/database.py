@@ -17,11 +17,14 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from store.calls import Call
 from store.config import Config
+from store.confinement import SETTING, Confinement
 from store.errors import DatabaseError, DatabaseUnavailable, StoreError, from_postgres
 
 Connection = psycopg.AsyncConnection[dict[str, Any]]
 Explain = Callable[[psycopg.Error], StoreError | None]
 
+# What is asked of each new connection.
+GREETING = Call(f"select pg_backend_pid() as process, coalesce(current_setting('{SETTING}', true), '') as okx_uid", {})
 PREPARE_AFTER = 5  # uses of a statement on a connection
 
 # The pool reports each failed attempt as a warning; callers get one DatabaseUnavailable instead.
@@ -50,6 +53,7 @@ class Database:
             open=False,
             name="settings-store",
         )
+        self.confinement = Confinement(config.database_url, self._greet)
         self._opening = asyncio.Lock()
         self._opened: WeakSet[Connection] = WeakSet()
 
@@ -121,8 +125,16 @@ class Database:
             connection.pgconn.finish()
 
     async def close(self) -> None:
+        await self.confinement.close()
         if not self._pool.closed:
             await self._pool.close()
+
+    async def _greet(self) -> None:
+        """Make sure that a connection was made, and with it learnt whom the sessions are confined to."""
+        with translated() as failure:
+            async with self._connection():
+                return
+        raise failure.error
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
@@ -146,7 +158,8 @@ class Database:
         """Let statements be prepared where the server is at the other end. A pooler has a process ID of its own, and in
         transaction mode the next statement may go to a server that doesn't know what was prepared on another."""
         self._opened.add(connection)
-        (row,) = await _rows(connection, Call("select pg_backend_pid() as process", {}))
+        (row,) = await _rows(connection, GREETING)
+        self.confinement.learn(row["okx_uid"])
         if row["process"] == connection.info.backend_pid:
             connection.prepare_threshold = PREPARE_AFTER
 
@@ -156,8 +169,13 @@ class Database:
             async with self._opening:
                 await self._pool.open()
         seconds = max(2, math.ceil(min(self._config.db_timeout, 60)))
-        connection = await psycopg.AsyncConnection.connect(self._url, connect_timeout=seconds)
-        await connection.close()
+        connection = await psycopg.AsyncConnection[dict[str, Any]].connect(
+            self._url, connect_timeout=seconds, row_factory=dict_row, prepare_threshold=None
+        )
+        try:
+            self.confinement.learn((await _rows(connection, GREETING))[0]["okx_uid"])
+        finally:
+            await connection.close()
 
 
 @asynccontextmanager
