@@ -23,7 +23,8 @@ VARIABLES = {
     " Default: the embedded Redis.",
     "SETTINGS_STORE_HOME": "Folder of the embedded servers. Default: the user's data folder; root's is"
     " `/var/lib/settings-store`.",
-    "SETTINGS_STORE_EMBEDDED": "`never`: a URL that isn't set is an error, and no reason to use the embedded servers.",
+    "SETTINGS_STORE_EMBEDDED": "`never`: a URL that isn't set is an error, and no reason to use the embedded"
+    " servers; nor is their key file read.",
     "SETTINGS_STORE_ACTOR": "Who writes. Default: the user of the operating system; in Python the database user.",
     "SETTINGS_STORE_KEYS": "Encryption keys of the API credentials, base64, separated by blanks; the first one writes.",
     "SETTINGS_STORE_KEYS_FILE": "A file with them, mode 0600. Default: `encryption.keys` of the embedded servers.",
@@ -157,6 +158,13 @@ class Config:
     def key_file(self) -> Path:
         """Where the embedded default keeps the keys that encrypt credentials."""
         return self.home / "encryption.keys"
+
+    def read_vault(self) -> Vault:
+        """Return the encryption keys, as given or of the environment; those of the embedded default only if that may be
+        used. It may have none. Raises ConfigError."""
+        from store.vault import Vault
+
+        return self.vault or Vault.from_env(os.environ, self.key_file if self.may_embed else None)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:

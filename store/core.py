@@ -71,6 +71,7 @@ class Core:
         self._secrets_loaded = False
         self._flights: dict[tuple[str, str], asyncio.Task[Setting | None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None  # the one it is open in
+        self._versions: dict[str, int] = {}  # OKX UID -> version of the credentials
 
     async def open(self) -> Self:
         """Open the store for the event loop that runs, as `async with` does, and return it. Harmless if it is open.
@@ -254,6 +255,14 @@ class Core:
         if user is None:
             raise UnknownUser(f"unknown user {identifier}")
         return user
+
+    async def _may_read_redis(self, identifier: str) -> bool:
+        """Tell whether Redis and the cache may answer for this identifier: a confined store takes from there its own
+        user's only, by the OKX UID; what a Telegram ID leads to there anybody could have written."""
+        only = self.stores.confinement.okx_uid
+        if only is None:
+            only = await self.stores.confinement.known()
+        return not only or identifier == only
 
     async def _mirrored_uid(self, identifier: str) -> str | None:
         """Find the OKX UID of an identifier in Redis; None if it isn't there. Raises RedisUnavailable."""

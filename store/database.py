@@ -22,6 +22,7 @@ from psycopg.rows import dict_row
 
 from store.calls import Call
 from store.config import Config
+from store.confinement import SETTING, Confinement
 from store.errors import DatabaseBusy, DatabaseError, StoreError, from_postgres
 from store.pool import SETTLE, Pool, check_encoding, conninfo, seconds_to_connect
 from store.pool import Connection as Connection
@@ -45,9 +46,14 @@ HOLDERS = """
      group by 1, 2, 3
      order by pg_catalog.array_position(%(words)s, c.relname::text), a.pid"""
 
-SETTLED = """
+# What is asked of each new connection.
+GREETING = Call(
+    f"""
     select pg_catalog.pg_backend_pid() as process,
-           pg_catalog.current_setting('default_transaction_isolation') = 'read committed' as is_usual"""
+           pg_catalog.current_setting('default_transaction_isolation') = 'read committed' as is_usual,
+           coalesce(pg_catalog.current_setting('{SETTING}', true), '') as okx_uid""",
+    {},
+)
 
 # What `discard all` does, but for the statements that psycopg has prepared and goes on to use; those that the borrower
 # has prepared go.
@@ -74,6 +80,7 @@ class Database:
         assert config.database_url is not None
         self._config = config
         self._pool = Pool(self._connect, config.db_pool_size, config.db_timeout)
+        self.confinement = Confinement(config.database_url, self._greet)
 
     async def fetch(self, call: Call) -> Sequence[dict[str, Any]]:
         """Run a statement as a transaction of its own and return its rows; again if it lost to others. One that saves
@@ -149,7 +156,15 @@ class Database:
         self._pool.abandon()
 
     async def close(self) -> None:
+        await self.confinement.close()
         await self._pool.close()
+
+    async def _greet(self) -> None:
+        """Make sure that a connection was made, and with it learnt whom the sessions are confined to."""
+        with translated() as failure:
+            async with self._pool.connection():
+                return
+        raise failure.error
 
     async def _connect(self) -> Connection:
         """Connect. Statements are prepared where the server is at the other end: a pooler has a process ID of its own,
@@ -163,7 +178,8 @@ class Database:
         )
         try:
             check_encoding(connection)
-            (row,) = await _rows(connection, Call(SETTLED, {}))
+            (row,) = await _rows(connection, GREETING)
+            self.confinement.learn(row["okx_uid"])
             if row["process"] == connection.info.backend_pid:
                 connection.prepare_threshold = PREPARE_AFTER
             if not row["is_usual"]:  # every statement has to begin a transaction of the level it was written for

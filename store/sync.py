@@ -19,6 +19,7 @@ from store import calls, relay
 from store.arguments import check_okx_uid
 from store.batches import cut, halve
 from store.calls import Call
+from store.confinement import refusal
 from store.connections import Connections
 from store.ending import end
 from store.entries import complete, some_entries
@@ -83,6 +84,8 @@ class Sync:
         hears of each that isn't equal, `progress` how many keys were looked at since."""
         if self._okx_uid is not None:
             check_okx_uid(self._okx_uid)
+        if await self._stores.confinement.known() not in ("", self._okx_uid):
+            raise refusal()
         await self._load_catalogue()
         # Links first: a user who comes with the link comes at once, and a link that comes later changes the documents.
         await self._take_over(self._found_keys(TELEGRAM.suffix))

@@ -242,6 +242,11 @@ class Mirror:
             if kind not in ("user", "telegram_id") and ":" not in kind  # our own fields
         }
 
+    async def is_expiring(self, place: Place) -> bool:
+        """Tell whether Redis is going to remove a key by itself."""
+        key = self.keys.of(place.owner, place.suffix)
+        return bool(await self._call(lambda: self.redis.pttl(key)) >= 0)
+
     async def size(self) -> int:
         """Count all keys, whosever."""
         return int(await self._call(lambda: self.redis.dbsize()))

@@ -88,6 +88,7 @@ OWNERS = {
     *("save_setting_type", "delete_setting_type", "save_setting_field", "delete_setting_field"),
     "save_hypertable_settings",
     *("user_settings_changed", "okx_api_info_changed", "app_users_links"),  # triggers: what nobody writes by hand
+    *("erase_unknown", "erasure_digest", "forget_erased", "is_erased"),  # the memory of erasures is nobody's to read
 }
 
 

@@ -16,6 +16,7 @@ import redis as redis_py
 from store import Config, ConfigError, SettingsStore, StoreError
 from store.connections import Connections
 from store.mirror.connect import parse
+from store.vault import create_key_file
 
 SECRET = "hunter2-secret"
 
@@ -65,6 +66,17 @@ def test_the_process_environment_is_read_at_the_time_of_the_call(monkeypatch: py
     monkeypatch.setenv("MIRROR_CHANNEL", "mine")
     assert Config.from_env().channel == "mine"
     assert Config.from_env(os.environ).channel == "mine"
+
+
+def test_where_embedded_servers_are_ruled_out_so_are_their_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SETTINGS_STORE_KEYS", "SETTINGS_STORE_KEYS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    create_key_file(tmp_path / "encryption.keys")
+    home = {"SETTINGS_STORE_HOME": str(tmp_path)}
+    assert not Config.from_env(home).read_vault().is_empty
+    assert Config.from_env({**home, "SETTINGS_STORE_EMBEDDED": "never"}).read_vault().is_empty
 
 
 def test_a_relative_home_is_made_absolute() -> None:

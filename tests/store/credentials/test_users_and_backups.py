@@ -13,6 +13,7 @@ import pytest
 from store import SettingsStore, UnknownUser
 from store.archive import backup, restore_backup
 from store.exchange import export_users
+from store.rotation import rotate
 from store.verify import verify
 from tests.credentials import Db, Redis, is_plain_anywhere, secrets, versions
 from tests.store.credentials.conftest import DATA, read, rogue, run_sync
@@ -27,6 +28,8 @@ async def test_credentials_go_with_their_user_and_come_back(
     with pytest.raises(UnknownUser):
         await store.get_credentials(user)
     await store.restore_user(user)
+    assert await read(store) == (secrets(1), 3, "db")  # sealed as version 1
+    assert (await rotate(store)).changed == 1
     assert await read(store) == (secrets(1), 3, "redis")
     assert versions(db, store.config, user) == [secrets(1), None, secrets(1)]
 
@@ -62,7 +65,7 @@ async def test_a_backup_holds_ciphertext_that_reads_after_a_restore(
     assert found[:2] == [secrets(1), secrets(2)]
     assert found[-1] == secrets(2)
     assert secrets(3) in found  # what Redis had is not lost
-    assert await read(store) == (secrets(2), len(found), "redis")
+    assert await read(store) == (secrets(2), len(found), "db")
     assert not (await verify(store.stores)).findings
 
 
