@@ -18,7 +18,9 @@ from store.statements import Call as Call  # callers find it here
 SETTING = (
     "r.okx_uid, r.telegram_id, r.setting_type, r.version, r.settings::text as document, r.updated_at, r.deleted_at"
 )
-MISSING = "case when r.deleted_at is null then missing_setting_keys(r.setting_type, r.settings) end as missing_keys"
+MISSING = (
+    "case when r.deleted_at is null then public.missing_setting_keys(r.setting_type, r.settings) end as missing_keys"
+)
 SAVED = f"{SETTING}, {MISSING}"
 ROW = (
     "r.id, r.user_id, r.okx_uid, r.telegram_id, r.setting_type, r.settings, r.version, r.is_active, r.created_at, "
@@ -322,7 +324,7 @@ def fresh_keys(since: Snapshot, limit: int) -> Call:
     named = "p_since => %(since)s, p_limit => %(limit)s, p_characters => %(characters)s"
     query = (
         f"select pg_current_snapshot()::text as seen, {ENTRY}, {WAITED}"
-        f" from (select) one left join pending_keys({named}) r on true"
+        f" from (select) one left join public.pending_keys({named}) r on true"
     )
     return Call(query, {"since": since, "limit": limit, "characters": CHARACTERS})
 

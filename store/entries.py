@@ -22,7 +22,7 @@ TEXT = "cross join lateral (select r.document::text offset 0) t (text)"
 
 def all_entries() -> Call:
     """Everything that Redis should hold, to be streamed."""
-    return Call(f"select {SIZED} from mirror_source r {TEXT}", {})
+    return Call(f"select {SIZED} from public.mirror_source r {TEXT}", {})
 
 
 def some_entries(owners: Sequence[str], kinds: Sequence[str]) -> Call:

@@ -201,6 +201,8 @@ def test_every_call_of_python_fits_the_function_it_names(db: Connection) -> None
         named -= {"unnest", "jsonb_to_recordset"}  # PostgreSQL's own
         assert named, call.query
         assert named <= OBJECT_FILES, name
+        unqualified = set(re.findall(r"(?<![\w.])([a-z_]+)\(", call.query)) & OBJECT_FILES
+        assert not unqualified, f"{name}: public.{unqualified}, or a search_path without public doesn't find it"
         assert fetch(db, f"explain {call.query}", call.params), name
 
 
