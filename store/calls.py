@@ -18,9 +18,7 @@ from store.statements import Call as Call  # callers find it here
 SETTING = (
     "r.okx_uid, r.telegram_id, r.setting_type, r.version, r.settings::text as document, r.updated_at, r.deleted_at"
 )
-MISSING = (
-    "case when r.deleted_at is null then public.missing_setting_keys(r.setting_type, r.settings) end as missing_keys"
-)
+MISSING = "case when r.deleted_at is null then public.missing_setting_keys(r.setting_type, r.settings) end missing_keys"
 SAVED = f"{SETTING}, {MISSING}"
 ROW = (
     "r.id, r.user_id, r.okx_uid, r.telegram_id, r.setting_type, r.settings, r.version, r.is_active, r.created_at, "
