@@ -4,7 +4,7 @@ keys are, and redis-py finds that node. Here is what concerns several nodes."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
 from hashlib import sha1
@@ -20,7 +20,6 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from store.config import Config
 from store.errors import first_line
 from store.mirror import connect
-from store.mirror.found import Place
 from store.mirror.mirror import END_RECONCILING, LONGEST_KEY, SCAN, SHORT, Mirror
 from store.mirror.wire import Command
 from store.vault import Vault
@@ -36,6 +35,7 @@ class ClusterMirror(Mirror):
     refused for as long as redis-py can't find it, and its mark stays for the relay."""
 
     is_tracking = False  # each node would have to be followed, and each slot that moves
+    spans_nodes = True
 
     def __init__(self, cluster: RedisCluster, config: Config, vault: Callable[[], Vault]) -> None:
         super().__init__(cast(Redis, cluster), config, vault)  # commands and pipelines are called alike
@@ -131,10 +131,6 @@ class ClusterMirror(Mirror):
             raise lost[0]
         self._is_outdated |= bool(lost)
         return replies
-
-    def _size_commands(self, places: Sequence[Place]) -> Iterator[Command]:
-        for place in places:  # they may be on several nodes
-            yield from super()._size_commands([place])
 
     async def _call(self, command: Callable[[], Awaitable[T]]) -> T:
         async def routed() -> T:
