@@ -14,14 +14,14 @@ BYTES = 2_000_000  # of documents a batch: what is made of them takes ten times 
 
 
 def cut(
-    items: Iterable[T], size: Callable[[T], int], most: int = BYTES, count: int | None = None
+    items: Iterable[T], size: Callable[[T], int], most: int | None = None, count: int | None = None
 ) -> Iterator[Sequence[T]]:
-    """Cut items into batches of at most so many bytes and items; a larger one comes alone."""
+    """Cut items into batches of at most so many bytes (None: BYTES) and items; a larger one comes alone."""
     batch: list[T] = []
     total = 0
     for item in items:
         length = size(item)
-        if batch and (total + length > most or len(batch) == count):
+        if batch and (total + length > (most or BYTES) or len(batch) == count):
             yield batch
             batch, total = [], 0
         batch.append(item)

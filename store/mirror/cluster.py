@@ -4,7 +4,7 @@ keys are, and redis-py finds that node. Here is what concerns several nodes."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import count
 from typing import Any, TypeVar, cast
@@ -17,7 +17,6 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from store.config import Config
 from store.errors import first_line
 from store.mirror import connect
-from store.mirror.found import Place
 from store.mirror.mirror import END_RECONCILING, LONGEST_KEY, SCAN, SHORT, Mirror
 from store.mirror.wire import Command
 from store.vault import Vault
@@ -34,6 +33,7 @@ class ClusterMirror(Mirror):
 
     is_tracking = False  # each node would have to be followed, and each slot that moves
     tries = 3  # on new connections, and then on the nodes that are the primaries now
+    spans_nodes = True
 
     def __init__(self, cluster: RedisCluster, config: Config, vault: Callable[[], Vault]) -> None:
         super().__init__(cast(Redis, cluster), config, vault)  # commands and pipelines are called alike
@@ -141,10 +141,6 @@ class ClusterMirror(Mirror):
             for command in commands:
                 pipeline.execute_command(*command)
             return list(await pipeline.execute(raise_on_error=False))
-
-    def _size_commands(self, places: Sequence[Place]) -> Iterator[Command]:
-        for place in places:  # they may be on several nodes
-            yield from super()._size_commands([place])
 
     async def _call(self, command: Callable[[], Awaitable[T]]) -> T:
         tries = 0

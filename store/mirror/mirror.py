@@ -72,6 +72,7 @@ class Mirror:
 
     is_tracking = True  # whether one connection can be told of every change
     tries = 2  # of a command whose connection breaks
+    spans_nodes = False  # whether a script may find some of its keys elsewhere
 
     def __init__(self, redis: Redis, config: Config, vault: Callable[[], Vault]) -> None:
         self.redis = redis
@@ -154,16 +155,19 @@ class Mirror:
         there."""
         if not places:
             return []
-        sizes: list[int] = []
-        for reply in await self._call(lambda: self._run(SIZES, lambda: self._size_commands(places))):
-            if isinstance(reply, Exception):
-                raise refusal(reply)
-            sizes += reply
-        return sizes
+        replies: list[Any] = [None]
+        if not self.spans_nodes:
+            replies = await self._call(lambda: self._run(SIZES, lambda: [self._size_command(places)]))
+        if isinstance(replies[0], list):
+            return list(replies[0])
+        # One by one, perhaps because one of them may not be read: its own command tells.
+        each = [(place,) for place in places]
+        replies = await self._call(lambda: self._run(SIZES, lambda: map(self._size_command, each)))
+        return [0 if isinstance(reply, Exception) else int(reply[0]) for reply in replies]
 
-    def _size_commands(self, places: Sequence[Place]) -> Iterator[Command]:
+    def _size_command(self, places: Sequence[Place]) -> Command:
         keys = tuple(key for place in places for key in self._keys(place.owner, place.suffix))
-        yield SIZES.call(keys, [word for place in places for word in (place.kind, place.encoding)])
+        return SIZES.call(keys, [word for place in places for word in (place.kind, place.encoding)])
 
     async def inspect(self, places: Sequence[Place], size: int = LARGEST) -> list[Found]:
         """Look at keys as they are, in one round trip. `size`: of all, as sizes() has it."""

@@ -65,12 +65,12 @@ async def test_a_flush_during_a_reconciliation_starts_it_again(
     db.execute("select count(r) from generate_series(1, 500) n, register_user((1000000000000000 + n)::text) r")
     apply, calls = store.stores.mirror.apply, 0
 
-    async def flushing(*arguments: Any) -> Any:
+    async def flushing(*arguments: Any, **named: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 2:
             redis.flushall()
-        return await apply(*arguments)
+        return await apply(*arguments, **named)
 
     monkeypatch.setattr(store.stores.mirror, "apply", flushing)
     await Relay(store.stores).once()

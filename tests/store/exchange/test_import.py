@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from store import AlreadyLinked, InvalidSettings, SettingsStore, exchange
+from store import AlreadyLinked, InvalidSettings, SettingsStore, batches, exchange
 from store.exchange import Imported
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.sql.sessions import Connection, Session, fetch, one, value
@@ -139,7 +139,7 @@ async def test_what_postgresql_refuses_in_the_last_batch_takes_back_the_first(
 async def test_batches_are_limited_by_their_size(
     store: SettingsStore, monkeypatch: pytest.MonkeyPatch, db: Connection, size: int
 ) -> None:
-    monkeypatch.setattr(exchange, "BATCH", size)
+    monkeypatch.setattr(batches, "BYTES", size)
     people = [person(uid, settings={"params": {"?": "x" * 30_000}}) for uid in UIDS[:8]]
     progress: list[int] = []
     await exchange.import_users(store, file_of(*people), progress=progress.append)
