@@ -10,14 +10,14 @@ from pathlib import Path
 import click
 
 from store.commands import (
-    archive,
     candles,
+    coherence,
     completion,
+    credentials,
+    files,
     history,
-    keys,
-    mirror,
-    operate,
-    schema,
+    migrate,
+    operations,
     settings,
     templates,
     trades,
@@ -62,11 +62,11 @@ SECTIONS = {
     "Users": (users.register, users.user),
     "Settings": (settings.get, settings.set_, settings.search, templates.template),
     "Versions": (history.history, history.diff, history.rollback, history.delete, history.restore, history.prune),
-    "Keeping both stores equal": (mirror.relay, mirror.verify, mirror.sync, mirror.watch),
-    "Trading": (keys.keys, trades.trades, candles.candles),
-    "Files": (archive.export, archive.import_, archive.backup, archive.restore_backup),
-    "Servers": (operate.status, schema.migrate, operate.psql, operate.redis_cli, operate.embedded),
-    "First steps": (operate.demo, completion.completion),
+    "Keeping both stores equal": (coherence.relay, coherence.verify, coherence.sync, coherence.watch),
+    "Trading": (credentials.keys, trades.trades, candles.candles),
+    "Files": (files.export, files.import_, files.backup, files.restore_backup),
+    "Servers": (operations.status, migrate.migrate, operations.psql, operations.redis_cli, operations.embedded),
+    "First steps": (operations.demo, completion.completion),
 }
 
 for heading, commands in SECTIONS.items():

@@ -27,7 +27,8 @@ from benchmarks import (
     versions,
 )  # fmt: skip
 from benchmarks.runner import Measure, Outcome, show, write_results
-from store import Config, embedded
+from store import Config
+from store.operations import embedded
 
 MEASURES: dict[str, Measure] = {
     "startup": startup.measure, "upsert": upsert.measure, "rivals": rivals.measure, "read": read.measure,

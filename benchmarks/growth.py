@@ -12,9 +12,11 @@ from pathlib import Path
 from benchmarks import people
 from benchmarks.picture import Line, draw
 from benchmarks.runner import Outcome
-from store import Config, SettingsStore, exchange, service
-from store.sync import Sync
-from store.verify import verify
+from store import Config, SettingsStore
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
+from store.files import export
+from store.operations import service
 
 LARGEST, REPEATS, REACH = 10_000, 2, 1.15  # of a slope, for the noise of small sizes
 STEPS = 3
@@ -67,7 +69,7 @@ async def _jobs(config: Config, users: int) -> dict[str, float]:
         await timed("verify", lambda: verify(store.stores))
         await redis.flushall()
         await timed("rebuild", lambda: service.sync(store.stores, "db", None, None, False, lambda _: None))
-        await timed("export", lambda: exchange.export_users(store, io.BytesIO()))
+        await timed("export", lambda: export.export_users(store, io.BytesIO()))
         await timed("100 searches", search)
     return found
 

@@ -13,8 +13,8 @@ import psycopg
 from redis.asyncio import Redis
 
 from store import Config
-from store.sealed import FIELDS, seal
-from store.vault import Vault
+from store.encryption.fields import FIELDS, seal
+from store.encryption.vault import Vault
 
 FIRST, FIRST_TELEGRAM = 5_000_000_000_000_000, 1_000_000_000
 BATCH = 500  # keys a round trip, as ours

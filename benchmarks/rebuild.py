@@ -11,9 +11,11 @@ from collections.abc import Sequence
 
 from benchmarks import people
 from benchmarks.runner import Outcome, interleave
-from store import Config, SettingsStore, calls, service
-from store.mirror.mirror import Mirror, _content
+from store import Config, SettingsStore
+from store.mirror.client import Mirror, _content
 from store.models import MirrorEntry
+from store.operations import service
+from store.postgres import functions
 
 USERS, REPEATS, REACH = 2000, 5, 30_000
 
@@ -48,7 +50,7 @@ async def measure(config: Config) -> list[Outcome]:
 
         async def read() -> float:
             began, kept = await start(), not prepared
-            async for rows in store.stores.database.stream(calls.mirror_source(), people.BATCH):
+            async for rows in store.stores.database.stream(functions.mirror.mirror_source(), people.BATCH):
                 commands = [command for row in rows for command in _commands(store.stores.mirror, MirrorEntry(**row))]
                 await write(commands)
                 if kept:

@@ -18,9 +18,10 @@ import time
 from benchmarks import people
 from benchmarks.runner import Outcome, interleave
 from benchmarks.upsert import SEED_INDEXES
-from store import Config, SettingsStore, calls
+from store import Config, SettingsStore
+from store.coherence.sync import Sync
 from store.models import MirrorEntry
-from store.sync import Sync
+from store.postgres import functions
 
 USERS, LOOP_USERS, REPEATS = 2000, 200, 3
 
@@ -82,7 +83,7 @@ async def measure(config: Config) -> list[Outcome]:
             began = time.perf_counter()
             await people.run(connection, INSERT, users)
             inserted.append(users / (time.perf_counter() - began))
-            async for rows in store.stores.database.stream(calls.mirror_source(), people.BATCH):
+            async for rows in store.stores.database.stream(functions.mirror.mirror_source(), people.BATCH):
                 await store.stores.mirror.apply([MirrorEntry(**row) for row in rows])
             return users / (time.perf_counter() - began)
 

@@ -19,7 +19,8 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.runner import Outcome, interleave
-from store import Config, embedded
+from store import Config
+from store.operations import embedded
 
 CLIENTS, USERS, SECONDS, REPEATS = 4, 2000, 4, 9
 FIRST_USER = 3_000_000_000_000_000

@@ -7,8 +7,10 @@ import time
 
 from benchmarks import people
 from benchmarks.runner import Outcome, interleave
-from store import Config, SettingsStore, calls, service
-from store.verify import verify
+from store import Config, SettingsStore
+from store.coherence.verify import verify
+from store.operations import service
+from store.postgres import functions
 
 USERS, REPEATS = 2000, 5
 
@@ -32,7 +34,7 @@ async def measure(config: Config) -> list[Outcome]:
             """Read every row, and the key of each; then search Redis for keys that nobody knows, as one must."""
             began = time.perf_counter()
             name = store.stores.mirror.keys.of
-            async for rows in store.stores.database.stream(calls.mirror_source(), people.BATCH):
+            async for rows in store.stores.database.stream(functions.mirror.mirror_source(), people.BATCH):
                 async with redis.pipeline(transaction=False) as pipeline:
                     for row in rows:
                         get = pipeline.get if row["encoding"] in ("json", "string") else pipeline.hgetall

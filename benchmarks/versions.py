@@ -15,8 +15,8 @@ from benchmarks.growth import REACH, lines, slope
 from benchmarks.picture import draw
 from benchmarks.runner import Outcome, interleave, microseconds
 from store import Config, SettingsStore
-from store.relay import drain
-from store.verify import verify
+from store.coherence.relay import drain
+from store.coherence.verify import verify
 
 SIZES = (10, 1000, 10_000)
 CALLS, FEWER_CALLS, REPEATS = 60, 10, 11

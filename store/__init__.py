@@ -13,9 +13,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from store.compat import TimescaleUserRecord, TimescaleUserService
-    from store.compat_pool import TimescalePool
+    from store.api.store import SettingsStore
+    from store.api.watch import Change
+    from store.compat.pool import TimescalePool
+    from store.compat.service import TimescaleUserRecord, TimescaleUserService
     from store.config import Config
+    from store.encryption.vault import DamagedCredential, NoEncryptionKey, Vault, WrongEncryptionKey
     from store.errors import (
         AlreadyLinked,
         BadIdentifier,
@@ -38,12 +41,12 @@ if TYPE_CHECKING:
         UnknownVersion,
         VersionConflict,
     )
-    from store.market.candle_models import Candle, Gap, Written
-    from store.market.models import Trade, TradesRecorded, TradeStatistics
     from store.models import (
+        Candle,
         Credentials,
         CredentialsVersion,
         Erasure,
+        Gap,
         KeyChange,
         Registration,
         SavedCredentials,
@@ -52,12 +55,13 @@ if TYPE_CHECKING:
         SettingType,
         Template,
         TemplateEffect,
+        Trade,
+        TradesRecorded,
+        TradeStatistics,
         User,
         Version,
+        Written,
     )
-    from store.settings import SettingsStore
-    from store.vault import DamagedCredential, NoEncryptionKey, Vault, WrongEncryptionKey
-    from store.watch import Change
 
 __all__ = [
     "AlreadyLinked",
@@ -112,8 +116,15 @@ __all__ = [
 ]
 
 _HOMES = (
-    *("store.compat", "store.compat_pool", "store.settings", "store.watch", "store.vault", "store.config"),
-    *("store.market.candle_models", "store.market.models", "store.models", "store.errors"),
+    *(
+        "store.compat.service",
+        "store.compat.pool",
+        "store.api.store",
+        "store.api.watch",
+        "store.encryption.vault",
+        "store.config",
+    ),
+    *("store.models", "store.models", "store.models", "store.errors"),
 )
 
 

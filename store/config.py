@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from store.errors import ConfigError
 
 if TYPE_CHECKING:
-    from store.vault import Vault
+    from store.encryption.vault import Vault
 
 
 # What each variable of the environment means: for docs/cli.md, and what a .env file may hold.
@@ -133,7 +133,7 @@ class Config:
 
     def _suits_cluster(self) -> bool:
         """Tell whether all keys of a user share a slot, if that matters."""
-        from store.mirror.connect import is_cluster
+        from store.mirror.servers import is_cluster
 
         tag = re.search("{([^}]*)}", self.key_template.format(id="\0", suffix="\1"))
         return (tag is not None and "\0" in tag[1] and "\1" not in tag[1]) or not is_cluster(self.redis_url or "")
@@ -143,8 +143,8 @@ class Config:
         """Where changes are published. Channels are the whole server's: unless one is configured, each database and
         each key template has its own. The plain name is that of database 0 with the usual template (of a cluster,
         which needs a hash tag: with that around the identifier)."""
-        from store.mirror.connect import database, is_cluster
         from store.mirror.keys import Keys
+        from store.mirror.servers import database, is_cluster
 
         if self.channel is not None:
             return self.channel
@@ -162,7 +162,7 @@ class Config:
     def read_vault(self) -> Vault:
         """Return the encryption keys, as given or of the environment; those of the embedded default only if that may be
         used. It may have none. Raises ConfigError."""
-        from store.vault import Vault
+        from store.encryption.vault import Vault
 
         return self.vault or Vault.from_env(os.environ, self.key_file if self.may_embed else None)
 
@@ -228,7 +228,7 @@ def _shown_redis(url: str) -> str:
 
 
 def _is_redis_url(url: str) -> bool:
-    from store.mirror.connect import check
+    from store.mirror.servers import check
 
     try:
         check(url)

@@ -172,7 +172,7 @@ def document_error(problem: str, path: str = "$") -> InvalidSettings:
 
 def _needed_role(message: str) -> str:
     """Look up in sql/roles/grants.sql which role may do what PostgreSQL refuses, in whatever language it says so."""
-    from store.schema import resources
+    from store.postgres.migrate import resources
 
     grants = (resources("sql") / "roles" / "grants.sql").read_text()
     granted = dict(re.findall(r"^ +\('(\w+)', +'([a-z ]+)', '[a-z, ]+'\)", grants, re.MULTILINE))

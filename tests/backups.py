@@ -12,7 +12,8 @@ from typing import Any
 
 import psycopg
 
-from store import Config, SettingsStore, archive
+from store import Config, SettingsStore
+from store.files import backup
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.sql.trades import trade
 
@@ -41,15 +42,15 @@ async def populate(store: SettingsStore, db: Db) -> None:
     await store.delete_user(DELETED_UID)
 
 
-async def back_up(store: SettingsStore, path: Path) -> archive.Manifest:
+async def back_up(store: SettingsStore, path: Path) -> backup.Manifest:
     with path.open("wb") as file:
-        return await archive.backup(store, file)
+        return await backup.backup(store, file)
 
 
 def content(db: Db) -> Content:
     """Every row of every table, as COPY writes it."""
     found: Content = {}
-    for name in archive.TABLES:
+    for name in backup.TABLES:
         with db.cursor().copy(f"copy (select t.* from {name} t order by t::text) to stdout".encode()) as copy:
             found[name] = b"".join(bytes(block) for block in copy).splitlines()
     return found
@@ -61,7 +62,7 @@ def table_rows(db: Db, query: str, *parameters: object) -> list[tuple[Any, ...]]
 
 def manifest_of(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as file:
-        manifest: dict[str, Any] = json.loads(file.read(archive.MANIFEST))
+        manifest: dict[str, Any] = json.loads(file.read(backup.MANIFEST))
     return manifest
 
 
@@ -69,12 +70,12 @@ def craft(path: Path, source: Path, manifest: Mapping[str, Any], members: Mappin
     """Write a backup like that one, with this manifest and other members; their hashes are right."""
     made = json.loads(json.dumps(manifest))
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
-        for name in archive.TABLES:
+        for name in backup.TABLES:
             data = (members or {}).get(name, old.read(name))
             new.writestr(name, data)
             if name in (members or {}):
                 made["tables"][name] |= {"rows": data.count(b"\n"), "sha256": hashlib.sha256(data).hexdigest()}
-        new.writestr(archive.MANIFEST, json.dumps(made))
+        new.writestr(backup.MANIFEST, json.dumps(made))
     return path
 
 

@@ -25,7 +25,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 from pytest_postgresql.janitor import DatabaseJanitor
 
-from store import Config, SettingsStore, embedded, schema
+from store import Config, SettingsStore
+from store.operations import embedded
+from store.postgres import migrate
 from tests.stacks import postgres
 
 OKX_UID = "587662504768345929"
@@ -103,7 +105,7 @@ def template(servers: Config) -> Iterator[str]:
     with janitor(servers.database_url, f"template_{uuid.uuid4().hex[:12]}") as database:
         url = make_conninfo(servers.database_url, dbname=database.dbname)
         postgres.install_timescaledb(url)
-        schema.migrate(url)
+        migrate.migrate(url)
         yield database.dbname
 
 

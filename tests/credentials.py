@@ -13,8 +13,8 @@ import redis as redis_py
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from store import Config
-from store.sealed import FIELDS, seal
-from store.vault import Vault
+from store.encryption.fields import FIELDS, seal
+from store.encryption.vault import Vault
 
 Db = psycopg.Connection[dict[str, Any]]
 Redis = redis_py.Redis

@@ -17,7 +17,7 @@ from store.commands.progress import counting
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from store.market.candle_models import Candle, Gap, Written
+    from store.models import Candle, Gap, Written
 
 LIMIT = 1000  # candles that `list` shows unless told otherwise
 COLUMNS = ("ts", "symbol", "open", "high", "low", "close", "volume", "complete")

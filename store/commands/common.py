@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from store.settings import SettingsStore
+    from store.api.store import SettingsStore
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -171,7 +171,7 @@ def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
     from dataclasses import replace
 
     from store import Config, SettingsStore
-    from store.deadline import end_within
+    from store.commands.deadline import end_within
 
     context = click.get_current_context()
     writer: dict[str, str | None] | None = context.meta.get(WRITER)
@@ -246,6 +246,6 @@ def configured(*needed: Literal["database_url", "redis_url"]) -> Any:
     config = replace(Config.from_env(), application=click.get_current_context().command_path).checked()
     if all(getattr(config, url) for url in needed or ("database_url", "redis_url")):
         return config
-    from store import embedded
+    from store.operations import embedded
 
     return embedded.provide(config)

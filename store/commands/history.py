@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
+    from store.api.store import SettingsStore
     from store.models import SavedSetting, Version
-    from store.settings import SettingsStore
 
     Writing = Callable[[SettingsStore], Awaitable[list[SavedSetting]]]
 

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import click
 
 from store.commands.output import plain, print_table
-from store.spreadsheet import guarded
+from store.files.spreadsheet import guarded
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)

@@ -28,7 +28,7 @@ def configure_logs(*, talkative: bool = False) -> None:
     """Write logs in the format that was chosen: warnings and worse, or what a service tells of itself, too."""
     import logging
 
-    from store import logs
+    from store.operations import logs
 
     chosen = click.get_current_context().meta.get(FORMAT, "text")
     logs.configure(chosen, logging.INFO if talkative else logging.WARNING)

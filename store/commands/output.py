@@ -11,7 +11,7 @@ from unicodedata import category
 
 import click
 
-from store.jsontext import DuplicateKey, refuse_constant, unique
+from store.json_reader import DuplicateKey, refuse_constant, unique
 
 if TYPE_CHECKING:
     from datetime import datetime

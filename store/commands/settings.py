@@ -23,8 +23,8 @@ from store.commands.output import (
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from store.api.store import SettingsStore
     from store.models import SavedSetting, Setting, Source
-    from store.settings import SettingsStore
 
 
 @click.command()

@@ -25,8 +25,8 @@ from store.commands.output import (
 )
 
 if TYPE_CHECKING:
+    from store.api.store import SettingsStore
     from store.models import Template, TemplateEffect
-    from store.settings import SettingsStore
 
 name = click.argument("name")
 

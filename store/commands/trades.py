@@ -18,8 +18,8 @@ from store.commands.output import amount, counted, moment, parse_object, parse_p
 from store.commands.progress import counting
 
 if TYPE_CHECKING:
-    from store.market.models import Trade, TradeStatistics
-    from store.settings import SettingsStore
+    from store.api.store import SettingsStore
+    from store.models import Trade, TradeStatistics
 
 COLUMNS = ("exit_time", "symbol", "side", "entry_price", "exit_price", "exit_size", "fees", "net_pnl", "close_type",
            "params_version")  # fmt: skip
@@ -107,10 +107,10 @@ def trades_import(file: Any, as_json: bool) -> None:
     Example:
       settings-store trades import trades.csv
     """
-    from store.market import trade_files
+    from store.files import trades
 
     with whole(file) as data, counting("import", "trades") as count:
-        done = run(lambda store: trade_files.import_trades(store, data, count))
+        done = run(lambda store: trades.import_trades(store, data, count))
     if as_json:
         print_json({"recorded": done.recorded, "known": done.known})
     else:
@@ -211,7 +211,7 @@ def _texts(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def _csv_columns() -> list[str]:
-    from store.market.models import Trade
+    from store.models import Trade
 
     ours = ("id", "user_id", "net_pnl", "created_at")  # which an import makes anew
     return [field.name for field in fields(Trade) if field.name not in ours]

@@ -12,8 +12,8 @@ from store.commands.listing import JsonList, Printer, Table, print_list
 from store.commands.output import counted, plain, print_json, print_saved, print_user, setting_json
 
 if TYPE_CHECKING:
+    from store.api.store import SettingsStore
     from store.models import Registration, User
-    from store.settings import SettingsStore
 
 
 @click.command(short_help="Register a user with the default settings.")
@@ -145,7 +145,7 @@ def user_delete(identifier: str, yes: bool, as_json: bool) -> None:
     Example:
       settings-store user delete 587662504768345929 --yes
     """
-    from store.core import check_identifier
+    from store.api.base import check_identifier
 
     if not yes:
         confirm(f"Delete user {check_identifier(identifier)}?")
@@ -188,7 +188,7 @@ def user_erase(identifier: str, yes: bool, as_json: bool) -> None:
     Example:
       settings-store user erase 587662504768345929 --yes
     """
-    from store.core import check_identifier
+    from store.api.base import check_identifier
 
     if not yes:
         confirm(f"Erase user {check_identifier(identifier)} with all history, for good?")

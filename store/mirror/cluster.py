@@ -15,11 +15,11 @@ from redis.asyncio.cluster import ClusterNode
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from store.config import Config
+from store.encryption.vault import Vault
 from store.errors import first_line
-from store.mirror import connect
-from store.mirror.mirror import END_RECONCILING, LONGEST_KEY, SCAN, SHORT, Mirror
-from store.mirror.wire import Command
-from store.vault import Vault
+from store.mirror import servers
+from store.mirror.client import END_RECONCILING, LONGEST_KEY, SCAN, SHORT, Mirror
+from store.mirror.pipeline import Command
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class ClusterMirror(Mirror):
         """Make a client of any node: what one publishes all tell."""
         node = (await self._primaries())[0]
         url, timeout = self._config.redis_url or "", self._config.redis_timeout
-        return connect.connect_to_node(url, timeout, node.host, int(node.port))
+        return servers.connect_to_node(url, timeout, node.host, int(node.port))
 
     # A node alone may lose its data. So there are marks in all parts of the slots, that move with them.
 
@@ -129,7 +129,7 @@ class ClusterMirror(Mirror):
         if lost and len(lost) == len(replies):
             raise replies[0]
         if lost and not any(isinstance(replies[i], exceptions.TimeoutError) for i in lost):
-            await connect.drop_idle(self._cluster)  # of some nodes: once more, as _call() does if all are lost
+            await servers.drop_idle(self._cluster)  # of some nodes: once more, as _call() does if all are lost
             for i, reply in zip(lost, await self._pipelined([wanted[i] for i in lost]), strict=True):
                 replies[i] = reply
         if any(isinstance(reply, LOST) for reply in replies):

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from store import Config
-from store.vault import generate_key
+from store.encryption.vault import generate_key
 from tests.cli.conftest import Cli, environment
 
 ROWS = Path(__file__).parents[1] / "migrations"

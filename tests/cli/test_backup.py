@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from store import archive, schema
-from store.vault import generate_key
+from store.encryption.vault import generate_key
+from store.files import backup
+from store.postgres import migrate
 from tests.backups import Db, content, craft, manifest_of, table_rows
 from tests.cli.conftest import Cli
 from tests.conftest import OKX_UID
@@ -28,7 +29,7 @@ def test_a_backup_comes_back_into_an_empty_database(inside: Cli, made: Path, db:
     shown = inside.run("restore-backup", str(made), "--json", DATABASE_URL=other_database_url)
     assert (shown.code, shown.err) == (0, "")
     assert (shown.json["users"], shown.json["versions"], shown.json["mirrored"]) == (1, 3, True)
-    assert set(shown.json["manifest"]["tables"]) == set(archive.TABLES)
+    assert set(shown.json["manifest"]["tables"]) == set(backup.TABLES)
     assert inside.run("verify", DATABASE_URL=other_database_url).code == 0
     got = inside.run("get", OKX_UID, "params", "--json", DATABASE_URL=other_database_url)
     assert got.code == 0
@@ -55,7 +56,7 @@ def test_the_file_is_the_owners_alone_and_whole(inside: Cli, made: Path, tmp_pat
         os.umask(umask)
     assert stat.S_IMODE((tmp_path / "c.zip").stat().st_mode) == 0o600
     assert sorted(os.listdir(tmp_path)) == ["b.zip", "c.zip"]
-    assert archive.check_backup(tmp_path / "c.zip")
+    assert backup.check_backup(tmp_path / "c.zip")
 
 
 def test_a_file_that_is_there_is_never_overwritten(inside: Cli, kim: str, tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def test_one_user_comes_back_as_new_versions_with_who_and_why(inside: Cli, made:
 def test_an_unmigrated_or_older_database_is_told_to_migrate(
     inside: Cli, made: Path, empty_database_url: str, other_database_url: str, tmp_path: Path
 ) -> None:
-    schema.rollback(other_database_url)
+    migrate.rollback(other_database_url)
     for url in (empty_database_url, other_database_url):
         for words in (["backup", str(tmp_path / "c.zip")], ["restore-backup", str(made)]):
             assert "settings-store migrate" in inside.fails(1, *words, DATABASE_URL=url)

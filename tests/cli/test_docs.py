@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from cli import main
-from store import metrics
+from store.operations import metrics
 from tests.cli.conftest import CHECKOUT
 
 WRITTEN = [page for page in (CHECKOUT / "docs").glob("*.md") if page.name not in ("cli.md", "sql.md")]  # by people

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from store.vault import generate_key
+from store.encryption.vault import generate_key
 from tests.cli.conftest import CHECKOUT, Cli
 
 SECRET = "s3cr3t-p4ss"

@@ -17,7 +17,7 @@ import redis as redis_py
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from store.vault import generate_key
+from store.encryption.vault import generate_key
 from tests.cli.conftest import Cli, Result
 from tests.cli.test_help import COMMANDS
 from tests.conftest import OKX_UID, TELEGRAM_ID

@@ -20,7 +20,7 @@ import psycopg
 import pytest
 import redis as redis_py
 
-from store.vault import generate_key
+from store.encryption.vault import generate_key
 from tests.cli.conftest import Cli
 from tests.conftest import OKX_UID, TELEGRAM_ID
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from store.vault import generate_key
+from store.encryption.vault import generate_key
 from tests.cli.conftest import Cli
 from tests.cli.test_help import LEAVES
 from tests.conftest import OKX_UID, TELEGRAM_ID

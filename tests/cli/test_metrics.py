@@ -18,7 +18,7 @@ import psycopg
 import pytest
 import redis as redis_py
 
-from store.metrics import Consistency, Handler, served
+from store.operations.metrics import Consistency, Handler, served
 from tests.cli.conftest import CHECKOUT, Cli
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import PATIENCE, wait_until

@@ -22,8 +22,9 @@ import psutil
 import psycopg
 import pytest
 
-from store import Config, ConfigError, RedisUnavailable, SettingsStore, embedded
-from store.sockets import redis_socket
+from store import Config, ConfigError, RedisUnavailable, SettingsStore
+from store.operations import embedded
+from store.operations.sockets import redis_socket
 from tests.cli.conftest import Cli
 from tests.conftest import OKX_UID
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from store import Config
 from store.config import VARIABLES
-from store.vault import Vault
+from store.encryption.vault import Vault
 from tests.cli.conftest import CHECKOUT
 from tests.cli.reference import reference
 from tests.cli.test_help import COMMANDS

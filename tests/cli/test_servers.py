@@ -17,7 +17,8 @@ import pytest
 import redis as redis_py
 from psycopg.conninfo import make_conninfo
 
-from store import Config, embedded
+from store import Config
+from store.operations import embedded
 from tests.cli.conftest import CHECKOUT, Cli
 from tests.conftest import OKX_UID, TELEGRAM_ID
 

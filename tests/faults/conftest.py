@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from store import Config, SettingsStore, schema
+from store import Config, SettingsStore
+from store.postgres import migrate
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import PostgresServer, RedisServer
 from tests.stacks import postgres
@@ -43,7 +44,7 @@ def shared_postgres() -> Iterator[PostgresServer]:
     """A migrated PostgreSQL that the tests of a module stop and start."""
     with PostgresServer() as server:
         postgres.install_timescaledb(server.url)
-        schema.migrate(server.url)
+        migrate.migrate(server.url)
         postgres.hurry(server.url)
         yield server
 

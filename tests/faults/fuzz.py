@@ -24,7 +24,8 @@ from typing import Any
 import psycopg
 import redis as redis_py
 
-from store import Config, SettingsStore, StoreError, schema
+from store import Config, SettingsStore, StoreError
+from store.postgres import migrate
 from tests.faults.measured import command
 from tests.faults.servers import PostgresServer, RedisServer
 
@@ -214,7 +215,7 @@ class World:
 def run(seconds: float, seed: int, rounds: int | None = None, say: Callable[[str], Any] = print) -> list[str]:
     """Run rounds for so long, or so many; return the violations."""
     with PostgresServer() as postgres, RedisServer() as server:
-        schema.migrate(postgres.url)
+        migrate.migrate(postgres.url)
         config = Config(postgres.url, server.url, home=server.home)
         with (
             psycopg.connect(postgres.url, autocommit=True) as db,

@@ -17,8 +17,8 @@ from typing import Self
 import psutil
 import redis as redis_py
 
-from store import embedded
-from store.sockets import redis_socket
+from store.operations import embedded
+from store.operations.sockets import redis_socket
 from tests.stacks import postgres
 
 PATIENCE = 30.0  # seconds until a condition that never comes true fails a test

@@ -30,13 +30,15 @@ from typing import Any
 import psycopg
 import redis as redis_py
 
-from store import Config, SettingsStore, Vault, embedded, schema
-from store.archive import check_backup
-from store.relay import Relay
-from store.sealed import unseal
-from store.sync import Sync
-from store.vault import generate_key
-from store.verify import verify
+from store import Config, SettingsStore, Vault
+from store.coherence.relay import Relay
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
+from store.encryption.fields import unseal
+from store.encryption.vault import generate_key
+from store.files.backup import check_backup
+from store.operations import embedded
+from store.postgres import migrate
 from tests.faults.soak_worker import USERS, work
 from tests.stacks import postgres
 
@@ -261,7 +263,7 @@ def run(ops: int, processes: int, seed: int, rogue: bool, say: Callable[[str], A
     world = World(config, folder, rogue)
     try:
         postgres.install_timescaledb(config.database_url or "")
-        schema.migrate(config.database_url or "")
+        migrate.migrate(config.database_url or "")
         asyncio.run(_register(config))
         for _ in range(2):
             world.start_relay()

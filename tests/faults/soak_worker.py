@@ -10,7 +10,7 @@ from pathlib import Path
 import redis as redis_py
 
 from store import SettingsStore, StoreError
-from store.calls import Call
+from store.postgres.call import Call
 
 USERS = [f"10000000000000{number:02}" for number in range(8)]
 SUFFIXES = {"preferences": "preferences", "params": "settings", "dual_side": "dual_side"}

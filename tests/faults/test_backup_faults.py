@@ -17,10 +17,11 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from store import Config, SettingsStore, relay
-from store.archive import restore_backup
+from store import Config, SettingsStore
+from store.coherence import relay
+from store.coherence.verify import verify
 from store.errors import NotEmpty
-from store.verify import verify
+from store.files.backup import restore_backup
 from tests.backups import OTHER_UID, Db, back_up, content, on, table_rows
 from tests.cli.conftest import CHECKOUT, environment
 from tests.conftest import OKX_UID

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from store import Config, DatabaseUnavailable, TimescalePool, TimescaleUserService
-from store.verify import verify
+from store.coherence.verify import verify
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.credentials import KEY
 from tests.faults.servers import PostgresServer, RedisServer

@@ -12,7 +12,8 @@ import psutil
 import psycopg
 import pytest
 
-from store import Config, embedded
+from store import Config
+from store.operations import embedded
 from tests.cli.conftest import environment
 from tests.faults.servers import PATIENCE, PostgresServer, RedisServer, wait_until
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import psycopg
 
-from store import Config, SettingsStore, relay
+from store import Config, SettingsStore
+from store.coherence import relay
 from store.models import Source
 from tests.conftest import OKX_UID
 from tests.faults.saver import KINDS

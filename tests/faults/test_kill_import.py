@@ -15,9 +15,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import Config, SettingsStore, relay
-from store.exchange import PAGE
-from store.verify import verify
+from store import Config, SettingsStore
+from store.coherence import relay
+from store.coherence.verify import verify
+from store.files.export import PAGE
 from tests.cli.conftest import CHECKOUT, SCRIPT, environment
 from tests.faults.servers import RedisServer, wait_until
 from tests.faults.test_kill import is_alone

@@ -15,8 +15,8 @@ import psycopg
 import pytest
 
 from store import Config, SettingsStore
-from store.sync import Sync
-from store.verify import verify
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
 from tests.cli.conftest import CHECKOUT, SCRIPT, environment
 from tests.conftest import PATIENCE
 from tests.faults.servers import RedisServer, wait_until

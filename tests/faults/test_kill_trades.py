@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from store import Config
-from store.market.trade_files import BATCH
+from store.files.trades import BATCH
 from tests.cli.conftest import CHECKOUT, SCRIPT, environment
 from tests.conftest import OKX_UID
 from tests.faults.servers import wait_until

@@ -13,11 +13,12 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from store import Config, DatabaseBusy, DatabaseUnavailable, SettingsStore, StoreError, schema
-from store.calls import Call
-from store.relay import Relay
-from store.sync import Sync
-from store.verify import verify
+from store import Config, DatabaseBusy, DatabaseUnavailable, SettingsStore, StoreError
+from store.coherence.relay import Relay
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
+from store.postgres import migrate
+from store.postgres.call import Call
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import PostgresServer, eventually
 
@@ -145,7 +146,7 @@ class Readers:
 async def test_a_moment_without_postgresql_is_over_when_it_is_over(
     own_postgres: PostgresServer, config: Config
 ) -> None:
-    schema.migrate(own_postgres.url)
+    migrate.migrate(own_postgres.url)
     async with SettingsStore(replace(config, database_url=own_postgres.url, db_timeout=60.0)) as store:
         await store.ensure_user(OKX_UID, TELEGRAM_ID)
         for how in ("stop", "crash"):

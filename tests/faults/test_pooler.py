@@ -13,10 +13,11 @@ import psycopg
 import pytest
 import redis as redis_py
 
-from store import Config, SettingsStore, schema
-from store.relay import Relay
-from store.sync import Sync
-from store.verify import verify
+from store import Config, SettingsStore
+from store.coherence.relay import Relay
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
+from store.postgres import migrate
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.topologies.pooler import pooler
 
@@ -33,8 +34,8 @@ def pooled(config: Config) -> Iterator[Config]:
 async def test_everything_works_behind_a_transaction_mode_pooler(
     pooled: Config, db: psycopg.Connection[dict[str, Any]], redis: redis_py.Redis
 ) -> None:
-    schema.migrate(pooled.database_url or "")
-    assert schema.status(pooled.database_url or "").is_current
+    migrate.migrate(pooled.database_url or "")
+    assert migrate.status(pooled.database_url or "").is_current
     async with SettingsStore(pooled) as store:
         await store.register(OKX_UID, TELEGRAM_ID)
         saved = await asyncio.gather(

@@ -13,7 +13,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
-from store import Config, DatabaseUnavailable, RedisUnavailable, SettingsStore, StoreError, relay
+from store import Config, DatabaseUnavailable, RedisUnavailable, SettingsStore, StoreError
+from store.coherence import relay
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import PostgresServer, RedisServer, eventually
 

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from store import SettingsStore, StoreError
-from store.archive import backup, restore_backup
-from store.relay import Relay
-from store.verify import verify
+from store.coherence.relay import Relay
+from store.coherence.verify import verify
+from store.files.backup import backup, restore_backup
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import RedisServer
 

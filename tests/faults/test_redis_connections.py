@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from store import Config, RedisUnavailable, SettingsStore
-from store.mirror.wire import Command, exchange
-from store.relay import Relay
-from store.watch import Change
+from store.api.watch import Change
+from store.coherence.relay import Relay
+from store.mirror.pipeline import Command, exchange
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import PATIENCE, RedisServer, eventually
 from tests.topologies.redis import PASSWORD, QUOTED, Node

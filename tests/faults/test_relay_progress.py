@@ -13,11 +13,12 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from store import Config, SettingsStore, Vault, calls
-from store.health import check
-from store.relay import Progress, Relay, is_reconciled
-from store.vault import generate_key
-from store.verify import verify
+from store import Config, SettingsStore, Vault
+from store.coherence.relay import Progress, Relay, is_reconciled
+from store.coherence.verify import verify
+from store.encryption.vault import generate_key
+from store.operations.health import check
+from store.postgres import functions
 from tests.conftest import OKX_UID
 from tests.faults.servers import PATIENCE, RedisServer, eventually
 
@@ -88,7 +89,7 @@ async def test_marks_that_another_transaction_holds_stop_nobody(
     store: SettingsStore, db: Db, connect: Callable[[], Db], caplog: pytest.LogCaptureFixture
 ) -> None:
     register_many(db)
-    caplog.set_level(logging.INFO, "store.relay")
+    caplog.set_level(logging.INFO, "store.coherence.relay")
     with holding(connect, "select from mirror_pending for update"):
         async with relaying(store):
             await other_user_is_served(store, db, 7)
@@ -305,7 +306,7 @@ async def test_a_stream_outlives_the_servers_patience_with_idle_transactions(con
     db.execute("select ensure_user((1000000000000000 + n)::text) from generate_series(1, 100) n")
     async with SettingsStore(config) as store:
         seen = 0
-        async for rows in store.stores.database.stream(calls.mirror_source(), 10):
+        async for rows in store.stores.database.stream(functions.mirror.mirror_source(), 10):
             db.execute("select pg_sleep(case when %s = 0 then 0.5 else 0 end)", (seen,))
             seen += len(rows)
     assert seen >= 100

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from store import Config, SettingsStore, relay, rotation
+from store import Config, SettingsStore
+from store.coherence import relay
+from store.coherence.verify import verify
+from store.encryption import rotation
+from store.encryption.fields import FIELDS
+from store.encryption.rotation import Rotation, rotate, seal_table
 from store.models import CredentialsVersion
-from store.rotation import Rotation, rotate, seal_table
-from store.sealed import FIELDS
-from store.verify import verify
 from tests.credentials import (
     HASH,
     KEY,

@@ -22,15 +22,18 @@ import psutil
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from store import Config, SettingsStore, StoreError, calls, embedded, relay
-from store.archive import backup, restore_backup
-from store.exchange import export_users, import_users
+from store import Config, SettingsStore, StoreError
+from store.coherence import relay
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
+from store.encryption.fields import FIELDS
+from store.encryption.rotation import rotate
+from store.encryption.vault import Vault
+from store.files.backup import backup, restore_backup
+from store.files.export import export_users, import_users
 from store.models import MirrorEntry
-from store.rotation import rotate
-from store.sealed import FIELDS
-from store.sync import Sync
-from store.vault import Vault
-from store.verify import verify
+from store.operations import embedded
+from store.postgres import functions
 from tests.cli.conftest import SCRIPT, Cli, environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.credentials import HASH, NEW_KEY, OTHER, Db, put, sealed, vault
@@ -154,7 +157,7 @@ async def test_a_redis_that_fails_makes_errors_without_secrets(
     config: Config, store: SettingsStore, own_redis: RedisServer, log: io.StringIO, mode: str
 ) -> None:
     async with SettingsStore(replace(config, mirror_credentials=mode, redis_retry_after=0.0)) as other:
-        rows = await other.stores.database.fetch(calls.mirror_state([OKX_UID] * 2, ["api_keys", "params"]))
+        rows = await other.stores.database.fetch(functions.mirror.mirror_state([OKX_UID] * 2, ["api_keys", "params"]))
         entries = [MirrorEntry(**row) for row in rows]
         texts = [repr(entries)]
         with own_redis.client() as client:
@@ -181,8 +184,8 @@ async def test_what_objects_say_of_themselves_holds_no_secret(config: Config, st
     objects: list[object] = [
         config, store, store.stores, store.stores.vault, store.stores.database, store.stores.mirror, store.stores.marks,
         await store.get_credentials(OKX_UID), await store.credentials_history(OKX_UID),
-        calls.save_api_credentials(OKX_UID, put_away, None),
-        calls.upsert_user_setting(OKX_UID, "params", {"signal_bot_token": TOKEN}, None),
+        functions.credentials.save_api_credentials(OKX_UID, put_away, None),
+        functions.settings.upsert_user_setting(OKX_UID, "params", {"signal_bot_token": TOKEN}, None),
     ]  # fmt: skip
     for each in objects:
         assert found_in(f"{each!r} {each}") == [], type(each)

@@ -18,13 +18,14 @@ import redis as redis_py
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
-from store import Config, NotPermitted, SettingsStore, TimescalePool, TimescaleUserService, schema
-from store.archive import backup, restore_backup
-from store.calls import Call
-from store.relay import Relay
-from store.sync import Sync
-from store.vault import Vault, generate_key
-from store.verify import verify
+from store import Config, NotPermitted, SettingsStore, TimescalePool, TimescaleUserService
+from store.coherence.relay import Relay
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
+from store.encryption.vault import Vault, generate_key
+from store.files.backup import backup, restore_backup
+from store.postgres import migrate
+from store.postgres.call import Call
 from tests.cli.conftest import Cli, environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.topologies.pooler import pooler
@@ -154,8 +155,8 @@ async def test_everything_works_whatever_is_set(
     tmp_path: Path,
 ) -> None:
     url = way(config.database_url, monkeypatch, HOSTILE)
-    assert schema.migrate(url) == []
-    assert schema.status(url).is_current
+    assert migrate.migrate(url) == []
+    assert migrate.status(url).is_current
     assert await tour(replace(config, database_url=url), redis, db, tmp_path) == expected
 
 
@@ -176,8 +177,8 @@ async def test_everything_works_behind_a_pooler_whatever_is_set(
         by_pgoptions("", monkeypatch, {name: HOSTILE[name] for name in ("datestyle", "timezone", "client_encoding")})
         monkeypatch.delenv("PGOPTIONS")  # which pgbouncer refuses
     with pooler(config.database_url or "", 3) as url:
-        assert schema.migrate(url) == []
-        assert schema.status(url).is_current
+        assert migrate.migrate(url) == []
+        assert migrate.status(url).is_current
         assert await tour(replace(config, database_url=url), redis, db, tmp_path) == expected
         with psycopg.connect(url, autocommit=True) as other:  # nothing of ours is left for others on these connections
             for name, value in (("lock_timeout", "0"), ("search_path", HOSTILE["search_path"])):
@@ -192,7 +193,7 @@ async def test_each_setting_by_itself_changes_nothing(
 ) -> None:
     url = by_database(config.database_url or "", monkeypatch, {name: HOSTILE[name]})
     await tour(replace(config, database_url=url), redis, db, tmp_path)
-    assert schema.status(url).is_current
+    assert migrate.status(url).is_current
 
 
 COMMANDS = [

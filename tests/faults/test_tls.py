@@ -24,8 +24,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from store import Config, ConfigError, DatabaseUnavailable, RedisUnavailable, SettingsStore, StoreError, schema
-from store.verify import verify
+from store import Config, ConfigError, DatabaseUnavailable, RedisUnavailable, SettingsStore, StoreError
+from store.coherence.verify import verify
+from store.postgres import migrate
 from tests.cli.conftest import Cli, environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import wait_until
@@ -125,7 +126,7 @@ def tls() -> Iterator[Servers]:
             folder / "authority.crt",
         )
         wait_until(lambda: answers(servers.config))
-        schema.migrate(servers.config.database_url or "")
+        migrate.migrate(servers.config.database_url or "")
         yield servers
     finally:
         for process in (postgres, redis):

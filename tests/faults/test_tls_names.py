@@ -14,7 +14,7 @@ from cryptography import x509
 from redis.exceptions import RedisClusterException
 
 from store.errors import RedisUnavailable
-from store.mirror import connect
+from store.mirror import servers
 from tests.faults.servers import wait_until
 from tests.faults.test_tls import HERE, certificate, free_port
 
@@ -80,11 +80,11 @@ def answers(port: int) -> bool:
 
 
 async def ask(url: str) -> object:
-    asked = connect.connect(url, 10)
+    asked = servers.connect(url, 10)
     try:
         return await asked.get("x")
     finally:
-        await connect.close(asked)
+        await servers.close(asked)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -92,13 +92,13 @@ async def test_the_name_in_the_certificate_is_checked(urls: tuple[str, Urls], fo
     name, url = urls[0], urls[1][form]
     if name == "here":
         assert await ask(url) is None
-        assert connect.url_of_one(url, 10).startswith("rediss://localhost:")
+        assert servers.url_of_one(url, 10).startswith("rediss://localhost:")
         return
     with pytest.raises((redis_py.RedisError, RedisClusterException), match=r"certificate verify failed|No master"):
         await ask(url)
     if "sentinel" in form:
         with pytest.raises(RedisUnavailable):
-            connect.url_of_one(url, 10)
+            servers.url_of_one(url, 10)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -10,9 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import Config, DatabaseBusy, SettingsStore, calls, database, schema
-from store.calls import Call
-from store.vault import Vault, generate_key
+from store import Config, DatabaseBusy, SettingsStore
+from store.encryption.vault import Vault, generate_key
+from store.postgres import database, functions, migrate
+from store.postgres.call import Call
 from tests.cli.conftest import Cli, environment
 from tests.conftest import OKX_UID
 from tests.faults.servers import eventually
@@ -105,7 +106,7 @@ async def test_who_has_patience_waits(config: Config, holder: Db, db: Db) -> Non
         holder.execute("rollback")
         assert (await saving).version == 2
     async with SettingsStore(config) as store, store.stores.database.transaction() as transaction:
-        await transaction.fetch(calls.patch_user_setting(OKX_UID, "params", {"leverage": 5}, None))
+        await transaction.fetch(functions.settings.patch_user_setting(OKX_UID, "params", {"leverage": 5}, None))
         assert (await transaction.fetch(Call("show lock_timeout", {})))[0]["lock_timeout"] == "0"
 
 
@@ -116,7 +117,7 @@ def test_an_interruption_stays_one_whatever_psycopg_makes_of_it() -> None:
         except KeyboardInterrupt:
             psycopg.connect("host=/nowhere")
 
-    with pytest.raises(KeyboardInterrupt), schema._translated():
+    with pytest.raises(KeyboardInterrupt), migrate._translated():
         clean_up()
     with pytest.raises(KeyboardInterrupt), database.translated():
         clean_up()

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from store import schema
-from store.adoption import Quarantined
 from store.errors import MigrationError
+from store.postgres import migrate
+from store.postgres.predecessor import Quarantined
 from tests.migrations.dump import dump
 from tests.migrations.predecessor import (
     GONE,
@@ -30,12 +30,12 @@ from tests.migrations.test_migrate import IDS, MIGRATE, await_
 
 
 def test_every_row_is_taken_or_named_with_the_reason(old_url: str, old: Connection) -> None:
-    assert schema.migrate(old_url) == IDS
-    assert schema.status(old_url).is_current
+    assert migrate.migrate(old_url) == IDS
+    assert migrate.status(old_url).is_current
     ids = {
         row[0]: row[1] for row in rows(old, "select settings::text || version, id::text from predecessor.user_settings")
     }
-    reasons = {(q.table_name, q.id): q.reason for q in schema.quarantine(old_url) if not q.is_taken}
+    reasons = {(q.table_name, q.id): q.reason for q in migrate.quarantine(old_url) if not q.is_taken}
     taken = {name: {r[0] for r in rows(old, f"select o.id::text from {name} o join predecessor.{name} p using (id)")}
              for name in ("app_users", "user_settings", "okx_api_info")}  # fmt: skip
     assert taken["app_users"] == {KIM, GONE, LEE, PARK}
@@ -57,7 +57,7 @@ def test_every_row_is_taken_or_named_with_the_reason(old_url: str, old: Connecti
 
 def test_every_table_can_be_published(old_url: str, old: Connection) -> None:
     """PostgreSQL refuses updates and deletions in a published table that has neither a primary key nor an identity."""
-    schema.migrate(old_url)
+    migrate.migrate(old_url)
     query = """select c.oid::regclass from pg_class c join pg_namespace n on n.oid = c.relnamespace
                 where n.nspname in ('public', 'predecessor') and c.relkind in ('r', 'p') and c.relreplident <> 'f'
                   and not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)"""
@@ -65,7 +65,7 @@ def test_every_table_can_be_published(old_url: str, old: Connection) -> None:
 
 
 def test_versions_go_on_from_where_they_were_and_the_newest_live_one_is_active(old_url: str, old: Connection) -> None:
-    schema.migrate(old_url)
+    migrate.migrate(old_url)
     query = """select settings ->> 'leverage', version, is_active, deleted_at is not null from user_settings
                 where okx_uid = %s and setting_type = %s order by version"""
     assert rows(old, query, "587662504768345929", "params") == [
@@ -91,14 +91,14 @@ def test_versions_go_on_from_where_they_were_and_the_newest_live_one_is_active(o
 
 
 def test_what_the_catalogue_refuses_is_taken_as_it_is_and_named(old_url: str) -> None:
-    schema.migrate(old_url)
-    (note,) = [q for q in schema.quarantine(old_url) if q.is_taken and q.table_name == "user_settings"]
+    migrate.migrate(old_url)
+    (note,) = [q for q in migrate.quarantine(old_url) if q.is_taken and q.table_name == "user_settings"]
     assert note.reason == ("taken as it is, though not what the catalogue wants: leverage must be between 1 and 125")
 
 
 def test_a_deleted_user_comes_back_with_the_settings_of_then(old_url: str, old: Connection) -> None:
     old.execute("delete from okx_api_info")
-    schema.migrate(old_url)
+    migrate.migrate(old_url)
     assert rows(old, "select count(*) from get_user_settings('587662504768345929')") == [(2,)]
     rows(old, "select restore_user('687662504768345929')")
     found = rows(old, "select settings::text, version from get_user_settings('687662504768345929')")
@@ -106,17 +106,17 @@ def test_a_deleted_user_comes_back_with_the_settings_of_then(old_url: str, old: 
 
 
 def test_a_telegram_id_leads_to_the_user_who_was_changed_last(old_url: str, old: Connection) -> None:
-    schema.migrate(old_url)
+    migrate.migrate(old_url)
     assert rows(old, "select okx_uid from find_user('1709556958')") == [("587662504768345929",)]
     assert rows(old, "select okx_uid from find_user('3709556958')") == [("787662504768345929",)]
-    (note,) = [q for q in schema.quarantine(old_url) if q.id == PARK]
+    (note,) = [q for q in migrate.quarantine(old_url) if q.id == PARK]
     assert note == Quarantined(
         "app_users", PARK, True, "its Telegram ID is that of another user, too, who was changed later"
     )
 
 
 def test_columns_of_other_programs_stay_with_their_defaults_and_indexes(old_url: str, old: Connection) -> None:
-    schema.migrate(old_url)
+    migrate.migrate(old_url)
     found = rows(old, "select email, has_trading_access from app_users where id = %s", KIM)
     assert found == [("kim@example.com", True)]
     rows(old, "select ensure_user('987662504768345929')")
@@ -139,9 +139,9 @@ def test_columns_of_other_programs_stay_with_their_defaults_and_indexes(old_url:
 
 
 def test_other_tables_refer_to_the_users_taken_and_keep_all_their_rows(old_url: str, old: Connection) -> None:
-    schema.migrate(old_url)
+    migrate.migrate(old_url)
     assert rows(old, "select amount::integer from payments order by 1") == [(10,), (20,)]
-    (note,) = [q for q in schema.quarantine(old_url) if q.table_name == "public.payments"]
+    (note,) = [q for q in migrate.quarantine(old_url) if q.table_name == "public.payments"]
     assert "payments_user_id_fkey" in note.reason
     rows(old, "select ensure_user('987662504768345929')")
     old.execute(
@@ -161,8 +161,8 @@ def test_what_hangs_on_the_old_tables_is_named(old_url: str, old: Connection) ->
     old.execute("grant select, update on user_settings to public")
     old.execute("do $$ begin create role settings_reader; exception when duplicate_object then end $$")
     old.execute("grant select on app_users to settings_reader")
-    schema.migrate(old_url)
-    notes = {(q.table_name, q.reason.split(":")[0]) for q in schema.quarantine(old_url) if q.is_taken and q.id is None}
+    migrate.migrate(old_url)
+    notes = {(q.table_name, q.reason.split(":")[0]) for q in migrate.quarantine(old_url) if q.is_taken and q.id is None}
     assert ("public.rich", "this view reads predecessor.app_users") in notes
     assert ("app_users", "its trigger audit isn't on the store's table") in notes
     assert ("app_users", "settings_reader could select") in notes
@@ -170,7 +170,7 @@ def test_what_hangs_on_the_old_tables_is_named(old_url: str, old: Connection) ->
 
 def test_old_callers_of_the_functions_go_on(old_url: str, old: Connection) -> None:
     before = rows(old, "select * from get_user_settings('587662504768345929', 'preferences')")
-    schema.migrate(old_url)
+    migrate.migrate(old_url)
     after = rows(old, "select * from get_user_settings('587662504768345929', 'preferences')")
     assert [row[:3] + row[4:10] for row in after] == [row[:3] + row[4:10] for row in before]  # but for the Telegram ID
     saved = rows(
@@ -186,25 +186,25 @@ def test_old_callers_of_the_functions_go_on(old_url: str, old: Connection) -> No
 
 def test_a_rehearsal_tells_all_and_changes_nothing(old_url: str, old: Connection) -> None:
     before, shape = everything(old), dump(old_url)
-    adoption = schema.rehearse(old_url)
+    adoption = migrate.rehearse(old_url)
     assert (everything(old), dump(old_url)) == (before, shape)
     assert rows(old, "select nspname from pg_namespace where nspname = 'predecessor'") == []
-    schema.migrate(old_url)
+    migrate.migrate(old_url)
     assert adoption is not None
-    assert adoption.quarantine == schema.quarantine(old_url)
+    assert adoption.quarantine == migrate.quarantine(old_url)
     assert adoption.taken == {"app_users": 4, "user_settings": 10, "okx_api_info": 5}
 
 
 def test_a_database_of_this_store_has_nothing_to_adopt(database_url: str, empty_database_url: str) -> None:
-    assert schema.rehearse(database_url) is None
-    assert schema.rehearse(empty_database_url) is None
-    assert schema.quarantine(database_url) == []
+    assert migrate.rehearse(database_url) is None
+    assert migrate.rehearse(empty_database_url) is None
+    assert migrate.quarantine(database_url) == []
 
 
 def test_the_adopted_schema_is_that_of_a_new_database_but_for_the_extra_columns(
     old_url: str, database_url: str
 ) -> None:
-    schema.migrate(old_url)
+    migrate.migrate(old_url)
     extra = (
         "app_users.",
         "payments",
@@ -222,7 +222,7 @@ def test_the_adopted_schema_is_that_of_a_new_database_but_for_the_extra_columns(
 
 
 def test_an_erased_person_is_gone_from_the_old_tables_too(old_url: str, old: Connection) -> None:
-    schema.migrate(old_url)
+    migrate.migrate(old_url)
     rows(old, "select erase_user('587662504768345929')")
     for name in ("app_users", "user_settings", "okx_api_info", "quarantine"):
         ((text,),) = rows(old, f"select coalesce(string_agg(t::text, ''), '') from predecessor.{name} t")
@@ -233,20 +233,20 @@ def test_an_erased_person_is_gone_from_the_old_tables_too(old_url: str, old: Con
 def test_tables_of_neither_are_refused_and_left_alone(empty_database_url: str) -> None:
     with psycopg.connect(empty_database_url) as connection:
         connection.execute("create table app_users (id serial primary key, login text)")
-    for action in (schema.migrate, schema.rehearse):
+    for action in (migrate.migrate, migrate.rehearse):
         with pytest.raises(MigrationError, match=r"public\.app_users has no okx_uid"):
             action(empty_database_url)
     with psycopg.connect(empty_database_url) as connection:
         connection.execute("alter table app_users add okx_uid text")
     with pytest.raises(MigrationError, match=r"public\.app_users has no id of the expected type"):
-        schema.migrate(empty_database_url)
+        migrate.migrate(empty_database_url)
 
 
 def test_two_adoptions_at_once_make_one(old_url: str) -> None:
     with ThreadPoolExecutor(2) as pool:
-        applied = sorted(pool.map(schema.migrate, [old_url, old_url]))
+        applied = sorted(pool.map(migrate.migrate, [old_url, old_url]))
     assert applied == [[], IDS]
-    assert schema.status(old_url).is_current
+    assert migrate.status(old_url).is_current
 
 
 def test_a_killed_adoption_leaves_the_old_database_as_it_was(old_url: str, old: Connection) -> None:
@@ -259,7 +259,7 @@ def test_a_killed_adoption_leaves_the_old_database_as_it_was(old_url: str, old: 
         process.kill()
         process.wait(30)
     assert (everything(old), dump(old_url)) == (before, shape)
-    assert schema.migrate(old_url) == IDS
+    assert migrate.migrate(old_url) == IDS
 
 
 def test_a_save_of_an_old_bot_that_waits_for_the_adoption_is_not_lost(old_url: str, old: Connection) -> None:
@@ -272,7 +272,7 @@ def test_a_save_of_an_old_bot_that_waits_for_the_adoption_is_not_lost(old_url: s
     ):
         holder.execute("lock table payments in access exclusive mode")
         bot.execute("select * from get_user_settings('587662504768345929')")  # its plans are made
-        migrating = pool.submit(schema.migrate, old_url)
+        migrating = pool.submit(migrate.migrate, old_url)
         blocked = "select count(*) from pg_locks where relation = 'payments'::regclass and not granted"
         await_(lambda: rows(old, blocked) == [(1,)], "migrate doesn't come to the table")
         saving = pool.submit(bot.execute, call.encode())

@@ -8,10 +8,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import Config, SettingsStore, Vault, rotation, schema
+from store import Config, SettingsStore, Vault
+from store.coherence.sync import Sync
+from store.encryption import rotation
+from store.encryption.vault import NoEncryptionKey, generate_key
 from store.errors import MigrationError
-from store.sync import Sync
-from store.vault import NoEncryptionKey, generate_key
+from store.postgres import migrate
 from tests.migrations.dump import dump
 from tests.migrations.predecessor import KIM, PARK, Connection, everything, rows
 from tests.migrations.test_migrate import IDS
@@ -21,8 +23,8 @@ TAKEN = "select string_agg(p::text, '') from predecessor.okx_api_info p join okx
 
 def test_rolling_back_restores_the_old_database_as_it_was(old_url: str, old: Connection) -> None:
     before, shape = everything(old), dump(old_url)
-    schema.migrate(old_url)
-    assert schema.rollback(old_url, None) == IDS[::-1]
+    migrate.migrate(old_url)
+    assert migrate.rollback(old_url, None) == IDS[::-1]
     assert dump(old_url) == shape
     after = everything(old)
     assert {name: len(found) for name, found in after.items()} == {
@@ -34,17 +36,17 @@ def test_rolling_back_restores_the_old_database_as_it_was(old_url: str, old: Con
         assert any(value.replace('"', '""') in row for row in after["user_settings"]), value
     assert [row for row in after["app_users"] if PARK in row] == [row for row in before["app_users"] if PARK in row]
     assert rows(old, "select nspname from pg_namespace where nspname = 'predecessor'") == []
-    assert schema.migrate(old_url) == IDS
+    assert migrate.migrate(old_url) == IDS
 
 
 def test_what_was_saved_since_goes_back_with_the_rest(old_url: str, old: Connection) -> None:
-    schema.migrate(old_url)
+    migrate.migrate(old_url)
     rows(old, "select patch_user_setting('587662504768345929', 'preferences', '{\"symbol\": \"SOL\"}')")
     rows(old, "select unlink_telegram('587662504768345929')")
     rows(old, "select ensure_user('987662504768345929', '4709556958', 'New')")
     old.execute("update app_users set email = 'new@example.com' where okx_uid = '987662504768345929'")
     rows(old, "select upsert_user_setting('987662504768345929', 'params', '{\"leverage\": 2}')")
-    schema.rollback(old_url, None)
+    migrate.rollback(old_url, None)
     assert rows(old, "select settings, version from get_user_settings('587662504768345929', 'preferences')") == [
         ({"symbol": "SOL"}, 3)
     ]
@@ -53,20 +55,20 @@ def test_what_was_saved_since_goes_back_with_the_rest(old_url: str, old: Connect
 
 
 def test_a_user_whom_the_old_tables_cannot_hold_stops_the_rollback(old_url: str, old: Connection) -> None:
-    schema.migrate(old_url)
+    migrate.migrate(old_url)
     rows(old, "select ensure_user('987662504768345929')")
     with pytest.raises(MigrationError, match="email"):
-        schema.rollback(old_url, None)
+        migrate.rollback(old_url, None)
     assert rows(old, "select okx_uid from find_user('987662504768345929')") == [("987662504768345929",)]
-    assert schema.status(old_url).is_current
+    assert migrate.status(old_url).is_current
 
 
 def test_users_settings_and_keys_go_back_only_together(old_url: str) -> None:
-    schema.migrate(old_url)
+    migrate.migrate(old_url)
     with pytest.raises(MigrationError, match="adopted together") as caught:
-        schema.rollback(old_url, len(IDS) - 1)
+        migrate.rollback(old_url, len(IDS) - 1)
     assert "--all" in str(caught.value.hint)
-    assert schema.status(old_url).is_current
+    assert migrate.status(old_url).is_current
 
 
 async def test_keys_are_encrypted_if_there_is_a_key_and_those_of_redis_win_by_sync(
@@ -74,7 +76,7 @@ async def test_keys_are_encrypted_if_there_is_a_key_and_those_of_redis_win_by_sy
 ) -> None:
     redis.hset("user:587662504768345929:api:keys", mapping={"api_key": "new", "api_secret": "s", "passphrase": "p"})
     vault = Vault.from_env({"SETTINGS_STORE_KEYS": generate_key()})
-    schema.migrate(old_url, vault)
+    migrate.migrate(old_url, vault)
     for query in ("select string_agg(c::text, '') from okx_api_info c", TAKEN):
         ((text,),) = rows(old, query)
         assert not any(secret in text for secret in ("kim", "gone-"))
@@ -83,7 +85,7 @@ async def test_keys_are_encrypted_if_there_is_a_key_and_those_of_redis_win_by_sy
         credentials = await store.get_credentials("587662504768345929")
         assert credentials is not None
         assert (credentials.api_key, credentials.version) == ("new", 4)
-    schema.rollback(old_url, None, vault)
+    migrate.rollback(old_url, None, vault)
     keys = rows(old, "select api_key from okx_api_info where user_id = %s and deleted_at is null", KIM)
     assert ("new",) in keys
 
@@ -91,7 +93,7 @@ async def test_keys_are_encrypted_if_there_is_a_key_and_those_of_redis_win_by_sy
 async def test_keys_are_encrypted_everywhere_and_come_back_in_plain_text(
     old_url: str, old: Connection, servers: Config, redis: Any
 ) -> None:
-    schema.migrate(old_url)
+    migrate.migrate(old_url)
     vault = Vault.from_env({"SETTINGS_STORE_KEYS": generate_key()})
     config = Config(old_url, servers.redis_url, home=servers.home, vault=vault)
     async with SettingsStore(config) as store:
@@ -114,8 +116,8 @@ async def test_keys_are_encrypted_everywhere_and_come_back_in_plain_text(
     assert not any(secret in quarantined for secret in ("web-key", "web-secret", "lee-secret"))
 
     with pytest.raises(NoEncryptionKey):
-        schema.rollback(old_url, None)
-    schema.rollback(old_url, None, vault)
+        migrate.rollback(old_url, None)
+    migrate.rollback(old_url, None, vault)
     keys = rows(
         old, "select api_key, api_secret, passphrase from okx_api_info where user_id = %s and deleted_at is null", KIM
     )
@@ -124,25 +126,25 @@ async def test_keys_are_encrypted_everywhere_and_come_back_in_plain_text(
 
 def test_trades_and_candles_come_along_as_far_as_they_are_some(old_url: str, old: Connection) -> None:
     old.execute(Path(__file__).with_name("predecessor_market.sql").read_bytes())
-    schema.migrate(old_url)
-    assert schema.status(old_url).is_current
+    migrate.migrate(old_url)
+    assert migrate.status(old_url).is_current
     taken = rows(old, "select exit_order_id, net_pnl::text, params_version, extra from trades order by exit_order_id")
     assert taken == [
         ("a1", "12.50000000", 9, {"id": 1, "session_id": 7}),
         ("predecessor-2", "-3.00000000", 9, {"id": 2}),
     ]
-    reasons = [(q.id, q.reason) for q in schema.quarantine(old_url) if q.table_name == "trades"]
+    reasons = [(q.id, q.reason) for q in migrate.quarantine(old_url) if q.table_name == "trades"]
     assert [id for id, _ in reasons] == ["3", "4"]
     assert "side" in reasons[0][1]
     candles = rows(old, "select to_char(ts, 'HH24:MI') from ohlcv_1h order by ts")
     assert candles == [("10:00",), ("11:00",)]
-    told = [q.id for q in schema.quarantine(old_url) if q.table_name == "ohlcv_1h"]
+    told = [q.id for q in migrate.quarantine(old_url) if q.table_name == "ohlcv_1h"]
     assert len(told) == 4  # another of that time, off the grid, not a number, without a time
-    (note,) = [q for q in schema.quarantine(old_url) if q.table_name == "ohlcv_1d"]
+    (note,) = [q for q in migrate.quarantine(old_url) if q.table_name == "ohlcv_1d"]
     assert (note.id, note.is_taken) == (None, False)
     rows(old, "select erase_user('587662504768345929')")
     assert rows(old, "select count(*) from predecessor.trades") == [(1,)]
-    schema.rollback(old_url, None)
+    migrate.rollback(old_url, None)
     assert rows(old, "select count(*) from trades") == [(1,)]
     assert rows(old, "select count(*) from ohlcv_1h") == [(6,)]
 
@@ -154,29 +156,29 @@ def test_candles_of_a_predecessor_on_timescaledb_come_along_and_go_back(old_url:
     rows(old, "select create_hypertable('ohlcv_1h', 'time', chunk_time_interval => interval '1 day')")
     old.execute("insert into ohlcv_1h select t, 'BTC', 2, 4, 1, 3, 9"
               "  from generate_series(timestamptz '2025-03-05 00:00Z', '2025-03-08 00:00Z', '1 hour') t")  # fmt: skip
-    schema.migrate(old_url)
-    assert schema.status(old_url).is_current
+    migrate.migrate(old_url)
+    assert migrate.status(old_url).is_current
     where = """
         select hypertable_schema, num_chunks from timescaledb_information.hypertables
          where hypertable_name = 'ohlcv_1h'"""
     assert rows(old, f"{where} order by 1") == [("predecessor", 4), ("public", 1)]
     assert rows(old, "select count(*) from ohlcv_1h where ts >= '2025-03-05 00:00Z'") == [(73,)]
-    schema.rollback(old_url, None)
+    migrate.rollback(old_url, None)
     assert rows(old, where) == [("public", 4)]
     assert rows(old, "select count(*) from ohlcv_1h") == [(73,)]
 
 
 def test_trades_of_somebody_else_in_a_database_of_this_store_move_aside_and_come_back(database_url: str) -> None:
     before = IDS.index("0008_trades")
-    schema.rollback(database_url, len(IDS) - before)
+    migrate.rollback(database_url, len(IDS) - before)
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("create table trades (id integer, what text)")
         connection.execute("insert into trades values (1, 'mine')")
-        assert schema.migrate(database_url) == IDS[before:]
-        assert schema.status(database_url).is_current
+        assert migrate.migrate(database_url) == IDS[before:]
+        assert migrate.status(database_url).is_current
         ((what,),) = connection.execute("select row_data ->> 'what' from predecessor.quarantine").fetchall()
         assert what == "mine"
         assert connection.execute("select count(*) from trades").fetchall() == [(0,)]
-        schema.rollback(database_url, len(IDS) - before)
+        migrate.rollback(database_url, len(IDS) - before)
         assert connection.execute("select what from trades").fetchall() == [("mine",)]
         assert connection.execute("select from pg_namespace where nspname = 'predecessor'").fetchall() == []

@@ -13,8 +13,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from store import Config, drift, schema
+from store import Config
 from store.errors import DatabaseError, MigrationError
+from store.postgres import drift, migrate
 from tests.conftest import janitor
 from tests.migrations.test_migrate import query, save, sql_folder  # noqa: F401
 
@@ -38,9 +39,9 @@ def restored_url(servers: Config, database_url: str) -> Iterator[str]:
 
 
 def test_a_restored_dump_has_not_drifted(restored_url: str) -> None:
-    assert schema.status(restored_url).drifted == {}
-    assert schema.migrate(restored_url) == []
-    assert schema.status(restored_url).is_current
+    assert migrate.status(restored_url).drifted == {}
+    assert migrate.migrate(restored_url) == []
+    assert migrate.status(restored_url).is_current
     assert save(restored_url) == 2
 
 
@@ -48,8 +49,8 @@ CHANGES = {
     "views/mirror_source.sql": "create or replace view mirror_source as select okx_uid as owner, 'x'::text as kind,"
     " 'x'::text as suffix, 'x'::text as encoding, version, updated_at, null::jsonb as document from app_users",
     "views/ohlcv_1w.sql": "drop view ohlcv_1w cascade",
-    "functions/merge_patch.sql": "alter function merge_patch(jsonb, jsonb) volatile",
-    "functions/is_valid_value.sql": "create or replace function is_valid_value(p_field setting_fields, p_value jsonb)"
+    "functions/merge_patch.sql": "alter function _merge_patch(jsonb, jsonb) volatile",
+    "functions/is_valid_value.sql": "create or replace function _is_valid_value(p_field setting_fields, p_value jsonb)"
     " returns boolean language sql immutable return true",
     "triggers/user_settings_version.sql": "alter table user_settings disable trigger user_settings_version_update",
     "roles/grants.sql": "grant select on app_users to settings_reader",
@@ -68,10 +69,10 @@ CHANGES = {
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_change_by_hand_is_told_after_a_restore_and_mended(restored_url: str, what: str) -> None:
     query(restored_url, CHANGES[what])
-    assert set(schema.status(restored_url).drifted) - {"roles/grants.sql"} == {what} - {"roles/grants.sql"}
-    assert what in schema.status(restored_url).drifted
-    schema.migrate(restored_url)
-    assert schema.status(restored_url).drifted == {}
+    assert set(migrate.status(restored_url).drifted) - {"roles/grants.sql"} == {what} - {"roles/grants.sql"}
+    assert what in migrate.status(restored_url).drifted
+    migrate.migrate(restored_url)
+    assert migrate.status(restored_url).drifted == {}
     assert save(restored_url) == 2
 
 
@@ -79,18 +80,18 @@ def test_an_index_that_is_missing_comes_back_as_it_was(database_url: str) -> Non
     indexes = "select indexdef from pg_indexes where schemaname = 'public' order by 1"
     before = query(database_url, indexes)
     query(database_url, "drop index idx_user_settings_unique_active")
-    assert schema.status(database_url).drifted == {"index idx_user_settings_unique_active": "is missing"}
-    schema.migrate(database_url)
+    assert migrate.status(database_url).drifted == {"index idx_user_settings_unique_active": "is missing"}
+    migrate.migrate(database_url)
     assert query(database_url, indexes) == before
 
 
 def test_what_others_add_is_theirs(database_url: str) -> None:
     query(database_url, "create index of_theirs on user_settings (created_at)")
     query(database_url, "alter table app_users add constraint theirs check (name <> 'x')")
-    schema.migrate(database_url)
+    migrate.migrate(database_url)
     query(database_url, "drop index of_theirs")
     query(database_url, "alter table app_users drop constraint theirs")
-    assert schema.status(database_url).is_current
+    assert migrate.status(database_url).is_current
 
 
 def test_a_missing_index_that_can_not_be_made_again_is_named_and_nothing_is_changed(database_url: str) -> None:
@@ -98,7 +99,7 @@ def test_a_missing_index_that_can_not_be_made_again_is_named_and_nothing_is_chan
     for _ in range(2):
         query(database_url, "insert into app_users (okx_uid) values ('1000000000000001')")
     with pytest.raises(MigrationError, match="app_users_okx_uid_unique"):
-        schema.migrate(database_url)
+        migrate.migrate(database_url)
 
 
 def test_a_file_may_move(database_url: str, sql_folder: Path) -> None:  # noqa: F811
@@ -106,14 +107,14 @@ def test_a_file_may_move(database_url: str, sql_folder: Path) -> None:  # noqa: 
     before = query(database_url, triggers)
     for name in ("user_settings_version", "no_removal"):
         shutil.move(sql_folder / "triggers" / f"{name}.sql", sql_folder / "functions" / f"{name}.trigger.sql")
-    assert schema.status(database_url).drifted == {}
-    schema.migrate(database_url)
+    assert migrate.status(database_url).drifted == {}
+    migrate.migrate(database_url)
     assert query(database_url, triggers) == before
-    assert schema.status(database_url).is_current
+    assert migrate.status(database_url).is_current
 
 
 def test_files_have_names_of_their_own() -> None:
-    names = [drift.name_of(file) for file in schema.sql_files()]
+    names = [drift.name_of(file) for file in migrate.sql_files()]
     assert len(names) == len(set(names))
 
 
@@ -126,15 +127,15 @@ NEWER = {
 
 @pytest.mark.parametrize("what", NEWER)
 def test_an_older_release_leaves_a_newer_database_alone(database_url: str, what: str) -> None:
-    query(database_url, "create or replace function merge_patch(p_target jsonb, p_patch jsonb) returns jsonb"
+    query(database_url, "create or replace function _merge_patch(p_target jsonb, p_patch jsonb) returns jsonb"
                         " language sql immutable as 'select p_patch'")  # fmt: skip
     query(database_url, NEWER[what])
-    for action in (schema.migrate, schema.rollback, lambda url: schema.rollback(url, None)):
+    for action in (migrate.migrate, migrate.rollback, lambda url: migrate.rollback(url, None)):
         with pytest.raises(MigrationError, match=f"newer release than this one.*{what}"):
             action(database_url)
-    assert query(database_url, "select merge_patch('{}', '{\"a\": 1}')") == [{"a": 1}]
+    assert query(database_url, "select _merge_patch('{}', '{\"a\": 1}')") == [{"a": 1}]
     if what.startswith("migration"):
-        assert schema.status(database_url).drifted["9999_later"] == "a migration of a newer release"
+        assert migrate.status(database_url).drifted["9999_later"] == "a migration of a newer release"
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def latin_url(servers: Config) -> Iterator[str]:
 
 
 def test_a_database_that_is_not_utf8_is_refused_before_anything_is_made(latin_url: str) -> None:
-    for action in (schema.migrate, schema.rollback, schema.status, schema.rehearse):
+    for action in (migrate.migrate, migrate.rollback, migrate.status, migrate.rehearse):
         with pytest.raises(DatabaseError, match="has the encoding LATIN1; the store needs UTF8"):
             action(latin_url)
     assert query(latin_url, "select relname from pg_class where relnamespace = 'public'::regnamespace") == []

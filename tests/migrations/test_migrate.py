@@ -15,13 +15,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from store import schema
 from store.errors import DatabaseUnavailable, MigrationError
+from store.postgres import migrate
 from tests.conftest import OKX_UID
 from tests.migrations.dump import OUR_FUNCTIONS, dump
 
 DEADLINE = 30.0  # seconds
-IDS = sorted(f.stem for f in schema.resources("migrations").glob("*.sql") if not f.stem.endswith(".rollback"))
+IDS = sorted(f.stem for f in migrate.resources("migrations").glob("*.sql") if not f.stem.endswith(".rollback"))
 MIGRATE = "import sys; from store import schema; print(*schema.migrate(sys.argv[1]))"
 TABLES = "select relname from pg_class where relkind in ('r', 'v') and relnamespace = 'public'::regnamespace"
 
@@ -51,17 +51,17 @@ def await_(condition: Callable[[], object], what: str) -> None:
 @pytest.fixture
 def sql_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of sql/ that migrate uses, to be edited."""
-    original = schema.resources
+    original = migrate.resources
     shutil.copytree(original("sql"), tmp_path / "sql")
-    monkeypatch.setattr(schema, "resources", lambda name: tmp_path / "sql" if name == "sql" else original(name))
+    monkeypatch.setattr(migrate, "resources", lambda name: tmp_path / "sql" if name == "sql" else original(name))
     return tmp_path / "sql"
 
 
 def test_an_empty_database_is_brought_to_this_release(empty_database_url: str) -> None:
-    before = schema.status(empty_database_url)
+    before = migrate.status(empty_database_url)
     assert (before.applied, before.pending, before.is_current) == ([], IDS, False)
-    assert schema.migrate(empty_database_url) == IDS
-    after = schema.status(empty_database_url)
+    assert migrate.migrate(empty_database_url) == IDS
+    after = migrate.status(empty_database_url)
     assert (after.applied, after.pending, after.drifted, after.is_current) == (IDS, [], {}, True)
     assert save(empty_database_url) == 1
 
@@ -69,23 +69,23 @@ def test_an_empty_database_is_brought_to_this_release(empty_database_url: str) -
 def test_migrating_again_changes_nothing(database_url: str) -> None:
     save(database_url)
     before = dump(database_url)
-    assert schema.migrate(database_url) == []
+    assert migrate.migrate(database_url) == []
     assert dump(database_url) == before
     assert save(database_url) == 2
-    assert schema.status(database_url).is_current
+    assert migrate.status(database_url).is_current
 
 
 def test_threads_that_migrate_at_once_all_succeed(empty_database_url: str) -> None:
     barrier = threading.Barrier(4)
 
-    def migrate(_: int) -> list[str]:
+    def migrated(_: int) -> list[str]:
         barrier.wait(DEADLINE)
-        return schema.migrate(empty_database_url)
+        return migrate.migrate(empty_database_url)
 
     with ThreadPoolExecutor(4) as pool:
-        applied = sorted(pool.map(migrate, range(4)))
+        applied = sorted(pool.map(migrated, range(4)))
     assert applied == [[], [], [], IDS]
-    assert schema.status(empty_database_url).is_current
+    assert migrate.status(empty_database_url).is_current
 
 
 def test_processes_that_migrate_at_once_all_succeed(empty_database_url: str) -> None:
@@ -99,37 +99,37 @@ def test_processes_that_migrate_at_once_all_succeed(empty_database_url: str) -> 
 def test_a_lock_that_somebody_took_by_its_number_is_not_waited_for_without_end(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "LOCK_WAIT", 0.1)
+    monkeypatch.setattr(migrate, "LOCK_WAIT", 0.1)
     with psycopg.connect(database_url, application_name="mallory's") as holder:
-        holder.execute("select pg_advisory_lock(%s)", (schema.LOCK,))
+        holder.execute("select pg_advisory_lock(%s)", (migrate.LOCK,))
         with pytest.raises(MigrationError, match="another session holds the lock") as error:
-            schema.migrate(database_url)
+            migrate.migrate(database_url)
         told = f"process {holder.info.backend_pid}, mallory's, login {holder.info.user}, since "
         assert (error.value.detail or "").startswith(told)
         holder.execute("select pg_advisory_unlock_all()")
-        assert schema.migrate(database_url) == []
+        assert migrate.migrate(database_url) == []
 
 
 def test_an_edited_file_of_sql_is_told_and_applied(database_url: str, sql_folder: Path) -> None:
     file = sql_folder / "functions" / "merge_patch.sql"
     file.write_text(file.read_text().replace("return v_target;", "return v_target || '{\"edited\": true}';"))
-    assert schema.status(database_url).drifted == {
+    assert migrate.status(database_url).drifted == {
         "functions/merge_patch.sql": "the file changed since it was applied",
     }
-    assert schema.migrate(database_url) == []
-    assert query(database_url, "select merge_patch('{}', '{}')") == [{"edited": True}]
-    assert schema.status(database_url).is_current
+    assert migrate.migrate(database_url) == []
+    assert query(database_url, "select _merge_patch('{}', '{}')") == [{"edited": True}]
+    assert migrate.status(database_url).is_current
 
 
 @pytest.mark.parametrize(
     ("statement", "file"),
     [
         (
-            "create or replace function merge_patch(p_target jsonb, p_patch jsonb) returns jsonb"
+            "create or replace function _merge_patch(p_target jsonb, p_patch jsonb) returns jsonb"
             " language sql immutable as 'select ''{}''::jsonb'",
             "functions/merge_patch.sql",
         ),
-        ("drop function merge_patch(jsonb, jsonb)", "functions/merge_patch.sql"),
+        ("drop function _merge_patch(jsonb, jsonb)", "functions/merge_patch.sql"),
         ("drop trigger user_settings_changed_insert on user_settings", "triggers/user_settings_changed.sql"),
         ("drop trigger user_settings_version_update on user_settings", "triggers/user_settings_version.sql"),
         ("alter table app_users disable trigger app_users_version", "triggers/app_users_version.sql"),
@@ -150,17 +150,17 @@ def test_an_edited_file_of_sql_is_told_and_applied(database_url: str, sql_folder
 def test_a_change_by_hand_is_told_and_mended(database_url: str, statement: str, file: str) -> None:
     before = dump(database_url)
     query(database_url, statement)
-    drifted = schema.status(database_url).drifted
+    drifted = migrate.status(database_url).drifted
     assert drifted.pop(file) == "changed in the database since it was applied"
     assert set(drifted) <= {"roles/grants.sql"}  # those of a function go with it
-    schema.migrate(database_url)
-    assert schema.status(database_url).is_current
+    migrate.migrate(database_url)
+    assert migrate.status(database_url).is_current
     assert dump(database_url) == before
 
 
 def test_a_file_that_is_no_longer_part_is_told(database_url: str, sql_folder: Path) -> None:
     (sql_folder / "functions" / "merge_patch.sql").unlink()
-    assert schema.status(database_url).drifted == {"merge_patch": "applied once, no longer part of this release"}
+    assert migrate.status(database_url).drifted == {"merge_patch": "applied once, no longer part of this release"}
 
 
 @pytest.mark.parametrize("broken", ["create or replace function broken(", "select 1 / 0;"])
@@ -168,7 +168,7 @@ def test_a_broken_file_is_named_and_harms_nothing(database_url: str, sql_folder:
     before = dump(database_url)
     (sql_folder / "functions" / "merge_patch.sql").write_text("comment on table app_users is 'changed';\n" + broken)
     with pytest.raises(MigrationError, match=r"sql/functions/merge_patch\.sql: "):
-        schema.migrate(database_url)
+        migrate.migrate(database_url)
     assert dump(database_url) == before
     assert save(database_url) == 1
 
@@ -176,48 +176,48 @@ def test_a_broken_file_is_named_and_harms_nothing(database_url: str, sql_folder:
 def test_a_file_that_makes_no_object_of_its_name_is_named(database_url: str, sql_folder: Path) -> None:
     (sql_folder / "functions" / "misnamed.sql").write_text("select 1;")
     with pytest.raises(MigrationError, match="misnamed"):
-        schema.migrate(database_url)
+        migrate.migrate(database_url)
     assert save(database_url) == 1
 
 
 def test_rolling_back_everything_leaves_nothing_of_ours(database_url: str) -> None:
     save(database_url)
-    assert schema.rollback(database_url, None) == IDS[::-1]
+    assert migrate.rollback(database_url, None) == IDS[::-1]
     assert [name for name in query(database_url, TABLES) if "yoyo" not in name] == []
     functions = f"select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace where {OUR_FUNCTIONS}"
     assert query(database_url, functions) == []
-    assert schema.status(database_url).pending == IDS
-    assert schema.rollback(database_url, None) == []
-    assert schema.migrate(database_url) == IDS
+    assert migrate.status(database_url).pending == IDS
+    assert migrate.rollback(database_url, None) == []
+    assert migrate.migrate(database_url) == IDS
     assert save(database_url) == 1
 
 
 def test_rolling_back_goes_one_by_one_and_keeps_the_data_of_the_rest(database_url: str) -> None:
     save(database_url)
-    assert schema.rollback(database_url) == IDS[-1:]
-    assert schema.status(database_url).pending == IDS[-1:]
+    assert migrate.rollback(database_url) == IDS[-1:]
+    assert migrate.status(database_url).pending == IDS[-1:]
     assert query(database_url, "select okx_uid from app_users") == [OKX_UID]
-    assert schema.migrate(database_url) == IDS[-1:]
+    assert migrate.migrate(database_url) == IDS[-1:]
     assert save(database_url) == 2
-    assert schema.status(database_url).is_current
+    assert migrate.status(database_url).is_current
 
 
 def test_versions_saved_before_the_store_noted_logins_have_none(database_url: str) -> None:
     """A downgrade takes the logins, and what is there when the columns come is null."""
     save(database_url)
-    while "0018_rights" in schema.status(database_url).applied:
-        schema.rollback(database_url)
-    schema.migrate(database_url)
+    while "0018_rights" in migrate.status(database_url).applied:
+        migrate.rollback(database_url)
+    migrate.migrate(database_url)
     save(database_url)
     history = "select written_by from user_setting_history(%s, 'params')"
     assert query(database_url, history, OKX_UID) == [*query(database_url, "select session_user::text"), None]
-    assert schema.status(database_url).is_current
+    assert migrate.status(database_url).is_current
 
 
 @pytest.mark.parametrize("applied", [1, len(IDS)], ids=["in a migration", "in sql/"])
 def test_a_killed_migrate_leaves_a_database_that_migrates_at_once(database_url: str, applied: int) -> None:
     expected = dump(database_url)
-    schema.rollback(database_url, len(IDS) - applied)
+    migrate.rollback(database_url, len(IDS) - applied)
     waiting = "select count(*) from pg_locks where relation = 'app_users'::regclass and not granted"
     with psycopg.connect(database_url) as holder:
         holder.execute("lock table app_users in access exclusive mode")
@@ -225,13 +225,13 @@ def test_a_killed_migrate_leaves_a_database_that_migrates_at_once(database_url: 
         await_(lambda: query(database_url, waiting) == [1], "migrate doesn't wait for the table")
         process.kill()
         process.wait(DEADLINE)
-    assert schema.migrate(database_url) == IDS[applied:]
+    assert migrate.migrate(database_url) == IDS[applied:]
     assert dump(database_url) == expected
-    assert schema.status(database_url).is_current
+    assert migrate.status(database_url).is_current
 
 
 def test_an_unreachable_database_is_told() -> None:
     url = "postgresql://nobody@127.0.0.1:1/none?connect_timeout=5"
-    for action in (schema.migrate, schema.rollback, schema.status):
+    for action in (migrate.migrate, migrate.rollback, migrate.status):
         with pytest.raises(DatabaseUnavailable):
             action(url)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 
-from store import schema
+from store.postgres import migrate
 from tests.migrations.dump import dump
 
 SCHEMA = Path(__file__).with_name("schema.txt")
@@ -24,8 +24,8 @@ def test_the_schema_is_the_one_on_record(database_url: str) -> None:
 def test_rolling_back_and_migrating_again_makes_the_same_schema(database_url: str) -> None:
     before = dump(database_url)
     for count in (1, None):
-        assert schema.rollback(database_url, count)
-        schema.migrate(database_url)
+        assert migrate.rollback(database_url, count)
+        migrate.migrate(database_url)
         assert dump(database_url) == before
 
 
@@ -37,8 +37,8 @@ def test_the_dump_shows_what_differs(database_url: str) -> None:
         "create index on app_users (name)",
         "drop trigger user_settings_changed_update on user_settings",
         "alter table user_settings disable trigger user_settings_changed_insert",
-        "alter function merge_patch(jsonb, jsonb) stable",
-        "alter function merge_patch(jsonb, jsonb) security definer",
+        "alter function _merge_patch(jsonb, jsonb) stable",
+        "alter function _merge_patch(jsonb, jsonb) security definer",
         "grant execute on function delete_user(text) to public",
         "grant select on app_users to public",
         "alter policy confinement on app_users using (true)",

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from store.calls import Call
+from store.postgres.call import Call
 from tests.sql.sessions import Connection
 
 EXPLAIN = """

@@ -123,7 +123,7 @@ def test_every_timeframe_keeps_to_its_grid_in_utc(db: Connection, timeframe: str
     with refused("US010") as error:
         upsert(db, candle(width // 2 if width > 1 else width, ts="2026-01-01T00:00:30Z"), timeframe=timeframe)
     assert "a candle of this timeframe begins" in (error.value.diag.message_primary or "")
-    assert value(db, "select timeframe_width(%s)", (timeframe,)) == timedelta(minutes=width)
+    assert value(db, "select _timeframe_width(%s)", (timeframe,)) == timedelta(minutes=width)
 
 
 def test_a_time_without_an_offset_is_utc(db: Connection) -> None:

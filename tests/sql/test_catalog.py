@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from store import calls, errors, models, status_calls
-from store.market import calls as market_calls
-from store.market import candle_calls
-from store.market.candle_models import Candle
+from store import errors, models
+from store.models import Candle
+from store.postgres import functions
 from tests.sql import roles
 from tests.sql.sessions import Connection, fetch
 
@@ -25,7 +24,7 @@ FUNCTION_FILES = {file.stem for folder in ("functions", "triggers") for file in 
 MOMENT = datetime(2026, 11, 22, tzinfo=UTC)
 ARGUMENTS: dict[Any, Any] = {
     str: "1000000000000001", int: 1, bool: True, float: 1.0, datetime: MOMENT, timedelta: timedelta(days=1),
-    UUID: UUID(int=1), calls.Snapshot: "1:1:",
+    UUID: UUID(int=1), functions.mirror.Snapshot: "1:1:",
     Candle: Candle(MOMENT, "BTC-USDT-SWAP", Decimal(2), Decimal(4), Decimal(1), Decimal(3), Decimal(9)),
 }  # fmt: skip
 
@@ -166,7 +165,7 @@ def test_every_raise_has_a_code_of_ours() -> None:
 def constructors() -> dict[str, Any]:
     return {
         f"{module.__name__}.{name}": made
-        for module in (calls, status_calls, market_calls, candle_calls)
+        for module in functions.SUBJECTS
         for name, made in inspect.getmembers(module, inspect.isfunction)
         if made.__module__ == module.__name__ and not name.startswith("_")
     }

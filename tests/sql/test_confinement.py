@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import redis as redis_py
 
-from store import Config, NotPermitted, SettingsStore, archive, exchange
-from store.connections import Connections
-from store.relay import Relay
-from store.sync import Sync
-from store.verify import verify
+from store import Config, NotPermitted, SettingsStore
+from store.coherence.connections import Connections
+from store.coherence.relay import Relay
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
+from store.files import backup, export
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.sql.roles import FUNCTIONS, in_role
 from tests.sql.sessions import Connection, fetch, one, refused, value
@@ -411,19 +412,19 @@ async def test_a_confined_admin_exports_one_user_and_backs_up_nothing(
     for okx_uid in (OKX_UID, OTHER):
         await store.register(okx_uid)
     with (tmp_path / "backup.zip").open("wb") as file:
-        await archive.backup(store, file)
+        await backup.backup(store, file)
     async with SettingsStore(confined_to(config, "admin")) as mine:
         with (tmp_path / "export.json").open("wb") as file:
-            assert await exchange.export_users(mine, file) == 1
-        await exchange.import_users(mine, (tmp_path / "export.json").read_bytes())
+            assert await export.export_users(mine, file) == 1
+        await export.import_users(mine, (tmp_path / "export.json").read_bytes())
         everybody = json.loads((tmp_path / "export.json").read_text())
         everybody["users"].append({"okx_uid": OTHER, "settings": {}})
         with pytest.raises(NotPermitted):
-            await exchange.import_users(mine, json.dumps(everybody).encode())
+            await export.import_users(mine, json.dumps(everybody).encode())
         with pytest.raises(NotPermitted):
             await mine.prune(1, timedelta())
         with pytest.raises(NotPermitted), (tmp_path / "other.zip").open("wb") as file:
-            await archive.backup(mine, file)
+            await backup.backup(mine, file)
         with pytest.raises(NotPermitted):
-            await archive.restore_backup(mine, tmp_path / "backup.zip", replace=True)
-        await archive.restore_backup(mine, tmp_path / "backup.zip", okx_uid=OKX_UID)
+            await backup.restore_backup(mine, tmp_path / "backup.zip", replace=True)
+        await backup.restore_backup(mine, tmp_path / "backup.zip", okx_uid=OKX_UID)

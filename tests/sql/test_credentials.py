@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store.sealed import FIELDS
+from store.encryption.fields import FIELDS
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.credentials import OTHER, leave_plain_text, sealed, secrets
 from tests.sql.sessions import Connection, Session, at_once, fetch, one, refused, value

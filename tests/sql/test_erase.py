@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from store import embedded
+from store.operations import embedded
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.sql.sessions import DEADLINE, Connection, Session, at_once, fetch, one, refused, value
 from tests.sql.trades import record, trade

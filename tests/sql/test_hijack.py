@@ -56,7 +56,7 @@ CANDLE_CALLS = [
     "public.get_candles('S', '1w')", "public.get_candles('S', '2h')", "public.missing_candles('S', '2h')",
     f"public.upsert_candles('2h', '{CANDLE}')", "public.rollup_candles(null, '2h', '4h')",
     "public.rollup_candles(null, '1m', '2h')", "public.begin_candle_import('2h')", "public.merge_candles('2h')",
-    f"public.write_candles('2h', {CANDLES}, false)", "public.check_candles('2h', '{}')",
+    f"public._write_candles('2h', {CANDLES}, false)", "public._check_candles('2h', '{}')",
 ]  # fmt: skip
 
 # Whatever runs of this tells so, unless it runs with the caller's own rights.

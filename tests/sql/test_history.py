@@ -308,7 +308,7 @@ def test_a_difference_goes_from_any_version_to_any_other(db: Connection, bare_ui
 
 
 def test_equal_numbers_and_orders_are_no_difference(db: Connection) -> None:
-    query = "select count(*) from document_changes('params', %s::jsonb, %s::jsonb)"
+    query = "select count(*) from _document_changes('params', %s::jsonb, %s::jsonb)"
     assert value(db, query, ('{"a": 1, "b": {"x": 1, "y": 2}}', '{"b": {"y": 2.0, "x": 1}, "a": 1.00}')) == 0
     assert value(db, query, ('{"a": null}', "{}")) == 1
     assert value(db, "select changes_as_json('params', '{}', '{}')") == []
@@ -343,16 +343,16 @@ def test_a_secret_is_in_no_history_and_no_difference(db: Connection, bare_uid: s
 def test_a_secret_that_is_no_string_is_masked_too(db: Connection) -> None:
     for odd in ({"deep": SECRET}, [SECRET], 12345, True, "", MASK):
         document = Jsonb({"signal_bot_token": odd, "other": 1})
-        assert value(db, "select mask_secrets('params', %s)", (document,)) == {"signal_bot_token": MASK, "other": 1}
+        assert value(db, "select _mask_secrets('params', %s)", (document,)) == {"signal_bot_token": MASK, "other": 1}
         (shown,) = value(db, "select changes_as_json('params', '{}', %s - 'other')", (document,))
         assert shown == change("signal_bot_token", "added", None, MASK)
 
 
 def test_only_secrets_are_masked(db: Connection) -> None:
     for document in ({}, {"leverage": 5}, {"signal_bot_token": None}, {"deep": {"signal_bot_token": "x"}}):
-        assert value(db, "select mask_secrets('params', %s)", (Jsonb(document),)) == document
+        assert value(db, "select _mask_secrets('params', %s)", (Jsonb(document),)) == document
     token = {"signal_bot_token": "x"}
-    assert value(db, "select mask_secrets('dual_side', %s)", (Jsonb(token),)) == token
+    assert value(db, "select _mask_secrets('dual_side', %s)", (Jsonb(token),)) == token
 
 
 @pytest.mark.parametrize(
@@ -370,11 +370,11 @@ def test_only_secrets_are_masked(db: Connection) -> None:
 def test_a_mask_stands_for_the_secret_there_is(
     db: Connection, given: dict[str, Any], current: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    query = "select unmask_secrets('params', %s, %s)"
+    query = "select _unmask_secrets('params', %s, %s)"
     assert value(db, query, (Jsonb(given), Jsonb(current))) == expected
 
 
 def test_a_shown_document_can_be_taken_back_as_it_was(db: Connection) -> None:
-    query = "select unmask_secrets('params', mask_secrets('params', d), d) = d from (select %s::jsonb as d) as x"
+    query = "select _unmask_secrets('params', _mask_secrets('params', d), d) = d from (select %s::jsonb as d) as x"
     for document in ({"signal_bot_token": SECRET, "n": 1}, {"signal_bot_token": None}, {}):
         assert value(db, query, (Jsonb(document),)) is True

@@ -74,7 +74,7 @@ INVARIANTS = {
         select okx_uid from okx_api_info group by okx_uid, user_id
         having count(*) filter (where is_active) <> 1 or max(version) filter (where is_active) <> max(version)
             or min(version) <> 1 or max(version) <> count(*)""",
-    "credentials are ciphertext": "select okx_uid from okx_api_info c where not is_encrypted(c)",
+    "credentials are ciphertext": "select okx_uid from okx_api_info c where not _is_encrypted(c)",
     "no trigger is disabled": """
         select tgname from pg_trigger where not tgisinternal and tgenabled <> 'O'""",
     "no permit is left": "select permit from trigger_permits",
@@ -309,7 +309,7 @@ def test_hostile_arguments_get_a_result_or_an_error_of_ours(db: Connection, peop
         outcomes[function["signature"]] = states
     assert failures == {}
     after_another = {
-        "check_erasures()",
+        "_check_erasures()",
         "end_restore()",
         "merge_candles(text,boolean)",
     }  # what comes first hasn't

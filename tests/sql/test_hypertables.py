@@ -14,8 +14,10 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
-from store import Config, schema, status
+from store import Config
 from store.errors import MigrationError
+from store.operations import status
+from store.postgres import migrate
 from tests.conftest import OKX_UID, Rows
 from tests.migrations.dump import dump
 from tests.sql.sessions import Connection, Session, fetch, one, refused, value
@@ -71,7 +73,7 @@ def chunks(connection: Connection, table: str) -> int:
 @pytest.fixture
 def bare(bare_database_url: str) -> Iterator[Connection]:
     """A session in a migrated database with data, without the extension."""
-    schema.migrate(bare_database_url)
+    migrate.migrate(bare_database_url)
     with psycopg.connect(bare_database_url, autocommit=True, row_factory=dict_row) as connection:
         fill(connection)
         yield connection
@@ -159,7 +161,7 @@ async def test_status_tells_what_the_licence_leaves_out(config: Config) -> None:
 @timescale
 def test_what_the_licence_leaves_out_is_passed_over(db: Connection, database_url: str) -> None:
     fetch(db, "update hypertable_settings set compress_after = '1 day', drop_after = '2 days'")
-    schema.migrate(database_url)
+    migrate.migrate(database_url)
     assert fetch(db, "select from timescaledb_information.jobs where hypertable_schema = 'public'") == []
 
 
@@ -172,13 +174,13 @@ async def test_the_extension_may_come_later_and_migrate_moves_the_rows(
         operator.execute("create extension timescaledb")
     found = await status.gather(replace(config, database_url=bare_database_url))
     assert "0 of 9 hypertables — run: settings-store migrate" in dict(status.lines(found))["TimescaleDB"]
-    schema.migrate(bare_database_url)
+    migrate.migrate(bare_database_url)
     assert [row["name"] for row in fetch(bare, HYPERTABLES)] == sorted(TABLES)
     assert (chunks(bare, "ohlcv_1m"), chunks(bare, "trades")) == (3, 4)
     assert value(bare, "select count(*) from only ohlcv_1m") == 0
     assert content(bare) == before
     assert dump(bare_database_url) == shape
-    assert schema.status(bare_database_url).is_current
+    assert migrate.status(bare_database_url).is_current
 
 
 @timescale
@@ -186,7 +188,7 @@ def test_the_extension_may_lie_in_a_schema_of_its_own(bare: Connection, bare_dat
     with psycopg.connect(bare_database_url, autocommit=True) as operator:
         operator.execute("create schema elsewhere")
         operator.execute("create extension timescaledb schema elsewhere")
-    schema.migrate(bare_database_url)
+    migrate.migrate(bare_database_url)
     assert [row["name"] for row in fetch(bare, HYPERTABLES)] == sorted(TABLES)
     fetch(bare, "update hypertable_settings set chunk_interval = '1 day' where table_name = 'ohlcv_1m'")
     assert value(bare, "select arrange_hypertables()") is False
@@ -198,7 +200,7 @@ def test_a_changed_interval_is_of_the_next_chunks(db: Connection, database_url: 
     fill(db)
     before, made = content(db), chunks(db, "ohlcv_1m")
     fetch(db, "update hypertable_settings set chunk_interval = '1 day' where table_name = 'ohlcv_1m'")
-    schema.migrate(database_url)
+    migrate.migrate(database_url)
     assert (content(db), chunks(db, "ohlcv_1m")) == (before, made)
     fetch(
         db,
@@ -215,7 +217,7 @@ def test_arranging_again_touches_nothing(db: Connection, database_url: str) -> N
     catalog = [query.format(table) for table in ("hypertable", "dimension", "chunk")]
     before = [fetch(db, each) for each in catalog]
     for _ in range(2):
-        schema.migrate(database_url)
+        migrate.migrate(database_url)
     assert [fetch(db, each) for each in catalog] == before
 
 
@@ -250,10 +252,10 @@ def test_a_hypertable_that_cannot_be_made_is_named_and_migrate_can_be_repeated(
     with psycopg.connect(bare_database_url, autocommit=True) as operator:
         operator.execute("create extension timescaledb")
     with pytest.raises(MigrationError, match="nowhere"):
-        schema.migrate(bare_database_url)
+        migrate.migrate(bare_database_url)
     assert fetch(bare, HYPERTABLES) == []
     fetch(bare, "update hypertable_settings set time_column = 'ts' where table_name = 'ohlcv_3m'")
-    schema.migrate(bare_database_url)
+    migrate.migrate(bare_database_url)
     assert [row["name"] for row in fetch(bare, HYPERTABLES)] == sorted(TABLES)
 
 
@@ -266,7 +268,7 @@ def test_an_owner_who_is_no_superuser_arranges_them(db: Connection, bare_databas
         with psycopg.connect(bare_database_url, autocommit=True) as operator:
             operator.execute("create extension timescaledb")
             operator.execute(f"alter database {database} owner to {name}".encode())
-        schema.migrate(make_conninfo(bare_database_url, user=name))
+        migrate.migrate(make_conninfo(bare_database_url, user=name))
         with psycopg.connect(bare_database_url, autocommit=True, row_factory=dict_row) as operator:
             assert [row["name"] for row in fetch(operator, HYPERTABLES)] == sorted(TABLES)
             operator.execute("set role settings_admin")

@@ -35,7 +35,7 @@ OTHERS = [example for example in EXAMPLES if not isinstance(example[1], dict)]
 
 @pytest.mark.parametrize(("target", "patch", "result"), EXAMPLES, ids=IDS)
 def test_the_examples_of_the_rfc(db: Connection, target: Any, patch: Any, result: Any) -> None:
-    merged = value(db, "select merge_patch(%s, %s)::text", (Jsonb(target), Jsonb(patch)))
+    merged = value(db, "select _merge_patch(%s, %s)::text", (Jsonb(target), Jsonb(patch)))
     assert json.loads(merged) == result
 
 

@@ -20,12 +20,11 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from store import Config, calls, erasure_calls, status_calls
-from store.calls import Call
-from store.market import calls as trade_calls
-from store.market import candle_calls
-from store.market.candle_models import Candle
-from store.sealed import FIELDS
+from store import Config
+from store.encryption.fields import FIELDS
+from store.models import Candle
+from store.postgres import functions
+from store.postgres.call import Call
 from tests.conftest import janitor
 from tests.sql import crowd, plans
 from tests.sql.crowd import okx_uid, telegram_id
@@ -78,63 +77,63 @@ def by(indexes: set[str], function: Callable[..., Call], *arguments: Any) -> Loo
 
 
 LOOKUPS = {
-    "a user by OKX UID": by({BY_UID}, calls.find_user, UID),
-    "a user by Telegram ID": by({BY_TELEGRAM}, calls.find_user, TELEGRAM),
-    "a user by UUID": by({BY_UUID}, calls.find_user, str(USER_ID)),
-    "a user as of old": by({BY_UID, CREDENTIALS}, calls.user_record, UID),
-    "the first users": by({BY_UID}, calls.list_users, None, 100),
-    "a page of users": by({BY_UID}, calls.list_users, okx_uid(crowd.USERS // 2), 100),
-    "a document": by({BY_UID, ACTIVE}, calls.get_user_settings, UID, "params"),
-    "all documents": by({BY_UID, ACTIVE, ACTIVE_OF_USER}, calls.get_user_settings, UID, None),
-    "all documents as of old": by({BY_UID, ACTIVE, ACTIVE_OF_USER}, calls.user_setting_rows, UID, None),
+    "a user by OKX UID": by({BY_UID}, functions.users.find_user, UID),
+    "a user by Telegram ID": by({BY_TELEGRAM}, functions.users.find_user, TELEGRAM),
+    "a user by UUID": by({BY_UUID}, functions.users.find_user, str(USER_ID)),
+    "a user as of old": by({BY_UID, CREDENTIALS}, functions.users.user_record, UID),
+    "the first users": by({BY_UID}, functions.users.list_users, None, 100),
+    "a page of users": by({BY_UID}, functions.users.list_users, okx_uid(crowd.USERS // 2), 100),
+    "a document": by({BY_UID, ACTIVE}, functions.settings.get_user_settings, UID, "params"),
+    "all documents": by({BY_UID, ACTIVE, ACTIVE_OF_USER}, functions.settings.get_user_settings, UID, None),
+    "all documents as of old": by({BY_UID, ACTIVE, ACTIVE_OF_USER}, functions.settings.user_setting_rows, UID, None),
     "users by a rare setting": by(
-        {BY_CONTENT}, calls.find_users_by_setting, "params", {"btc_investment": 7}, None, 100
+        {BY_CONTENT}, functions.settings.find_users_by_setting, "params", {"btc_investment": 7}, None, 100
     ),
     "users by a common setting": by(
-        {BY_CONTENT, ACTIVE_BY_UID}, calls.find_users_by_setting, "params", {"leverage": 7}, None, 50
+        {BY_CONTENT, ACTIVE_BY_UID}, functions.settings.find_users_by_setting, "params", {"leverage": 7}, None, 50
     ),
-    "users by what all have": by({ACTIVE_BY_UID}, calls.find_users_by_setting, "params", {}, None, 100),
-    "the newest versions": by({BY_UID, BY_VERSION}, calls.user_setting_history, UID, None, None, 20),
-    "a page of versions": by({BY_UID, BY_VERSION}, calls.user_setting_history, UID, "params", MOMENT, 20),
-    "a version": by({BY_UID, BY_VERSION}, calls.user_setting_version, UID, "params", 500),
-    "versions to compare": by({BY_UID, BY_VERSION}, calls.diff_user_setting, UID, "params", 3, 700),
-    "the version at a moment": by({BY_UID, BY_VERSION}, calls.user_setting_at, UID, "params", MOMENT),
-    "all versions at a moment": by({BY_UID, BY_VERSION}, calls.user_setting_at, UID, None, MOMENT),
-    "a page of an export": by({BY_UID, ACTIVE, ACTIVE_OF_USER}, calls.export_users, None, False, UID, 500),
-    "an export of one user": by({BY_UID, BY_UUID, ACTIVE, ACTIVE_OF_USER}, calls.export_users, [UID], False, None, 500),
-    "keys of some owners": by(MIRROR, calls.mirror_source, [UID, TELEGRAM]),
-    "some keys": by(MIRROR, calls.mirror_state, [UID, UID, TELEGRAM], ["params", "user", "telegram"]),
-    "500 keys": by(MIRROR, calls.mirror_state, SOME, ["params"] * 500),
-    "500 keys without documents": by(MIRROR, calls.known_keys, SOME, ["params"] * 500),
-    "who was erased": by({BY_UID, LINK}, erasure_calls.erased_owners, [UID, TELEGRAM]),
-    "keys that are marked": by(MIRROR, calls.pending_keys, None, None, 500),
-    "what was marked lately": by(MIRROR, calls.fresh_keys, calls.Snapshot("1:1:"), 500),
-    "marked keys of some owners": by(MIRROR, calls.pending_keys, [UID], None, 500),
-    "what is marked of some owners": by(MIRROR, calls.marked_keys, [UID]),
-    "credentials": by({BY_UID, CREDENTIALS}, calls.get_api_credentials, UID),
-    "versions of credentials": by({BY_UID, "okx_api_info_version_unique"}, calls.api_credentials_history, UID),
-    "credentials of some": by({CREDENTIALS_BY_UID}, calls.list_api_credentials, [UID]),
+    "users by what all have": by({ACTIVE_BY_UID}, functions.settings.find_users_by_setting, "params", {}, None, 100),
+    "the newest versions": by({BY_UID, BY_VERSION}, functions.history.user_setting_history, UID, None, None, 20),
+    "a page of versions": by({BY_UID, BY_VERSION}, functions.history.user_setting_history, UID, "params", MOMENT, 20),
+    "a version": by({BY_UID, BY_VERSION}, functions.history.user_setting_version, UID, "params", 500),
+    "versions to compare": by({BY_UID, BY_VERSION}, functions.history.diff_user_setting, UID, "params", 3, 700),
+    "the version at a moment": by({BY_UID, BY_VERSION}, functions.history.user_setting_at, UID, "params", MOMENT),
+    "all versions at a moment": by({BY_UID, BY_VERSION}, functions.history.user_setting_at, UID, None, MOMENT),
+    "a page of an export": by({BY_UID, ACTIVE, ACTIVE_OF_USER}, functions.files.export_users, None, False, UID, 500),
+    "an export of one user": by({BY_UID, BY_UUID, ACTIVE, ACTIVE_OF_USER}, functions.files.export_users, [UID], False, None, 500),
+    "keys of some owners": by(MIRROR, functions.mirror.mirror_source, [UID, TELEGRAM]),
+    "some keys": by(MIRROR, functions.mirror.mirror_state, [UID, UID, TELEGRAM], ["params", "user", "telegram"]),
+    "500 keys": by(MIRROR, functions.mirror.mirror_state, SOME, ["params"] * 500),
+    "500 keys without documents": by(MIRROR, functions.mirror.known_keys, SOME, ["params"] * 500),
+    "who was erased": by({BY_UID, LINK}, functions.users.erased_owners, [UID, TELEGRAM]),
+    "keys that are marked": by(MIRROR, functions.mirror.pending_keys, None, None, 500),
+    "what was marked lately": by(MIRROR, functions.mirror.fresh_keys, functions.mirror.Snapshot("1:1:"), 500),
+    "marked keys of some owners": by(MIRROR, functions.mirror.pending_keys, [UID], None, 500),
+    "what is marked of some owners": by(MIRROR, functions.mirror.marked_keys, [UID]),
+    "credentials": by({BY_UID, CREDENTIALS}, functions.credentials.get_api_credentials, UID),
+    "versions of credentials": by({BY_UID, "okx_api_info_version_unique"}, functions.credentials.api_credentials_history, UID),
+    "credentials of some": by({CREDENTIALS_BY_UID}, functions.credentials.list_api_credentials, [UID]),
     "a page of credentials": by(
-        {"okx_api_info_pkey", CREDENTIALS_BY_UID}, calls.list_api_credentials, None, UUID(crowd.uuid(1)), 100
+        {"okx_api_info_pkey", CREDENTIALS_BY_UID}, functions.credentials.list_api_credentials, None, UUID(crowd.uuid(1)), 100
     ),
-    "the newest trades": by({BY_UID, *TRADES}, trade_calls.get_trades, UID, None, None, None, None, None, 20),
+    "the newest trades": by({BY_UID, *TRADES}, functions.trades.get_trades, UID, None, None, None, None, None, 20),
     "a page of trades": by(
-        {BY_UID, *TRADES}, trade_calls.get_trades, UID, None, "long", crowd.BEGIN, None, (MOMENT, USER_ID), 20
+        {BY_UID, *TRADES}, functions.trades.get_trades, UID, None, "long", crowd.BEGIN, None, (MOMENT, USER_ID), 20
     ),
     "trades of a symbol": by(
         {BY_UID, *TRADES},
-        trade_calls.get_trades, UID, "BTC-USDT-SWAP", None, crowd.BEGIN, None, None, 20,
+        functions.trades.get_trades, UID, "BTC-USDT-SWAP", None, crowd.BEGIN, None, None, 20,
     ),
     "a user's statistics": by(
-        {BY_UID, *TRADES}, trade_calls.trade_statistics, UID, None, None, None, None, ["symbol"], 365
+        {BY_UID, *TRADES}, functions.trades.trade_statistics, UID, None, None, None, None, ["symbol"], 365
     ),
     "statistics by version": by(
         {BY_UID, *TRADES, BY_VERSION},
-        trade_calls.trade_statistics_by_setting_version, UID, "params", None, None, None, None,
+        functions.trades.trade_statistics_by_setting_version, UID, "params", None, None, None, None,
     ),
-    "the first candles": by({CANDLES}, candle_calls.get_candles, CANDLE.symbol, "1m", None, None, None, 100),
-    "a page of candles": by({CANDLES}, candle_calls.get_candles, CANDLE.symbol, "1m", None, None, MOMENT, 100),
-    "gaps in candles": by({CANDLES}, candle_calls.missing_candles, CANDLE.symbol, "1m", crowd.BEGIN, MOMENT),
+    "the first candles": by({CANDLES}, functions.candles.get_candles, CANDLE.symbol, "1m", None, None, None, 100),
+    "a page of candles": by({CANDLES}, functions.candles.get_candles, CANDLE.symbol, "1m", None, None, MOMENT, 100),
+    "gaps in candles": by({CANDLES}, functions.candles.missing_candles, CANDLE.symbol, "1m", crowd.BEGIN, MOMENT),
 }  # fmt: skip
 
 
@@ -149,68 +148,68 @@ def link(user: int) -> dict[str, Any]:
 
 # All that writes, with its triggers and foreign keys; some need only tables that stay small.
 WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
-    (calls.upsert_user_setting, (UID, "params", {"leverage": 77}, None)),
-    (calls.upsert_user_setting, (UID, "dual_side", {}, None)),
-    (calls.patch_user_setting, (UID, "params", {"leverage": 77}, None)),
-    (calls.save_user_settings, (UID, {"params": {"leverage": 77}, "preferences": {}})),
-    (calls.delete_user_setting, (UID, "params", None)),
-    (calls.rollback_user_setting, (UID, "params", 3, None)),
-    (calls.rollback_user_settings, (UID, MOMENT)),
-    (calls.restore_user_setting, (UID, "params", None)),
-    (calls.prune_user_settings, (3, timedelta(0), UID, False)),
-    (calls.register_user, (NOBODY, FREE_TELEGRAM, None, None, {}, "default")),
-    (calls.ensure_user, (UID, FREE_TELEGRAM, None, None)),
-    (calls.link_telegram, (UID, FREE_TELEGRAM, None)),
-    (calls.unlink_telegram, (UID,)),
-    (calls.delete_user, (UID,)),
-    (calls.restore_user, (DELETED,)),
-    (calls.erase_user, (UID,)),
-    (calls.save_setting_template, ("calm", "params", {"leverage": 3})),
-    (calls.list_setting_templates, (None,)),
-    (calls.apply_setting_template, ("default", "params", [UID, OTHER], None, False, False)),
-    (calls.apply_setting_template, ("default", "params", None, {"btc_investment": 7}, False, False)),
-    (calls.import_users, (json.dumps([{"okx_uid": UID, "telegram_id": TELEGRAM, "settings": {"params": {}}}]), False)),
-    (calls.import_users, (json.dumps([{"okx_uid": NOBODY, "settings": {"params": {}}}]), False)),
-    (calls.import_documents, (json.dumps([document(uid) for uid in SOME]), None, False)),
-    (calls.import_documents, (json.dumps([document(f"{7 * 10**15 + n}", 0) for n in range(500)]), None, False)),
-    (calls.keep_documents, (json.dumps([document(uid) for uid in SOME[:100]]),)),
-    (calls.import_links, (json.dumps([link(n) for n in range(0, 200, 2)]), "redis", False)),
-    (calls.save_api_credentials, (UID, SEALED, None)),
-    (calls.take_over_credentials, ({f"{7 * 10**15 + n}": SEALED for n in range(99)},)),
-    (calls.keep_losing_credentials, (UID, SEALED)),
-    (calls.delete_api_credentials, (UID, None)),
-    (calls.reencrypt_api_credentials, (UUID(crowd.uuid("api0")), "another", SEALED)),
-    (calls.clear_pending, (SOME, ["params"] * 500, [1] * 500, [False] * 500)),
-    (status_calls.pending_lag, ()),
-    (calls.retry_pending, ()),
-    (calls.fail_pending, ([(uid, "params", 1, "refused") for uid in SOME],)),
-    (trade_calls.record_trade, (UID, json.dumps(TRADE))),
-    (trade_calls.record_trades, (json.dumps([{"okx_uid": uid, **TRADE} for uid in SOME]),)),
-    (candle_calls.upsert_candles, ("1m", [CANDLE], True)),
-    (candle_calls.rollup_candles, (CANDLE.symbol, "1m", "5m", crowd.BEGIN, MOMENT, False)),
-    (calls.list_setting_types, ()),
-    (calls.check_setting_type, ("params",)),
-    (calls.list_setting_fields, ()),
-    (calls.list_secret_fields, ()),
-    (calls.database_identity, ()),
-    (calls.erasures, ()),
-    (calls.check_confinement, (UID,)),
-    (status_calls.timescaledb_state, ()),
-    (status_calls.record_verification, (1, {}, 0)),
-    (status_calls.last_verification, ()),
+    (functions.settings.upsert_user_setting, (UID, "params", {"leverage": 77}, None)),
+    (functions.settings.upsert_user_setting, (UID, "dual_side", {}, None)),
+    (functions.settings.patch_user_setting, (UID, "params", {"leverage": 77}, None)),
+    (functions.settings.save_user_settings, (UID, {"params": {"leverage": 77}, "preferences": {}})),
+    (functions.settings.delete_user_setting, (UID, "params", None)),
+    (functions.history.rollback_user_setting, (UID, "params", 3, None)),
+    (functions.history.rollback_user_settings, (UID, MOMENT)),
+    (functions.history.restore_user_setting, (UID, "params", None)),
+    (functions.history.prune_user_settings, (3, timedelta(0), UID, False)),
+    (functions.users.register_user, (NOBODY, FREE_TELEGRAM, None, None, {}, "default")),
+    (functions.users.ensure_user, (UID, FREE_TELEGRAM, None, None)),
+    (functions.users.link_telegram, (UID, FREE_TELEGRAM, None)),
+    (functions.users.unlink_telegram, (UID,)),
+    (functions.users.delete_user, (UID,)),
+    (functions.users.restore_user, (DELETED,)),
+    (functions.users.erase_user, (UID,)),
+    (functions.templates.save_setting_template, ("calm", "params", {"leverage": 3})),
+    (functions.templates.list_setting_templates, (None,)),
+    (functions.templates.apply_setting_template, ("default", "params", [UID, OTHER], None, False, False)),
+    (functions.templates.apply_setting_template, ("default", "params", None, {"btc_investment": 7}, False, False)),
+    (functions.files.import_users, (json.dumps([{"okx_uid": UID, "telegram_id": TELEGRAM, "settings": {"params": {}}}]), False)),
+    (functions.files.import_users, (json.dumps([{"okx_uid": NOBODY, "settings": {"params": {}}}]), False)),
+    (functions.mirror.import_documents, (json.dumps([document(uid) for uid in SOME]), None, False)),
+    (functions.mirror.import_documents, (json.dumps([document(f"{7 * 10**15 + n}", 0) for n in range(500)]), None, False)),
+    (functions.mirror.keep_documents, (json.dumps([document(uid) for uid in SOME[:100]]),)),
+    (functions.mirror.import_links, (json.dumps([link(n) for n in range(0, 200, 2)]), "redis", False)),
+    (functions.credentials.save_api_credentials, (UID, SEALED, None)),
+    (functions.credentials.take_over_credentials, ({f"{7 * 10**15 + n}": SEALED for n in range(99)},)),
+    (functions.credentials.keep_losing_credentials, (UID, SEALED)),
+    (functions.credentials.delete_api_credentials, (UID, None)),
+    (functions.credentials.reencrypt_api_credentials, (UUID(crowd.uuid("api0")), "another", SEALED)),
+    (functions.mirror.clear_pending, (SOME, ["params"] * 500, [1] * 500, [False] * 500)),
+    (functions.mirror.pending_lag, ()),
+    (functions.mirror.retry_pending, ()),
+    (functions.mirror.fail_pending, ([(uid, "params", 1, "refused") for uid in SOME],)),
+    (functions.trades.record_trade, (UID, json.dumps(TRADE))),
+    (functions.trades.record_trades, (json.dumps([{"okx_uid": uid, **TRADE} for uid in SOME]),)),
+    (functions.candles.upsert_candles, ("1m", [CANDLE], True)),
+    (functions.candles.rollup_candles, (CANDLE.symbol, "1m", "5m", crowd.BEGIN, MOMENT, False)),
+    (functions.catalogue.list_setting_types, ()),
+    (functions.catalogue.check_setting_type, ("params",)),
+    (functions.catalogue.list_setting_fields, ()),
+    (functions.catalogue.list_secret_fields, ()),
+    (functions.mirror.database_identity, ()),
+    (functions.users.erasures, ()),
+    (functions.access.check_confinement, (UID,)),
+    (functions.operations.timescaledb_state, ()),
+    (functions.mirror.record_verification, (1, {}, 0)),
+    (functions.mirror.last_verification, ()),
 ]  # fmt: skip
 
 # What is about everybody, and reads everything: by design, and nothing else than what is named.
 SCANS: dict[str, tuple[Callable[..., Call], tuple[Any, ...], set[str]]] = {
-    "status counts users and versions": (status_calls.store_statistics, (), {"app_users", "user_settings"}),
-    "migrate encrypts what isn't": (calls.seal_api_credentials, (), {"okx_api_info"}),
-    "deleted users are looked for among all": (calls.list_deleted_users, (None, None), {"app_users"}),
+    "status counts users and versions": (functions.operations.store_statistics, (), {"app_users", "user_settings"}),
+    "migrate encrypts what isn't": (functions.credentials.seal_api_credentials, (), {"okx_api_info"}),
+    "deleted users are looked for among all": (functions.users.list_deleted_users, (None, None), {"app_users"}),
     "metrics count the keys": (
-        status_calls.key_count, (), {"app_users", "user_settings", "okx_api_info", "telegram_links"},
+        functions.mirror.key_count, (), {"app_users", "user_settings", "okx_api_info", "telegram_links"},
     ),
-    "prune for everybody": (calls.prune_user_settings, (3, timedelta(0), None, True), {"user_settings"}),
+    "prune for everybody": (functions.history.prune_user_settings, (3, timedelta(0), None, True), {"user_settings"}),
     "statistics of everybody": (
-        trade_calls.trade_statistics, (None, None, None, None, None, [], 365), {"trades"},
+        functions.trades.trade_statistics, (None, None, None, None, None, [], 365), {"trades"},
     ),
 }  # fmt: skip
 # They fail without what was done before in the same session, or have no row to read.
@@ -281,12 +280,14 @@ def test_what_is_about_everybody_scans_only_what_it_must(explained: Connection, 
 
 def test_all_that_redis_should_hold_is_streamed(explained: Connection) -> None:
     """As verify and rebuild read it: whole tables, of which nothing is read before it is asked for."""
-    scanned = big(plans.scans(explained, calls.mirror_source(), first=500))
+    scanned = big(plans.scans(explained, functions.mirror.mirror_source(), first=500))
     assert {scan.way for scan in scanned if scan.rows} == {"Seq Scan"}
     assert sum(scan.rows for scan in scanned) < ENOUGH
 
 
-@pytest.mark.parametrize("call", [status_calls.store_statistics(), calls.list_deleted_users(None, None)])
+@pytest.mark.parametrize(
+    "call", [functions.operations.store_statistics(), functions.users.list_deleted_users(None, None)]
+)
 def test_what_a_confined_session_sees_of_everybody_is_read_by_index(explained: Connection, call: Call) -> None:
     fetch(explained, "select set_config('settings_store.okx_uid', %s, false)", (UID,))
     assert wasteful(plans.scans(explained, call)) == []
@@ -307,7 +308,7 @@ def test_reading_too_much_is_seen(explained: Connection, query: str) -> None:
 def test_every_statement_is_looked_at() -> None:
     every = {
         name
-        for module in (calls, status_calls, trade_calls, candle_calls)
+        for module in functions.SUBJECTS
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")
     }

@@ -16,11 +16,14 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
-from store import Config, NotPermitted, SettingsStore, archive, errors, exchange, schema, status
-from store.connections import Connections
-from store.relay import Relay
-from store.sync import Sync
-from store.verify import verify
+from store import Config, NotPermitted, SettingsStore, errors
+from store.coherence.connections import Connections
+from store.coherence.relay import Relay
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
+from store.files import backup, export
+from store.operations import status
+from store.postgres import migrate
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.sql.roles import FUNCTIONS, OURS, ROLES, SECURITY, granted, in_role
 from tests.sql.sessions import DEADLINE, Connection, Session, fetch, one, refused, value
@@ -159,13 +162,13 @@ def test_migrating_again_leaves_the_policies_alone(db: Connection, database_url:
     """Making them anew would lock out readers, and wait for them."""
     query = "select array_agg(xmin::text order by oid) from pg_policy"
     before = value(db, query)
-    schema.migrate(database_url)
+    migrate.migrate(database_url)
     assert value(db, query) == before
 
 
 def test_grants_of_objects_made_since_are_given_by_the_next_migrate(db: Connection, database_url: str) -> None:
     fetch(db, "drop function find_user(text)")
-    schema.migrate(database_url)
+    migrate.migrate(database_url)
     assert value(db, "select has_function_privilege('settings_reader', 'find_user(text)', 'execute')")
 
 
@@ -188,7 +191,7 @@ def test_the_first_migrate_of_a_cluster_makes_the_roles_and_grants_to_them(db: C
     with db.transaction(force_rollback=True):
         for role in ROLES:
             fetch(db, f"alter role settings_{role} rename to {login}_{role}")
-        for file in schema.sql_files():
+        for file in migrate.sql_files():
             if file.parent == OURS:
                 db.execute(file.read_bytes())
         assert value(db, "select has_table_privilege('settings_admin', 'user_settings', 'delete')")
@@ -198,12 +201,12 @@ def test_the_first_migrate_of_a_cluster_makes_the_roles_and_grants_to_them(db: C
 def test_what_belongs_to_an_extension_is_left_alone(db: Connection, database_url: str) -> None:
     fetch(db, "create procedure of_the_user() language sql as ''")  # no function, and no reason to stumble
     fetch(db, "create extension pg_trgm")
-    schema.migrate(database_url)
+    migrate.migrate(database_url)
     assert value(db, "select proacl from pg_proc where proname = 'similarity'") is None
     fetch(db, "grant execute on function similarity(text, text) to settings_reader")
-    schema.migrate(database_url)
+    migrate.migrate(database_url)
     assert value(db, "select proacl::text from pg_proc where proname = 'similarity'").count("settings_reader") == 1
-    assert schema.status(database_url).is_current
+    assert migrate.status(database_url).is_current
 
 
 def test_two_databases_may_make_the_roles_at_once(db: Connection, session: Open) -> None:
@@ -227,13 +230,13 @@ def test_an_owner_who_is_no_superuser_migrates_and_the_roles_work(
 ) -> None:
     name = conninfo_to_dict(empty_database_url)["dbname"]
     fetch(db, f"alter database {name} owner to {login}")
-    schema.migrate(make_conninfo(empty_database_url, options=f"-c role={login}"))
+    migrate.migrate(make_conninfo(empty_database_url, options=f"-c role={login}"))
     with psycopg.connect(in_role(empty_database_url, "writer"), row_factory=dict_row) as writer:
         assert len(fetch(writer, "select * from register_user(%s, %s)", (OKX_UID, TELEGRAM_ID))) == 3
         assert (
             value(writer, "select version from patch_user_setting(%s, 'params', '{\"leverage\": 5}')", (OKX_UID,)) == 2
         )
-    assert schema.status(in_role(empty_database_url, "reader")).is_current
+    assert migrate.status(in_role(empty_database_url, "reader")).is_current
     with psycopg.connect(in_role(empty_database_url, "admin"), row_factory=dict_row) as admin:
         fetch(admin, "select from prune_user_settings(1, '0')")
         fetch(admin, "select from erase_user(%s)", (OKX_UID,))
@@ -243,13 +246,13 @@ def test_an_owner_who_is_no_superuser_migrates_and_the_roles_work(
 
 def test_a_user_in_no_role_is_told_so_by_status(database_url: str, login: str) -> None:
     with pytest.raises(NotPermitted, match="permission denied"):
-        schema.status(make_conninfo(database_url, options=f"-c role={login}"))
+        migrate.status(make_conninfo(database_url, options=f"-c role={login}"))
 
 
 def test_only_those_of_the_schema_may_make_objects_in_it(db: Connection, database_url: str) -> None:
     """The functions' search_path names it: who could make one there could have it run with the owner's rights."""
     fetch(db, "grant create on schema public to public")
-    schema.migrate(database_url)
+    migrate.migrate(database_url)
     assert not value(db, "select has_schema_privilege('settings_reader', 'public', 'create')")
 
 
@@ -356,7 +359,7 @@ async def test_a_reader_reads_everything_and_fills_redis_again(
         assert await store.get_at(user, "params", datetime.now(UTC) + timedelta(minutes=1))
         assert await store.list_templates()
         with (tmp_path / "export.json").open("wb") as file:
-            assert await exchange.export_users(store, file) == 1
+            assert await export.export_users(store, file) == 1
         for forbidden in (store.patch(user, "params", {"leverage": 20}), store.register(OTHER), store.unlink(user)):
             with pytest.raises(NotPermitted):
                 await forbidden
@@ -399,17 +402,17 @@ async def test_an_admin_does_the_rest(config: Config, user: str, tmp_path: Path)
         assert len(await store.apply_template("careful", "params", filter={})) == 2
         assert await store.prune(1, timedelta()) == {"params": 2}
         with (tmp_path / "backup.zip").open("wb") as file:
-            made = await archive.backup(store, file)
+            made = await backup.backup(store, file)
         assert made.tables["app_users"].rows == 2
         with (tmp_path / "export.json").open("wb") as file:
-            await exchange.export_users(store, file, with_secrets=True)
+            await export.export_users(store, file, with_secrets=True)
         assert (await store.erase_user(OTHER)).mirrored
-        await exchange.import_users(store, (tmp_path / "export.json").read_bytes())
+        await export.import_users(store, (tmp_path / "export.json").read_bytes())
         await store.delete_template("careful")
         with pytest.raises(errors.NotEmpty):
-            await archive.restore_backup(store, tmp_path / "backup.zip")
-        await archive.restore_backup(store, tmp_path / "backup.zip", merge=True)
-        restored = await archive.restore_backup(store, tmp_path / "backup.zip", replace=True)
+            await backup.restore_backup(store, tmp_path / "backup.zip")
+        await backup.restore_backup(store, tmp_path / "backup.zip", merge=True)
+        restored = await backup.restore_backup(store, tmp_path / "backup.zip", replace=True)
         assert (restored.users, restored.mirrored) == (2, True)
         assert [t.settings for t in await store.list_templates("careful")] == [{"leverage": 3}]
         assert (await store.patch(user, "params", {"leverage": 4})).version == 3

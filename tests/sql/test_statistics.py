@@ -14,9 +14,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from store import Config, calls, status_calls
-from store.calls import Call
-from store.sealed import FIELDS
+from store import Config
+from store.encryption.fields import FIELDS
+from store.postgres import functions
+from store.postgres.call import Call
 from tests.conftest import janitor
 from tests.sql import crowd, plans
 from tests.sql.crowd import okx_uid, telegram_id
@@ -63,29 +64,32 @@ def links() -> str:
 
 
 CALLS: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
-    (calls.pending_keys, (None, None, 500)),
-    (calls.pending_keys, (None, None, 500, (SOME[7], "params"))),
-    (calls.pending_keys, (None, ["user", "telegram"], 500)),
-    (calls.pending_keys, (SOME, None, 500)),
-    (calls.fresh_keys, (calls.Snapshot("1:1:"), 500)),
-    (calls.marked_keys, (SOME,)),
-    (calls.clear_pending, (SOME, ["params"] * 500, [1] * 500, [False] * 500)),
-    (calls.fail_pending, ([(uid, kind, 1, "refused") for uid in SOME[:250] for kind in ("params", "api_keys")],)),
-    (calls.mirror_state, (SOME + LINKED, ["params"] * 500 + ["telegram"] * 500)),
-    (calls.known_keys, (SOME, ["params"] * 500)),
-    (calls.mirror_source, (SOME,)),
-    (calls.list_api_credentials, (SOME,)),
-    (calls.find_user, (SOME[0],)),
-    (calls.keep_losing_credentials, (SOME[0], SEALED)),
+    (functions.mirror.pending_keys, (None, None, 500)),
+    (functions.mirror.pending_keys, (None, None, 500, (SOME[7], "params"))),
+    (functions.mirror.pending_keys, (None, ["user", "telegram"], 500)),
+    (functions.mirror.pending_keys, (SOME, None, 500)),
+    (functions.mirror.fresh_keys, (functions.mirror.Snapshot("1:1:"), 500)),
+    (functions.mirror.marked_keys, (SOME,)),
+    (functions.mirror.clear_pending, (SOME, ["params"] * 500, [1] * 500, [False] * 500)),
+    (
+        functions.mirror.fail_pending,
+        ([(uid, kind, 1, "refused") for uid in SOME[:250] for kind in ("params", "api_keys")],),
+    ),
+    (functions.mirror.mirror_state, (SOME + LINKED, ["params"] * 500 + ["telegram"] * 500)),
+    (functions.mirror.known_keys, (SOME, ["params"] * 500)),
+    (functions.mirror.mirror_source, (SOME,)),
+    (functions.credentials.list_api_credentials, (SOME,)),
+    (functions.users.find_user, (SOME[0],)),
+    (functions.credentials.keep_losing_credentials, (SOME[0], SEALED)),
 ]
 # Sync's, and what shares its code: not yet proof against statistics of tables that were emptied and filled again.
 IMPORTS: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
-    (calls.keep_documents, (json.dumps(json.loads(documents(1))[:1]),)),
-    (calls.import_documents, (documents(1), None, False)),
-    (calls.import_documents, (documents(1), None, True)),
-    (calls.import_documents, (documents(0), "db", False)),
-    (calls.import_links, (links(), None, False)),
-    (calls.take_over_credentials, ({okx_uid(USERS + n): SEALED for n in range(500)},)),
+    (functions.mirror.keep_documents, (json.dumps(json.loads(documents(1))[:1]),)),
+    (functions.mirror.import_documents, (documents(1), None, False)),
+    (functions.mirror.import_documents, (documents(1), None, True)),
+    (functions.mirror.import_documents, (documents(0), "db", False)),
+    (functions.mirror.import_links, (links(), None, False)),
+    (functions.credentials.take_over_credentials, ({okx_uid(USERS + n): SEALED for n in range(500)},)),
 ]
 
 
@@ -128,7 +132,7 @@ def test_no_plan_depends_on_statistics(
 
 
 @pytest.mark.parametrize("statistics", STATISTICS)
-@pytest.mark.parametrize("call", [calls.retry_pending(), status_calls.pending_lag()])
+@pytest.mark.parametrize("call", [functions.mirror.retry_pending(), functions.mirror.pending_lag()])
 def test_what_is_about_all_marks_reads_them_once(explained: Connection, call: Call, statistics: str) -> None:
     marks = 3 * USERS
     before = f"{STATISTICS[statistics]}; update mirror_pending set last_error = 'refused'"

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from store import schema
+from store.postgres import migrate
 from tests.conftest import Rows
 from tests.sql.sessions import Connection, fetch, one, refused, value
 
@@ -236,7 +236,7 @@ def test_what_operators_change_in_the_catalogue_takes_effect_and_survives_migrat
         fetch(db, save, (bare_uid, Jsonb({"leverage": 20, "direction": "both", "note": "x", "rsi_length": "free"})))
         defaults = value(db, "select default_user_setting('params')")
         assert (defaults["leverage"], "rsi_length" in defaults, "note" in defaults) == (3, False, False)
-        assert schema.migrate(database_url) == []
+        assert migrate.migrate(database_url) == []
 
 
 def test_a_new_setting_type_is_a_row(db: Connection, uid: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from store import embedded
+from store.operations import embedded
 
 DATABASE = embedded.DATABASE
 PROGRAMS = os.environ.get("TEST_POSTGRES_BIN")  # a folder; without, the tests' servers are the embedded ones

@@ -9,7 +9,7 @@ import pytest
 import redis as redis_py
 
 from store import Config, SettingsStore
-from store.watch import Change
+from store.api.watch import Change
 from tests.conftest import OKX_UID
 from tests.faults.servers import eventually
 

@@ -13,7 +13,7 @@ import redis as redis_py
 from hypothesis import HealthCheck, example, given, settings
 
 from store import Config, SettingsStore
-from store.mirror.codec import _encode, _members, decode_hash, encode_hash
+from store.mirror.encoding import _encode, _members, decode_hash, encode_hash
 from store.models import Source
 from tests.store.documents import NUMBERS, TRICKY, exact, number_texts, object_texts, texts, unknown_documents
 

@@ -27,7 +27,7 @@ from store import (
     UnknownSettingType,
     UnknownUser,
 )
-from store.compat_pool import Connection
+from store.compat.pool import Connection
 from tests.cli.conftest import environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.credentials import KEY, OTHER

@@ -18,9 +18,9 @@ import redis as redis_py
 from redis import asyncio as redis_asyncio
 
 from store import Config, TimescalePool, TimescaleUserService
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
 from store.models import MASK
-from store.sync import Sync
-from store.verify import verify
 from tests.cli.conftest import Cli, environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.credentials import KEY, put

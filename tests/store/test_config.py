@@ -14,9 +14,9 @@ import pytest
 import redis as redis_py
 
 from store import Config, ConfigError, SettingsStore, StoreError
-from store.connections import Connections
-from store.mirror.connect import parse
-from store.vault import create_key_file
+from store.coherence.connections import Connections
+from store.encryption.vault import create_key_file
+from store.mirror.servers import parse
 
 SECRET = "hunter2-secret"
 

@@ -13,9 +13,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from store import Config, NotPermitted, SettingsStore
-from store.confinement import told
-from store.sync import Sync
-from store.verify import verify
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
+from store.postgres.confinement import told
 from tests.conftest import OKX_UID, TELEGRAM_ID, Rows
 from tests.credentials import KEY, OTHER, secrets, with_keys
 

@@ -14,12 +14,12 @@ import redis as redis_py
 from redis.asyncio import Redis as AsyncRedis
 
 from store import Config, RedisUnavailable
-from store.connections import Connections
-from store.mirror.found import Place
+from store.coherence.connections import Connections
+from store.encryption.vault import Vault
+from store.mirror.client import Mirror
+from store.mirror.entries import Place
 from store.mirror.keys import Keys
-from store.mirror.mirror import Mirror
 from store.models import BUILT_IN_TYPES, MirrorEntry
-from store.vault import Vault
 from tests.conftest import OKX_UID, TELEGRAM_ID
 
 OTHER = "1000000000000001"

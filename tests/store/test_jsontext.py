@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from store.jsontext import DuplicateKey, Reader
+from store.json_reader import DuplicateKey, Reader
 from tests.store.documents import object_texts, texts
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,8 +11,8 @@ import pytest
 import redis as redis_py
 
 from store import SettingsStore
-from store.relay import Relay, drain, reconcile
-from store.verify import verify
+from store.coherence.relay import Relay, drain, reconcile
+from store.coherence.verify import verify
 
 Db = psycopg.Connection[dict[str, Any]]
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import psycopg
 
-from store import SettingsStore, calls
-from store.calls import Call
-from store.database import PREPARE_AFTER
+from store import SettingsStore
+from store.postgres import functions
+from store.postgres.call import Call
+from store.postgres.database import PREPARE_AFTER
 
 PREPARED = Call("select statement from pg_prepared_statements", {})
 OFTEN = PREPARE_AFTER + 2
@@ -43,4 +44,4 @@ async def test_a_lent_connection_comes_back_without_what_was_prepared_on_it(stor
     async with store.stores.database.connection() as connection:  # gone by `discard all`
         await connection.execute("select 1")
     for _ in range(OFTEN):
-        assert await store.stores.database.fetch(calls.get_user_settings(user, "params"))
+        assert await store.stores.database.fetch(functions.settings.get_user_settings(user, "params"))

@@ -11,8 +11,8 @@ import pytest
 import redis as redis_py
 
 from store import Change, SettingsStore
-from store.relay import Relay
-from store.verify import verify
+from store.coherence.relay import Relay
+from store.coherence.verify import verify
 from tests.conftest import OKX_UID, TELEGRAM_ID
 
 Db = psycopg.Connection[dict[str, Any]]

@@ -10,15 +10,8 @@ import psycopg
 import pytest
 import redis as redis_py
 
-from store import (
-    InvalidArgument,
-    InvalidSettings,
-    SettingsStore,
-    UnknownSettingType,
-    UnknownUser,
-    VersionConflict,
-    calls,
-)
+from store import InvalidArgument, InvalidSettings, SettingsStore, UnknownSettingType, UnknownUser, VersionConflict
+from store.postgres import functions
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import eventually
 
@@ -242,7 +235,7 @@ async def test_a_save_that_waited_for_the_same_one_and_a_link_do_not_fail_in_a_d
         return len(db.execute(waiting).fetchall()) == number
 
     async with store.stores.database.transaction() as rival:
-        await rival.fetch(calls.upsert_user_setting(user, "params", {"leverage": 20}, None))
+        await rival.fetch(functions.settings.upsert_user_setting(user, "params", {"leverage": 20}, None))
         save = asyncio.create_task(store.save(user, "params", {"leverage": 20}))
         await eventually(lambda: are_waiting(1))
         link = asyncio.create_task(store.link(user, "77777"))

@@ -9,9 +9,10 @@ import psycopg
 import pytest
 import redis as redis_py
 
-from store import Config, SettingsStore, service
-from store.sync import Outcome, Sync
-from store.verify import verify
+from store import Config, SettingsStore
+from store.coherence.sync import Outcome, Sync
+from store.coherence.verify import verify
+from store.operations import service
 from tests.conftest import OKX_UID, TELEGRAM_ID
 
 Db = psycopg.Connection[dict[str, Any]]

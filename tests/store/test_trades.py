@@ -25,8 +25,8 @@ from store import (
     TradesRecorded,
     UnknownUser,
 )
-from store.market import trade_files
-from store.market.trade_files import BATCH, TradesRejected, import_trades
+from store.files import trades
+from store.files.trades import BATCH, TradesRejected, import_trades
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.sql.roles import in_role
 from tests.sql.trades import HOUR, T0, trade
@@ -235,7 +235,7 @@ BAD_FILES = {
 async def test_a_bad_line_is_named_and_nothing_of_the_file_is_recorded(
     store: SettingsStore, user: str, db: Db, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trade_files, "BATCH", 2)
+    monkeypatch.setattr(trades, "BATCH", 2)
     file, expected = BAD_FILES[name]
     file.seek(0)
     with pytest.raises(TradesRejected) as error:

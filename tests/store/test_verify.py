@@ -13,9 +13,9 @@ import pytest
 import redis as redis_py
 
 from store import SettingsStore
-from store.relay import drain, reconcile
-from store.sync import Sync
-from store.verify import LOOKS, verify
+from store.coherence.relay import drain, reconcile
+from store.coherence.sync import Sync
+from store.coherence.verify import LOOKS, verify
 from tests.conftest import OKX_UID, TELEGRAM_ID
 
 PER_KIND = 200

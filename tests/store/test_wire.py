@@ -9,11 +9,12 @@ from hashlib import sha1
 import pytest
 import redis as redis_py
 
-from store import Config, RedisUnavailable, SettingsStore, calls
-from store.mirror.found import Place
-from store.mirror.wire import Command, Script, exchange
+from store import Config, RedisUnavailable, SettingsStore
+from store.coherence.verify import verify
+from store.mirror.entries import Place
+from store.mirror.pipeline import Command, Script, exchange
 from store.models import MirrorEntry
-from store.verify import verify
+from store.postgres import functions
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.credentials import KEY, secrets, with_keys
 
@@ -81,7 +82,7 @@ async def test_a_look_sees_what_an_inspection_sees(config: Config, user: str, re
         await store.save_credentials(user, *secrets(1))
         await store.delete(user, "dual_side")
         redis.delete(f"user:{user}:preferences")
-        rows = await store.stores.database.fetch(calls.mirror_source([user, TELEGRAM_ID]))
+        rows = await store.stores.database.fetch(functions.mirror.mirror_source([user, TELEGRAM_ID]))
         places = [Place.of(MirrorEntry(**row)) for row in rows]
         assert len(places) == 6
         mirror = store.stores.mirror

@@ -13,9 +13,9 @@ from typing import Any, Self
 import psycopg
 
 from store import Config, DatabaseUnavailable, SettingsStore
-from store.calls import Call
-from store.relay import Relay
-from store.verify import verify
+from store.coherence.relay import Relay
+from store.coherence.verify import verify
+from store.postgres.call import Call
 from tests.faults.servers import PATIENCE, eventually
 
 USERS = [f"10000000000000{number:02}" for number in range(30)]

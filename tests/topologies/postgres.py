@@ -12,7 +12,8 @@ from typing import Any, Self
 
 import psycopg
 
-from store import embedded, schema
+from store.operations import embedded
+from store.postgres import migrate
 from tests.faults.test_tls import free_port
 from tests.stacks.postgres import OWNER
 
@@ -68,7 +69,7 @@ class Pair:
             self.primary.start()
             run("pg_basebackup", "-D", self.standby.data, "-R", "-c", "fast", "-d", self.primary.url, "--no-sync")
             self.standby.start()
-            schema.migrate(self.primary.url)
+            migrate.migrate(self.primary.url)
         except BaseException:
             self.__exit__(None, None, None)
             raise

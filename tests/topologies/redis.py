@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import redis as redis_py
 
-from store import embedded
+from store.operations import embedded
 from tests.faults.servers import wait_until
 
 PASSWORD = "p@ss/word"  # to be quoted in a URL

@@ -10,10 +10,10 @@ from itertools import count
 import pytest
 
 from store import Config, RedisUnavailable, SettingsStore
-from store.relay import Relay, reconcile
-from store.sync import Sync
-from store.verify import verify
-from store.watch import Change
+from store.api.watch import Change
+from store.coherence.relay import Relay, reconcile
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
 from tests.cli.conftest import Cli, environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import eventually, wait_until
@@ -175,7 +175,7 @@ async def test_watch_goes_on_when_nodes_die(on_cluster: Config, cluster: Cluster
 
 
 async def test_the_cache_says_that_it_is_off(on_cluster: Config, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "store.cache"):
+    with caplog.at_level(logging.WARNING, "store.mirror.cache"):
         async with SettingsStore(on_cluster, cache=10) as store:
             await store.register(OKX_UID)
             for _ in range(2):

@@ -9,10 +9,10 @@ from itertools import count
 import pytest
 
 from store import Config, RedisUnavailable, SettingsStore
-from store.relay import Relay
-from store.sync import Sync
-from store.verify import verify
-from store.watch import Change
+from store.api.watch import Change
+from store.coherence.relay import Relay
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
 from tests.cli.conftest import Cli, environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import eventually, wait_until

@@ -9,8 +9,8 @@ import pytest
 import redis as redis_py
 
 from store import Config, DatabaseUnavailable, SettingsStore
-from store.relay import Relay
-from store.verify import verify
+from store.coherence.relay import Relay
+from store.coherence.verify import verify
 from tests.cli.conftest import Cli, environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import wait_until

@@ -9,9 +9,10 @@ import psycopg
 import pytest
 import redis as redis_py
 
-from store import Config, SettingsStore, calls
+from store import Config, SettingsStore
+from store.coherence.relay import Relay
 from store.models import MirrorEntry
-from store.relay import Relay
+from store.postgres import functions
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import RedisServer
 
@@ -81,5 +82,5 @@ def assert_gone(db: Db, redis: redis_py.Redis) -> None:
 
 async def state(store: SettingsStore) -> list[MirrorEntry]:
     """What a relay, a refill or a save has in hand that has read just now."""
-    found = await store.stores.database.fetch(calls.mirror_source([OKX_UID, TELEGRAM_ID, EARLIER]))
+    found = await store.stores.database.fetch(functions.mirror.mirror_source([OKX_UID, TELEGRAM_ID, EARLIER]))
     return [MirrorEntry(**row) for row in found]

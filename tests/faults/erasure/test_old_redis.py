@@ -10,9 +10,9 @@ import pytest
 import redis as redis_py
 
 from store import SettingsStore, UnknownUser
-from store.relay import Relay
-from store.sync import Sync
-from store.verify import verify
+from store.coherence.relay import Relay
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.credentials import KEY, secrets, with_keys
 from tests.faults.erasure.conftest import EARLIER, VALUE, Db, assert_gone, content, rows
@@ -155,7 +155,7 @@ async def test_what_is_remembered_is_nobodys_number(db: Db, back: Back) -> None:
     assert len(remembered) == len({row["digest"] for row in remembered}) == 3  # the OKX UID, two Telegram IDs
     assert {len(row["digest"]) for row in remembered} == {32}
     for owner in (OKX_UID, TELEGRAM_ID, EARLIER):
-        found = db.execute("select sha256(%s::text::bytea) as plain, erasure_digest(%s) as keyed", (owner, owner))
+        found = db.execute("select sha256(%s::text::bytea) as plain, _erasure_digest(%s) as keyed", (owner, owner))
         row = found.fetchone()
         assert row is not None
         assert {"digest": row["plain"]} not in remembered

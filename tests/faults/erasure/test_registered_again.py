@@ -6,9 +6,9 @@ import pytest
 import redis as redis_py
 
 from store import SettingsStore
-from store.mirroring import mirror
-from store.relay import Relay, drain
-from store.verify import verify
+from store.coherence.mirroring import mirror
+from store.coherence.relay import Relay, drain
+from store.coherence.verify import verify
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.erasure.conftest import EARLIER, VALUE, Db, assert_gone, content, marks, rows, state
 

@@ -9,11 +9,11 @@ import pytest
 import redis as redis_py
 
 from store import SettingsStore, UnknownUser
-from store.mirroring import mirror
+from store.coherence.mirroring import mirror
+from store.coherence.relay import Relay, drain
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
 from store.models import Erasure
-from store.relay import Relay, drain
-from store.sync import Sync
-from store.verify import verify
 from tests.conftest import TELEGRAM_ID
 from tests.faults.erasure.conftest import VALUE, Db, assert_gone, state
 from tests.faults.servers import eventually

@@ -10,8 +10,8 @@ import pytest
 import redis as redis_py
 
 from store import RedisUnavailable, SettingsStore, UnknownUser
-from store.relay import Relay, drain, reconcile
-from store.verify import verify
+from store.coherence.relay import Relay, drain, reconcile
+from store.coherence.verify import verify
 from tests.conftest import TELEGRAM_ID
 from tests.faults.erasure.conftest import VALUE, Db, assert_gone, content, marks, state
 from tests.faults.servers import RedisServer, eventually

@@ -11,7 +11,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from store import Config, SettingsStore
-from store.verify import verify
+from store.coherence.verify import verify
 from tests.backups import Db, back_up, on, populate
 from tests.conftest import OKX_UID
 

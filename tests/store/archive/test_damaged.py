@@ -15,15 +15,16 @@ import redis as redis_py
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store import SettingsStore, archive
-from store.archive import BadBackup, check_backup, restore_backup
+from store import SettingsStore
 from store.errors import InvalidArgument
+from store.files import backup
+from store.files.backup import BadBackup, check_backup, restore_backup
 from tests.backups import Db, back_up, content, craft, manifest_of, member
 from tests.conftest import OKX_UID
 
 
 def same_rows(path: Path, of: Path) -> bool:
-    return all(member(path, name) == member(of, name) for name in archive.TABLES)
+    return all(member(path, name) == member(of, name) for name in backup.TABLES)
 
 
 @pytest.fixture
@@ -106,18 +107,18 @@ def test_files_of_others_are_refused(tmp_path: Path, small: Path) -> None:
 def test_a_manifest_that_unpacks_into_very_much_is_not_read(tmp_path: Path, small: Path) -> None:
     manifest = json.dumps(manifest_of(small)).encode()
     with zipfile.ZipFile(small) as old, zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as new:
-        for name in archive.TABLES:
+        for name in backup.TABLES:
             new.writestr(name, old.read(name))
-        new.writestr(archive.MANIFEST, manifest + b" " * (64 << 20))
+        new.writestr(backup.MANIFEST, manifest + b" " * (64 << 20))
     with pytest.raises(BadBackup):
         check_backup(tmp_path / "b.zip")
 
 
 def test_a_member_that_unpacks_into_very_much_is_refused(tmp_path: Path, small: Path) -> None:
     with zipfile.ZipFile(small) as old, zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as new:
-        for name in archive.TABLES:
+        for name in backup.TABLES:
             new.writestr(name, b"\0" * (64 << 20) if name == "user_settings" else old.read(name))
-        new.writestr(archive.MANIFEST, json.dumps(manifest_of(small)))
+        new.writestr(backup.MANIFEST, json.dumps(manifest_of(small)))
     with pytest.raises(BadBackup, match="damaged: user_settings"):
         check_backup(tmp_path / "b.zip")
 
@@ -125,7 +126,7 @@ def test_a_member_that_unpacks_into_very_much_is_refused(tmp_path: Path, small: 
 _json = st.recursive(
     st.one_of(
         st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just(10**4000),
-        st.sampled_from(["0001-01-01T00:00:00", "9999-12-31T23:59:59-14:00", "2026-01-01", "id", "1", archive.FORMAT]),
+        st.sampled_from(["0001-01-01T00:00:00", "9999-12-31T23:59:59-14:00", "2026-01-01", "id", "1", backup.FORMAT]),
     ),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
     max_leaves=5,

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from store import InvalidSettings, SettingsStore, UnknownUser, archive, relay
-from store.archive import restore_backup
-from store.calls import Call
+from store import InvalidSettings, SettingsStore, UnknownUser
+from store.coherence import relay
 from store.errors import BadIdentifier
+from store.files import backup
+from store.files.backup import restore_backup
+from store.postgres.call import Call
 from tests.backups import DELETED_UID, OTHER_UID, Db, back_up, content, table_rows
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.store.archive.conftest import assert_clean, leverage
@@ -112,7 +114,7 @@ async def test_pages_miss_nobody(
     db.execute("select register_user((1000000000000000 + n)::text) from generate_series(1, 6) n")
     await back_up(store, tmp_path / "b.zip")
     db.execute("update user_settings set settings = settings || '{\"?new\": 1}' where is_active")
-    monkeypatch.setattr(archive, "PAGE", page)
+    monkeypatch.setattr(backup, "PAGE", page)
     restored = await restore_backup(store, tmp_path / "b.zip", merge=True)
     assert (restored.users, restored.versions) == (6, 18)
     query = "select count(*) from user_settings where is_active and version = 3 and not settings ? '?new'"
@@ -146,14 +148,14 @@ async def test_a_merge_looks_up_each_user_of_the_backup_by_index(store: Settings
     users = "select (2000000000000000 + n)::text as okx_uid from generate_series(1, 4000) n"
     async with store.stores.database.transaction() as transaction:
         for name in ("app_users", "user_settings"):
-            await transaction.fetch(archive._make_temporary(name))
+            await transaction.fetch(backup._make_temporary(name))
         await transaction.fetch(Call(f"insert into restored_app_users (okx_uid) {users}", {}))
         rows = f"select gen_random_uuid(), u.okx_uid, 'params', '{{}}' from ({users}) u"
         columns = "(user_id, okx_uid, setting_type, settings)"
         await transaction.fetch(Call(f"insert into restored_user_settings {columns} {rows}", {}))
         for name in ("app_users", "user_settings"):
-            await transaction.fetch(archive._index(name))
-        page = archive._restored_users(None, "2000000000003990", 5)
+            await transaction.fetch(backup._index(name))
+        page = backup._restored_users(None, "2000000000003990", 5)
         plan = await transaction.fetch(Call(f"explain {page.query}", page.params))
         found = await transaction.fetch(page)
     assert not [row for row in plan if "Seq Scan on restored_user_settings" in row["QUERY PLAN"]], plan

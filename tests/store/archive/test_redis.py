@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import redis as redis_py
 
-from store import Config, SettingsStore, relay
-from store.archive import restore_backup
-from store.relay import Relay
-from store.sync import Sync
-from store.verify import verify
+from store import Config, SettingsStore
+from store.coherence import relay
+from store.coherence.relay import Relay
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
+from store.files.backup import restore_backup
 from tests.backups import DELETED_UID, OTHER_UID, Db, back_up, on, table_rows
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import eventually

@@ -10,9 +10,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from store import Config, SettingsStore, StoreError, archive
-from store.archive import BadBackup, check_backup, restore_backup
+from store import Config, SettingsStore, StoreError
 from store.errors import NotEmpty, NotMigrated
+from store.files import backup
+from store.files.backup import BadBackup, check_backup, restore_backup
 from tests.backups import Db, content, craft, manifest_of, member, on, table_rows
 from tests.conftest import OKX_UID
 from tests.store.archive.conftest import assert_clean
@@ -88,7 +89,7 @@ async def test_rows_that_break_a_rule_undo_the_whole_restore(
             await restore_backup(store, craft(tmp_path / "b.zip", populated, manifest), replace=True)
         assert content(db) == before
     enabled = "select distinct tgenabled::text from pg_trigger where tgrelid::regclass::text = any (%s)"
-    assert table_rows(db, enabled, list(archive.TABLES)) == [("O",)]
+    assert table_rows(db, enabled, list(backup.TABLES)) == [("O",)]
     assert (await store.patch(OKX_UID, "params", {"leverage": 9})).version == 3
     await assert_clean(store)
 
@@ -115,7 +116,7 @@ async def test_a_database_that_is_not_migrated_is_told_so(small: Path, config: C
         with pytest.raises(NotMigrated):
             await restore_backup(empty, small)
         with pytest.raises(NotMigrated):
-            await archive.backup(empty, io.BytesIO())
+            await backup.backup(empty, io.BytesIO())
 
 
 async def test_a_role_without_rights_is_refused_and_writes_nothing(
@@ -125,7 +126,7 @@ async def test_a_role_without_rights_is_refused_and_writes_nothing(
     db.execute("create role nobody_much login")
     try:
         async with on(config, make_conninfo(str(config.database_url), user="nobody_much")) as poor:
-            for attempt in (archive.backup(poor, io.BytesIO()), restore_backup(poor, small, replace=True)):
+            for attempt in (backup.backup(poor, io.BytesIO()), restore_backup(poor, small, replace=True)):
                 with pytest.raises(StoreError, match="permission denied"):
                     await attempt
     finally:

@@ -11,8 +11,9 @@ import pytest
 import redis as redis_py
 from psycopg.conninfo import make_conninfo
 
-from store import Config, SettingsStore, archive
-from store.archive import BadBackup, restore_backup
+from store import Config, SettingsStore
+from store.files import backup
+from store.files.backup import BadBackup, restore_backup
 from tests.backups import HOSTILE, Db, back_up, content, craft, manifest_of, on, table_rows
 from tests.conftest import OKX_UID
 from tests.faults.servers import eventually
@@ -27,13 +28,13 @@ async def test_every_row_comes_back_as_it_was(
     schema = dump(other_database_url)
     restored = await restore_backup(other, populated)
     assert content(other_db) == content(db)
-    assert all(content(db)[name] for name in archive.TABLES if name != "okx_api_info")
+    assert all(content(db)[name] for name in backup.TABLES if name != "okx_api_info")
     versions = content(db)["user_settings"]
     assert (restored.users, restored.versions, restored.mirrored) == (3, len(versions), True)
     await assert_clean(other)
     assert dump(other_database_url) == schema
     triggers = "select distinct tgenabled::text from pg_trigger where tgrelid::regclass::text = any (%s)"
-    assert table_rows(other_db, triggers, list(archive.TABLES)) == [("O",)]
+    assert table_rows(other_db, triggers, list(backup.TABLES)) == [("O",)]
 
     before = await other.get(OKX_UID, "params", source="db")
     assert before is not None
@@ -65,12 +66,12 @@ async def test_making_and_restoring_a_backup_tell_of_each_row(
     populated: Path, other: SettingsStore, tmp_path: Path
 ) -> None:
     told: list[int] = []
-    rows = sum(table.rows for table in archive.check_backup(populated).tables.values())
+    rows = sum(table.rows for table in backup.check_backup(populated).tables.values())
     await restore_backup(other, populated, progress=told.append)
     assert sum(told) == rows
     told.clear()
     with open(tmp_path / "again.zip", "wb") as file:
-        await archive.backup(other, file, told.append)
+        await backup.backup(other, file, told.append)
     assert sum(told) == rows
 
 
@@ -86,7 +87,7 @@ def test_a_backup_has_every_table_that_holds_data(db: Db) -> None:
         "hypertable_settings",
         "mirror_verifications",
     }
-    assert tables - candles - of_the_server == set(archive.TABLES)
+    assert tables - candles - of_the_server == set(backup.TABLES)
 
 
 async def test_restoring_over_what_is_there_again_and_again_changes_nothing(
@@ -123,7 +124,7 @@ async def test_a_backup_is_of_one_moment_whatever_is_written_meanwhile(
         written.append(uid)
 
     with (tmp_path / "b.zip").open("wb") as file:
-        await archive.backup(store, file, write)
+        await backup.backup(store, file, write)
     assert len(written) >= 4
     redis.flushall()
     await restore_backup(other, tmp_path / "b.zip")
@@ -199,13 +200,13 @@ async def test_a_backup_made_before_there_were_trades_comes_back(
     populated: Path, tmp_path: Path, other: SettingsStore, other_db: Db
 ) -> None:
     manifest = manifest_of(populated)
-    tables = {name: table for name, table in manifest["tables"].items() if name not in archive.SINCE}
+    tables = {name: table for name, table in manifest["tables"].items() if name not in backup.SINCE}
     with zipfile.ZipFile(populated) as full:
         for migrations in (manifest["migrations"], manifest["migrations"][:7]):
             with zipfile.ZipFile(tmp_path / f"{len(migrations)}.zip", "w") as made:
                 for name in tables:
                     made.writestr(name, full.read(name))
-                made.writestr(archive.MANIFEST, json.dumps(manifest | {"tables": tables, "migrations": migrations}))
+                made.writestr(backup.MANIFEST, json.dumps(manifest | {"tables": tables, "migrations": migrations}))
     with pytest.raises(BadBackup):  # of today, and the trades are missing
         await restore_backup(other, tmp_path / f"{len(manifest['migrations'])}.zip")
     assert (await restore_backup(other, tmp_path / "7.zip")).users == 3

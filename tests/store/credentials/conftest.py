@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from store import Config, SettingsStore
+from store.coherence.sync import Outcome, Prefer, Sync
+from store.encryption.fields import FIELDS
 from store.models import Credentials
-from store.sealed import FIELDS
-from store.sync import Outcome, Prefer, Sync
 from tests.conftest import OKX_UID
 from tests.credentials import HASH, KEY, Db, Plain, Redis, put, with_keys
 

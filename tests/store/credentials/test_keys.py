@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from store import Config, relay
-from store.archive import backup, restore_backup
-from store.sync import Outcome, Sync
-from store.vault import NoEncryptionKey, WrongEncryptionKey
-from store.verify import verify
+from store import Config
+from store.coherence import relay
+from store.coherence.sync import Outcome, Sync
+from store.coherence.verify import verify
+from store.encryption.vault import NoEncryptionKey, WrongEncryptionKey
+from store.files.backup import backup, restore_backup
 from tests.credentials import KEY, NEW_KEY, OTHER, Db, Redis, secrets, versions, with_keys
 from tests.store.credentials.conftest import DATA, other_store, read
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from store import Config, SettingsStore, relay
+from store import Config, SettingsStore
+from store.coherence import relay
+from store.coherence.verify import verify
+from store.encryption.fields import FIELDS
 from store.errors import RedisUnavailable
-from store.sealed import FIELDS
-from store.verify import verify
 from tests.conftest import OKX_UID
 from tests.credentials import HASH, KEY, OTHER, Db, Redis, is_plain_anywhere, opened, put, sealed, secrets, versions
 from tests.store.credentials.conftest import DATA, MIRROR, marks, other_store, read, rogue, set_behind_triggers
@@ -36,10 +37,10 @@ async def test_an_older_version_never_comes_back(store: SettingsStore, user: str
 
 
 async def entries_of(store: SettingsStore) -> AsyncIterator[Any]:
-    from store import calls
     from store.models import MirrorEntry
+    from store.postgres import functions
 
-    for row in await store.stores.database.fetch(calls.mirror_state([OKX_UID], ["api_keys"])):
+    for row in await store.stores.database.fetch(functions.mirror.mirror_state([OKX_UID], ["api_keys"])):
         yield MirrorEntry(**row)
 
 
@@ -69,7 +70,7 @@ async def test_each_kind_of_finding_is_found_and_repaired(
 
     def pending() -> None:
         stale()
-        db.execute("select mark_pending(%s, 'api_keys', 2)", (user,))
+        db.execute("select _mark_pending(%s, 'api_keys', 2)", (user,))
 
     def ahead() -> None:
         redis.hset(MIRROR, "api_keys", "9")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from store import Config, SettingsStore, relay
-from store.rotation import rotate
-from store.vault import DamagedCredential
-from store.verify import verify
+from store import Config, SettingsStore
+from store.coherence import relay
+from store.coherence.verify import verify
+from store.encryption.rotation import rotate
+from store.encryption.vault import DamagedCredential
 from tests.credentials import HASH, KEY, OTHER, Db, Redis, is_plain_anywhere, put, sealed, secrets, versions
 from tests.store.credentials.conftest import DATA, MIRROR, other_store, read, rogue, set_behind_triggers
 
@@ -124,7 +125,7 @@ async def test_what_overwrites_foreign_credentials_keeps_them_encrypted(
         assert (await verify(store.stores, repair=True)).remaining == 0
     else:
         redis.hset(MIRROR, "api_keys", "0")
-        db.execute("select mark_pending(%s, 'api_keys', 1)", (user,))
+        db.execute("select _mark_pending(%s, 'api_keys', 1)", (user,))
         await relay.drain(store.stores)
     assert versions(db, store.config, user) == expected
     # What was put back is sealed as the version that it was: Redis isn't believed until it is rotated, or saved again.

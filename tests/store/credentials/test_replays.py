@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from store import Config, DatabaseUnavailable, SettingsStore, UnknownVersion, relay
-from store.rotation import rotate
-from store.sealed import FIELDS
-from store.verify import verify
+from store import Config, DatabaseUnavailable, SettingsStore, UnknownVersion
+from store.coherence import relay
+from store.coherence.verify import verify
+from store.encryption.fields import FIELDS
+from store.encryption.rotation import rotate
 from tests.conftest import TELEGRAM_ID
 from tests.credentials import KEY, NEW_KEY, OTHER, Db, Redis, old_form, put, sealed, secrets, versions
 from tests.store.credentials.conftest import DATA, MIRROR, other_store, plain, read, run_sync
@@ -143,7 +144,7 @@ async def test_a_relay_without_keys_adds_no_version_to_a_rotation(
     for keys in ([KEY], [NEW_KEY, KEY], [KEY, NEW_KEY]):
         async with other_store(config, *keys) as rotating:
             assert (await rotate(rotating)).changed == 1
-            db.execute("select mark_pending(%s, 'api_keys', 1)", (user,))
+            db.execute("select _mark_pending(%s, 'api_keys', 1)", (user,))
         put(redis, DATA, old_form(user, secrets(1)) if keys == [KEY] else redis.hgetall(DATA))
         async with other_store(config) as keyless:
             if how == "relay":

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from store import Config, InvalidArgument, SettingsStore, UnknownUser, VersionConflict, relay
+from store import Config, InvalidArgument, SettingsStore, UnknownUser, VersionConflict
+from store.coherence import relay
+from store.encryption.fields import FIELDS
 from store.errors import BadIdentifier
-from store.sealed import FIELDS
 from tests.conftest import TELEGRAM_ID
 from tests.credentials import KEY, OTHER, Db, Redis, is_plain_anywhere, sealed, secrets, versions
 from tests.store.credentials.conftest import DATA, marks, other_store, read

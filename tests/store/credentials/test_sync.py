@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from store import SettingsStore
-from store.sealed import FIELDS
-from store.sync import Prefer
-from store.verify import verify
+from store.coherence.sync import Prefer
+from store.coherence.verify import verify
+from store.encryption.fields import FIELDS
 from tests.conftest import OKX_UID
 from tests.credentials import OTHER, Db, Redis, everything, is_plain_anywhere, put, secrets, versions
 from tests.store.credentials.conftest import DATA, MIRROR, read, rogue, run_sync

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from store import SettingsStore, UnknownUser
-from store.archive import backup, restore_backup
-from store.exchange import export_users
-from store.rotation import rotate
-from store.verify import verify
+from store.coherence.verify import verify
+from store.encryption.rotation import rotate
+from store.files.backup import backup, restore_backup
+from store.files.export import export_users
 from tests.credentials import Db, Redis, is_plain_anywhere, secrets, versions
 from tests.store.credentials.conftest import DATA, read, rogue, run_sync
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from store import Config, SettingsStore, exchange
-from store.verify import verify
+from store import Config, SettingsStore
+from store.coherence.verify import verify
+from store.files import export as files_export
 from tests.conftest import OKX_UID
 from tests.sql.sessions import Connection, fetch
 
@@ -32,7 +33,7 @@ def person(okx_uid: str = OKX_UID, /, **fields: Any) -> dict[str, Any]:
 
 async def export(store: SettingsStore, *identifiers: str, with_secrets: bool = True) -> bytes:
     file = io.BytesIO()
-    await exchange.export_users(store, file, identifiers or None, with_secrets=with_secrets)
+    await files_export.export_users(store, file, identifiers or None, with_secrets=with_secrets)
     return file.getvalue()
 
 
@@ -75,4 +76,4 @@ def second_url(servers: Config, template: str) -> Iterator[str]:
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "PAGE", 3)
+    monkeypatch.setattr(files_export, "PAGE", 3)

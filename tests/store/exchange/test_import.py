@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from store import AlreadyLinked, InvalidSettings, SettingsStore, batches, exchange
-from store.exchange import Imported
+from store import AlreadyLinked, InvalidSettings, SettingsStore
+from store.coherence import batches
+from store.files import export
+from store.files.export import Imported
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.sql.sessions import Connection, Session, fetch, one, value
 from tests.store.exchange.conftest import OTHER, UIDS, assert_equal_sides, file_of, person, saved_texts, versions
@@ -21,7 +23,7 @@ from tests.store.hostile import SECRET
 async def test_it_changes_what_is_given_and_nothing_else(store: SettingsStore, user: str, db: Connection) -> None:
     await store.register(OTHER, name="Lee")
     before, others = saved_texts(db, user), versions(db, OTHER)
-    await exchange.import_users(store, file_of(person(settings={"preferences": {"symbol": "x"}})))
+    await export.import_users(store, file_of(person(settings={"preferences": {"symbol": "x"}})))
     assert saved_texts(db, user) == before | {"preferences": '{"symbol": "x"}'}
     assert versions(db) == {"preferences": 2, "params": 1, "dual_side": 1}
     assert versions(db, OTHER) == others
@@ -34,7 +36,7 @@ async def test_it_changes_what_is_given_and_nothing_else(store: SettingsStore, u
 async def test_a_deleted_user_comes_back_with_what_is_given(store: SettingsStore, user: str, db: Connection) -> None:
     await store.delete_user(user)
     data = file_of(person(name="Park", settings={"params": {"leverage": 3}}))
-    report = await exchange.import_users(store, data)
+    report = await export.import_users(store, data)
     assert (report.users, report.documents) == (Counter(new=1), Counter(new=1))
     assert saved_texts(db, user) == {"params": '{"leverage": 3}'}
     assert versions(db)["params"] == 3
@@ -46,7 +48,7 @@ async def test_a_deleted_user_comes_back_with_what_is_given(store: SettingsStore
 
 async def test_a_telegram_id_that_a_deleted_user_had_can_be_taken(store: SettingsStore, user: str) -> None:
     await store.delete_user(user)
-    await exchange.import_users(store, file_of(person(OTHER, telegram_id=TELEGRAM_ID)))
+    await export.import_users(store, file_of(person(OTHER, telegram_id=TELEGRAM_ID)))
     found = await store.find_user(TELEGRAM_ID)
     assert found is not None
     assert found.okx_uid == OTHER
@@ -55,7 +57,7 @@ async def test_a_telegram_id_that_a_deleted_user_had_can_be_taken(store: Setting
 
 async def test_versions_say_imported_unless_told_otherwise(store: SettingsStore, user: str, db: Connection) -> None:
     async def reasons(leverage: int) -> dict[str, Any]:
-        await exchange.import_users(store, file_of(person(settings={"params": {"leverage": leverage}})))
+        await export.import_users(store, file_of(person(settings={"params": {"leverage": leverage}})))
         query = "select changed_by, change_reason from user_settings where setting_type = 'params' and is_active"
         return one(db, query)
 
@@ -87,7 +89,7 @@ async def test_it_is_told_of_every_user_and_document(store: SettingsStore, user:
         person(name="Park", settings={"preferences": {"symbol": "y", "timeframe": "1m", "note": 1}}),
         person(OTHER, settings={"params": {"signal_bot_token": SECRET}}),
     )
-    await exchange.import_users(store, data, dry_run=True, tell=told_of.append, progress=progress.append)
+    await export.import_users(store, data, dry_run=True, tell=told_of.append, progress=progress.append)
     assert [(each.okx_uid, each.setting_type, each.outcome) for each in told_of] == [
         (OTHER, None, "new"), (OTHER, "params", "new"), (user, None, "changed"), (user, "preferences", "changed"),
     ]  # fmt: skip
@@ -100,7 +102,7 @@ async def test_it_is_told_of_every_user_and_document(store: SettingsStore, user:
 
 async def test_a_dry_run_writes_nothing(store: SettingsStore, user: str, untouched: None) -> None:
     data = file_of(person(name="Park", settings={"params": {"leverage": 3}}), person(OTHER, telegram_id="123456"))
-    report = await exchange.import_users(store, data, dry_run=True)
+    report = await export.import_users(store, data, dry_run=True)
     assert (report.users, report.documents) == (Counter(changed=1, new=1), Counter(changed=1))
     assert not report.mirrored
 
@@ -109,7 +111,7 @@ async def test_many_users_come_in_several_queries_of_one_transaction(
     store: SettingsStore, small_pages: None, db: Connection
 ) -> None:
     people = [person(uid, settings={"params": {"?n": n}}) for n, uid in enumerate(UIDS[:8])]
-    report = await exchange.import_users(store, file_of(*reversed(people)))
+    report = await export.import_users(store, file_of(*reversed(people)))
     assert (report.users, report.documents) == (Counter(new=8), Counter(new=8))
     assert value(db, "select count(distinct created_at) from app_users") == 1  # the transaction's beginning
     assert [json.loads(saved_texts(db, uid)["params"])["?n"] for uid in UIDS[:8]] == list(range(8))
@@ -130,7 +132,7 @@ async def test_what_postgresql_refuses_in_the_last_batch_takes_back_the_first(
             fetch(db, "select from ensure_user(%s, '100007')", (OKX_UID,))
 
     with pytest.raises((AlreadyLinked, InvalidSettings)):
-        await exchange.import_users(store, file_of(*people), progress=link_at_the_end)
+        await export.import_users(store, file_of(*people), progress=link_at_the_end)
     assert len(compared) == 3 + 2  # written, and taken back
     assert [row["okx_uid"] for row in fetch(db, "select okx_uid from app_users")] == [OKX_UID]
 
@@ -142,7 +144,7 @@ async def test_batches_are_limited_by_their_size(
     monkeypatch.setattr(batches, "BYTES", size)
     people = [person(uid, settings={"params": {"?": "x" * 30_000}}) for uid in UIDS[:8]]
     progress: list[int] = []
-    await exchange.import_users(store, file_of(*people), progress=progress.append)
+    await export.import_users(store, file_of(*people), progress=progress.append)
     assert sum(progress) == 2 * 8  # compared, then written
     assert max(progress) == (1 if size == 1 else 3)
     assert value(db, "select count(*) from user_settings where is_active") == 8
@@ -155,7 +157,7 @@ async def test_it_waits_for_a_writer_of_the_same_document_and_loses_neither(
     writer.run("begin")
     writer.run("select from patch_user_setting(%s, 'params', '{\"leverage\": 7}')", (user,))
     importing = asyncio.create_task(
-        exchange.import_users(store, file_of(person(settings={"params": {"leverage": 5}}))), name="import"
+        export.import_users(store, file_of(person(settings={"params": {"leverage": 5}}))), name="import"
     )
     query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     async with asyncio.timeout(30):
@@ -182,7 +184,7 @@ async def test_imports_and_writers_at_once_keep_both_sides_equal(store: Settings
     async def take(n: int) -> None:
         for round_ in range(5):
             people = [person(uid, settings={"params": {"?n": n, "?round": round_}}) for uid in UIDS[:4]]
-            await exchange.import_users(store, file_of(*(people if n % 2 else reversed(people))))
+            await export.import_users(store, file_of(*(people if n % 2 else reversed(people))))
 
     await asyncio.gather(write(0), take(1), take(2), write(3))
     await store.mirror_owners(None)

@@ -9,8 +9,9 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from store import Config, NotMigrated, SettingsStore, exchange
-from store.exchange import ImportRejected
+from store import Config, NotMigrated, SettingsStore
+from store.files import export
+from store.files.export import ImportRejected
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.sql.sessions import Connection, fetch
 from tests.store.exchange.conftest import HEAD, OTHER, UIDS, file_of, person, saved_texts
@@ -20,7 +21,7 @@ from tests.store.hostile import SECRET, told
 async def rejection(store: SettingsStore, data: bytes) -> list[str]:
     """Import something that must be rejected; return the problems, line by line."""
     with pytest.raises(ImportRejected) as error:
-        await exchange.import_users(store, data)
+        await export.import_users(store, data)
     assert "hunter2" not in told(error.value)
     return (error.value.detail or "").splitlines()
 
@@ -192,7 +193,7 @@ async def test_noise_anywhere_in_a_file_is_taken_or_rejected(store: SettingsStor
     for at in range(0, len(whole), 4):
         for noise in (b"hunter2", b"\xff", b"}", b"\\u0000"):
             try:
-                await exchange.import_users(store, whole[:at] + noise + whole[at + 1 :], dry_run=True)
+                await export.import_users(store, whole[:at] + noise + whole[at + 1 :], dry_run=True)
             except ImportRejected:
                 outcomes[False] += 1
             else:
@@ -221,7 +222,7 @@ async def test_a_telegram_id_there_twice_is_rejected_and_on_a_dry_run_too(store:
     data = file_of(person(OTHER, telegram_id="123456"), person(UIDS[1]), person(UIDS[2], telegram_id="123456"))
     for dry_run in (True, False):
         with pytest.raises(ImportRejected) as error:
-            await exchange.import_users(store, data, dry_run=dry_run)
+            await export.import_users(store, data, dry_run=dry_run)
         assert (error.value.detail or "").splitlines() == [f"line 14: {UIDS[2]}, telegram_id: is there twice"]
 
 
@@ -272,12 +273,12 @@ async def test_a_store_that_is_not_migrated_is_said_once_and_not_of_every_user(
 ) -> None:
     async with SettingsStore(replace(config, database_url=empty_database_url)) as empty:
         with pytest.raises(NotMigrated):
-            await exchange.import_users(empty, file_of(person(), person(OTHER)))
+            await export.import_users(empty, file_of(person(), person(OTHER)))
 
 
 async def test_a_byte_order_mark_and_line_ends_of_windows_are_taken(store: SettingsStore, db: Connection) -> None:
     data = file_of(person(settings={"params": {"leverage": 3}})).replace(b"\n", b"\r\n")
-    await exchange.import_users(store, b"\xef\xbb\xbf" + data)
+    await export.import_users(store, b"\xef\xbb\xbf" + data)
     assert saved_texts(db, OKX_UID) == {"params": '{"leverage": 3}'}
     lines = await rejection(store, b"\xef\xbb\xbf" + data.replace(b" 3", b" 0"))
     assert lines[0].startswith("line 6: ")

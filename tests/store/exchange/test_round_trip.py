@@ -11,9 +11,10 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from store import SettingsStore, StoreError, UnknownUser, exchange
+from store import SettingsStore, StoreError, UnknownUser
 from store.errors import BadIdentifier
-from store.exchange import ImportReport
+from store.files import export as files_export
+from store.files.export import ImportReport
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.sql.sessions import Connection, fetch
 from tests.store.documents import object_texts
@@ -51,7 +52,7 @@ async def test_what_is_imported_into_an_empty_store_is_exported_byte_by_byte(
     fetch(db, "select from ensure_user(%s)", (UIDS[4],))
 
     written = await export(store)
-    report = await exchange.import_users(second, written)
+    report = await files_export.import_users(second, written)
     assert await export(second) == written
     assert (report.users["new"], report.left_out, report.mirrored) == (6, 0, True)
     await assert_equal_sides(second)
@@ -59,7 +60,7 @@ async def test_what_is_imported_into_an_empty_store_is_exported_byte_by_byte(
         for uid in (OKX_UID, OTHER, *UIDS[1:5]):
             assert saved_texts(there, uid) == saved_texts(db, uid)
 
-    again = await exchange.import_users(second, written)
+    again = await files_export.import_users(second, written)
     assert (set(again.users), set(again.documents)) == ({"unchanged"}, {"unchanged"})
 
 
@@ -70,7 +71,7 @@ def hostile_texts() -> list[str]:
 async def test_numbers_keep_every_digit(store: SettingsStore, db: Connection) -> None:
     numbers = ["1234567890123456789012345678901234567890", "1.10", "0.1234567890123456789012345", "100.00", "1e300"]
     data = HEAD + f'[{{"okx_uid": "{OKX_UID}", "settings": {{"params": {{"?n": [{", ".join(numbers)}]}}}}}}]}}'.encode()
-    await exchange.import_users(store, data)
+    await files_export.import_users(store, data)
     exported = json.loads(await export(store), parse_int=str, parse_float=str)
     found = exported["users"][0]["settings"]["params"]["?n"]
     assert found == [*numbers[:-1], "1" + "0" * 300]
@@ -89,7 +90,7 @@ async def test_any_document_comes_back(store: SettingsStore, db: Connection) -> 
         written = await export(store)
         saved = saved_texts(db, OKX_UID)
         put(db, OKX_UID, "params", '{"?": 0}')
-        await exchange.import_users(store, written)
+        await files_export.import_users(store, written)
         assert await export(store) == written
         assert saved_texts(db, OKX_UID) == saved
 
@@ -120,7 +121,7 @@ async def test_the_same_data_make_the_same_bytes_whatever_the_order(
 
 async def test_an_empty_store_is_an_export_too(store: SettingsStore) -> None:
     assert await export(store) == EMPTY
-    report = await exchange.import_users(store, EMPTY)
+    report = await files_export.import_users(store, EMPTY)
     assert report == ImportReport(Counter(), Counter(), 0, True)
 
 
@@ -159,7 +160,7 @@ async def test_nothing_is_written_for_somebody_unknown(
 ) -> None:
     file = io.BytesIO()
     with pytest.raises(error):
-        await exchange.export_users(store, file, [user, identifier])
+        await files_export.export_users(store, file, [user, identifier])
     assert file.getvalue() == b""
 
 
@@ -181,6 +182,6 @@ async def test_an_export_shows_one_moment_while_writers_write(
             fetch(db, "select from restore_user(%s)", (UIDS[7],))
 
     file = io.BytesIO()
-    await exchange.export_users(store, file, None, with_secrets=True, progress=write_behind_it)
+    await files_export.export_users(store, file, None, with_secrets=True, progress=write_behind_it)
     assert pages == [3, 3, 2]
     assert file.getvalue() == before

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from store import SettingsStore, exchange
-from store.exchange import Imported
+from store import SettingsStore
+from store.files import export as files_export
+from store.files.export import Imported
 from tests.conftest import OKX_UID
 from tests.sql.sessions import Connection, Session
 from tests.store.exchange.conftest import OTHER, export, file_of, person, saved_texts, versions
@@ -30,7 +31,7 @@ async def test_a_masked_secret_keeps_the_current_one(store: SettingsStore, user:
     await store.patch(user, "params", {"signal_bot_token": SECRET, "leverage": 3})
     masked = await export(store, with_secrets=False)
     await store.patch(user, "params", {"signal_bot_token": "a newer one", "leverage": 4})
-    report = await exchange.import_users(store, masked)
+    report = await files_export.import_users(store, masked)
     found = await store.get(user, "params", source="db")
     assert found is not None
     assert (found.settings["signal_bot_token"], found.settings["leverage"]) == ("a newer one", 3)
@@ -40,7 +41,7 @@ async def test_a_masked_secret_keeps_the_current_one(store: SettingsStore, user:
 async def test_a_masked_secret_alone_is_no_change(store: SettingsStore, user: str, db: Connection) -> None:
     await store.patch(user, "params", {"signal_bot_token": SECRET})
     before = versions(db)
-    report = await exchange.import_users(store, await export(store, with_secrets=False))
+    report = await files_export.import_users(store, await export(store, with_secrets=False))
     assert (report.documents, versions(db)) == (Counter(unchanged=3), before)
 
 
@@ -55,7 +56,7 @@ async def test_a_masked_secret_is_left_out_where_there_is_none(store: SettingsSt
     if had == "a deleted user":
         await store.delete_user(OKX_UID)
     told_of: list[Imported] = []
-    report = await exchange.import_users(store, data, tell=told_of.append)
+    report = await files_export.import_users(store, data, tell=told_of.append)
     assert report.left_out == 1
     assert [(each.setting_type, each.left_out) for each in told_of] == [(None, 0), ("params", 1)]
     assert saved_texts(db, OKX_UID)["params"] == '{"leverage": 3}'
@@ -65,7 +66,7 @@ async def test_a_mask_where_no_secret_belongs_is_a_value(store: SettingsStore, u
     data = file_of(
         person(settings={"preferences": {"symbol": "********"}, "params": {"x": {"signal_bot_token": "********"}}})
     )
-    assert (await exchange.import_users(store, data)).left_out == 0
+    assert (await files_export.import_users(store, data)).left_out == 0
     assert saved_texts(db, user)["preferences"] == f'{{"symbol": {MASK}}}'
     assert saved_texts(db, user)["params"] == f'{{"x": {{"signal_bot_token": {MASK}}}}}'
 

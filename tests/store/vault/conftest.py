@@ -7,8 +7,8 @@ import hashlib
 import traceback
 from pathlib import Path
 
-from store import vault
-from store.vault import Binding, Vault
+from store.encryption import vault
+from store.encryption.vault import Binding, Vault
 
 UID = "587662504768345929"
 FIELD = "api_secret"

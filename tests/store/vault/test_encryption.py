@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store import vault
+from store.encryption import vault
+from store.encryption.vault import DamagedCredential, WrongEncryptionKey
 from store.errors import InvalidArgument
-from store.vault import DamagedCredential, WrongEncryptionKey
 from tests.store.vault.conftest import FIELD, KEY, OTHER, PLAIN, RAW, SET, UID, opened
 
 TEXTS = st.text(min_size=1, max_size=200) | st.text(

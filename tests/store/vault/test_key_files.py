@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from store import vault
+from store.encryption import vault
+from store.encryption.vault import Vault
 from store.errors import ConfigError
-from store.vault import Vault
 from tests.store.vault.conftest import KEY, OTHER, SLASHED, assert_silent, from_file, key_file, opened
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from store import vault
+from store.encryption import vault
+from store.encryption.fields import Secrets, is_due, seal, unseal
+from store.encryption.vault import DamagedCredential, NoEncryptionKey, Vault, WrongEncryptionKey
 from store.errors import ConfigError
-from store.sealed import Secrets, is_due, seal, unseal
-from store.vault import DamagedCredential, NoEncryptionKey, Vault, WrongEncryptionKey
 from tests.store.vault.conftest import FIELD, KEY, OTHER, PLAIN, RAW, SET, SLASHED, UID, from_file, key_file, opened
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from store import vault
+from store.encryption import vault
+from store.encryption.vault import DamagedCredential, Vault
 from store.errors import StoreError
-from store.vault import DamagedCredential, Vault
 from tests.store.vault.conftest import (
     FIELD,
     KEY,

@@ -1,0 +1,30 @@
+-- Saves candles given as a JSON array of objects: ts, symbol, open, high, low, close, volume, and complete (default true). A ts
+-- without an offset is UTC. All or none, by the rule of _write_candles(); saving the same again changes nothing (idempotent).
+-- Raises US005, US010, US012 (a confined session reads candles only: they are of no user). Locks the candles.
+create or replace function upsert_candles(p_timeframe text, p_candles jsonb, p_force boolean default false)
+returns table (inserted bigint, replaced bigint, unchanged bigint)
+language plpgsql
+security definer
+set search_path = pg_catalog, public, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+as $$
+declare
+    v_candles ohlcv_1m[];
+begin
+    perform check_confinement(null);
+    begin
+        v_candles := array(select c from jsonb_populate_recordset(row(null, null, null, null, null, null, null, true)::ohlcv_1m, p_candles) c);
+    exception
+        when data_exception then
+            raise exception using errcode = 'US010',
+                message = 'not candles: a member can''t be read',
+                hint = 'A JSON array of objects with ts, symbol, open, high, low, close, volume and complete (true if left out).';
+    end;
+    return query select * from _write_candles(p_timeframe, v_candles, p_force);
+end
+$$;
+
+comment on function upsert_candles(text, jsonb, boolean) is
+'Saves candles, all or none, and counts them. An unfinished candle may be replaced; a finished one only by the same, unless p_force. Example: select * from upsert_candles(''1m'', ''[{"ts": "2026-01-01T00:00Z", "symbol": "BTC-USDT-SWAP", "open": 1, "high": 3, "low": 1, "close": 2, "volume": 10}]''). Raises US005 (a finished candle would change), US010 (unknown timeframe, bad candle), US012.';
+revoke execute on function upsert_candles(text, jsonb, boolean) from public;

@@ -1,0 +1,21 @@
+-- Raises US003, naming all bad keys and no value, if validate_user_setting() finds fault with a document. Reads only.
+create or replace function _check_settings(p_setting_type text, p_settings jsonb)
+returns void
+language plpgsql stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_problems jsonb := (select jsonb_object_agg(p.key, p.problem) from validate_user_setting(p_setting_type, p_settings) p);
+begin
+    if v_problems is not null then
+        raise exception using errcode = 'US003',
+            message = format('invalid settings for %s', left(p_setting_type, 64)),
+            detail = v_problems,
+            hint = 'The table setting_fields lists what each key may hold.';
+    end if;
+end
+$$;
+
+comment on function _check_settings(text, jsonb) is
+'Raises US003 (detail: every bad key and why) unless the document is valid by the catalogue.';
+revoke execute on function _check_settings(text, jsonb) from public;

@@ -1,0 +1,15 @@
+-- A document as it may be shown: the values of secret keys (setting_fields.is_secret) masked, but for null.
+-- Reads only.
+create or replace function _mask_secrets(p_setting_type text, p_settings jsonb)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+    select p_settings || coalesce((select jsonb_object_agg(f.key, secret_mask())
+                                     from setting_fields f
+                                    where f.setting_type = p_setting_type and f.is_secret and p_settings ->> f.key is not null), '{}')
+$$;
+
+comment on function _mask_secrets(text, jsonb) is
+'The document with the values of secret keys masked, but for null.';
+revoke execute on function _mask_secrets(text, jsonb) from public;

@@ -1,0 +1,51 @@
+-- Lists a key in the catalogue, in place of what it said of the key before; idempotent. Documents that are there stay as they
+-- are; whatever is saved from now on must keep to it. Raises US002, and US010 for what a field can't be: the default, too, must
+-- be what the field allows. Locks the field.
+create or replace function save_setting_field(
+    p_setting_type  text,
+    p_key           text,
+    p_json_type     text,
+    p_default_value jsonb default null,
+    p_minimum       numeric default null,
+    p_maximum       numeric default null,
+    p_choices       text[] default null,
+    p_is_nullable   boolean default false,
+    p_is_secret     boolean default false
+)
+returns setting_fields
+language plpgsql
+security definer
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_row        setting_fields;
+    v_constraint text;
+    v_most       constant numeric := 1.7976931348623157e308;    -- as _document_problem()
+begin
+    perform check_setting_type(p_setting_type);
+    v_row := (p_setting_type, p_key, p_json_type, p_is_nullable, p_default_value, p_minimum, p_maximum, p_choices, p_is_secret);
+    if greatest(abs(p_minimum), abs(p_maximum)) > v_most or array_position(p_choices, null) is not null or p_choices = '{}'
+       or not _is_valid_value(v_row, p_default_value) then
+        raise exception using errcode = 'US010',
+            message = 'not a field as there can be one',
+            hint = 'Limits are within a double''s range, choices are texts, and the default is what the field allows.';
+    end if;
+    insert into setting_fields as f select v_row.*
+        on conflict (setting_type, key) do update
+       set json_type = excluded.json_type, is_nullable = excluded.is_nullable, default_value = excluded.default_value,
+           minimum = excluded.minimum, maximum = excluded.maximum, choices = excluded.choices, is_secret = excluded.is_secret
+    returning f.* into v_row;
+    return v_row;
+exception
+    when check_violation or not_null_violation then
+        get stacked diagnostics v_constraint = constraint_name;
+        raise exception using errcode = 'US010',
+            message = 'not a field as there can be one',
+            detail = coalesce(nullif(v_constraint, ''), 'a value is missing'),
+            hint = 'A key has 1-64 characters; json_type is string, number, integer, boolean, object or array; only numbers have limits, only strings choices.';
+end
+$$;
+
+comment on function save_setting_field(text, text, text, jsonb, numeric, numeric, text[], boolean, boolean) is
+'Lists a key of a setting type in the catalogue, in place of what it said of it before. Example: select save_setting_field(''alerts'', ''loss_percent'', ''number'', ''5'', 0, 100). Raises US002, US010 (no such field can be).';
+revoke execute on function save_setting_field(text, text, text, jsonb, numeric, numeric, text[], boolean, boolean) from public;

@@ -1,0 +1,39 @@
+-- Compares a document with the catalogue (setting_fields): one row per bad key, no row if all is well.
+-- Keys that the catalogue doesn't list pass. Key '$' is the document as a whole (document_problem).
+-- A problem says what is wrong and what is allowed, never the value. Reads only; no lock.
+create or replace function validate_user_setting(p_setting_type text, p_settings jsonb)
+returns table (key text, problem text)
+language plpgsql stable
+security definer
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_problem text := _document_problem(p_settings);
+begin
+    if v_problem is not null then
+        return query select '$', v_problem;
+        return;
+    end if;
+    return query
+    select f.key,
+           case when t.type = 'null' or t.type <> case f.json_type when 'integer' then 'number' else f.json_type end
+                then format('must be of type %s%s, not %s', f.json_type, case when f.is_nullable then ' or null' end, t.type)
+                when f.json_type = 'integer' and v.value::numeric % 1 <> 0
+                then 'must be a whole number'
+                when t.type = 'number'
+                then format('must be between %s and %s', coalesce(f.minimum, '-infinity'), coalesce(f.maximum, 'infinity'))
+                when f.is_secret and v.value = secret_mask()
+                then 'must be the secret itself, not its mask'
+                else format('must be one of: %s', array_to_string(f.choices, ', '))
+           end
+      from setting_fields f
+     cross join lateral (select p_settings -> f.key as value offset 0) v
+     cross join lateral jsonb_typeof(v.value) as t (type)
+     where f.setting_type = p_setting_type and v.value is not null and not _is_valid_value(f, v.value)
+     order by f.key;
+end
+$$;
+
+comment on function validate_user_setting(text, jsonb) is
+'Checks a document against the catalogue: a row per bad key with the reason, no row if it is valid. Unknown keys pass. Key $ stands for the document as a whole (an object, at most 1 MiB, 64 levels, numbers within a double).';
+revoke execute on function validate_user_setting(text, jsonb) from public;

@@ -1,0 +1,72 @@
+-- The rule of versions of credentials, before any insert or update of okx_api_info, as user_settings_version() has it:
+-- a new active row is version 1; every change, or the deletion, is the next version; archived rows never change (US005).
+-- Plain text is refused (US003) before a constraint could quote it; so are fields that weren't sealed together (they name
+-- another version or set), and a change of what is still plain text: keys encrypt-existing comes first. reencrypt_api_credentials() has a permit: another
+-- ciphertext of the same is no new version, of an archived row neither.
+create or replace function okx_api_info_version()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+begin
+    if not _is_encrypted(new)
+       or num_nulls(new.api_key, new.api_secret, new.passphrase) <> (case when new.deleted_at is null then 0 else 3 end) then
+        raise exception using errcode = 'US003', message = 'invalid credentials',
+            detail = '{"$": "must be api_key, api_secret and passphrase, each encrypted"}',
+            hint = 'Save them by the command keys set, or save_credentials() of the Python store; plain text of an older system: keys encrypt-existing.';
+    end if;
+    if tg_op = 'UPDATE' then
+        if _is_permitted('re-encrypt', old.id) then
+            new := jsonb_populate_record(old, jsonb_build_object('api_key', new.api_key, 'api_secret', new.api_secret,
+                                                                 'passphrase', new.passphrase));
+            return new;
+        end if;
+        if not old.is_active or not new.is_active
+           or (new.id, new.user_id, new.okx_uid) is distinct from (old.id, old.user_id, old.okx_uid) then
+            raise exception using errcode = 'US005',
+                message = 'the history of credentials is immutable',
+                detail = 'An archived version, or the owner of credentials, can''t be changed.';
+        end if;
+        if not _is_encrypted(old) then    -- it would be archived, and the constraint quote it
+            raise exception using errcode = 'US003', message = 'invalid credentials',
+                detail = '{"$": "the current version is plain text of an older system"}',
+                hint = 'Run: settings-store keys encrypt-existing';
+        end if;
+        if (new.api_key, new.api_secret, new.passphrase) is not distinct from (old.api_key, old.api_secret, old.passphrase) then
+            return old;
+        end if;
+        new.version    := old.version + 1;
+        new.updated_at := greatest(clock_timestamp(), old.updated_at + interval '1 microsecond');
+    else
+        if not new.is_active then
+            raise exception using errcode = 'US005',
+                message = 'the history of credentials is immutable',
+                detail = 'Archived versions are made by the trigger only.';
+        end if;
+        new.version    := 1;
+        new.updated_at := clock_timestamp();
+    end if;
+    if (select count(distinct coalesce(substring(c.text from '^v2\.[0-9a-f]{8}(\.[0-9]+\.[A-Za-z0-9_-]{16})\.'), 'v1'))
+          from unnest(array[new.api_key, new.api_secret, new.passphrase]) as c (text) where c.text is not null) > 1 then
+        raise exception using errcode = 'US003', message = 'invalid credentials',
+            detail = '{"$": "api_key, api_secret and passphrase must be encrypted together, as one set"}',
+            hint = 'Save all three.';
+    end if;
+    new.changed_by    := coalesce(_writer_note('actor'), session_user);
+    new.change_reason := _writer_note('reason');
+    new.written_by    := session_user;
+    return new;
+end
+$$;
+
+comment on function okx_api_info_version() is
+'Trigger on okx_api_info: numbers the versions, records who and why, refuses plain text (US003) and changes of history (US005).';
+revoke execute on function okx_api_info_version() from public;
+
+create or replace trigger okx_api_info_version_insert
+    before insert on okx_api_info
+    for each row when (new.is_active or pg_trigger_depth() = 0) execute function okx_api_info_version();
+
+create or replace trigger okx_api_info_version_update
+    before update on okx_api_info
+    for each row execute function okx_api_info_version();

@@ -1,0 +1,43 @@
+-- Puts the triggers back after a backup was copied in, and marks every key for Redis, whatever that holds.
+-- Returns how many keys. Raises US003 if an active document is none that could be saved, and US012 in a confined session.
+create or replace function end_restore()
+returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_count bigint;
+    v_found record;
+begin
+    perform check_confinement(null);
+    select s.okx_uid, s.setting_type, p.problem into v_found
+      from user_settings s
+     cross join lateral _document_problem(s.settings) as p (problem)
+     where s.is_active and p.problem is not null
+     limit 1;
+    if found then
+        raise exception using errcode = 'US003',
+            message = format('invalid %s of user %s in the backup', v_found.setting_type, v_found.okx_uid),
+            detail = jsonb_build_object('$', v_found.problem);
+    end if;
+    alter table app_users enable trigger user;
+    alter table telegram_links enable trigger user;
+    alter table user_settings enable trigger user;
+    alter table okx_api_info enable trigger user;
+    alter table setting_types enable trigger user;
+    alter table setting_templates enable trigger user;
+    delete from trigger_permits p where p.permit = 'restore';
+    insert into mirror_pending as m (owner, kind, version)
+    select e.owner, e.kind, e.version from mirror_source e where e.encoding <> 'erased'
+        on conflict (owner, kind) do update    -- erased since the backup was made
+       set version = excluded.version, erased = false, discards = true, marked_at = now(), marked_by = excluded.marked_by,
+           attempts = 0, last_error = null;
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+
+comment on function end_restore() is
+'Puts the triggers back after begin_restore(), and marks every key for Redis. Returns how many. Raises US003 if an active document is none.';
+revoke execute on function end_restore() from public;

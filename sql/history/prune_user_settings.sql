@@ -1,0 +1,62 @@
+-- Removes versions: of each user and setting type those that are not among the newest p_keep (the active one counts)
+-- and went out of force more than p_older_than ago. Besides erase_user() the only thing that removes any. Never the
+-- active one, nor the one that restore_user_setting() would bring back and what follows it, so there are no gaps; version
+-- numbers are never used again. p_identifier: this user only. p_dry_run: count only. Returns how many, by setting type.
+-- Raises US004, US007, US010, and US012 in a confined session if not of its user. Locks the rows that go, which no writer
+-- wants; never waits.
+create or replace function prune_user_settings(
+    p_keep       integer,
+    p_older_than interval,
+    p_identifier text default null,
+    p_dry_run    boolean default false
+)
+returns table (setting_type text, versions bigint)
+language plpgsql
+security definer
+set search_path = pg_catalog, public, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+#variable_conflict use_column
+declare
+    v_user_id uuid := case when p_identifier is not null then (_resolve_user(p_identifier, true)).id end;
+begin
+    if p_identifier is null then
+        perform check_confinement(null);
+    end if;
+    if p_keep is null or p_keep < 1 or p_older_than is null or not p_older_than between '0' and '1000 years' then
+        raise exception using errcode = 'US010',
+            message = 'at least one version is kept, and the age is from 0 to 1000 years';
+    end if;
+    insert into trigger_permits (permit) values ('removal');
+    return query
+    with ranked as (
+        select s.id, s.user_id, s.setting_type, s.version, s.is_active,
+               row_number() over newest as rank, lag(s.updated_at) over newest as ended_at
+          from user_settings s
+         where s.user_id = coalesce(v_user_id, s.user_id)
+        window newest as (partition by s.user_id, s.setting_type order by s.version desc)
+    ), deleted as materialized (
+        select a.user_id, a.setting_type, _restorable_version(a.user_id, a.setting_type) as version
+          from user_settings a
+         where a.is_active and a.deleted_at is not null and a.user_id = coalesce(v_user_id, a.user_id)
+    ), old as (
+        select r.id, r.setting_type
+          from ranked r
+          left join deleted d using (user_id, setting_type)
+         where not r.is_active and r.rank > p_keep and r.ended_at < now() - p_older_than
+           and (d.version is null or r.version < d.version)
+    ), mine as (    -- what another one is removing is counted there
+        select s.id from user_settings s join old on old.id = s.id where not p_dry_run for update of s skip locked
+    ), gone as (
+        delete from user_settings s using mine where s.id = mine.id returning s.setting_type
+    )
+    select g.setting_type, count(*)
+      from (select gone.setting_type from gone union all select old.setting_type from old where p_dry_run) g
+     group by g.setting_type order by g.setting_type;
+    delete from trigger_permits p where p.permit = 'removal';
+end
+$$;
+
+comment on function prune_user_settings(integer, interval, text, boolean) is
+'Removes old versions: those beyond the newest p_keep of each document that went out of force more than p_older_than ago; never the active one. Returns how many, by setting type. Example: select * from prune_user_settings(20, ''90 days'', p_dry_run => true). Raises US004, US007, US010.';
+revoke execute on function prune_user_settings(integer, interval, text, boolean) from public;

@@ -1,0 +1,20 @@
+-- Marks a key that Redis may not have, in the writer's transaction: one row a key, the newest version.
+-- Locks that mark's row until the transaction ends. Called by triggers only.
+create or replace function _mark_pending(p_owner text, p_kind text, p_version integer)
+returns void
+language plpgsql    -- which keeps its plan; before PostgreSQL 18, sql doesn't
+set search_path = pg_catalog, public, pg_temp
+as $$
+begin
+    insert into mirror_pending as m (owner, kind, version)
+    values (p_owner, p_kind, p_version)
+    on conflict (owner, kind) do update
+        set version = case when m.erased then excluded.version else greatest(m.version, excluded.version) end,
+            erased = false, discards = m.discards or m.erased, marked_at = now(), marked_by = excluded.marked_by,
+            attempts = 0, last_error = null;
+end
+$$;
+
+comment on function _mark_pending(text, text, integer) is
+'Marks a Redis key as older than PostgreSQL. owner: OKX UID, or Telegram ID for kind telegram. Called by triggers.';
+revoke execute on function _mark_pending(text, text, integer) from public;

@@ -1,0 +1,71 @@
+-- The rule of versions, before any insert or update of user_settings:
+--   a new active row is version 1; every change of the document, or its deletion, is the next version;
+--   who and why come from the settings settings_store.actor / .reason, else the login, which is kept beside them;
+--   archived rows never change, and only a trigger makes one: user_settings_changed (US005).
+create or replace function user_settings_version()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+begin
+    if not new.is_active then    -- by hand: the rows of user_settings_changed don't come here
+        raise exception using errcode = 'US005',
+            message = 'the history of settings is immutable',
+            detail = 'Archived versions are made by the trigger only, and never change.',
+            hint = 'Update the active row only (… and is_active), or call upsert_user_setting() or delete_user_setting().';
+    end if;
+
+    if jsonb_typeof(new.settings) is distinct from 'object' then
+        raise exception using errcode = 'US003', message = 'invalid settings',
+            detail = '{"$": "must be an object"}';
+    end if;
+    if tg_op = 'UPDATE' then
+        if not old.is_active or (new.id, new.user_id, new.okx_uid, new.setting_type)
+                                is distinct from (old.id, old.user_id, old.okx_uid, old.setting_type) then
+            raise exception using errcode = 'US005',
+                message = 'the history of settings is immutable',
+                detail = 'An archived version, or the owner or type of a document, can''t be changed.',
+                hint = 'Update the active row only (… and is_active), or call upsert_user_setting().';
+        end if;
+        if new.deleted_at is not null then
+            new.settings := case when old.deleted_at is null then '{}' else old.settings end;
+        end if;
+        if new.settings = old.settings and (new.deleted_at is null) = (old.deleted_at is null) then
+            new.version       := old.version;
+            new.settings      := old.settings;
+            new.deleted_at    := old.deleted_at;
+            new.updated_at    := old.updated_at;
+            new.changed_by    := old.changed_by;
+            new.change_reason := old.change_reason;
+            new.written_by    := old.written_by;
+            return new;
+        end if;
+        new.version    := old.version + 1;
+        new.updated_at := greatest(clock_timestamp(), old.updated_at + interval '1 microsecond');
+    else
+        perform check_setting_type(new.setting_type);
+        if new.okx_uid is null then
+            select u.okx_uid, u.telegram_id into new.okx_uid, new.telegram_id
+              from app_users u where u.id = new.user_id;
+        end if;
+        new.version    := 1;
+        new.updated_at := clock_timestamp();
+    end if;
+    new.changed_by    := coalesce(_writer_note('actor'), session_user);
+    new.change_reason := _writer_note('reason');
+    new.written_by    := session_user;
+    return new;
+end
+$$;
+
+comment on function user_settings_version() is
+'Trigger on user_settings: numbers the versions, records who and why, refuses changes of history (US005).';
+revoke execute on function user_settings_version() from public;
+
+create or replace trigger user_settings_version_insert
+    before insert on user_settings
+    for each row when (new.is_active or pg_trigger_depth() = 0) execute function user_settings_version();
+
+create or replace trigger user_settings_version_update
+    before update on user_settings
+    for each row execute function user_settings_version();

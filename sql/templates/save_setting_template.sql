@@ -1,0 +1,28 @@
+-- Saves a template, in place of the one there is for this name and setting type. It may hold some keys only.
+-- Raises US002, US003, and US010 for a name that can't be one (default is taken). Locks the template.
+create or replace function save_setting_template(p_name text, p_setting_type text, p_settings jsonb)
+returns setting_templates
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_row setting_templates;
+begin
+    perform check_setting_type(p_setting_type);
+    perform _check_settings(p_setting_type, p_settings);
+    insert into setting_templates as t (name, setting_type, settings)
+    values (p_name, p_setting_type, p_settings)
+    on conflict (name, setting_type) do update set settings = excluded.settings
+    returning * into v_row;
+    return v_row;
+exception
+    when check_violation or not_null_violation then
+        raise exception using errcode = 'US010',
+            message = 'not a name for a template',
+            hint = 'A name has 1-64 characters without spaces; default is taken by the catalogue''s defaults.';
+end
+$$;
+
+comment on function save_setting_template(text, text, jsonb) is
+'Saves a template for a setting type, in place of an earlier one; it may hold some keys only. Example: select save_setting_template(''careful'', ''params'', ''{"leverage": 3}''). Raises US002, US003, US010 (bad name).';
+revoke execute on function save_setting_template(text, text, jsonb) from public;

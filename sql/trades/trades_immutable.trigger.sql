@@ -1,0 +1,30 @@
+-- A recorded trade never changes and never goes (US005), but for erase_user() and a restore, which have a permit, and
+-- arrange_hypertables(): TimescaleDB empties the table once its rows are in chunks. A retention policy drops whole chunks,
+-- which fires no trigger.
+create or replace function trades_immutable()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+begin
+    if tg_op <> 'UPDATE' and _is_permitted('removal') then
+        return null;
+    end if;
+    raise exception using errcode = 'US005',
+        message = 'a recorded trade never changes',
+        detail = format('%s of %s was asked for.', tg_op, tg_table_name),
+        hint = 'erase_user() removes everything of a person.';
+end
+$$;
+
+comment on function trades_immutable() is
+'Trigger on trades, trade_orders: refuses UPDATE, DELETE and TRUNCATE (US005), but for erase_user() and a restore.';
+revoke execute on function trades_immutable() from public;
+
+create or replace trigger trades_immutable
+    before update or delete or truncate on trades
+    for each statement execute function trades_immutable();
+
+create or replace trigger trades_immutable
+    before update or delete or truncate on trade_orders
+    for each statement execute function trades_immutable();

@@ -1,0 +1,54 @@
+-- Registers a user, or finds and updates the one with this OKX UID; idempotent, safe under concurrency.
+-- A NULL argument leaves that field as it is. A deleted user comes back (settings stay deleted), with the
+-- old Telegram ID if that is still free.
+-- Raises US007 for a malformed OKX UID or Telegram ID, US008 if the Telegram ID leads to someone else, US012.
+-- Locks the user's row until the transaction ends.
+create or replace function ensure_user(
+    p_okx_uid           text,
+    p_telegram_id       text default null,
+    p_name              text default null,
+    p_telegram_username text default null
+)
+returns app_users
+language plpgsql
+security definer
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_user app_users;
+begin
+    perform check_identifiers(p_okx_uid, p_telegram_id);
+    perform check_confinement(p_okx_uid);
+    loop
+        update app_users u
+           set telegram_id       = coalesce(p_telegram_id, case when u.deleted_at is null or _telegram_is_free(u.telegram_id)
+                                                                then u.telegram_id end),
+               name              = coalesce(p_name, u.name),
+               telegram_username = coalesce(p_telegram_username, u.telegram_username),
+               deleted_at        = null
+         where u.okx_uid = p_okx_uid
+        returning * into v_user;
+        exit when found;
+
+        insert into app_users (okx_uid, telegram_id, name, telegram_username)
+        values (p_okx_uid, p_telegram_id, p_name, p_telegram_username)
+        on conflict do nothing      -- no target: a rival's row hits two unique indexes
+        returning * into v_user;
+        exit when found;
+
+        if not exists (select from app_users u where u.okx_uid = p_okx_uid) and not _telegram_is_free(p_telegram_id) then
+            raise unique_violation;
+        end if;
+    end loop;
+    return v_user;
+exception
+    when unique_violation then
+        raise exception using errcode = 'US008',
+            message = format('Telegram ID %s is linked to another user', p_telegram_id),
+            hint = 'Free it first: unlink_telegram(), user unlink.';
+end
+$$;
+
+comment on function ensure_user(text, text, text, text) is
+'Registers a user by OKX UID, or updates the one there is; idempotent. NULL leaves a field as it is. A deleted user comes back. Raises US007 (malformed identifier), US008 (Telegram ID linked to another user).';
+revoke execute on function ensure_user(text, text, text, text) from public;

@@ -1,0 +1,145 @@
+"""History: every version can be looked at, compared and brought back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from store.api.base import Core, check_identifier, check_type, to_setting
+from store.models import KeyChange, SavedSetting, Setting, Version
+from store.postgres import functions
+
+
+class History(Core):
+    """The part of the store that knows versions."""
+
+    async def history(
+        self,
+        identifier: str,
+        setting_type: str | None = None,
+        *,
+        before: datetime | None = None,
+        limit: int | None = None,
+    ) -> list[Version]:
+        """List versions of one type or of all, newest first, deleted users' too (by OKX UID or UUID).
+
+        `before`: the `saved_at` of the last one of the page before; what was saved at one moment is never torn
+        apart, so a page may be a little longer than `limit`. Raises UnknownUser, UnknownSettingType.
+        """
+        kind = None if setting_type is None else check_type(setting_type)
+        call = functions.history.user_setting_history(check_identifier(identifier), kind, before, limit)
+        return [_version(row) for row in await self.stores.database.fetch(call)]
+
+    def iter_history(
+        self,
+        identifier: str,
+        setting_type: str | None = None,
+        *,
+        before: datetime | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[Version]:
+        """Yield what history() lists, as of one moment, without holding it all."""
+        kind = None if setting_type is None else check_type(setting_type)
+        call = functions.history.user_setting_history(check_identifier(identifier), kind, before, limit)
+        return self._each(call, _version)
+
+    async def get_version(self, identifier: str, setting_type: str, version: int) -> Setting | None:
+        """Read one version; None if it is a deletion. Raises UnknownVersion, UnknownUser."""
+        call = functions.history.user_setting_version(check_identifier(identifier), check_type(setting_type), version)
+        (row,) = await self.stores.database.fetch(call)
+        return None if row["deleted_at"] else to_setting(row)
+
+    async def get_at(self, identifier: str, setting_type: str, at: datetime) -> Setting | None:
+        """Read what was in force at a moment; None if it was deleted then. Raises UnknownVersion (nothing had
+        been saved by then), UnknownUser."""
+        call = functions.history.user_setting_at(check_identifier(identifier), check_type(setting_type), at)
+        rows = await self.stores.database.fetch(call)
+        return to_setting(rows[0]) if rows else None
+
+    async def get_all_at(self, identifier: str, at: datetime) -> list[Setting]:
+        """Read the documents of every type that were in force at a moment. Raises as get_at().
+
+        Documents saved together (register, save_all) have moments of their own: the last one's has them all.
+        """
+        rows = await self.stores.database.fetch(
+            functions.history.user_setting_at(check_identifier(identifier), None, at)
+        )
+        return [to_setting(row) for row in rows]
+
+    async def diff(self, identifier: str, setting_type: str, from_: int, to: int) -> list[KeyChange]:
+        """Compare two versions, key by key. Raises UnknownVersion, UnknownUser."""
+        call = functions.history.diff_user_setting(check_identifier(identifier), check_type(setting_type), from_, to)
+        rows = await self.stores.database.fetch(call)
+        return [KeyChange(row["key"], row["change"], row["old_value"], row["new_value"]) for row in rows]
+
+    async def rollback(
+        self,
+        identifier: str,
+        setting_type: str,
+        version: int,
+        *,
+        expected_version: int | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> SavedSetting:
+        """Save the document of an earlier version again, as a new version (a deletion, if it was one).
+
+        Raises UnknownVersion, InvalidSettings (the catalogue has changed since); otherwise as save().
+        """
+        call = functions.history.rollback_user_setting(
+            check_identifier(identifier), check_type(setting_type), version, expected_version
+        )
+        return (await self._save(call, actor, reason))[0]
+
+    async def rollback_all(
+        self, identifier: str, at: datetime, *, actor: str | None = None, reason: str | None = None
+    ) -> list[SavedSetting]:
+        """Bring all documents of a user back to what was in force at a moment, in one transaction.
+
+        A type that wasn't there then is deleted; of documents saved together (register, save_all) the last one's
+        `saved_at` has them all. Returns one per type, also where nothing had to change.
+        Raises UnknownVersion (nothing had been saved by then); otherwise as rollback().
+        """
+        return await self._save(
+            functions.history.rollback_user_settings(check_identifier(identifier), at), actor, reason
+        )
+
+    async def restore(
+        self,
+        identifier: str,
+        setting_type: str,
+        *,
+        expected_version: int | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> SavedSetting:
+        """Bring a deleted document back, as a new version; what isn't deleted stays as it is.
+
+        Raises UnknownVersion (nothing was ever saved); otherwise as save().
+        """
+        call = functions.history.restore_user_setting(
+            check_identifier(identifier), check_type(setting_type), expected_version
+        )
+        return (await self._save(call, actor, reason))[0]
+
+    async def prune(
+        self, keep: int, older_than: timedelta, *, identifier: str | None = None, dry_run: bool = False
+    ) -> dict[str, int]:
+        """Remove versions beyond the newest `keep` of each document that went out of force longer ago than
+        `older_than`; never the active one. Returns how many, by setting type.
+
+        Raises InvalidArgument, UnknownUser.
+        """
+        of = None if identifier is None else check_identifier(identifier)
+        rows = await self.stores.database.fetch(functions.history.prune_user_settings(keep, older_than, of, dry_run))
+        return {row["setting_type"]: row["versions"] for row in rows}
+
+
+def _version(row: dict[str, Any]) -> Version:
+    return Version(**{**row, "changes": None if row["changes"] is None else key_changes(row["changes"])})
+
+
+def key_changes(changes: Iterable[Mapping[str, Any]]) -> list[KeyChange]:
+    """Make changes of the array that the SQL function changes_as_json() returns."""
+    return [KeyChange(change["key"], change["change"], change["old"], change["new"]) for change in changes]

@@ -1,0 +1,91 @@
+"""Changes as they reach Redis. The channel is a hint; the versions in Redis are the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from redis.exceptions import RedisError
+
+from store.coherence.connections import Connections
+from store.errors import RedisUnavailable, first_line
+from store.mirror.client import Mirror
+from store.mirror.keys import OKX_UID
+
+RETRY = 0.5  # seconds
+PING = 1.0  # seconds without a message after which the connection is tested
+SILENCE = 3.0  # seconds without an answer after which it is given up
+BATCH = 1000  # keys a round trip
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A version that reached Redis (for a deletion, too)."""
+
+    okx_uid: str
+    setting_type: str
+    version: int
+
+
+async def watch(stores: Connections, okx_uid: str | None) -> AsyncIterator[Change]:
+    """Yield changes of one user, or of all, each key's in order, from now on and without end.
+
+    After a lost connection, the newest version of every key that changed meanwhile comes first (those
+    between are in the history). Holds a version number per key it watches. Raises RedisUnavailable if Redis
+    can't be reached to begin with.
+    """
+    mirror, started = stores.mirror, False
+    seen: dict[tuple[str, str], int] = {}
+    clock = asyncio.get_running_loop().time
+    while True:
+        try:
+            async with mirror.subscribed() as pubsub:
+                now = await _versions(mirror, okx_uid)
+                for key, version in now.items():
+                    if started and version > seen.get(key, 0):
+                        yield Change(*key, version)
+                seen |= {key: max(version, seen.get(key, 0)) for key, version in now.items()}
+                started = True
+                asked = answered = clock()
+                while answered >= asked - SILENCE:
+                    message = await pubsub.get_message(timeout=PING)
+                    if message is not None:
+                        answered = clock()
+                    elif clock() - asked >= PING:
+                        await pubsub.ping()
+                        asked = clock()
+                    if message is None or message["type"] != "message":
+                        continue
+                    change = _change(message["data"])
+                    if change is None or (okx_uid is not None and change.okx_uid != okx_uid):
+                        continue
+                    if change.version > seen.get((change.okx_uid, change.setting_type), 0):
+                        seen[change.okx_uid, change.setting_type] = change.version
+                        yield change
+        except (RedisError, RedisUnavailable, OSError) as error:
+            mirror.retry_now()
+            if not started:
+                raise RedisUnavailable(f"Redis can't be reached: {first_line(error)}") from None
+            await asyncio.sleep(RETRY)
+
+
+async def _versions(mirror: Mirror, okx_uid: str | None) -> dict[tuple[str, str], int]:
+    """Read the version of every key from the mirror hashes."""
+    if okx_uid is not None:
+        return await mirror.versions([okx_uid])
+    found: dict[tuple[str, str], int] = {}
+    async for keys in mirror.scan(BATCH):
+        found |= await mirror.versions(
+            [owner for owner, suffix in keys if suffix == "mirror" and OKX_UID.fullmatch(owner)]
+        )
+    return found
+
+
+def _change(data: str) -> Change | None:
+    try:
+        message = json.loads(data)
+        return Change(message["okx_uid"], message["setting_type"], message["version"])
+    except (ValueError, TypeError, KeyError):
+        return None  # someone else's message

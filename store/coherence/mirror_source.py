@@ -1,0 +1,43 @@
+"""What Redis should hold, in parts of bounded size.
+
+Statements that read many keys leave long documents out; complete() reads those, of a few keys at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from store.coherence.connections import Connections
+from store.models import MirrorEntry
+from store.postgres import functions
+from store.postgres.call import Call
+from store.postgres.functions.mirror import ENTRY
+
+# 8 KB of 500 documents are 4 MB.
+SIZED = ENTRY.replace(
+    "r.document::text as document",
+    "case when octet_length(t.text) <= 8192 then t.text end as document, coalesce(octet_length(t.text), 0) as size",
+)
+TEXT = "cross join lateral (select r.document::text offset 0) t (text)"
+
+
+def all_entries() -> Call:
+    """Everything that Redis should hold, to be streamed."""
+    return Call(f"select {SIZED} from public.mirror_source r {TEXT}", {})
+
+
+def some_entries(owners: Sequence[str], kinds: Sequence[str]) -> Call:
+    """What it should hold in these keys."""
+    call = functions.mirror.mirror_state(owners, kinds)
+    return Call(f"{call.query.replace(ENTRY, SIZED)} {TEXT}", call.params)
+
+
+async def complete(stores: Connections, entries: Sequence[MirrorEntry]) -> list[MirrorEntry | None]:
+    """Return entries with the documents that were left out, these as they are now; None for one that nobody has any
+    more. The caller sees to it that it isn't too much together."""
+    lacking = [entry for entry in entries if entry.is_partial]
+    if not lacking:
+        return list(entries)
+    call = functions.mirror.mirror_state([entry.owner for entry in lacking], [entry.kind for entry in lacking])
+    found = {(row["owner"], row["kind"]): MirrorEntry(**row) for row in await stores.database.fetch(call)}
+    return [found.get((entry.owner, entry.kind)) if entry.is_partial else entry for entry in entries]

@@ -1,0 +1,93 @@
+"""Writes entries to Redis: what isn't ours there goes into the history first, and marks are cleared afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from store.coherence.batches import cut
+from store.coherence.connections import Connections
+from store.coherence.mirror_source import complete
+from store.coherence.preserve import keep
+from store.errors import DatabaseReadOnly, DatabaseUnavailable, RedisUnavailable, StoreError
+from store.mirror.entries import Applied, Found, Place
+from store.models import MirrorEntry
+from store.postgres import functions
+
+TRIES = 5  # at a key that somebody else keeps writing
+
+
+async def mirror(
+    stores: Connections,
+    entries: Sequence[MirrorEntry],
+    *,
+    wait: bool = True,
+    marked: Collection[tuple[str, str]] | None = None,
+    in_hurry: bool = False,
+) -> list[Applied]:
+    """Write entries to Redis and clear the marks of those it has now (soon, if not to `wait`). `marked`: which (owner,
+    kind) have one, if the caller knows. `in_hurry`: of a few keys, whatever is there; what takes long is left for the
+    relay.
+
+    What isn't ours in Redis goes into the history first. Raises RedisUnavailable, DatabaseUnavailable.
+    """
+    results = []
+    # What is there Redis reads, too, and it may come back.
+    sizes = [0] * len(entries) if in_hurry else await stores.mirror.sizes(list(map(Place.of, entries)))
+    for part in cut(zip(entries, sizes, strict=True), lambda pair: pair[0].length + pair[1]):
+        whole = await complete(stores, [entry for entry, _ in part])
+        chunk = [entry for entry in whole if entry is not None]
+        applied = await stores.mirror.apply(chunk, size=sum(max(size, 0) for _, size in part))
+        for i, (entry, result) in enumerate(zip(chunk, applied, strict=True)):
+            if result.foreign is not None:
+                applied[i] = await overwrite(stores, Place.of(entry), result.foreign, entry)
+            elif result.error is None and not result.is_current:
+                applied[i] = await _catch_up(stores, entry)
+            if applied[i].is_current and (marked is None or (entry.owner, entry.kind) in marked):
+                stores.marks.done(entry, applied[i].version)
+        if wait:
+            await stores.marks.clear()
+        there = iter(applied)
+        results += [Applied(-1, 0) if entry is None else next(there) for entry in whole]
+    return results
+
+
+async def overwrite(stores: Connections, place: Place, found: Found, entry: MirrorEntry | None = None) -> Applied:
+    """Write PostgreSQL's current state over what was found in a key, whatever its version, the history
+    having it first. Somebody who writes there meanwhile is kept, too.
+
+    The result is that of `entry`, if given: written also if it was put back as a newer version.
+    """
+    for _ in range(TRIES):
+        try:
+            await keep(stores, [(place, found)])
+        except DatabaseUnavailable as error:
+            if not isinstance(error, DatabaseReadOnly):
+                raise
+            return Applied(-1, found.version, None, error)
+        except StoreError as error:  # credentials that can't be encrypted: they stay where they are; or Held
+            return Applied(-1, found.version, None, error)
+        rows = await stores.database.fetch(functions.mirror.mirror_state([place.owner], [place.kind]))
+        if not rows:
+            break  # of nobody PostgreSQL knows: sync's
+        now = MirrorEntry(**rows[0])
+        (result,) = await stores.mirror.apply([now], [found])
+        if result.foreign is None:
+            if result.is_current:
+                stores.marks.done(now, now.version)
+            is_same = entry is None or now.document == entry.document
+            return result if is_same or not result.is_current else Applied(-1, result.version)
+        found = result.foreign
+    return Applied(-1, found.version, None, RedisUnavailable("somebody else keeps writing there"))
+
+
+async def _catch_up(stores: Connections, entry: MirrorEntry) -> Applied:
+    """Deal with a key of which Redis has something newer than the entry: either someone else saved and
+    mirrored that just now, or PostgreSQL came back from a backup and Redis is ahead of it."""
+    (found,) = await stores.mirror.inspect([Place.of(entry)])
+    rows = await stores.database.fetch(functions.mirror.mirror_state([entry.owner], [entry.kind]))
+    if not rows:
+        return Applied(-1, found.version)
+    now = MirrorEntry(**rows[0])
+    if now.version < found.version or now == entry:  # read later, yet older
+        return await overwrite(stores, Place.of(entry), found, entry)
+    return Applied(-1, found.version)

@@ -1,0 +1,385 @@
+"""Verify: compares every key of both sides, and mends what differs.
+
+Kinds of finding: missing, stale (Redis is older), ahead (Redis is newer: PostgreSQL came back from a
+backup), edited (right version, other content), orphan (PostgreSQL has no such document), unmarked (never
+mirrored by us), large (more than a document can be), erased (of a person who was erased: an old Redis came back),
+pending (missing or stale, but marked: the relay is about to mend it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from operator import itemgetter
+from typing import Any, TypeVar
+
+from store.arguments import check_okx_uid
+from store.coherence import mirroring, relay
+from store.coherence.batches import cut
+from store.coherence.connections import Connections
+from store.coherence.mirror_source import all_entries, complete
+from store.coherence.relay import BATCH
+from store.encryption.vault import DamagedCredential, WrongEncryptionKey
+from store.ending import end
+from store.mirror.encoding import encode_hash
+from store.mirror.entries import CREDENTIALS, TELEGRAM, Found, Place
+from store.mirror.keys import OKX_UID
+from store.models import MirrorEntry
+from store.postgres import functions
+
+T = TypeVar("T")
+
+LOOKS = 10  # at a key that keeps changing
+BETWEEN_LOOKS = 0.05  # seconds, for a write to get from one store to the other
+USERS_NAMED = 100
+FINDINGS = ("missing", "stale", "ahead", "edited", "orphan", "unmarked", "large", "erased", "pending")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A key that differs. Holds versions only, never content."""
+
+    owner: str
+    kind: str
+    finding: str
+    db_version: int | None
+    redis_version: int
+
+
+@dataclass
+class Report:
+    """The outcome. `users`: the first findings; `repaired`: how many of all findings are no more; `failures`: why some
+    couldn't be mended."""
+
+    checked: int = 0
+    ok: int = 0
+    findings: Counter[str] = field(default_factory=Counter)
+    repaired: int = 0
+    users: list[Finding] = field(default_factory=list)
+    failures: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def add(self, findings: Sequence[Finding]) -> None:
+        """Count findings, and keep the first."""
+        self.findings.update(finding.finding for finding in findings)
+        self.users += findings[: max(0, USERS_NAMED - len(self.users))]
+
+    @property
+    def remaining(self) -> int:
+        return self.findings.total() - self.repaired
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a key: what should be there (None: PostgreSQL never had it) and what is."""
+
+    place: Place
+    entry: MirrorEntry | None
+    found: Found
+
+    def finding(self) -> str | None:
+        """Name what is wrong, None if nothing is."""
+        version = self.entry.version if self.entry else None
+        if self.found.type == "large":
+            return "large"
+        if (
+            self.entry is None
+            or self.entry.is_erased
+            or (self.entry.document is None and self.place.encoding != "fields")
+        ):
+            return self._finding_where_nothing_should_be(version)
+        if self.found.version > self.entry.version:
+            return "ahead"
+        if self.found.type == "none" and not (self.found.version == version and self.entry.document == "{}"):
+            return "missing"
+        if self.found.version == 0:
+            return "unmarked"
+        if self.found.version < self.entry.version:
+            return "stale"
+        if self.found.type == "none":
+            return None  # an empty hash
+        return None if _same_content(self.entry, self.found) else "edited"
+
+    def _finding_where_nothing_should_be(self, version: int | None) -> str | None:
+        if self.found.type == "none":
+            return None
+        if version is None:
+            return "orphan" if self.found.version else "unmarked"
+        if self.found.version > version:
+            return "ahead"
+        return "stale" if 0 < self.found.version < version else "orphan"
+
+
+async def verify(
+    stores: Connections,
+    *,
+    okx_uid: str | None = None,
+    repair: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Report:
+    """Compare all keys, or those of one user. `progress` is told how many keys were looked at since.
+
+    With `repair`, PostgreSQL wins; a document found only in Redis is kept in the history first. Left as it
+    is: what Redis holds of users PostgreSQL doesn't know (unmarked, orphan) — `sync` imports that, but not what is
+    left of erased people, which goes. A confined session: of its user only. Raises NotPermitted,
+    RedisUnavailable, DatabaseUnavailable.
+    """
+    report = Report()
+    okx_uid = okx_uid or await stores.confinement.known() or None
+    owners = await _owners_of(stores, okx_uid) if okx_uid is not None else None
+    expected = 0  # a sum of hashes: of all keys that should be there
+
+    async def compare(rows: Sequence[dict[str, Any]]) -> None:
+        nonlocal expected
+        listed = [MirrorEntry(**row) for row in rows]
+        sizes = await stores.mirror.sizes([Place.of(entry) for entry in listed])
+        for part in cut(zip(listed, sizes, strict=True), lambda pair: pair[0].length + pair[1]):
+            whole = await complete(stores, [entry for entry, _ in part])
+            entries = [(_shown(stores, entry), size) for entry, (_, size) in zip(whole, part, strict=True) if entry]
+            places = [Place.of(entry) for entry, _ in entries]
+            found = await stores.mirror.look(places, [size for _, size in entries])
+            await settle(
+                [Look(place, entry, what) for place, (entry, _), what in zip(places, entries, found, strict=True)]
+            )
+            there = [entry for entry, _ in entries if entry.document is not None and entry.encoding != "fields"]
+            expected += sum(hash((entry.owner, entry.suffix)) for entry in there)
+
+    async def settle(looks: Sequence[Look]) -> None:
+        report.checked += len(looks)
+        suspects = [look for look in looks if look.finding()]
+        report.ok += len(looks) - len(suspects)
+        if repair:
+            suspects = await _fill(stores, suspects, report)
+        confirmed = await _confirmed(stores, suspects)
+        report.ok += len(suspects) - len(confirmed)
+        findings = await _named(stores, confirmed)
+        report.add(findings)
+        if repair and confirmed:
+            mended = await _repair(stores, confirmed, report)  # another batch counts meanwhile
+            report.repaired += mended
+        progress(len(looks))
+
+    listing = all_entries() if owners is None else functions.mirror.mirror_source(owners)
+    async with contextlib.aclosing(stores.database.stream(listing, BATCH)) as batches:
+        await _two_at_a_time(batches, compare)
+    async for looks in _only_in_redis(stores, owners, expected):
+        await settle(looks)
+    return report
+
+
+async def _owners_of(stores: Connections, okx_uid: str) -> list[str]:
+    check_okx_uid(okx_uid)
+    user = await stores.database.fetch(functions.users.find_user(okx_uid))
+    return [okx_uid, *([user[0]["telegram_id"]] if user and user[0]["telegram_id"] else [])]
+
+
+async def _two_at_a_time(batches: AsyncIterator[T], work: Callable[[T], Coroutine[Any, Any, None]]) -> None:
+    """Work on two batches at a time: while one waits for a server, the other is compared or encoded."""
+    under_way: deque[asyncio.Task[None]] = deque()
+    try:
+        async for batch in batches:
+            if len(under_way) == 2:
+                await under_way[0]
+                under_way.popleft()
+            under_way.append(asyncio.create_task(work(batch)))
+        while under_way:
+            await under_way[0]
+            under_way.popleft()
+    finally:
+        await end(*under_way)
+
+
+async def _only_in_redis(stores: Connections, owners: Sequence[str] | None, expected: int) -> AsyncIterator[list[Look]]:
+    """Look at keys that PostgreSQL knows nothing of. `expected`: the sum of the hashes of all it knows; normally Redis
+    has just those, and PostgreSQL needn't be asked about each."""
+    kinds = {row["redis_suffix"]: row for row in await stores.database.fetch(functions.catalogue.list_setting_types())}
+    if owners is None:
+        suffixes = {*kinds, CREDENTIALS.suffix, TELEGRAM.suffix}
+        async for keys in stores.mirror.scan(BATCH):
+            expected -= sum(hash(key) for key in keys if key[1] in suffixes)
+        if expected == 0:
+            return
+    async for keys in _keys(stores, owners, [*kinds, CREDENTIALS.suffix]):
+        places, mirrors = [], []
+        for owner, suffix in set(keys):
+            if suffix == "mirror":
+                mirrors.append(owner)
+            if suffix in kinds and OKX_UID.fullmatch(owner):
+                places.append(Place(owner, kinds[suffix]["name"], suffix, kinds[suffix]["redis_encoding"]))
+            elif suffix == CREDENTIALS.suffix and OKX_UID.fullmatch(owner):
+                places.append(replace(CREDENTIALS, owner=owner))
+            elif suffix == TELEGRAM.suffix and not OKX_UID.fullmatch(owner):
+                places.append(Place(owner, TELEGRAM.kind, suffix, TELEGRAM.encoding))
+        call = functions.mirror.known_keys([place.owner for place in places], [place.kind for place in places])
+        rows = await stores.database.fetch(call) if places else []
+        known = {(row["owner"], row["kind"]) for row in rows}
+        unknown = [place for place in places if (place.owner, place.kind) not in known]
+        sizes = await stores.mirror.sizes(unknown)
+        for part in cut(zip(unknown, sizes, strict=True), itemgetter(1)):
+            found = await stores.mirror.inspect([place for place, _ in part], sum(size for _, size in part))
+            yield [Look(place, None, what) for (place, _), what in zip(part, found, strict=True)]
+        if mirrors and (left := await _left_of_erased(stores, mirrors)):
+            yield left
+
+
+async def _left_of_erased(stores: Connections, owners: Sequence[str]) -> list[Look]:
+    """Find mirror hashes of erased people; those left by the erasure itself, which expire, are none."""
+    looks = []
+    for row in await stores.database.fetch(functions.users.erased_owners(owners)):
+        place = Place(row["r"], "user" if OKX_UID.fullmatch(row["r"]) else TELEGRAM.kind, "mirror", "mirror")
+        if not await stores.mirror.is_expiring(place):
+            looks += [Look(place, None, found) for found in await stores.mirror.inspect([place])]
+    return looks
+
+
+async def _keys(
+    stores: Connections, owners: Sequence[str] | None, suffixes: Sequence[str]
+) -> AsyncIterator[list[tuple[str, str]]]:
+    if owners is not None:
+        yield [(owners[0], suffix) for suffix in suffixes]
+        return
+    async for keys in stores.mirror.scan(BATCH):
+        yield keys
+
+
+async def _look_again(stores: Connections, places: Sequence[Place]) -> list[Look]:
+    entries = await _entries(stores, places)
+    found = await stores.mirror.inspect(places)
+    return [
+        Look(place, entries.get((place.owner, place.kind)), what) for place, what in zip(places, found, strict=True)
+    ]
+
+
+async def _entries(stores: Connections, places: Sequence[Place]) -> dict[tuple[str, str], MirrorEntry]:
+    call = functions.mirror.mirror_state([place.owner for place in places], [place.kind for place in places])
+    rows = await stores.database.fetch(call) if places else []
+    return {(row["owner"], row["kind"]): _shown(stores, MirrorEntry(**row)) for row in rows}
+
+
+def _shown(stores: Connections, entry: MirrorEntry) -> MirrorEntry:
+    """Return an entry as Redis should hold it; one that can't be decrypted as it is, so that it is found missing or
+    edited and the others are looked at, too. Raises NoEncryptionKey."""
+    try:
+        return stores.mirror.shown(entry)
+    except (DamagedCredential, WrongEncryptionKey):
+        return entry
+
+
+async def _confirmed(stores: Connections, suspects: list[Look]) -> list[Look]:
+    """Keep the suspects that look the same, and wrong, twice in a row: nobody is writing there right now."""
+    confirmed: list[Look] = []
+    for _ in range(LOOKS):
+        if not suspects:
+            break
+        await asyncio.sleep(BETWEEN_LOOKS)
+        again = await _look_again(stores, [look.place for look in suspects])
+        moving: list[Look] = []
+        for before, look in zip(suspects, again, strict=True):
+            if look.finding():
+                (confirmed if look == before else moving).append(look)
+        suspects = moving
+    return confirmed + await _still_ahead(stores, suspects)
+
+
+async def _still_ahead(stores: Connections, suspects: Sequence[Look]) -> list[Look]:
+    """Drop those that are written all the time and so seem ahead: PostgreSQL, read before Redis, has their version by
+    now."""
+    entries = await _entries(stores, [look.place for look in suspects])
+
+    def is_caught_up(look: Look) -> bool:
+        entry = entries.get((look.place.owner, look.place.kind))
+        return look.finding() == "ahead" and entry is not None and entry.version >= look.found.version
+
+    return [look for look in suspects if not is_caught_up(look)]
+
+
+async def _named(stores: Connections, looks: Sequence[Look]) -> list[Finding]:
+    """Put findings in words; tell those apart that the relay has yet to mend."""
+    owners = sorted({look.place.owner for look in looks})
+    marked = set()
+    if owners:
+        rows = await stores.database.fetch(functions.mirror.marked_keys(owners))
+        marked = {(row["owner"], row["kind"]) for row in rows}
+    unknown = sorted({look.place.owner for look in looks if look.entry is None})
+    rows = await stores.database.fetch(functions.users.erased_owners(unknown)) if unknown else []
+    erased = {row["r"] for row in rows}
+    findings = []
+    for look in looks:
+        place, kind = look.place, look.finding() or ""
+        if look.entry is None and place.owner in erased:
+            kind = "erased"
+        if kind in ("missing", "stale") and (place.owner, place.kind) in marked:
+            kind = "pending"
+        version = look.entry.version if look.entry else None
+        findings.append(Finding(place.owner, place.kind, kind, version, look.found.version))
+    return findings
+
+
+async def _fill(stores: Connections, suspects: Sequence[Look], report: Report) -> list[Look]:
+    """Bring to Redis what it lacks, and return the other suspects. No second look: what the guard let be written was
+    lacking, what was there by then is no finding."""
+    lacking: list[Look] = []
+    rest: list[Look] = []
+    for look in suspects:
+        (lacking if look.finding() == "missing" else rest).append(look)
+    findings = await _named(stores, lacking)  # before the marks are cleared
+    marked = {(finding.owner, finding.kind) for finding in findings if finding.finding == "pending"}
+    results = await mirroring.mirror(stores, [look.entry for look in lacking if look.entry is not None], marked=marked)
+    report.add([finding for finding, result in zip(findings, results, strict=True) if result.status == 1])
+    report.repaired += sum(result.status == 1 for result in results)
+    report.ok += sum(result.status == 0 for result in results)
+    return rest + [look for look, result in zip(lacking, results, strict=True) if result.status < 0]
+
+
+async def _repair(stores: Connections, looks: Sequence[Look], report: Report) -> int:
+    """Mend confirmed findings; return how many are mended. What is of nobody PostgreSQL knows is sync's."""
+    known = [look for look in looks if look.entry is not None]
+    unknown = sorted({look.place.owner for look in looks if look.entry is None})
+    if (
+        erased := [row["r"] for row in await stores.database.fetch(functions.users.clear_erased(unknown))]
+        if unknown
+        else []
+    ):
+        await relay.drain(stores, erased)
+    lacking = [look for look in known if look.finding() in ("missing", "stale")]
+    rest = [look for look in known if look not in lacking]
+    results = await mirroring.mirror(stores, [look.entry for look in lacking if look.entry is not None])
+    results += [await mirroring.overwrite(stores, look.place, look.found) for look in rest]
+    for look, result in zip(lacking + rest, results, strict=True):
+        if result.error is not None and len(report.failures) < USERS_NAMED:
+            report.failures[look.place.owner, look.place.kind] = str(result.error)
+    await stores.marks.clear()
+    again = await _look_again(stores, [look.place for look in looks])
+    # What an erasure leaves of a mirror hash expires.
+    return sum(look.finding() is None or look.place.encoding == "mirror" for look in again)
+
+
+def _same_content(entry: MirrorEntry, found: Found) -> bool:
+    if entry.encoding == "fields":
+        return bool(found.content == (json.loads(entry.document or "{}").get("telegram_id") or ""))
+    is_hash = entry.encoding in ("hash", CREDENTIALS.encoding)
+    if entry.document is None or found.type != ("hash" if is_hash else "string"):
+        return False
+    if entry.encoding == CREDENTIALS.encoding:
+        return bool(found.content == json.loads(entry.document))
+    if entry.encoding == "string":
+        return bool(found.content == json.loads(entry.document))
+    if entry.encoding == "hash":
+        return bool(found.content == encode_hash(entry.document))
+    return bool(found.content == entry.document) or _parsed(found.content) == _parsed(entry.document)
+
+
+def _parsed(text: str) -> Any:
+    """Read JSON for a comparison that tells 1 from true, and every digit."""
+    try:
+        return json.loads(text, parse_int=_number, parse_float=_number)
+    except (ValueError, RecursionError, ArithmeticError):
+        return None
+
+
+def _number(text: str) -> tuple[str, Decimal]:
+    return "number", Decimal(text)

@@ -1,0 +1,407 @@
+"""The Redis side: reads and writes documents through the scripts, and knows when to leave Redis alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, TypeVar
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+
+from store.config import Config
+from store.encryption.fields import unseal
+from store.encryption.vault import Vault
+from store.errors import RedisUnavailable, StoreError, first_line
+from store.mirror import servers
+from store.mirror.encoding import decode_hash, encode_hash
+from store.mirror.entries import (
+    CREDENTIALS,
+    LOOKS,
+    NOTHING,
+    Applied,
+    Found,
+    Place,
+    as_applied,
+    as_found,
+    as_seen,
+    integer,
+    pairs,
+    refusal,
+)
+from store.mirror.keys import Keys
+from store.mirror.pipeline import Command, Script, exchange
+from store.models import MirrorEntry, Setting, SettingType
+from store.operations import sockets
+
+T = TypeVar("T")
+
+
+APPLY = Script.load("size.lua", "digest.lua", "apply.lua")
+READ = Script.load("size.lua", "read.lua")
+INSPECT = Script.load("size.lua", "digest.lua", "inspect.lua")
+SIZES = Script.load("size.lua", "sizes.lua")
+SCAN = Script.load("scan.lua")
+VERSIONS = Script.load("size.lua", "versions.lua")
+
+LARGEST = 1_048_576  # bytes of a document, as size.lua has it
+LONGEST_KEY = 512  # bytes
+SHORT = 4095  # bytes, less one, of a value that is a name; what is longer is none
+
+AT_ONCE = 50  # calls under way, each on a connection of its own; where redis-py may have fewer, so many
+
+END_RECONCILING = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+    return 0
+end
+redis.call('SET', KEYS[2], ARGV[2])
+return 1
+"""
+
+
+class Mirror:
+    """Documents in Redis. Every method raises RedisUnavailable, at most one timeout after the call; for
+    `redis_retry_after` seconds after a connection failed, at once."""
+
+    is_tracking = True  # whether one connection can be told of every change
+    tries = 2  # of a command whose connection breaks
+    spans_nodes = False  # whether a script may find some of its keys elsewhere
+
+    def __init__(self, redis: Redis, config: Config, vault: Callable[[], Vault]) -> None:
+        self.redis = redis
+        self._config = config
+        self.credentials_mode = config.mirror_credentials
+        self._vault = vault
+        self.keys = Keys(config.key_template)
+        self.channel = config.mirror_channel
+        self._retry_after = config.redis_retry_after
+        self._down_until = 0.0
+        self._turns = asyncio.Semaphore(min(AT_ONCE, servers.limit(redis)))
+
+    async def read(self, okx_uid: str, kind: SettingType) -> Setting | None:
+        """Read a document; None if it isn't there, or isn't one that we mirrored."""
+        found = await self._read(okx_uid, kind.redis_suffix, kind.name, kind.redis_encoding)
+        if found is None:
+            return None
+        version, updated_at, telegram_id, content = found
+        try:
+            settings = json.loads(content) if kind.redis_encoding == "json" else decode_hash(pairs(content))
+            if not isinstance(settings, dict):
+                return None
+            return Setting(
+                okx_uid, telegram_id or None, kind.name, int(version), settings,
+                datetime.fromisoformat(updated_at), "redis",
+            )  # fmt: skip
+        except (TypeError, ValueError, RecursionError):
+            return None  # someone else wrote there: PostgreSQL knows better
+
+    async def read_credentials(self, okx_uid: str) -> tuple[dict[str, str], int, datetime] | None:
+        """Read credentials as Redis has them, with version and time; None if we didn't mirror any."""
+        found = await self._read(okx_uid, CREDENTIALS.suffix, CREDENTIALS.kind, "hash")
+        try:
+            return None if found is None else (pairs(found[3]), int(found[0]), datetime.fromisoformat(found[1]))
+        except (TypeError, ValueError):
+            return None
+
+    async def okx_uid_of(self, telegram_id: str) -> str | None:
+        """Find whom a Telegram ID leads to."""
+        key = self.keys.of(telegram_id, "okx_uid")
+        return await self._get(key)
+
+    async def apply(
+        self, entries: Sequence[MirrorEntry], seen: Sequence[Found] | None = None, size: int = 0
+    ) -> list[Applied]:
+        """Write entries in one round trip, each guarded by its version; one refused by Redis doesn't stop
+        the others. `seen`: what the caller found there and has dealt with, to write over that whatever its
+        version, unless it changed. `size`: bytes that are there, see sizes(), to be patient with."""
+        refused: dict[int, Applied] = {}
+        if not entries:
+            return []
+
+        def commands() -> Iterator[Command]:
+            for i, entry in enumerate(entries):
+                try:
+                    shown = self.shown(entry)
+                except StoreError as error:  # credentials that can't be decrypted
+                    refused[i] = Applied(-1, 0, None, error)
+                else:
+                    yield self._apply_command(shown, seen[i] if seen else None)
+
+        replies = iter(await self._call(lambda: self._run(APPLY, commands, size)))
+        return [refused[i] if i in refused else as_applied(next(replies)) for i in range(len(entries))]
+
+    def shown(self, entry: MirrorEntry) -> MirrorEntry:
+        """Return an entry as Redis should hold it: credentials as MIRROR_CREDENTIALS says.
+
+        Raises NoEncryptionKey, WrongEncryptionKey, DamagedCredential if they are to be plain and can't.
+        """
+        assert not entry.is_partial  # it would be taken for deleted
+        if entry.encoding != CREDENTIALS.encoding or entry.document is None or self.credentials_mode == "encrypted":
+            return entry
+        if self.credentials_mode == "off":
+            return replace(entry, document=None)
+        plain = unseal(self._vault(), entry.owner, json.loads(entry.document))
+        return replace(entry, document=json.dumps(plain))
+
+    async def sizes(self, places: Sequence[Place]) -> list[int]:
+        """Ask how many bytes look() and inspect() would read of each (of a hash: what it takes in Redis); -1: it isn't
+        there."""
+        if not places:
+            return []
+        replies: list[Any] = [None]
+        if not self.spans_nodes:
+            replies = await self._call(lambda: self._run(SIZES, lambda: [self._size_command(places)]))
+        if isinstance(replies[0], list):
+            return list(replies[0])
+        # One by one, perhaps because one of them may not be read: its own command tells.
+        each = [(place,) for place in places]
+        replies = await self._call(lambda: self._run(SIZES, lambda: map(self._size_command, each)))
+        return [0 if isinstance(reply, Exception) else int(reply[0]) for reply in replies]
+
+    def _size_command(self, places: Sequence[Place]) -> Command:
+        keys = tuple(key for place in places for key in self._keys(place.owner, place.suffix))
+        return SIZES.call(keys, [word for place in places for word in (place.kind, place.encoding)])
+
+    async def inspect(self, places: Sequence[Place], size: int = LARGEST) -> list[Found]:
+        """Look at keys as they are, in one round trip. `size`: of all, as sizes() has it."""
+        if not places:
+            return []
+
+        def commands() -> Iterator[Command]:
+            for place in places:
+                yield INSPECT.call(self._keys(place.owner, place.suffix), (place.kind, place.encoding))
+
+        found = []
+        for reply in await self._call(lambda: self._run(INSPECT, commands, size)):
+            if isinstance(reply, Exception):
+                raise refusal(reply)
+            found.append(as_found(*reply))
+        return found
+
+    async def look(self, places: Sequence[Place], sizes: Sequence[int]) -> list[Found]:
+        """Look at keys of these sizes() by plain commands, at a fraction of what inspect() costs. Somebody may write
+        between a key and its version: that finds suspects, no more."""
+        if max(sizes, default=-1) < 0:
+            return [NOTHING] * len(places)  # as in a Redis that is to be filled
+        plain = await self._look([place for place, size in zip(places, sizes, strict=True) if size <= LARGEST])
+        large = await self.inspect(
+            [place for place, size in zip(places, sizes, strict=True) if size > LARGEST], sum(sizes)
+        )
+        found = {True: iter(large), False: iter(plain)}
+        return [next(found[size > LARGEST]) for size in sizes]
+
+    async def _look(self, places: Sequence[Place]) -> list[Found]:
+        if not places:
+            return []
+
+        def commands() -> Iterator[Command]:
+            for place in places:
+                data_key, mirror_key = self._keys(place.owner, place.suffix)
+                if place.encoding == "fields":
+                    yield Command(("HGET", mirror_key, "telegram_id"))
+                else:
+                    yield Command((LOOKS.get(place.encoding, "TYPE"), data_key))
+                yield Command(("HGET", mirror_key, place.kind))
+
+        replies = iter(await self._call(lambda: self._exchange(commands())))
+        return [as_seen(place, next(replies), next(replies)) for place in places]
+
+    async def scan(self, batch: int, suffix: str | None = None) -> AsyncIterator[list[tuple[str, str]]]:
+        """List all keys of the mirror's form (of one suffix) as (owner, suffix), in batches; a key may come twice."""
+        cursor, pattern = "0", self.keys.of_pattern(suffix)
+        while True:
+            call = SCAN.call((), (cursor, pattern, str(batch), str(LONGEST_KEY)))
+            (reply,) = await self._call(lambda: self._run(SCAN, lambda: [call]))  # noqa: B023
+            if isinstance(reply, Exception):
+                raise refusal(reply)
+            cursor, names = reply
+            yield self._parsed(names)
+            if cursor == "0":
+                return
+
+    def _parsed(self, names: Iterable[str]) -> list[tuple[str, str]]:
+        return [parts for name in names if (parts := self.keys.parse(name)) is not None]
+
+    async def versions(self, okx_uids: Sequence[str]) -> dict[tuple[str, str], int]:
+        """Read which versions of their settings Redis has, as (OKX UID, setting type) -> version."""
+        if not okx_uids:
+            return {}
+
+        def commands() -> Iterator[Command]:
+            for okx_uid in okx_uids:
+                yield VERSIONS.call((self.keys.mirror(okx_uid),), ())
+
+        return {
+            (okx_uid, kind): integer(version)
+            for okx_uid, reply in zip(okx_uids, await self._call(lambda: self._run(VERSIONS, commands)), strict=True)
+            if not isinstance(reply, Exception)
+            for kind, version in pairs(reply).items()
+            if kind not in ("user", "telegram_id") and ":" not in kind  # our own fields
+        }
+
+    async def is_expiring(self, place: Place) -> bool:
+        """Tell whether Redis is going to remove a key by itself."""
+        key = self.keys.of(place.owner, place.suffix)
+        return bool(await self._call(lambda: self.redis.pttl(key)) >= 0)
+
+    async def size(self) -> int:
+        """Count all keys, whosever."""
+        return int(await self._call(lambda: self.redis.dbsize()))
+
+    async def server(self) -> dict[str, Any]:
+        """Return the server's INFO section `server`."""
+        info: dict[str, Any] = await self._call(lambda: self.redis.info("server"))
+        return info
+
+    @asynccontextmanager
+    async def subscribed(self) -> AsyncIterator[PubSub]:
+        """Subscribe to the channel, on a connection beside those for commands, of which there may be few. Raises what
+        redis-py raises."""
+        client = await self._listener()
+        try:
+            async with client.pubsub() as pubsub:
+                await pubsub.subscribe(self.channel)
+                yield pubsub
+        finally:
+            await servers.close(client)
+
+    async def _listener(self) -> Redis:
+        """Make a client for a subscription."""
+        url = self._config.redis_url or ""
+        is_embedded = sockets.is_embedded(url, self._config.home)
+        client = servers.connect(url, self._config.redis_timeout, is_embedded)
+        assert isinstance(client, Redis)
+        return client
+
+    # The relay's marks in Redis: what was reconciled with what, and that a reconciliation is under way.
+    # They go when Redis loses its data, and one of each belongs to a key template.
+
+    async def reconciled(self) -> str | None:
+        """Read what the last reconciliation was between."""
+        return await self._get(self._state_key("reconciled"))
+
+    async def begin_reconciling(self, token: str) -> None:
+        """Leave a token that is gone if Redis loses its data before the end."""
+        await self._call(lambda: self.redis.set(self._state_key("reconciling"), token))
+
+    async def end_reconciling(self, token: str, between: str) -> bool:
+        """Mark the reconciliation as done if the token is still there; return whether it was."""
+        keys = [self._state_key("reconciling"), self._state_key("reconciled")]
+        return bool(await self._call(lambda: self.redis.eval(END_RECONCILING, 2, *keys, token, between)))
+
+    def _state_key(self, name: str) -> str:
+        return f"settings:{{{self.keys.digest}}}:{name}"
+
+    def retry_now(self) -> None:
+        """Forget that Redis failed a moment ago."""
+        self._down_until = 0.0
+
+    async def _read(self, okx_uid: str, suffix: str, kind: str, encoding: str) -> Any:
+        call = READ.call(self._keys(okx_uid, suffix), (kind, encoding))
+        (reply,) = await self._call(lambda: self._run(READ, lambda: [call]))
+        if isinstance(reply, Exception):
+            raise refusal(reply)
+        return reply
+
+    async def _run(self, script: Script, calls: Callable[[], Iterable[Command]], there: int = 0) -> list[Any]:
+        """Run calls of a script as _exchange() does; `calls` makes them again if Redis does not know the script."""
+        replies = await self._exchange(calls(), there)
+        lost = {i for i, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)}
+        if lost:  # Redis restarted, or its scripts were flushed
+            await self.redis.script_load(script.text)
+            again = iter(await self._exchange((call for i, call in enumerate(calls()) if i in lost), there))
+            replies = [next(again) if i in lost else reply for i, reply in enumerate(replies)]
+        return replies
+
+    async def _exchange(self, commands: Iterable[Command], there: int = 0) -> list[Any]:
+        """Send commands in one round trip and return the replies, among them those that are errors."""
+        return await exchange(self.redis, commands, there)
+
+    def _keys(self, owner: str, suffix: str) -> tuple[str, str]:
+        """Name what the scripts take: the data key, and the mirror hash."""
+        return self.keys.of(owner, suffix), self.keys.mirror(owner)
+
+    async def _get(self, key: str) -> str | None:
+        value = await self._call(lambda: self.redis.getrange(key, 0, SHORT))
+        return str(value) or None
+
+    def _apply_command(self, entry: MirrorEntry, seen: Found | None) -> Command:
+        encoding = entry.encoding if entry.document is not None or entry.encoding in ("fields", "erased") else "none"
+        if encoding == CREDENTIALS.encoding:
+            encoding = "hash"
+        channel = message = ""
+        if entry.is_document:
+            channel = self.channel
+            message = (
+                f'{{"okx_uid": "{entry.owner}", "setting_type": {_quoted(entry.kind)}, "version": {entry.version}}}'
+            )
+        arguments = (
+            entry.kind,
+            str(entry.version),
+            entry.updated_at.astimezone(UTC).isoformat(timespec="microseconds"),  # compared as text
+            encoding,
+            "" if seen is None else str(seen.version),
+            "" if seen is None else seen.digest,
+            channel,
+            message,
+            *_content(entry),
+        )
+        return APPLY.call(self._keys(entry.owner, entry.suffix), arguments)
+
+    async def _call(self, command: Callable[[], Awaitable[T]]) -> T:
+        """Run a command, in its turn, unless Redis failed just now; translate its errors.
+
+        A connection that breaks may have been dead for long, and others with it: Redis restarted, or closed what was
+        idle. So the command runs once more, on a new one; whatever it did before, that does no harm (a read, a write
+        that its version guards). Only if that fails, too, or Redis is silent, is it left alone.
+        """
+        async with self._turns:
+            tries = self.tries
+            while True:
+                if time.monotonic() < self._down_until:
+                    raise RedisUnavailable("Redis can't be reached: it failed a moment ago")
+                try:
+                    return await command()
+                except exceptions.ResponseError as error:
+                    raise refusal(error) from _harmless(error)
+                except (exceptions.RedisError, OSError) as error:
+                    tries -= 1
+                    if not tries or not isinstance(error, exceptions.ConnectionError | ConnectionError):
+                        self._down_until = time.monotonic() + self._retry_after
+                        why = f"Redis can't be reached: {first_line(error)}"
+                        raise RedisUnavailable(why) from _harmless(error)
+                await servers.drop_idle(self.redis)
+
+
+def _harmless(error: Exception) -> Exception:
+    """Take from an error what was sent to Redis: its frames hold that, and its text may quote it."""
+    error.__cause__ = error.__context__ = None
+    error.args = (first_line(error),)
+    return error.with_traceback(None)
+
+
+@cache
+def _quoted(kind: str) -> str:
+    return json.dumps(kind)
+
+
+def _content(entry: MirrorEntry) -> list[str]:
+    if entry.encoding == "erased":
+        return []
+    if entry.encoding == "fields":
+        document = json.loads(entry.document or '{"telegram_id": null}')
+        return [item for key, value in document.items() for item in (key, value or "")]
+    if entry.document is None:
+        return []
+    if entry.encoding == CREDENTIALS.encoding:  # bare, as existing readers expect
+        return [item for pair in json.loads(entry.document).items() for item in pair]
+    if entry.encoding == "hash":
+        return [item for pair in sorted(encode_hash(entry.document).items()) for item in pair]
+    return [json.loads(entry.document) if entry.encoding == "string" else entry.document]

@@ -1,0 +1,215 @@
+"""The relay's metrics for Prometheus. Imported only where they are asked for, as prometheus_client is.
+
+What the relay does is counted as it tells of it; how the stores are is asked every SAMPLE seconds, so that a relay that
+hangs shows: its `relay_pass` and `sample` timestamps stand still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
+
+from store.coherence.connections import Connections
+from store.coherence.relay import Progress, is_reconciled
+from store.coherence.verify import FINDINGS
+from store.errors import ConfigError, DatabaseUnavailable, RedisUnavailable, StoreError
+from store.postgres import functions
+
+SAMPLE = 2.0  # seconds between looks at the stores
+COUNT_KEYS = 300.0  # seconds between counts of all keys
+WINDOW = 3600.0  # seconds that the nines are of
+NINES_AT_MOST = 9.0
+CLIENT_TIMEOUT = 5.0  # seconds a client may be silent; each holds a thread and a connection
+LAGS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)  # seconds
+
+log = logging.getLogger("store.operations.metrics")
+
+
+class Consistency:
+    """The share of keys and samples of a window in which Redis had what it should, in nines: 3 is 99.9 %."""
+
+    def __init__(self, samples: int = round(WINDOW / SAMPLE)) -> None:
+        self._samples: deque[tuple[int, int]] = deque(maxlen=samples)
+
+    def add(self, wrong: int, keys: int) -> None:
+        """Add a sample: how many keys were wrong, of how many."""
+        self._samples.append((min(wrong, keys), keys))
+
+    @property
+    def nines(self) -> float:
+        """At most 9, also where nothing was wrong; NaN before the first sample."""
+        if not self._samples:
+            return math.nan
+        wrong, keys = (sum(column) for column in zip(*self._samples, strict=True))
+        return min(NINES_AT_MOST, -math.log10(wrong / keys)) if wrong else NINES_AT_MOST
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How the stores are. `keys`: how many there are; `verification`: a row of last_verification(), if any."""
+
+    waiting: int
+    set_aside: int
+    oldest: float
+    keys: int
+    is_reconciled: bool | None  # None: Redis didn't answer
+    verification: dict[str, Any] | None
+
+    @property
+    def wrong(self) -> int:
+        """Keys that Redis hasn't, or may have otherwise: all of them until they are reconciled."""
+        if self.is_reconciled is False:
+            return self.keys
+        remaining = self.verification["remaining"] if self.verification else 0
+        return int(self.waiting + self.set_aside + remaining)
+
+
+class Metrics:
+    """What is served under /metrics."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        of: dict[str, Any] = {"namespace": "settings_store", "registry": self.registry}
+        ProcessCollector(registry=self.registry)
+        self._mirrored = Counter("relay_keys_mirrored", "Keys this relay brought to Redis.", **of)
+        self._failed = Counter("relay_keys_failed", "Times this relay set a key aside, as Redis refused it.", **of)
+        self._reconciliations = Counter("relay_reconciliations", "Times this relay brought everything to Redis.", **of)
+        self._pass = Gauge("relay_pass_timestamp_seconds", "When this relay last got through a batch of marks.", **of)
+        self._lag = Histogram(
+            "relay_lag_seconds", "From the mark (the start of the writer's transaction) until Redis had the key, of"
+            " the keys this relay brought; without those of a reconciliation.", buckets=LAGS, **of,
+        )  # fmt: skip
+        self._pending = Gauge(
+            "pending_keys",
+            "Keys marked in PostgreSQL: waiting for a relay, or set aside with an error.",
+            ["state"],
+            **of,
+        )
+        self._oldest = Gauge("pending_age_seconds", "Age of the oldest mark that is waiting; 0 if none is.", **of)
+        self._keys = Gauge("keys", f"Keys Redis has or should have, counted every {COUNT_KEYS:.0f} s.", **of)
+        self._wrong = Gauge(
+            "wrong_keys", "Keys Redis has not as it should: those marked, those the last verify left differing, and all"
+            " until they are reconciled after Redis lost its data or either server was replaced.", **of,
+        )  # fmt: skip
+        self._nines = Gauge(
+            "consistency_nines", f"-log10 of the share of wrong_keys in keys, over the last {WINDOW / 60:.0f} minutes"
+            f" at most: 3 is 99.9 %. {NINES_AT_MOST:.0f} if none was wrong. Resets with the relay.", **of,
+        )  # fmt: skip
+        self._up = Gauge("up", "Whether the server answered this relay's last look.", ["server"], **of)
+        self._sampled = Gauge("sample_timestamp_seconds", "When PostgreSQL last answered this relay's look.", **of)
+        self._findings = Gauge("verify_findings", "Keys that the last verify of all keys found.", ["finding"], **of)
+        self._remaining = Gauge(
+            "verify_remaining_keys", "Keys that the last verify of all keys left: not mended, nor pending.", **of
+        )
+        self._verified = Gauge("verify_timestamp_seconds", "When the last verify of all keys ended; 0: never.", **of)
+        self._consistency = Consistency()
+        self._nines.set(math.nan)
+        self._keys.set(math.nan)
+        for server in ("postgresql", "redis"):
+            self._up.labels(server)
+        for state in ("waiting", "set_aside"):
+            self._pending.labels(state)
+        for finding in FINDINGS:
+            self._findings.labels(finding)
+
+    def tell(self, progress: Progress) -> None:
+        """Count what the relay did."""
+        self._pass.set_to_current_time()
+        self._mirrored.inc(progress.mirrored)
+        self._failed.inc(len(progress.failures))
+        self._reconciliations.inc(progress.reconciliations)
+        for lag in progress.lags:
+            self._lag.observe(lag)
+
+    def show(self, sample: Sample) -> None:
+        """Show how the stores are."""
+        self._up.labels("postgresql").set(1)
+        self._up.labels("redis").set(sample.is_reconciled is not None)
+        self._sampled.set_to_current_time()
+        self._pending.labels("waiting").set(sample.waiting)
+        self._pending.labels("set_aside").set(sample.set_aside)
+        self._oldest.set(sample.oldest)
+        self._keys.set(sample.keys)
+        self._wrong.set(sample.wrong)
+        self._consistency.add(sample.wrong, sample.keys)
+        self._nines.set(self._consistency.nines)
+        if sample.verification is not None:
+            for finding in FINDINGS:
+                self._findings.labels(finding).set(sample.verification["findings"].get(finding, 0))
+            self._remaining.set(sample.verification["remaining"])
+            self._verified.set(sample.verification["finished_at"].timestamp())
+
+    async def watch(self, stores: Connections) -> None:
+        """Look at the stores until cancelled."""
+        keys, counted = 0, -math.inf
+        while True:
+            try:
+                if time.monotonic() - counted >= COUNT_KEYS:
+                    keys = (await stores.database.fetch(functions.mirror.key_count()))[0]["keys"]
+                    counted = time.monotonic()
+                self.show(await _look(stores, keys))
+            except StoreError as error:
+                log.debug("no sample: %s", error)
+                self._up.labels("postgresql").set(not isinstance(error, DatabaseUnavailable))
+            await asyncio.sleep(SAMPLE)
+
+
+async def _look(stores: Connections, keys: int) -> Sample:
+    lag = (await stores.database.fetch(functions.mirror.pending_lag()))[0]
+    verification = await stores.database.fetch(functions.mirror.last_verification())
+    try:
+        reconciled = await is_reconciled(stores)
+    except RedisUnavailable:
+        reconciled = None
+    last = dict(verification[0]) if verification else None
+    return Sample(lag["waiting"], lag["set_aside"], lag["oldest"].total_seconds(), keys, reconciled, last)
+
+
+class Handler(WSGIRequestHandler):
+    """Answers a client; logs nothing of it."""
+
+    timeout = CLIENT_TIMEOUT
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):  # it is gone, or said nothing
+            super().handle()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def served(host: str, port: int) -> Iterator[Metrics]:
+    """Serve metrics by HTTP, from a thread of its own. Raises ConfigError if the address can't be had."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    metrics = Metrics()
+    try:
+        server, thread = start_http_server(port, host, metrics.registry)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ConfigError(f"metrics can't be served on {host} port {port}: {why}") from None
+    server.RequestHandlerClass = Handler
+    try:
+        yield metrics
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

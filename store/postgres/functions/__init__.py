@@ -1,0 +1,31 @@
+"""Every call of an SQL function: a module a subject of sql/, a Python function of the SQL function's name."""
+
+from store.postgres.functions import (
+    access,
+    candles,
+    catalogue,
+    credentials,
+    files,
+    history,
+    mirror,
+    operations,
+    settings,
+    templates,
+    trades,
+    users,
+)
+
+SUBJECTS = (
+    access,
+    candles,
+    catalogue,
+    credentials,
+    files,
+    history,
+    mirror,
+    operations,
+    settings,
+    templates,
+    trades,
+    users,
+)

@@ -1,0 +1,86 @@
+"""The SQL functions of candles, as statements with parameters. No I/O here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from store.arguments import count_or_none, flag, line, time
+from store.errors import InvalidArgument
+from store.models import Candle
+from store.postgres.call import Call as Call  # callers find it here
+from store.postgres.call import _read
+
+COPY = "copy pg_temp.candle_import ({columns}) from stdin (format csv, header)"
+
+
+def upsert_candles(timeframe: str, candles: Sequence[Candle], force: bool) -> Call:
+    if not isinstance(candles, list | tuple):
+        raise InvalidArgument(f"candles must be a list of Candle, not {type(candles).__name__}")
+    text = json.dumps([_members(candle) for candle in candles])
+    return _read(
+        "r.*", "upsert_candles", timeframe=_timeframe(timeframe), candles=text, force=flag(force, "force")
+    )  # fmt: skip
+
+
+def get_candles(
+    symbol: str, timeframe: str, from_: datetime | None, to: datetime | None, after: datetime | None, limit: int | None
+) -> Call:
+    return _read(
+        "r.*", "get_candles", symbol=_symbol(symbol), timeframe=_timeframe(timeframe), **_range(from_, to),
+        after=None if after is None else time(after, "after"), limit=count_or_none(limit, "limit"),
+    )  # fmt: skip
+
+
+def missing_candles(symbol: str, timeframe: str, from_: datetime | None, to: datetime | None) -> Call:
+    return _read("r.*", "missing_candles", symbol=_symbol(symbol), timeframe=_timeframe(timeframe), **_range(from_, to))
+
+
+def rollup_candles(
+    symbol: str | None, from_timeframe: str, to_timeframe: str, from_: datetime | None, to: datetime | None, force: bool
+) -> Call:
+    return _read(
+        "r.*", "rollup_candles", symbol=None if symbol is None else _symbol(symbol),
+        from_timeframe=_timeframe(from_timeframe), to_timeframe=_timeframe(to_timeframe), **_range(from_, to),
+        force=flag(force, "force"),
+    )  # fmt: skip
+
+
+def begin_candle_import(timeframe: str, symbol: str | None) -> Call:
+    symbol = None if symbol is None else _symbol(symbol)
+    return _read("r", "begin_candle_import", timeframe=_timeframe(timeframe), symbol=symbol)
+
+
+def merge_candles(timeframe: str, force: bool) -> Call:
+    return _read("r.*", "merge_candles", timeframe=_timeframe(timeframe), force=flag(force, "force"))
+
+
+def _symbol(value: object) -> str:
+    return line(value, "a symbol", InvalidArgument)
+
+
+def _timeframe(value: object) -> str:
+    return line(value, "a timeframe", InvalidArgument)
+
+
+def _range(from_: datetime | None, to: datetime | None) -> dict[str, datetime | None]:
+    return {"from": None if from_ is None else time(from_, "from_"), "to": None if to is None else time(to, "to")}
+
+
+def _members(candle: object) -> dict[str, object]:
+    if not isinstance(candle, Candle):
+        raise InvalidArgument(f"candles must be a list of Candle, not of {type(candle).__name__}")
+    numbers = {name: _number(getattr(candle, name), name) for name in ("open", "high", "low", "close", "volume")}
+    return {
+        "ts": time(candle.ts, "ts").isoformat(), "symbol": _symbol(candle.symbol), **numbers,
+        "complete": flag(candle.complete, "complete"),
+    }  # fmt: skip
+
+
+def _number(value: object, what: str) -> str:
+    """Write a number as text: JSON's own would come through a float. Which ones are right, SQL says."""
+    if not isinstance(value, Decimal | int | float) or isinstance(value, bool):
+        raise InvalidArgument(f"{what} must be a Decimal, not {type(value).__name__}")
+    return str(value)

@@ -1,0 +1,24 @@
+"""The SQL functions of catalogue, as statements with parameters. No I/O here."""
+
+from __future__ import annotations
+
+from store.postgres.call import Call as Call  # callers find it here
+from store.postgres.call import _read
+
+TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding"
+
+
+def list_setting_types() -> Call:
+    return _read(TYPE, "list_setting_types")
+
+
+def check_setting_type(setting_type: str) -> Call:
+    return _read(TYPE, "check_setting_type", setting_type=setting_type)
+
+
+def list_setting_fields() -> Call:
+    return _read("r.setting_type, r.key, r.json_type, r.is_nullable", "list_setting_fields")
+
+
+def list_secret_fields() -> Call:
+    return Call("select r.setting_type, r.key from public.list_setting_fields() r where r.is_secret", {})

@@ -1,0 +1,71 @@
+"""The SQL functions of credentials, as statements with parameters. No I/O here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from store.arguments import version_or_none
+from store.encryption.fields import FIELDS
+from store.json_writer import json_text
+from store.postgres.call import IMPORTER, _read, _write, seen
+from store.postgres.call import Call as Call  # callers find it here
+
+CREDENTIALS = "r.okx_uid, r.version, r.updated_at, r.deleted_at, r.api_key, r.api_secret, r.passphrase"
+
+
+def save_api_credentials(okx_uid: str, sealed: Mapping[str, str], expected_version: int | None) -> Call:
+    """`sealed`: the three fields, encrypted."""
+    return _write(
+        CREDENTIALS, "save_api_credentials", "identifier", okx_uid,
+        **_fields(sealed), expected_version=version_or_none(expected_version),
+    )  # fmt: skip
+
+
+def take_over_credentials(sealed: Mapping[str, Mapping[str, str]], erasures: int | None = None) -> Call:
+    """`sealed`: OKX UID -> the three fields, encrypted. One transaction, in the order in which users are locked."""
+    items = [{"okx_uid": okx_uid, **_fields(sealed[okx_uid])} for okx_uid in sorted(sealed)]
+    columns = ", ".join(f"{name} text" for name in ("okx_uid", *FIELDS))
+    named = ", ".join(f"p_{name} => i.{name}" for name in ("okx_uid", *FIELDS))
+    query = (
+        f"select i.okx_uid, r.version from {IMPORTER}jsonb_to_recordset(writer.identifier::jsonb) as i ({columns})"
+        f" cross join lateral public.take_over_credentials({named}) r"
+    )
+    params = {"identifier": json_text(items), "lock_timeout": "", "erasures": seen(erasures)}
+    return Call(query, params).by(None, "found in Redis")
+
+
+def get_api_credentials(identifier: str) -> Call:
+    return _read(CREDENTIALS, "get_api_credentials", identifier=identifier)
+
+
+def delete_api_credentials(identifier: str, expected_version: int | None) -> Call:
+    return _write(
+        CREDENTIALS, "delete_api_credentials", "identifier", identifier,
+        expected_version=version_or_none(expected_version),
+    )  # fmt: skip
+
+
+def api_credentials_history(identifier: str) -> Call:
+    return _read("r.*", "api_credentials_history", identifier=identifier)
+
+
+def list_api_credentials(okx_uids: Sequence[str] | None, after: UUID | None = None, limit: int | None = None) -> Call:
+    whom = None if okx_uids is None else list(okx_uids)
+    return _read(f"{CREDENTIALS}, r.id, r.is_active", "list_api_credentials", okx_uids=whom, after=after, limit=limit)
+
+
+def reencrypt_api_credentials(id: UUID, digest: str, sealed: Mapping[str, str]) -> Call:
+    return _read("r as done", "reencrypt_api_credentials", id=id, digest=digest, **_fields(sealed))
+
+
+def seal_api_credentials() -> Call:
+    return _read("r as plain", "seal_api_credentials")
+
+
+def keep_losing_credentials(okx_uid: str, sealed: Mapping[str, str]) -> Call:
+    return _read("r as is_done", "keep_losing_credentials", okx_uid=okx_uid, **_fields(sealed))
+
+
+def _fields(sealed: Mapping[str, str]) -> dict[str, str | None]:
+    return {name: sealed.get(name) for name in FIELDS}

@@ -1,0 +1,59 @@
+"""The SQL functions of settings, as statements with parameters. No I/O here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from store.arguments import count_or_none, text_or_none, version_or_none
+from store.json_writer import json_text
+from store.models import Document
+from store.postgres.call import Call as Call  # callers find it here
+from store.postgres.call import _read, _write
+from store.postgres.functions._columns import SAVED, SETTING
+
+ROW = (
+    "r.id, r.user_id, r.okx_uid, r.telegram_id, r.setting_type, r.settings, r.version, r.is_active, r.created_at, "
+    "r.updated_at"
+)
+
+
+def get_user_settings(identifier: str, setting_type: str | None) -> Call:
+    return _read(SETTING, "get_user_settings", identifier=identifier, setting_type=setting_type)
+
+
+def user_setting_rows(identifier: str, setting_type: str | None) -> Call:
+    """The active documents with every column that callers of the older schema know."""
+    return _read(ROW, "get_user_settings", identifier=identifier, setting_type=setting_type)
+
+
+def find_users_by_setting(setting_type: str, filter: Document, after: str | None, limit: int | None) -> Call:
+    return _read(
+        SETTING, "find_users_by_setting",
+        setting_type=setting_type, filter=json_text(filter),
+        after=text_or_none(after, "after"), limit=count_or_none(limit, "limit"),
+    )  # fmt: skip
+
+
+def upsert_user_setting(identifier: str, setting_type: str, settings: Document, expected_version: int | None) -> Call:
+    return _write(
+        SAVED, "upsert_user_setting", "identifier", identifier,
+        setting_type=setting_type, settings=json_text(settings), expected_version=version_or_none(expected_version),
+    )  # fmt: skip
+
+
+def patch_user_setting(identifier: str, setting_type: str, patch: Document, expected_version: int | None) -> Call:
+    return _write(
+        SAVED, "patch_user_setting", "identifier", identifier,
+        setting_type=setting_type, patch=json_text(patch), expected_version=version_or_none(expected_version),
+    )  # fmt: skip
+
+
+def save_user_settings(identifier: str, documents: Mapping[str, Document]) -> Call:
+    return _write(SAVED, "save_user_settings", "identifier", identifier, documents=json_text(documents))
+
+
+def delete_user_setting(identifier: str, setting_type: str, expected_version: int | None) -> Call:
+    return _write(
+        SAVED, "delete_user_setting", "identifier", identifier,
+        setting_type=setting_type, expected_version=version_or_none(expected_version),
+    )  # fmt: skip

@@ -1,0 +1,50 @@
+"""The SQL functions of templates, as statements with parameters. No I/O here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from store.arguments import flag, line
+from store.errors import InvalidArgument
+from store.json_writer import json_text
+from store.models import Document
+from store.postgres.call import Call as Call  # callers find it here
+from store.postgres.call import _read, _write
+
+TEMPLATE = "r.name, r.setting_type, r.settings::text as document, r.changed_by, r.updated_at, r.written_by"
+
+
+def save_setting_template(name: str, setting_type: str, settings: Document) -> Call:
+    return _write(
+        TEMPLATE, "save_setting_template", "name", line(name, "a template's name", InvalidArgument),
+        setting_type=setting_type, settings=json_text(settings),
+    )  # fmt: skip
+
+
+def list_setting_templates(name: str | None) -> Call:
+    return _read(
+        TEMPLATE,
+        "list_setting_templates",
+        name=None if name is None else line(name, "a template's name", InvalidArgument),
+    )
+
+
+def delete_setting_template(name: str, setting_type: str | None) -> Call:
+    name = line(name, "a template's name", InvalidArgument)
+    return _read("r", "delete_setting_template", name=name, setting_type=setting_type)
+
+
+def apply_setting_template(
+    name: str,
+    setting_type: str,
+    identifiers: Sequence[str] | None,
+    filter: Document | None,
+    replace: bool,
+    dry_run: bool,
+) -> Call:
+    return _write(
+        "r.*", "apply_setting_template", "name", line(name, "a template's name", InvalidArgument),
+        setting_type=setting_type, identifiers=None if identifiers is None else list(identifiers),
+        filter=None if filter is None else json_text(filter), replace=flag(replace, "replace"),
+        dry_run=flag(dry_run, "dry_run"),
+    )  # fmt: skip
