@@ -4,7 +4,7 @@
 --     of this moment; the user's row is held (for share), so that delete_user() and link_telegram() wait
 --   the catalogue must find no fault with it (US003)
 --   its key is marked for Redis, in the same transaction
--- It runs as the tables' owner, who alone may insert an archived row: see sql/roles/policies.sql.
+-- It runs as the tables' owner, who alone may insert an archived row: see sql/access/policies.sql.
 -- One trigger for all four: the condition of a trigger costs each write as much as a lookup (docs/performance.md).
 create or replace function user_settings_changed()
 returns trigger

@@ -21,9 +21,10 @@ from psycopg import IsolationLevel
 from psycopg.rows import dict_row
 
 from store.config import Config
-from store.errors import DatabaseBusy, DatabaseError, StoreError, from_postgres
+from store.errors import DatabaseBusy, DatabaseError, StoreError
 from store.postgres.call import Call
 from store.postgres.confinement import SETTING, Confinement
+from store.postgres.errors import from_postgres
 from store.postgres.pool import SETTLE, Pool, check_encoding, conninfo, seconds_to_connect
 from store.postgres.pool import Connection as Connection
 

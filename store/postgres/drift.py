@@ -46,6 +46,10 @@ PARTS = """
      where t.relnamespace = 'public'::regnamespace and t.relname = any (%(tables)s)
        and c.contype in ('c', 'f', 'p', 'u', 'x')"""
 
+# Views before functions, as functions return their rows; triggers after them, as they call functions. Then who may do
+# what: these files make no object of their name, but installed_definition() knows them.
+KINDS = ("view", "function", "trigger", "roles", "policies", "grants")
+
 # Names that PostgreSQL gives to constraints that a migration leaves unnamed.
 UNNAMED = re.compile(r"constraint \w+_(pkey|fkey|key) of \w+")
 
@@ -55,6 +59,12 @@ log = logging.getLogger("store.postgres.migrate")
 def name_of(file: Path) -> str:
     """Name the object that a file of sql/ makes."""
     return file.name.partition(".")[0]
+
+
+def kind_of(file: Path) -> str:
+    """Tell what a file of sql/ makes: NAME.view.sql, NAME.trigger.sql, and NAME.sql, a function."""
+    name, *kind = file.name.split(".")[:-1]
+    return name if name in KINDS else kind[0] if kind else "function"
 
 
 def check_release(connection: Connection, migrations: Sequence[str]) -> None:

@@ -31,10 +31,6 @@ WAITED = (
     " from pg_stat_activity where state <> 'idle' order by xact_start"
 )
 LOCK_WAIT = 600.0  # seconds: anybody can take a lock by its number, so this one isn't waited for without end
-# Views before functions, as functions return their rows; triggers after them, as they call functions. Then who may do
-# what (the roles first, as they are granted to): these files make no object of their name, but installed_definition()
-# knows them.
-FOLDERS = ("views", "functions", "triggers", "roles")
 
 HOLDERS: LiteralString = """
 select string_agg(format('process %%s, %%s, login %%s, since %%s', a.pid,
@@ -62,15 +58,16 @@ class SchemaStatus:
 
 def resources(name: str) -> Path:
     """Find sql/ or migrations/: inside an installed package, else beside it in the checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     inside = package / name
     return inside if inside.is_dir() else package.parent / name
 
 
 def sql_files() -> list[Path]:
     """List the files of sql/ in the order they are applied."""
-    files = [file for folder in FOLDERS for file in sorted((resources("sql") / folder).glob("*.sql"))]
-    return sorted(files, key=lambda file: (FOLDERS.index(file.parent.name), file.stem != file.parent.name))
+    return sorted(
+        resources("sql").glob("*/*.sql"), key=lambda file: (drift.KINDS.index(drift.kind_of(file)), file.name)
+    )
 
 
 def migrate(database_url: str, vault: Vault | None = None) -> list[str]:
@@ -159,7 +156,9 @@ def _apply(connection: psycopg.Connection[Any], migrations: Sequence[Any], vault
     _apply_sql(connection)
     _record_parts(connection)
     return (
-        predecessor.take_over(connection, tables, resources("sql") / "adoption", vault or Vault({})) if tables else None
+        predecessor.take_over(connection, tables, resources("sql") / "predecessor" / "adoption", vault or Vault({}))
+        if tables
+        else None
     )
 
 
@@ -168,7 +167,7 @@ def _take_back(
 ) -> None:
     """Drop what sql/ made, and roll migrations back; the tables, of a predecessor's, come back."""
     if tables:
-        predecessor.carry_back(connection, tables, resources("sql") / "adoption", vault)
+        predecessor.carry_back(connection, tables, resources("sql") / "predecessor" / "adoption", vault)
     _drop_sql(connection)
     for migration in migrations:
         connection.execute(Path(migration.path).with_suffix(".rollback.sql").read_bytes())
@@ -186,7 +185,9 @@ def _record_parts(connection: psycopg.Connection[Any]) -> None:
 
 def _functions() -> list[str]:
     """List the functions that are the store's, or were the predecessor's, by name."""
-    return ["update_user_settings_updated_at"] + [file.stem for file in sql_files() if file.parent.name == "functions"]
+    return ["update_user_settings_updated_at"] + [
+        drift.name_of(file) for file in sql_files() if drift.kind_of(file) == "function"
+    ]
 
 
 def status(database_url: str) -> SchemaStatus:
@@ -339,7 +340,7 @@ def _from_postgres(error: psycopg.Error) -> StoreError:
 
 
 def _name(file: Path) -> str:
-    """Name a file of sql/ as messages do: functions/x.sql."""
+    """Name a file of sql/ as messages do: settings/x.sql."""
     return f"{file.parent.name}/{file.name}"
 
 

@@ -48,7 +48,7 @@ def test_an_object_changed_in_the_database_is_told_by_migrate_status(
     drifted = cli.run("migrate", "status")
     assert drifted.code == 1
     assert [line.split(maxsplit=1) for line in drifted.lines if "find_user" in line] == [
-        ["functions/find_user.sql", "changed in the database since it was applied"]
+        ["users/find_user.sql", "changed in the database since it was applied"]
     ]
     cli("migrate")
     assert cli("migrate", "status", "--json").json["drifted"] == {}

@@ -81,7 +81,7 @@ def test_a_redis_that_lost_its_data_fails_the_check_until_a_relay_has_filled_it(
 
 def test_a_schema_that_is_behind_fails_the_check(healthy: Cli, db: Db) -> None:
     db.execute("drop function last_verification()")
-    assert "functions/last_verification.sql" in problems(healthy, 1)["postgresql"]
+    assert "mirror/last_verification.sql" in problems(healthy, 1)["postgresql"]
     db.execute("delete from _yoyo_migration where migration_id = '0012_verifications'")
     assert "0012_verifications is pending" in problems(healthy, 1)["postgresql"]
 

@@ -46,15 +46,15 @@ def test_a_restored_dump_has_not_drifted(restored_url: str) -> None:
 
 
 CHANGES = {
-    "views/mirror_source.sql": "create or replace view mirror_source as select okx_uid as owner, 'x'::text as kind,"
+    "mirror/mirror_source.view.sql": "create or replace view mirror_source as select okx_uid as owner, 'x'::text as kind,"
     " 'x'::text as suffix, 'x'::text as encoding, version, updated_at, null::jsonb as document from app_users",
-    "views/ohlcv_1w.sql": "drop view ohlcv_1w cascade",
-    "functions/merge_patch.sql": "alter function _merge_patch(jsonb, jsonb) volatile",
-    "functions/is_valid_value.sql": "create or replace function _is_valid_value(p_field setting_fields, p_value jsonb)"
+    "candles/ohlcv_1w.view.sql": "drop view ohlcv_1w cascade",
+    "settings/_merge_patch.sql": "alter function _merge_patch(jsonb, jsonb) volatile",
+    "catalogue/_is_valid_value.sql": "create or replace function _is_valid_value(p_field setting_fields, p_value jsonb)"
     " returns boolean language sql immutable return true",
-    "triggers/user_settings_version.sql": "alter table user_settings disable trigger user_settings_version_update",
-    "roles/grants.sql": "grant select on app_users to settings_reader",
-    "roles/policies.sql": "drop policy confinement on app_users",
+    "settings/user_settings_version.trigger.sql": "alter table user_settings disable trigger user_settings_version_update",
+    "access/grants.sql": "grant select on app_users to settings_reader",
+    "access/policies.sql": "drop policy confinement on app_users",
     "index idx_user_settings_unique_active": "drop index idx_user_settings_unique_active",
     "constraint app_users_okx_uid_unique of app_users": "alter table app_users"
     " drop constraint app_users_okx_uid_unique",
@@ -69,7 +69,7 @@ CHANGES = {
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_change_by_hand_is_told_after_a_restore_and_mended(restored_url: str, what: str) -> None:
     query(restored_url, CHANGES[what])
-    assert set(migrate.status(restored_url).drifted) - {"roles/grants.sql"} == {what} - {"roles/grants.sql"}
+    assert set(migrate.status(restored_url).drifted) - {"access/grants.sql"} == {what} - {"access/grants.sql"}
     assert what in migrate.status(restored_url).drifted
     migrate.migrate(restored_url)
     assert migrate.status(restored_url).drifted == {}
@@ -106,7 +106,7 @@ def test_a_file_may_move(database_url: str, sql_folder: Path) -> None:  # noqa: 
     triggers = "select tgname from pg_trigger where not tgisinternal order by 1"
     before = query(database_url, triggers)
     for name in ("user_settings_version", "no_removal"):
-        shutil.move(sql_folder / "triggers" / f"{name}.sql", sql_folder / "functions" / f"{name}.trigger.sql")
+        shutil.move(next(sql_folder.glob(f"*/{name}.*")), sql_folder / "candles" / f"{name}.trigger.sql")
     assert migrate.status(database_url).drifted == {}
     migrate.migrate(database_url)
     assert query(database_url, triggers) == before

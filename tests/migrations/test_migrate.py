@@ -111,10 +111,10 @@ def test_a_lock_that_somebody_took_by_its_number_is_not_waited_for_without_end(
 
 
 def test_an_edited_file_of_sql_is_told_and_applied(database_url: str, sql_folder: Path) -> None:
-    file = sql_folder / "functions" / "merge_patch.sql"
+    file = sql_folder / "settings" / "_merge_patch.sql"
     file.write_text(file.read_text().replace("return v_target;", "return v_target || '{\"edited\": true}';"))
     assert migrate.status(database_url).drifted == {
-        "functions/merge_patch.sql": "the file changed since it was applied",
+        "settings/_merge_patch.sql": "the file changed since it was applied",
     }
     assert migrate.migrate(database_url) == []
     assert query(database_url, "select _merge_patch('{}', '{}')") == [{"edited": True}]
@@ -127,19 +127,19 @@ def test_an_edited_file_of_sql_is_told_and_applied(database_url: str, sql_folder
         (
             "create or replace function _merge_patch(p_target jsonb, p_patch jsonb) returns jsonb"
             " language sql immutable as 'select ''{}''::jsonb'",
-            "functions/merge_patch.sql",
+            "settings/_merge_patch.sql",
         ),
-        ("drop function _merge_patch(jsonb, jsonb)", "functions/merge_patch.sql"),
-        ("drop trigger user_settings_changed_insert on user_settings", "triggers/user_settings_changed.sql"),
-        ("drop trigger user_settings_version_update on user_settings", "triggers/user_settings_version.sql"),
-        ("alter table app_users disable trigger app_users_version", "triggers/app_users_version.sql"),
-        ("alter function find_user(text) reset search_path", "functions/find_user.sql"),
-        ("grant execute on function delete_user(text) to settings_reader", "roles/grants.sql"),
-        ("revoke execute on function delete_user(text) from settings_writer", "roles/grants.sql"),
-        ("grant select on app_users to settings_reader", "roles/grants.sql"),
-        ("drop policy confinement on app_users", "roles/policies.sql"),
-        ("alter policy confinement on app_users using (true)", "roles/policies.sql"),
-        ("alter table app_users disable row level security", "roles/policies.sql"),
+        ("drop function _merge_patch(jsonb, jsonb)", "settings/_merge_patch.sql"),
+        ("drop trigger user_settings_changed_insert on user_settings", "settings/user_settings_changed.trigger.sql"),
+        ("drop trigger user_settings_version_update on user_settings", "settings/user_settings_version.trigger.sql"),
+        ("alter table app_users disable trigger app_users_version", "users/app_users_version.trigger.sql"),
+        ("alter function find_user(text) reset search_path", "users/find_user.sql"),
+        ("grant execute on function delete_user(text) to settings_reader", "access/grants.sql"),
+        ("revoke execute on function delete_user(text) from settings_writer", "access/grants.sql"),
+        ("grant select on app_users to settings_reader", "access/grants.sql"),
+        ("drop policy confinement on app_users", "access/policies.sql"),
+        ("alter policy confinement on app_users using (true)", "access/policies.sql"),
+        ("alter table app_users disable row level security", "access/policies.sql"),
     ],
     ids=[
         *("replaced", "dropped", "trigger dropped", "one of two triggers dropped", "trigger disabled", "search_path"),
@@ -152,29 +152,29 @@ def test_a_change_by_hand_is_told_and_mended(database_url: str, statement: str, 
     query(database_url, statement)
     drifted = migrate.status(database_url).drifted
     assert drifted.pop(file) == "changed in the database since it was applied"
-    assert set(drifted) <= {"roles/grants.sql"}  # those of a function go with it
+    assert set(drifted) <= {"access/grants.sql"}  # those of a function go with it
     migrate.migrate(database_url)
     assert migrate.status(database_url).is_current
     assert dump(database_url) == before
 
 
 def test_a_file_that_is_no_longer_part_is_told(database_url: str, sql_folder: Path) -> None:
-    (sql_folder / "functions" / "merge_patch.sql").unlink()
-    assert migrate.status(database_url).drifted == {"merge_patch": "applied once, no longer part of this release"}
+    (sql_folder / "settings" / "_merge_patch.sql").unlink()
+    assert migrate.status(database_url).drifted == {"_merge_patch": "applied once, no longer part of this release"}
 
 
 @pytest.mark.parametrize("broken", ["create or replace function broken(", "select 1 / 0;"])
 def test_a_broken_file_is_named_and_harms_nothing(database_url: str, sql_folder: Path, broken: str) -> None:
     before = dump(database_url)
-    (sql_folder / "functions" / "merge_patch.sql").write_text("comment on table app_users is 'changed';\n" + broken)
-    with pytest.raises(MigrationError, match=r"sql/functions/merge_patch\.sql: "):
+    (sql_folder / "settings" / "_merge_patch.sql").write_text("comment on table app_users is 'changed';\n" + broken)
+    with pytest.raises(MigrationError, match=r"sql/settings/_merge_patch\.sql: "):
         migrate.migrate(database_url)
     assert dump(database_url) == before
     assert save(database_url) == 1
 
 
 def test_a_file_that_makes_no_object_of_its_name_is_named(database_url: str, sql_folder: Path) -> None:
-    (sql_folder / "functions" / "misnamed.sql").write_text("select 1;")
+    (sql_folder / "settings" / "misnamed.sql").write_text("select 1;")
     with pytest.raises(MigrationError, match="misnamed"):
         migrate.migrate(database_url)
     assert save(database_url) == 1

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from store import errors
+from store.postgres.errors import BY_SQLSTATE
 
 Row = dict[str, Any]
 
@@ -92,7 +92,7 @@ def reference(database_url: str) -> str:
 
 def _lines(functions: list[Row], relations: list[Row], triggers: list[Row]) -> Iterator[str]:
     yield INTRODUCTION
-    for state, exception in errors.BY_SQLSTATE.items():
+    for state, exception in BY_SQLSTATE.items():
         meaning = re.sub(r" \(US\d+[^)]*\)", "", (exception.__doc__ or "").split(". ")[0].splitlines()[0]).rstrip(".")
         yield f"| {state} | `{exception.__name__}` | {meaning} |"
 

@@ -1,4 +1,4 @@
-"""The four roles: who may do what, as sql/roles/grants.sql has it, and sessions in a role."""
+"""The four roles: who may do what, as sql/access/grants.sql has it, and sessions in a role."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from psycopg.conninfo import make_conninfo
 
 CHECKOUT = Path(__file__).parents[2]
-OURS = CHECKOUT / "sql" / "roles"
+OURS = CHECKOUT / "sql" / "access"
 SECURITY = CHECKOUT / "docs" / "security.md"
 ROLES = ("reader", "writer", "relay", "admin")
 

@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from store import errors, models
+from store import models
 from store.models import Candle
+from store.postgres import errors as postgres_errors
 from store.postgres import functions
+from store.postgres.drift import kind_of, name_of
+from store.postgres.migrate import sql_files
 from tests.sql import roles
 from tests.sql.sessions import Connection, fetch
 
 SQL = Path(__file__).parents[2] / "sql"
-OBJECT_FILES = {file.stem for file in SQL.glob("*/*.sql")}
-FUNCTION_FILES = {file.stem for folder in ("functions", "triggers") for file in (SQL / folder).glob("*.sql")}
+OBJECT_FILES = {name_of(file) for file in sql_files()}
+FUNCTION_FILES = {name_of(file) for file in sql_files() if kind_of(file) in ("function", "trigger")}
 MOMENT = datetime(2026, 11, 22, tzinfo=UTC)
 ARGUMENTS: dict[Any, Any] = {
     str: "1000000000000001", int: 1, bool: True, float: 1.0, datetime: MOMENT, timedelta: timedelta(days=1),
@@ -99,7 +102,7 @@ def test_the_functions_with_the_owners_rights_are_those_of_lesser_roles_and_a_fe
 
 
 def test_every_function_but_those_of_triggers_is_granted_to_the_admin_at_least() -> None:
-    assert set(roles.FUNCTIONS) == {file.stem for file in (SQL / "functions").glob("*.sql")}
+    assert set(roles.FUNCTIONS) == {name_of(file) for file in sql_files() if kind_of(file) == "function"}
     assert all("admin" in who for who in roles.FUNCTIONS.values())
 
 
@@ -114,7 +117,9 @@ def test_every_trigger_is_named_after_its_file(db: Connection) -> None:
           from pg_trigger t join pg_proc p on p.oid = t.tgfoid
          where not t.tgisinternal and p.pronamespace = 'public'::regnamespace"""
     triggers = fetch(db, query)
-    assert {trigger["function"] for trigger in triggers} == {f.stem for f in (SQL / "triggers").glob("*.sql")}
+    assert {trigger["function"] for trigger in triggers} == {
+        name_of(file) for file in sql_files() if kind_of(file) == "trigger"
+    }
     for trigger in triggers:
         assert trigger["name"].startswith(trigger["function"])
         assert trigger["enabled"] == "O"
@@ -126,7 +131,7 @@ def test_every_view_has_its_file_and_a_comment(db: Connection) -> None:
          where c.relkind = 'v' and c.relnamespace = 'public'::regnamespace
            and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e')"""
     views = fetch(db, query)
-    assert {view["name"] for view in views} == {file.stem for file in (SQL / "views").glob("*.sql")}
+    assert {view["name"] for view in views} == {name_of(file) for file in sql_files() if kind_of(file) == "view"}
     assert all(view["comment"] for view in views)
 
 
@@ -151,9 +156,9 @@ def test_every_file_holds_to_the_order_contract_object_comment_grants() -> None:
 
 def test_every_raised_code_has_its_exception() -> None:
     raised = set(re.findall(r"errcode = '(US\d{3})'", source()))
-    assert raised <= set(errors.BY_SQLSTATE)
-    assert set(errors.BY_SQLSTATE) - raised <= {"US006"}
-    assert len(set(errors.BY_SQLSTATE.values())) == len(errors.BY_SQLSTATE)
+    assert raised <= set(postgres_errors.BY_SQLSTATE)
+    assert set(postgres_errors.BY_SQLSTATE) - raised <= {"US006"}
+    assert len(set(postgres_errors.BY_SQLSTATE.values())) == len(postgres_errors.BY_SQLSTATE)
 
 
 def test_every_raise_has_a_code_of_ours() -> None:

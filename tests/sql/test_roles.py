@@ -1,4 +1,4 @@
-"""Every role may do what sql/roles/grants.sql says, and nothing else; the store works with just that."""
+"""Every role may do what sql/access/grants.sql says, and nothing else; the store works with just that."""
 
 from __future__ import annotations
 

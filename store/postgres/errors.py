@@ -1,0 +1,96 @@
+"""The one table that leads from PostgreSQL's SQLSTATE to the store's exceptions."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from store.errors import (
+    AlreadyLinked,
+    BadIdentifier,
+    DatabaseBusy,
+    DatabaseError,
+    DatabaseReadOnly,
+    DatabaseUnavailable,
+    HistoryIsImmutable,
+    InvalidArgument,
+    InvalidSettings,
+    NotEmpty,
+    NotMigrated,
+    NotPermitted,
+    StoreError,
+    UnknownSettingType,
+    UnknownTemplate,
+    UnknownUser,
+    UnknownVersion,
+    VersionConflict,
+    document_error,
+    first_line,
+)
+
+BY_SQLSTATE: dict[str, type[StoreError]] = {
+    "US001": VersionConflict,
+    "US002": UnknownSettingType,
+    "US003": InvalidSettings,
+    "US004": UnknownUser,
+    "US005": HistoryIsImmutable,
+    "US006": UnknownVersion,
+    "US007": BadIdentifier,
+    "US008": AlreadyLinked,
+    "US009": UnknownTemplate,
+    "US010": InvalidArgument,
+    "US011": NotEmpty,
+    "US012": NotPermitted,
+}
+
+# What PostgreSQL says of a parameter that it can't read as text or jsonb, and of one nested too deep.
+UNREADABLE = {
+    "22P02": "is not valid JSON for PostgreSQL (a lone surrogate?)",
+    "22P05": "must not contain the character U+0000",
+    "22021": "must not contain the character U+0000",
+    "22003": "must not hold a number outside the range of a double",
+    "54001": "is nested too deep",
+    "54000": "is too large",
+}
+
+
+def _needed_role(message: str) -> str:
+    """Look up in sql/access/grants.sql which role may do what PostgreSQL refuses, in whatever language it says so."""
+    from store.postgres.migrate import resources
+
+    grants = (resources("sql") / "access" / "grants.sql").read_text()
+    granted = dict(re.findall(r"^ +\('(\w+)', +'([a-z ]+)', '[a-z, ]+'\)", grants, re.MULTILINE))
+    for name in re.findall(r"\w+", message):
+        if name in granted:
+            roles = [f"settings_{role}" for role in granted[name].split()]
+            return f"It takes {' or '.join(roles)}: grant {roles[0]} to the login (docs/security.md)."
+    return "The roles are settings_reader, settings_writer, settings_relay and settings_admin (docs/security.md)."
+
+
+def from_postgres(error: Any) -> StoreError:
+    """Translate a psycopg error. Raise the result `from None`: the original may quote values."""
+    state: str | None = error.sqlstate
+    if state in BY_SQLSTATE:
+        diagnosis = error.diag
+        return BY_SQLSTATE[state](
+            diagnosis.message_primary or "", detail=diagnosis.message_detail, hint=diagnosis.message_hint
+        )
+    if state == "42501":
+        message = error.diag.message_primary or ""
+        return NotPermitted(f"not permitted: {message}", hint=_needed_role(message))
+    if state == "55P03":
+        return DatabaseBusy("another transaction holds what this needs: nothing was done")
+    if state in UNREADABLE:
+        return document_error(UNREADABLE[state])
+    if state in ("42883", "42P01", "3F000"):
+        return NotMigrated("the database lacks the store's tables or functions", hint="Run: settings-store migrate")
+    if state == "25006":
+        hint = "With several hosts in DATABASE_URL: target_session_attrs=read-write"
+        return DatabaseReadOnly("PostgreSQL takes no writes: it is a standby, or set to read-only", hint=hint)
+    if state is None and type(error).__name__ == "DataError":  # psycopg itself couldn't write a parameter
+        return DatabaseError("a text must not contain the character U+0000")
+    if state is None and type(error).__name__ == "ProgrammingError":
+        return DatabaseError("an argument is of a type that PostgreSQL doesn't take")
+    if state is None or state[:2] in ("08", "53") or state[:3] == "57P":
+        return DatabaseUnavailable(f"PostgreSQL can't be reached: {first_line(error)}")
+    return DatabaseError(f"PostgreSQL: {error.diag.message_primary} ({state})")
