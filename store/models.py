@@ -186,7 +186,7 @@ class MirrorEntry:
     """What Redis should hold in one key (a row of the view mirror_source).
 
     `document` is JSON as PostgreSQL prints it, None if the key must not exist; `version` guards it. `size`: bytes of
-    the document, where it was asked; a long one may be left out (store/entries.py).
+    the document, where it was asked; a long one may be left out (store/coherence/mirror_source.py).
     """
 
     owner: str

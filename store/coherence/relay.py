@@ -36,7 +36,7 @@ LONGEST = 60.0  # seconds a batch may take
 LAST = 3.0  # seconds for what is marked when the relay is to stop
 REMEMBERED = 10_000  # keys of a walk
 
-log = logging.getLogger("store.coherence.relay")
+log = logging.getLogger("store.relay")
 
 Key = tuple[str, str]  # owner, kind
 

@@ -31,7 +31,7 @@ PING = 1.0  # seconds between pings, well below STALE
 RETRY = 0.5  # seconds until a lost connection is made again
 CHANNEL = "__redis__:invalidate"  # Redis's name for it
 
-log = logging.getLogger("store.mirror.cache")
+log = logging.getLogger("store.cache")
 
 
 @dataclass(slots=True)

@@ -40,7 +40,7 @@ NINES_AT_MOST = 9.0
 CLIENT_TIMEOUT = 5.0  # seconds a client may be silent; each holds a thread and a connection
 LAGS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)  # seconds
 
-log = logging.getLogger("store.operations.metrics")
+log = logging.getLogger("store.metrics")
 
 
 class Consistency:

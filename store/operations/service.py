@@ -51,7 +51,7 @@ async def run_relay(stores: Connections, poll: float, metrics_at: tuple[str, int
             await relay.run()
         finally:
             await end(*watchers)
-    logging.getLogger("store.coherence.relay").info("stopped")
+    logging.getLogger("store.relay").info("stopped")
 
 
 async def relay_once(stores: Connections) -> tuple[Progress, dict[str, Any]]:
@@ -88,7 +88,7 @@ async def verify_and_record(
                 functions.mirror.record_verification(report.checked, report.findings, report.repaired)
             )
         except StoreError as error:  # a standby, a confined session: the report counts
-            logging.getLogger("store.coherence.verify").warning("the outcome isn't recorded: %s", error)
+            logging.getLogger("store.verify").warning("the outcome isn't recorded: %s", error)
     return report
 
 
@@ -104,7 +104,7 @@ def _metrics(at: tuple[str, int] | None) -> Iterator[Metrics | None]:
 
 
 async def _report_lag(stores: Connections) -> None:
-    log, was_behind = logging.getLogger("store.coherence.relay"), False
+    log, was_behind = logging.getLogger("store.relay"), False
     while True:
         await asyncio.sleep(LAG_EVERY)
         try:

@@ -71,7 +71,7 @@ RETURNED = """
     end
     $$"""
 
-log = logging.getLogger("store.postgres.database")
+log = logging.getLogger("store.database")
 
 
 class Database:

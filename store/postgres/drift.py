@@ -53,7 +53,7 @@ KINDS = ("view", "function", "trigger", "roles", "policies", "grants")
 # Names that PostgreSQL gives to constraints that a migration leaves unnamed.
 UNNAMED = re.compile(r"constraint \w+_(pkey|fkey|key) of \w+")
 
-log = logging.getLogger("store.postgres.migrate")
+log = logging.getLogger("store.schema")
 
 
 def name_of(file: Path) -> str:

@@ -40,7 +40,7 @@ select string_agg(format('process %%s, %%s, login %%s, since %%s', a.pid,
    and l.database = (select oid from pg_database where datname = current_database())
 """
 
-log = logging.getLogger("store.postgres.migrate")
+log = logging.getLogger("store.schema")
 
 
 @dataclass(frozen=True)

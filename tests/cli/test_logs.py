@@ -15,7 +15,7 @@ import pytest
 from store.operations.logs import without_passwords
 from tests.cli.conftest import CHECKOUT, Cli
 
-PROGRAM = "import logging, sys, warnings; from store import logs; logs.configure('json'); "
+PROGRAM = "import logging, sys, warnings; from store.operations import logs; logs.configure('json'); "
 
 
 def entries(text: str) -> list[dict[str, Any]]:
@@ -76,7 +76,7 @@ def test_the_relay_logs_objects(cli: Cli) -> None:
         relay.kill()
         relay.communicate()
     found = entries("".join(lines))
-    assert {entry["logger"] for entry in found} == {"store.coherence.relay"}
+    assert {entry["logger"] for entry in found} == {"store.relay"}
     assert {entry["level"] for entry in found} == {"info"}
 
 

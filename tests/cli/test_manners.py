@@ -171,7 +171,7 @@ def test_a_key_that_looks_mistyped_is_saved_and_told(
 def test_sync_says_how_many_keys_it_does_not_name(
     inside: Cli, kim: str, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.service.KEYS_NAMED", 1)
+    monkeypatch.setattr("store.operations.service.KEYS_NAMED", 1)
     for kind, key in (("preferences", "timeframe"), ("dual_side", "dual_side_entry_trigger")):
         redis.hset(f"user:{kim}:{kind}", key, "5m" if key == "timeframe" else "5")
     found = json.loads(inside.run("sync", "--dry-run", "--json").out)

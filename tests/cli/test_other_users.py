@@ -228,7 +228,7 @@ def test_programs_of_the_current_directory_are_not_run(cli: Cli, tmp_path: Path,
     there = replace(cli, cwd=here, env={**cli.env, "PATH": path})
     assert there("psql", "-XAtc", "select 1").lines == ["1"]
     assert there("redis-cli", "ping").lines == ["PONG"]
-    code = "from store import embedded as e; print(e.redis_program('server'), e.find_program('useradd'))"
+    code = "from store.operations import embedded as e; print(e.redis_program('server'), e.find_program('useradd'))"
     python = [sys.executable, "-P", "-c", code]
     found = subprocess.run(python, cwd=here, env=there.env, capture_output=True, text=True, check=True).stdout
     assert str(tmp_path) not in found

@@ -25,7 +25,7 @@ PATIENCE = 30.0  # seconds until a condition that never comes true fails a test
 
 
 class RedisServer:
-    """A Redis of the test's own, through store.embedded."""
+    """A Redis of the test's own, through store.operations.embedded."""
 
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="ss-"))

@@ -192,7 +192,7 @@ async def test_a_redis_that_refuses_to_track_is_read_as_without_a_cache(
 ) -> None:
     with own_redis.client() as client:
         client.execute_command("ACL", "SETUSER", "default", "-client")
-        with caplog.at_level(logging.WARNING, "store.mirror.cache"):
+        with caplog.at_level(logging.WARNING, "store.cache"):
             async with SettingsStore(config, cache=10) as cached:
 
                 async def is_said() -> bool:

@@ -259,7 +259,7 @@ async def test_a_read_given_up_while_redis_hung_leaves_no_answer_for_the_next_on
 async def test_the_relay_tells_when_it_goes_on(
     store: SettingsStore, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "store.coherence.relay")
+    caplog.set_level("INFO", "store.relay")
 
     async def told(text: str) -> bool:
         return text in caplog.text

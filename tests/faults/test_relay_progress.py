@@ -89,7 +89,7 @@ async def test_marks_that_another_transaction_holds_stop_nobody(
     store: SettingsStore, db: Db, connect: Callable[[], Db], caplog: pytest.LogCaptureFixture
 ) -> None:
     register_many(db)
-    caplog.set_level(logging.INFO, "store.coherence.relay")
+    caplog.set_level(logging.INFO, "store.relay")
     with holding(connect, "select from mirror_pending for update"):
         async with relaying(store):
             await other_user_is_served(store, db, 7)

@@ -191,7 +191,7 @@ def kill_in_the_middle(config: Config, db: Db, left: Callable[[], int], *argumen
     before = left()
     env = {**os.environ, "DATABASE_URL": str(config.database_url), "REDIS_URL": str(config.redis_url),
            "SETTINGS_STORE_KEYS": f"{NEW_KEY},{KEY}"}  # fmt: skip
-    code = "import store.rotation, cli; store.rotation.PAGE = 10; cli.main()"
+    code = "import store.encryption.rotation as r, cli; r.PAGE = 10; cli.main()"
     process = subprocess.Popen([sys.executable, "-c", code, *arguments], env=env, cwd=ROOT, stdout=subprocess.PIPE)
     try:
         wait_until(lambda: left() < before - 14 or process.poll() is not None)

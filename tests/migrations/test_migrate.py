@@ -22,7 +22,7 @@ from tests.migrations.dump import OUR_FUNCTIONS, dump
 
 DEADLINE = 30.0  # seconds
 IDS = sorted(f.stem for f in migrate.resources("migrations").glob("*.sql") if not f.stem.endswith(".rollback"))
-MIGRATE = "import sys; from store import schema; print(*schema.migrate(sys.argv[1]))"
+MIGRATE = "import sys; from store.postgres import migrate; print(*migrate.migrate(sys.argv[1]))"
 TABLES = "select relname from pg_class where relkind in ('r', 'v') and relnamespace = 'public'::regnamespace"
 
 

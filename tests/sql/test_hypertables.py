@@ -26,7 +26,7 @@ from tests.sql.trades import T0, record, trade
 TABLES = ("ohlcv_15m", "ohlcv_1d", "ohlcv_1h", "ohlcv_1m", "ohlcv_30m", "ohlcv_3m", "ohlcv_4h", "ohlcv_5m", "trades")
 HYPERTABLES = "select hypertable_name as name from timescaledb_information.hypertables order by 1"
 INTERVALS = "select hypertable_name as name, time_interval from timescaledb_information.dimensions"
-MIGRATE = "import sys; from store import schema; schema.migrate(sys.argv[1])"
+MIGRATE = "import sys; from store.postgres import migrate; migrate.migrate(sys.argv[1])"
 
 timescale = pytest.mark.timescale
 

@@ -61,7 +61,7 @@ CANDLES = "ohlcv_1m_pkey"
 
 @dataclass(frozen=True)
 class Lookup:
-    """A function of calls.py with arguments, and the indexes it may use of the big tables."""
+    """A function of store/postgres/functions/ with arguments, and the indexes it may use of the big tables."""
 
     function: Callable[..., Call]
     arguments: tuple[Any, ...]

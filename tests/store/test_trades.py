@@ -81,7 +81,7 @@ async def test_the_problems_of_a_trade_are_told_by_key(store: SettingsStore, use
 
 
 async def test_pages_follow_each_other(store: SettingsStore, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("store.market.trades.PAGE", 4)
+    monkeypatch.setattr("store.api.trades.PAGE", 4)
     await store.record_trades([trade(n, okx_uid=user, exit_time=T0 + n // 3 * HOUR, entry_time=T0) for n in range(18)])
     whole = await all_trades(store)
     assert len({one.id for one in whole}) == 18

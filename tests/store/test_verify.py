@@ -142,7 +142,7 @@ async def test_other_keys_of_the_bots_are_left_alone(store: SettingsStore, user:
 async def test_live_writes_are_no_findings(
     store: SettingsStore, user: str, monkeypatch: pytest.MonkeyPatch, looks: int
 ) -> None:
-    monkeypatch.setattr("store.verify.LOOKS", looks)
+    monkeypatch.setattr("store.coherence.verify.LOOKS", looks)
     stop = asyncio.Event()
 
     async def write() -> int:

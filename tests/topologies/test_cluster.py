@@ -175,7 +175,7 @@ async def test_watch_goes_on_when_nodes_die(on_cluster: Config, cluster: Cluster
 
 
 async def test_the_cache_says_that_it_is_off(on_cluster: Config, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "store.mirror.cache"):
+    with caplog.at_level(logging.WARNING, "store.cache"):
         async with SettingsStore(on_cluster, cache=10) as store:
             await store.register(OKX_UID)
             for _ in range(2):

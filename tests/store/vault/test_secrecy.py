@@ -88,5 +88,5 @@ def test_a_vault_is_not_pickled(protocol: int) -> None:
 
 
 def test_importing_it_is_cheap() -> None:
-    program = "import sys, store.vault as v; v.Vault.from_env({}); sys.exit('cryptography' in sys.modules)"
+    program = "import sys, store.encryption.vault as v; v.Vault.from_env({}); sys.exit('cryptography' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

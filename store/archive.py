@@ -1,0 +1,13 @@
+"""Deprecated: store.files.backup now. It goes in the release after 1.1."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from store.files import backup
+
+
+def __getattr__(name: str) -> Any:
+    warnings.warn("store.archive is deprecated: store.files.backup now", DeprecationWarning, stacklevel=2)
+    return getattr(backup, name)
