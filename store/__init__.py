@@ -115,24 +115,27 @@ __all__ = [
     "WrongEncryptionKey",
 ]
 
-_HOMES = (
-    *(
-        "store.compat.service",
-        "store.compat.pool",
-        "store.api.store",
-        "store.api.watch",
-        "store.encryption.vault",
-        "store.config",
-    ),
-    *("store.models", "store.models", "store.models", "store.errors"),
+_HOMES = (  # those that load little first
+    "store.errors",
+    "store.models",
+    "store.config",
+    "store.encryption.vault",
+    "store.api.watch",
+    "store.api.store",
+    "store.compat.pool",
+    "store.compat.service",
 )
 
 
 def __getattr__(name: str) -> Any:
     # Imported when first used: `settings-store --help` must not load psycopg and redis.
     if name in __all__:
-        for home in reversed(_HOMES):
+        for home in _HOMES:
             value = getattr(import_module(home), name, None)
             if value is not None:
                 return value
     raise AttributeError(f"module 'store' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

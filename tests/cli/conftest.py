@@ -15,13 +15,13 @@ import pytest
 import redis as redis_py
 from click.testing import CliRunner
 
-from cli import main
 from store import Config
+from store.commands.main import main
 from tests.conftest import OKX_UID, TELEGRAM_ID
 
 CHECKOUT = Path(__file__).parents[2]
 SCRIPT = Path(sys.executable).with_name("settings-store")
-COMMAND_MODULES = ("cli", *(f"store.commands.{file.stem}" for file in (CHECKOUT / "store/commands").glob("[a-z]*.py")))
+COMMAND_MODULES = [f"store.commands.{file.stem}" for file in (CHECKOUT / "store/commands").glob("[a-z]*.py")]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import click
 
-from cli import SECTIONS, main
+from store.commands.main import SECTIONS, main
 from store.config import VARIABLES
 
 NAME = "settings-store"

@@ -13,7 +13,7 @@ import click
 import pytest
 import yaml
 
-from cli import main
+from store.commands.main import main
 from store.operations import metrics
 from tests.cli.conftest import CHECKOUT
 

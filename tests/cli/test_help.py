@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cli import main
+from store.commands.main import main
 from tests.cli.conftest import CHECKOUT
 
 

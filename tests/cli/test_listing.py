@@ -23,7 +23,7 @@ MEMORY = 150  # MB, for every command
 # Not ru_maxrss: that is no less than what the process was forked from.
 PROGRAM = """
 import atexit, sys
-from cli import main
+from store.commands.main import main
 atexit.register(lambda: sys.stderr.write([line for line in open("/proc/self/status") if line.startswith("VmHWM")][0]))
 main()
 """

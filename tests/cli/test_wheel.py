@@ -16,7 +16,7 @@ from store import Config
 from tests.cli.conftest import CHECKOUT, Cli, environment
 from tests.conftest import OKX_UID
 
-SOURCES = ("store", "cli.py", "sql", "migrations", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("store", "sql", "migrations", "pyproject.toml", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +71,13 @@ def test_the_wheel_carries_all_of_sql_and_migrations(wheel: Path) -> None:
     code = {
         str(path.relative_to(CHECKOUT)) for kind in ("py", "lua") for path in (CHECKOUT / "store").rglob(f"*.{kind}")
     }
-    assert {"store/py.typed", "cli.py", "store/commands/__init__.py", *code} <= inside
+    assert {"store/py.typed", "store/commands/main.py", *code} <= inside
     assert [name for name in inside if name.startswith(("tests", "benchmarks", "docs"))] == []
 
 
 def test_the_installed_wheel_does_the_main_job_from_an_empty_folder(installed: Cli) -> None:
     python = str(Path(installed.command[0]).with_name("python"))
-    where = Cli(installed.env, (python, "-c"), installed.cwd)("import store, cli; print(store.__file__, cli.__file__)")
+    where = Cli(installed.env, (python, "-c"), installed.cwd)("import store; print(store.__file__)")
     assert all(str(Path(python).parents[1]) in file for file in where.out.split())
     assert "site-packages" in where.out
 

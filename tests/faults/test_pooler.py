@@ -54,6 +54,10 @@ async def test_everything_works_behind_a_transaction_mode_pooler(
 
 
 def test_two_migrations_at_once_behind_a_pooler(pooled: Config) -> None:
-    command = ["-c", "import sys; from store.postgres import migrate; migrate.migrate(sys.argv[1])", pooled.database_url or ""]
+    command = [
+        "-c",
+        "import sys; from store.postgres import migrate; migrate.migrate(sys.argv[1])",
+        pooled.database_url or "",
+    ]
     running = [subprocess.Popen([sys.executable, *command]) for _ in range(2)]
     assert [process.wait(60) for process in running] == [0, 0]
