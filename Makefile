@@ -4,9 +4,11 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 WORKERS ?= 4
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTHONS ?= 3.12 3.13
+REDIS ?= redis
 unexport PYTHONDONTWRITEBYTECODE # the asserts that pytest rewrites are kept
 
-.PHONY: demo test test-pgbouncer test-tls test-sentinel test-cluster test-standby test-topologies test-debian test-timescale test-lowest soak lint lock audit docs bench dist clean
+.PHONY: demo test test-python test-pgbouncer test-tls test-sentinel test-cluster test-standby test-topologies test-debian test-timescale test-lowest soak lint lock audit docs bench dist clean
 
 .venv/installed: pyproject.toml .ci/requirements.txt
 	$(PYTHON) -m venv .venv
@@ -19,6 +21,17 @@ demo: .venv/installed   ## the main job, end to end
 
 test: .venv/installed   ## the test suite (on servers at TEST_DATABASE_URL, TEST_REDIS_URL: WORKERS=0)
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+.venv/python%/installed: pyproject.toml
+	python$* -m venv .venv/python$*
+	.venv/python$*/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+test-python: $(PYTHONS:%=.venv/python%/installed)   ## tests/store on other Pythons, another redis-py: PYTHONS="3.12 3.13" REDIS='redis==5.3.*'
+	for version in $(PYTHONS); do \
+		.venv/python$$version/bin/pip install --quiet --disable-pip-version-check --upgrade '$(REDIS)' && \
+		.venv/python$$version/bin/python -m pytest $(PARALLEL) tests/store tests/faults/test_redis_connections.py $(ARGS) || exit; \
+	done
 
 test-pgbouncer: .venv/installed   ## behind a transaction-mode pooler; needs pgbouncer (TEST_POOLER=1 make test: the stores of all tests)
 	$(BIN)/python -m pytest -m pgbouncer $(ARGS)

@@ -47,7 +47,7 @@ def main(debug: bool) -> None:
       0    done
       1    an error; what was asked for isn't there; findings remain; a question was answered no
       2    wrong usage, or a variable of the environment that makes no sense
-      3    PostgreSQL or Redis can't be reached
+      3    PostgreSQL or Redis can't be reached, or somebody's open transaction was in the way for too long
       130  Ctrl-C (143: SIGTERM); nothing half-written is left. `relay` drains and ends with 0
 
     \b

@@ -93,7 +93,7 @@ async def fill_database(config: Config, users: int) -> None:
         await run(connection, USERS, users)
         async with connection.cursor().copy("copy sealed from stdin") as copy:
             for n in range(1, users, 2):
-                sealed = seal(vault, okx_uid(n), credentials(n))
+                sealed = seal(vault, okx_uid(n), credentials(n), 1)
                 await copy.write_row((okx_uid(n), *(sealed[name] for name in FIELDS)))
         await connection.execute(CREDENTIALS)
         await connection.execute("vacuum analyze")

@@ -71,7 +71,7 @@ async def _run(config: Config) -> tuple[list[float], list[float], float]:
     heard: dict[tuple[str, int], float] = {}
     notified: dict[int, float] = {}
     async with people.servers(config) as (connection, redis), redis.pubsub() as pubsub:
-        await pubsub.subscribe("settings:changes")
+        await pubsub.subscribe(config.mirror_channel)
 
         async def subscriber() -> None:
             latest: dict[str, int] = {}

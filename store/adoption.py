@@ -129,12 +129,12 @@ def _check_complete(connection: Connection) -> None:
 
 def _encrypt(connection: Connection, vault: Vault) -> None:
     rows = connection.execute(
-        "select id, okx_uid, api_key, api_secret, passphrase from okx_api_info where deleted_at is null"
+        "select id, okx_uid, version, api_key, api_secret, passphrase from okx_api_info where deleted_at is null"
     ).fetchall()
     changes = []
-    for id, okx_uid, *fields in rows:
+    for id, okx_uid, version, *fields in rows:
         try:
-            sealed = seal(vault, okx_uid, Secrets(zip(FIELDS, fields, strict=True)))
+            sealed = seal(vault, okx_uid, Secrets(zip(FIELDS, fields, strict=True)), version)
         except InvalidArgument as error:
             raise MigrationError(f"API keys of user {okx_uid} can't be encrypted: {error.message}") from None
         changes.append([*(sealed[name] for name in FIELDS), id])

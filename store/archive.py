@@ -124,7 +124,6 @@ async def backup(store: Core, file: BinaryIO, progress: Callable[[int], None] = 
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         async with store.stores.database.transaction(snapshot=True) as transaction:
             await transaction.fetch(calls.check_confinement(None))  # else it would be a backup of one user
-            await transaction.fetch(Call("set local datestyle = 'ISO'", {}))  # which every session reads alike
             for name in TABLES:
                 columns = [row["name"] for row in await transaction.fetch(_table_columns(name))]
                 digest, rows = hashlib.sha256(), 0
@@ -355,8 +354,9 @@ def _restored_users(okx_uid: str | None, after: str, limit: int) -> Call:
     query = """
         select u.okx_uid, jsonb_build_object(
                    'okx_uid', u.okx_uid, 'name', u.name, 'telegram_username', u.telegram_username,
-                   'telegram_id', case when not exists (select from app_users o where o.telegram_id = u.telegram_id
-                                                           and o.okx_uid <> u.okx_uid and o.deleted_at is null)
+                   'telegram_id', case when not exists (select from public.app_users o
+                                                         where o.telegram_id = u.telegram_id and o.okx_uid <> u.okx_uid
+                                                           and o.deleted_at is null)
                                        then u.telegram_id end,
                    'settings', (select coalesce(jsonb_object_agg(s.setting_type, s.settings), '{}')
                                   from restored_user_settings s where s.okx_uid = u.okx_uid))::text as document

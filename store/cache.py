@@ -21,6 +21,7 @@ from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
+from store.ending import end
 from store.errors import first_line
 from store.mirror.mirror import Mirror
 from store.models import Setting
@@ -79,9 +80,7 @@ class Cache:
     async def close(self) -> None:
         """Stop following; forget everything."""
         if self._follower is not None:
-            self._follower.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._follower
+            await end(self._follower)
             self._follower = None
 
     def find(self, identifier: str, setting_type: str) -> Setting | None:
@@ -124,7 +123,7 @@ class Cache:
     async def _follow(self, mirror: Mirror) -> None:
         pool, known = mirror.redis.connection_pool, ""
         while True:
-            connection = pool.connection_class(**{**pool.connection_kwargs, "protocol": 2})
+            connection = pool.connection_class(**pool.connection_kwargs)
             try:
                 await _track(connection, mirror.keys.prefix)
                 self._is_told, known = True, ""

@@ -258,9 +258,9 @@ def take_over_credentials(sealed: Mapping[str, Mapping[str, str]], erasures: int
     named = ", ".join(f"p_{name} => i.{name}" for name in ("okx_uid", *FIELDS))
     query = (
         f"select i.okx_uid, r.version from {IMPORTER}jsonb_to_recordset(writer.identifier::jsonb) as i ({columns})"
-        f" cross join lateral take_over_credentials({named}) r"
+        f" cross join lateral public.take_over_credentials({named}) r"
     )
-    params = {"identifier": json_text(items), "erasures": seen(erasures)}
+    params = {"identifier": json_text(items), "lock_timeout": "", "erasures": seen(erasures)}
     return Call(query, params).by(None, "found in Redis")
 
 
@@ -353,7 +353,7 @@ def known_keys(owners: Sequence[str], kinds: Sequence[str]) -> Call:
 def mirror_source(owners: Sequence[str] | None = None) -> Call:
     """The whole view of what Redis should hold, to be streamed, or what it has of these owners."""
     if owners is None:
-        return Call(f"select {ENTRY} from mirror_source r", {})
+        return Call(f"select {ENTRY} from public.mirror_source r", {})
     return _read(ENTRY, "mirror_entries", owners=list(owners))
 
 
@@ -362,7 +362,7 @@ def list_setting_fields() -> Call:
 
 
 def list_secret_fields() -> Call:
-    return Call("select r.setting_type, r.key from list_setting_fields() r where r.is_secret", {})
+    return Call("select r.setting_type, r.key from public.list_setting_fields() r where r.is_secret", {})
 
 
 def import_documents(items: str, prefer: str | None, dry_run: bool, erasures: int | None = None) -> Call:

@@ -204,7 +204,7 @@ class TimescaleUserService:
         user_id = record.user["id"]
         given = Secrets({name: fields[name] for name in FIELDS if fields.get(name) is not None})
         if given:  # refused, if at all, before the link is changed
-            seal((await _store()).stores.vault, record.user["okx_uid"], Secrets({**record.api, **given}))
+            seal((await _store()).stores.vault, record.user["okx_uid"], Secrets({**record.api, **given}), 1)
         await cls.update_app_user(user_id, {name: fields[name] for name in link if name in fields})
         await cls.upsert_api_credentials(user_id, **given)
 

@@ -83,7 +83,7 @@ class Pool:
 
     def get_max_size(self) -> int:
         """Return how many connections may be open at once."""
-        return self.store.config.pool_size
+        return self.store.config.db_pool_size
 
 
 class TimescalePool:
@@ -96,8 +96,8 @@ class TimescalePool:
         """Return the pool; callers that want the first one at the same time get the same. Raises ConfigError."""
         loop = asyncio.get_running_loop()
         if loop not in cls._pools:
-            cls._forget_closed_loops()
             cls._pools[loop] = loop.create_task(_open())
+            await cls._forget_closed_loops()
         opening = cls._pools[loop]
         try:
             return await asyncio.shield(opening)  # a caller who gives up doesn't take it from the others
@@ -116,18 +116,18 @@ class TimescalePool:
     @classmethod
     async def close_pool(cls) -> None:
         """Close the pool, if there is one; the next use makes another."""
-        cls._forget_closed_loops()
+        await cls._forget_closed_loops()
         opening = cls._pools.pop(asyncio.get_running_loop(), None)
         if opening is not None:
-            await (await opening).store.__aexit__()
+            await (await opening).store.close()
 
     @classmethod
-    def _forget_closed_loops(cls) -> None:
+    async def _forget_closed_loops(cls) -> None:
         """Disconnect what an event loop left open that ended without close_pool()."""
         for loop in [loop for loop in list(cls._pools) if loop.is_closed()]:
             opening = cls._pools.pop(loop, None)
             if opening and opening.done() and not opening.cancelled() and not opening.exception():
-                opening.result().store.stores.database.abandon()
+                await opening.result().store.close()
 
 
 async def _open() -> Pool:
@@ -138,4 +138,4 @@ async def _open() -> Pool:
     ):
         if url is None and os.environ.get(theirs):  # not the embedded server: nobody would look there
             raise ConfigError(f"{ours} is not set", hint=f"{theirs} is: put the server it names into {ours}.")
-    return Pool(await SettingsStore(config).__aenter__())
+    return Pool(await SettingsStore(config).open())

@@ -23,18 +23,26 @@ VARIABLES = {
     " Default: the embedded Redis.",
     "SETTINGS_STORE_HOME": "Folder of the embedded servers. Default: the user's data folder; root's is"
     " `/var/lib/settings-store`.",
-    "SETTINGS_STORE_EMBEDDED": "`never`: a URL that isn't set is an error, and no reason to use the embedded servers.",
+    "SETTINGS_STORE_EMBEDDED": "`never`: a URL that isn't set is an error, and no reason to use the embedded"
+    " servers; nor is their key file read.",
     "SETTINGS_STORE_ACTOR": "Who writes. Default: the user of the operating system; in Python the database user.",
     "SETTINGS_STORE_KEYS": "Encryption keys of the API credentials, base64, separated by blanks; the first one writes.",
     "SETTINGS_STORE_KEYS_FILE": "A file with them, mode 0600. Default: `encryption.keys` of the embedded servers.",
     "MIRROR_CREDENTIALS": "How Redis holds API credentials: `encrypted`, `plain` or `off`. Default: `encrypted`.",
     "MIRROR_KEY_TEMPLATE": "Names of the Redis keys. Default: `user:{id}:{suffix}`; for Redis Cluster"
     " `user:{{{id}}}:{suffix}`.",
-    "MIRROR_CHANNEL": "Where changes are published. Default: `settings:changes`.",
-    "DB_POOL_SIZE": "Connections at most, never fewer than 5. Default: 5.",
+    "MIRROR_CHANNEL": "Where changes are published. Default: `settings:changes`, and with another database of Redis or"
+    " other names of the keys one of their own (docs/redis.md).",
+    "DB_POOL_SIZE": "Connections at most, 2 or more. Default: 5.",
     "DB_TIMEOUT": "Seconds to wait for a connection. Default: 5.",
+    "DB_LOCK_TIMEOUT": "Seconds that a save waits for somebody else's open transaction before it fails (exit code"
+    " 3); 0: as long as it takes. Default: 5.",
     "REDIS_TIMEOUT": "Seconds a Redis command may take. Default: 0.5.",
 }
+
+
+CHANNEL = "settings:changes"
+CLUSTER_TEMPLATE = "user:{{{id}}}:{suffix}"
 
 
 def default_home() -> Path:
@@ -57,12 +65,14 @@ class Config:
     redis_url: str | None = field(default=None, repr=False)  # None: the embedded Redis
     home: Path = field(default_factory=default_home)
     may_embed: bool = True  # whether embedded servers are used without URLs
-    db_pool_size: int = 5  # connections at most; never fewer than 5
+    db_pool_size: int = 5  # connections at most
     db_timeout: float = 5.0  # seconds to wait for a connection
+    db_lock_timeout: float = 5.0  # seconds a save waits for others' transactions; 0: as long as it takes
+    application: str = "settings-store python"  # application_name, unless the URL or PGAPPNAME says one
     redis_timeout: float = 0.5  # seconds a command may take
     redis_retry_after: float = 1.0  # seconds to leave Redis alone after it failed
     key_template: str = "user:{id}:{suffix}"
-    channel: str = "settings:changes"
+    channel: str | None = None  # where changes are published; None: mirror_channel says
     mirror_credentials: str = "encrypted"  # how Redis holds API credentials: encrypted, plain, off
     actor: str | None = None  # who writes, unless acting_as or the call says; None: the database user
     vault: Vault | None = field(default=None, repr=False, compare=False)  # None: the keys of the environment
@@ -79,6 +89,12 @@ class Config:
         for name, seconds in (("DB_TIMEOUT", self.db_timeout), ("REDIS_TIMEOUT", self.redis_timeout)):
             if not 0 < seconds < 86400:
                 raise ConfigError(f"{name} must be a positive number of seconds")
+        if not 0 <= self.db_lock_timeout < 86400:
+            raise ConfigError("DB_LOCK_TIMEOUT must be a number of seconds, or 0")
+        if self.db_pool_size < 2:
+            raise ConfigError(
+                "DB_POOL_SIZE must be at least 2", hint="A job that reads by one connection writes by another."
+            )
 
     def checked(self) -> Config:
         """Return this configuration if its URLs can be read. Raises ConfigError, which doesn't quote them."""
@@ -89,13 +105,13 @@ class Config:
             )
         if self.redis_url is not None and not _is_redis_url(self.redis_url):
             raise ConfigError(
-                "REDIS_URL is not a Redis URL",
+                "REDIS_URL is not a Redis URL, or has an option that redis-py doesn't know",
                 hint="redis://, rediss://, unix://, redis+sentinel://host:26379/service or redis+cluster://host:6379",
             )
         if self.redis_url is not None and not self._suits_cluster():
             raise ConfigError(
                 "MIRROR_KEY_TEMPLATE must put {id} in a hash tag for Redis Cluster",
-                hint="user:{{{id}}}:{suffix} makes keys such as user:{587662504768345929}:settings",
+                hint=f"{CLUSTER_TEMPLATE} makes keys such as user:{{587662504768345929}}:settings",
             )
         return self
 
@@ -108,9 +124,10 @@ class Config:
             "SETTINGS_STORE_ACTOR": self.actor or "",
             "MIRROR_CREDENTIALS": self.mirror_credentials,
             "MIRROR_KEY_TEMPLATE": self.key_template,
-            "MIRROR_CHANNEL": self.channel,
-            "DB_POOL_SIZE": str(self.pool_size),
+            "MIRROR_CHANNEL": self.mirror_channel,
+            "DB_POOL_SIZE": str(self.db_pool_size),
             "DB_TIMEOUT": f"{self.db_timeout:g}",
+            "DB_LOCK_TIMEOUT": f"{self.db_lock_timeout:g}",
             "REDIS_TIMEOUT": f"{self.redis_timeout:g}",
         }
 
@@ -122,14 +139,32 @@ class Config:
         return (tag is not None and "\0" in tag[1] and "\1" not in tag[1]) or not is_cluster(self.redis_url or "")
 
     @property
+    def mirror_channel(self) -> str:
+        """Where changes are published. Channels are the whole server's: unless one is configured, each database and
+        each key template has its own. The plain name is that of database 0 with the usual template (of a cluster,
+        which needs a hash tag: with that around the identifier)."""
+        from store.mirror.connect import database, is_cluster
+        from store.mirror.keys import Keys
+
+        if self.channel is not None:
+            return self.channel
+        number, usual = 0, Config.key_template
+        if self.redis_url is not None:
+            number, usual = database(self.redis_url), CLUSTER_TEMPLATE if is_cluster(self.redis_url) else usual
+        template = [] if self.key_template == usual else [Keys(self.key_template).digest]
+        return ":".join([CHANNEL, *([str(number)] if number or template else []), *template])
+
+    @property
     def key_file(self) -> Path:
         """Where the embedded default keeps the keys that encrypt credentials."""
         return self.home / "encryption.keys"
 
-    @property
-    def pool_size(self) -> int:
-        """Connections the pool may open."""
-        return max(self.db_pool_size, 5)
+    def read_vault(self) -> Vault:
+        """Return the encryption keys, as given or of the environment; those of the embedded default only if that may be
+        used. It may have none. Raises ConfigError."""
+        from store.vault import Vault
+
+        return self.vault or Vault.from_env(os.environ, self.key_file if self.may_embed else None)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:
@@ -154,9 +189,10 @@ class Config:
             may_embed=environ.get("SETTINGS_STORE_EMBEDDED") != "never",
             db_pool_size=int(number("DB_POOL_SIZE", int, cls.db_pool_size)),
             db_timeout=number("DB_TIMEOUT", float, cls.db_timeout),
+            db_lock_timeout=number("DB_LOCK_TIMEOUT", float, cls.db_lock_timeout),
             redis_timeout=number("REDIS_TIMEOUT", float, cls.redis_timeout),
             key_template=environ.get("MIRROR_KEY_TEMPLATE") or cls.key_template,
-            channel=environ.get("MIRROR_CHANNEL") or cls.channel,
+            channel=environ.get("MIRROR_CHANNEL") or None,
             mirror_credentials=environ.get("MIRROR_CREDENTIALS") or cls.mirror_credentials,
             actor=environ.get("SETTINGS_STORE_ACTOR") or None,
         )
@@ -192,10 +228,10 @@ def _shown_redis(url: str) -> str:
 
 
 def _is_redis_url(url: str) -> bool:
-    from store.mirror.connect import parse
+    from store.mirror.connect import check
 
     try:
-        parse(url)
+        check(url)
     except ValueError:
         return False
     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import AsyncExitStack
 from functools import cached_property
 
 from redis.asyncio import RedisCluster
@@ -24,6 +24,7 @@ class Connections:
         assert config.redis_url is not None
         self._config = config
         self.database = Database(config)
+        self.confinement = self.database.confinement
         is_embedded = sockets.is_embedded(config.redis_url, config.home)
         self._redis = connect.connect(config.redis_url, config.redis_timeout, is_embedded)
         if isinstance(self._redis, RedisCluster):
@@ -35,9 +36,10 @@ class Connections:
     @cached_property
     def vault(self) -> Vault:
         """The keys that encrypt credentials; it may have none. Raises ConfigError."""
-        return self._config.vault or Vault.from_env(os.environ, self._config.key_file)
+        return self._config.read_vault()
 
     async def close(self) -> None:
-        await self.marks.close()
-        await self.database.close()
-        await connect.close(self._redis)
+        async with AsyncExitStack() as last_first:  # each, also if another fails or is cancelled
+            last_first.push_async_callback(connect.close, self._redis)
+            last_first.push_async_callback(self.database.close)
+            last_first.push_async_callback(self.marks.close)

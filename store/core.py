@@ -18,6 +18,7 @@ from store.cache import Cache
 from store.calls import Call
 from store.config import Config
 from store.connections import Connections
+from store.ending import end
 from store.errors import (
     BadIdentifier,
     DatabaseUnavailable,
@@ -62,34 +63,77 @@ class Core:
     def __init__(self, config: Config | None = None, *, cache: int = 0) -> None:
         self.config = (config or Config.from_env()).checked()
         self._stores: Connections | None = None
-        self._cache = Cache(count(cache, "cache"))
+        self._cache_size = count(cache, "cache")
+        self._cache = Cache(self._cache_size)
         self._types = dict(BUILT_IN_TYPES)
         self._types_loaded = False
         self._secrets = {name: set(keys) for name, keys in BUILT_IN_SECRETS.items()}
         self._secrets_loaded = False
         self._flights: dict[tuple[str, str], asyncio.Task[Setting | None]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None  # the one it is open in
+        self._versions: dict[str, int] = {}  # OKX UID -> version of the credentials
 
-    async def __aenter__(self) -> Self:
+    async def open(self) -> Self:
+        """Open the store for the event loop that runs, as `async with` does, and return it. Harmless if it is open.
+
+        A store that was closed, or whose event loop has ended, may be opened again, in another loop too. Connections
+        are made when first used. Raises StoreError if it is open in another event loop.
+        """
+        if self._loop is not None and self._loop.is_closed():
+            self._abandon()
         if None in (self.config.database_url, self.config.redis_url):
             from store import embedded
 
             self.config = await asyncio.to_thread(embedded.provide, self.config)
-        self._stores = Connections(self.config)
-        self._cache.start(self._stores.mirror)
+        if self._stores is None:
+            stores = Connections(self.config)
+            self._cache.start(stores.mirror)
+            self._stores, self._loop = stores, asyncio.get_running_loop()
+        self._check_loop()
         return self
 
+    async def close(self) -> None:
+        """Close the store, in the event loop it was opened in. Harmless if it isn't open."""
+        if self._loop is not None and self._loop.is_closed():
+            self._abandon()
+        if self._stores is None:
+            return
+        stores, self._stores = self.stores, None
+        try:
+            await self._cache.close()
+            await end(*self._flights.values())
+        finally:
+            await stores.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
     async def __aexit__(self, *_: object) -> None:
-        await self._cache.close()
-        if self._stores is not None:
-            await self._stores.close()
-            self._stores = None
+        await self.close()
 
     @property
     def stores(self) -> Connections:
-        """The connections to both stores."""
+        """The connections to both stores. Raises StoreError if the store isn't open, or is in another event loop."""
         if self._stores is None:
-            raise StoreError("the store is not open: use `async with SettingsStore(…) as store`")
+            raise StoreError(
+                "the store is not open: use `async with SettingsStore(…) as store`, or `await store.open()`"
+            )
+        self._check_loop()
         return self._stores
+
+    def _check_loop(self) -> None:
+        if asyncio._get_running_loop() is not self._loop:
+            raise StoreError(
+                "the store is open in another event loop than the one that runs",
+                hint="Each loop, and so each thread, takes a store of its own; after the end of asyncio.run(): open().",
+            )
+
+    def _abandon(self) -> None:
+        """Disconnect a store whose event loop has ended, and with it everybody who could have used it."""
+        if self._stores is not None:
+            self._stores.database.abandon()
+        self._stores, self._loop, self._cache = None, None, Cache(self._cache_size)
+        self._flights.clear()
 
     @asynccontextmanager
     async def acting_as(self, actor: str | None = None, *, reason: str | None = None) -> AsyncIterator[Self]:
@@ -211,6 +255,14 @@ class Core:
         if user is None:
             raise UnknownUser(f"unknown user {identifier}")
         return user
+
+    async def _may_read_redis(self, identifier: str) -> bool:
+        """Tell whether Redis and the cache may answer for this identifier: a confined store takes from there its own
+        user's only, by the OKX UID; what a Telegram ID leads to there anybody could have written."""
+        only = self.stores.confinement.okx_uid
+        if only is None:
+            only = await self.stores.confinement.known()
+        return not only or identifier == only
 
     async def _mirrored_uid(self, identifier: str) -> str | None:
         """Find the OKX UID of an identifier in Redis; None if it isn't there. Raises RedisUnavailable."""

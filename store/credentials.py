@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from store import calls, mirroring
+from store.arguments import count, version_or_none
 from store.core import Core, check_identifier
-from store.errors import RedisUnavailable, StoreError
+from store.errors import RedisUnavailable, StoreError, UnknownVersion, VersionConflict
 from store.mirror.found import CREDENTIALS
+from store.mirror.keys import OKX_UID
 from store.models import Credentials, CredentialsVersion, MirrorEntry, SavedCredentials
-from store.sealed import FIELDS, Secrets, is_same, is_sealed, seal, unseal
+from store.sealed import FIELDS, Secrets, is_same, seal, sealed_version, unseal
+from store.vault import is_ciphertext
+
+REMEMBERED = 10_000  # users whose version of credentials a store remembers
+NONE = 2**31  # the version of who has no credentials: Redis isn't asked until PostgreSQL has some
 
 
 class ApiCredentials(Core):
@@ -34,27 +41,45 @@ class ApiCredentials(Core):
         """
         plain = Secrets(api_key=api_key, api_secret=api_secret, passphrase=passphrase)
         del api_key, api_secret, passphrase  # no traceback shows them with this frame's locals
+        expected_version = version_or_none(expected_version)
         okx_uid = (await self._user(check_identifier(identifier))).okx_uid
-        sealed = seal(self.stores.vault, okx_uid, plain)
-        row = await self._active(okx_uid)
-        is_there = row is not None and is_same(self.stores.vault, okx_uid, row, plain)
-        if row is None or not is_there or expected_version not in (None, row["version"]):
-            (row,) = await self._write(calls.save_api_credentials(okx_uid, sealed, expected_version), actor, reason)
-        return await self._mirror_credentials(row)
+        while True:
+            row = await self._current(okx_uid)
+            # They are sealed as the version that they will be, which nobody else may have taken by then.
+            before = row["version"] if expected_version is None else expected_version
+            sealed = seal(self.stores.vault, okx_uid, plain, before + 1)
+            if before != row["version"] or not is_same(self.stores.vault, okx_uid, row["fields"], plain):
+                try:
+                    (row,) = await self._write(calls.save_api_credentials(okx_uid, sealed, before), actor, reason)
+                except VersionConflict:
+                    if expected_version is None:
+                        continue
+                    raise
+            return await self._mirror_credentials(row)
 
-    async def get_credentials(self, identifier: str) -> Credentials | None:
+    async def get_credentials(self, identifier: str, *, min_version: int = 0) -> Credentials | None:
         """Read and decrypt a user's API credentials; None if there are none.
 
-        From Redis; from PostgreSQL if Redis hasn't got them or can't be reached, or if what it has isn't ours.
-        Raises NoEncryptionKey, WrongEncryptionKey, DamagedCredential, UnknownUser, BadIdentifier, and
-        DatabaseUnavailable if neither answers.
+        By OKX UID from Redis; from PostgreSQL if Redis hasn't got them or can't be reached, if what it has isn't ours,
+        isn't the version it is said to be, or is older than `min_version` (what a save returned) or than what this
+        store has seen. By any other identifier from PostgreSQL: whoever writes into Redis could lead a Telegram ID to
+        somebody else's. Raises NoEncryptionKey, WrongEncryptionKey, DamagedCredential, UnknownUser, BadIdentifier,
+        UnknownVersion (`min_version` isn't there), and DatabaseUnavailable if neither answers.
         """
-        found = await self._read_credentials(check_identifier(identifier))
-        if found is not None:
-            return found
-        row = await self._active(identifier)
-        if row is None:
+        identifier, min_version = check_identifier(identifier), count(min_version, "min_version")
+        if OKX_UID.fullmatch(identifier) and await self._may_read_redis(identifier):
+            found = await self._read_credentials(identifier, min_version)
+            if found is not None:
+                return found
+        rows = await self.stores.database.fetch(calls.get_api_credentials(identifier))
+        if not rows and OKX_UID.fullmatch(identifier):
+            self._note_version(identifier, NONE)
+        if min_version and (not rows or rows[0]["version"] < min_version):
+            raise UnknownVersion(f"the credentials of {identifier} have no version {min_version} yet")
+        if not rows:
             return None
+        row = dict(rows[0])
+        self._note_version(row["okx_uid"], row["version"])
         plain = unseal(self.stores.vault, row["okx_uid"], row)
         return Credentials(row["okx_uid"], **plain, version=row["version"], updated_at=row["updated_at"], source="db")
 
@@ -77,28 +102,42 @@ class ApiCredentials(Core):
         rows = await self.stores.database.fetch(calls.api_credentials_history(check_identifier(identifier)))
         return [CredentialsVersion(**row) for row in rows]
 
-    async def _active(self, identifier: str) -> dict[str, Any] | None:
-        rows = await self.stores.database.fetch(calls.get_api_credentials(identifier))
-        return dict(rows[0]) if rows else None
+    async def _current(self, okx_uid: str) -> dict[str, Any]:
+        """Read the active version: 0 if there never was any; no fields, if it is a deletion."""
+        rows = await self.stores.database.fetch(calls.mirror_state([okx_uid], [CREDENTIALS.kind]))
+        for entry in (MirrorEntry(**row) for row in rows):
+            if not entry.is_erased:
+                fields = json.loads(entry.document or "{}")
+                return {"okx_uid": okx_uid, "version": entry.version, "updated_at": entry.updated_at, "fields": fields}
+        return {"okx_uid": okx_uid, "version": 0, "fields": {}}
 
-    async def _read_credentials(self, identifier: str) -> Credentials | None:
+    async def _read_credentials(self, okx_uid: str, min_version: int) -> Credentials | None:
         try:
-            okx_uid = await self._mirrored_uid(identifier)
-            found = None if okx_uid is None else await self.stores.mirror.read_credentials(okx_uid)
+            found = await self.stores.mirror.read_credentials(okx_uid)
         except RedisUnavailable:
             return None
-        if okx_uid is None or found is None:
+        if found is None:
             return None
         fields, version, updated_at = found
-        # Whoever can write into Redis could put keys of their own there: plain text counts only where it is the mode.
+        # Whoever can write into Redis could put keys of their own there: plain text counts only where it is the mode;
+        # old ciphertext beside the number of the current version, or of a version unknown (the old form), never does.
         is_plain = self.config.mirror_credentials == "plain" and set(fields) == set(FIELDS)
-        if not is_sealed(fields) and not is_plain:
+        if version < max(min_version, self._versions.get(okx_uid, 0)) or not (
+            sealed_version(fields) == version or (is_plain and not any(map(is_ciphertext, fields.values())))
+        ):
             return None
         try:
             plain = unseal(self.stores.vault, okx_uid, fields)
         except StoreError:
             return None  # PostgreSQL tells what is wrong
+        self._note_version(okx_uid, version)
         return Credentials(okx_uid, **plain, version=version, updated_at=updated_at, source="redis")
+
+    def _note_version(self, okx_uid: str, version: int) -> None:
+        """Remember that there is this version: Redis with an older one isn't asked any further."""
+        if okx_uid not in self._versions and len(self._versions) >= REMEMBERED:
+            del self._versions[next(iter(self._versions))]
+        self._versions[okx_uid] = version
 
     async def _mirror_credentials(self, row: dict[str, Any]) -> SavedCredentials:
         """Bring saved credentials to Redis. They are committed: whatever happens here, the caller gets them."""
@@ -110,5 +149,6 @@ class ApiCredentials(Core):
             mirrored = all(result.is_served for result in results)
         except StoreError:
             pass  # what didn't get through stays marked
-        deleted = row["deleted_at"] is not None
+        deleted = row.get("deleted_at") is not None
+        self._note_version(row["okx_uid"], row["version"])
         return SavedCredentials(row["okx_uid"], row["version"], row["updated_at"], mirrored, deleted)

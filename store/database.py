@@ -1,31 +1,74 @@
-"""PostgreSQL: a pool of connections, made when first used, and errors of ours only."""
+"""PostgreSQL: statements and transactions on pooled connections, and errors of ours only.
+
+Nothing here depends on how a session is set: results come in binary form, which no DateStyle, IntervalStyle or
+bytea_output changes, functions are called by their schema, and a transaction says its isolation level. So nothing has
+to be set for a session, which a pooler would hand to others.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import select
+import random
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any
-from weakref import WeakSet
 
 import psycopg
+from psycopg import IsolationLevel
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from store.calls import Call
 from store.config import Config
-from store.errors import DatabaseError, DatabaseUnavailable, StoreError, from_postgres
+from store.confinement import SETTING, Confinement
+from store.errors import DatabaseBusy, DatabaseError, StoreError, from_postgres
+from store.pool import SETTLE, Pool, check_encoding, conninfo, seconds_to_connect
+from store.pool import Connection as Connection
 
-Connection = psycopg.AsyncConnection[dict[str, Any]]
 Explain = Callable[[psycopg.Error], StoreError | None]
 
 PREPARE_AFTER = 5  # uses of a statement on a connection
+TRIES = 6  # at a statement that loses to others: in a deadlock, or by the database's isolation level
+PAUSE = 0.01  # seconds at most before the second try; then twice as long each time
 
-# The pool reports each failed attempt as a warning; callers get one DatabaseUnavailable instead.
-logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+# Who holds a lock on a table of ours, of those that the error names (its first), and doesn't wait for one.
+HOLDERS = """
+    select c.relname::text as relation, a.pid, concat_ws(', ', a.usename, nullif(a.application_name, '')) as who
+      from pg_catalog.pg_locks l
+      join pg_catalog.pg_class c on c.oid = l.relation
+      join pg_catalog.pg_stat_activity a on a.pid = l.pid
+     where l.granted and l.mode <> 'AccessShareLock' and l.pid <> pg_catalog.pg_backend_pid()
+       and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
+       and c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and c.relname = any (%(words)s)
+       and not exists (select from pg_catalog.pg_locks w where w.pid = l.pid and not w.granted)
+     group by 1, 2, 3
+     order by pg_catalog.array_position(%(words)s, c.relname::text), a.pid"""
+
+# What is asked of each new connection.
+GREETING = Call(
+    f"""
+    select pg_catalog.pg_backend_pid() as process,
+           pg_catalog.current_setting('default_transaction_isolation') = 'read committed' as is_usual,
+           coalesce(pg_catalog.current_setting('{SETTING}', true), '') as okx_uid""",
+    {},
+)
+
+# What `discard all` does, but for the statements that psycopg has prepared and goes on to use; those that the borrower
+# has prepared go.
+RETURNED = """
+    close all; set session authorization default; reset all; unlisten *; select pg_catalog.pg_advisory_unlock_all();
+    discard plans; discard temp; discard sequences;
+    do $$
+    declare
+        v_name text;
+    begin
+        for v_name in select s.name from pg_catalog.pg_prepared_statements s where s.from_sql loop
+            execute pg_catalog.format('deallocate %I', v_name);
+        end loop;
+    end
+    $$"""
 
 log = logging.getLogger("store.database")
 
@@ -36,48 +79,34 @@ class Database:
     def __init__(self, config: Config) -> None:
         assert config.database_url is not None
         self._config = config
-        self._url = config.database_url
-        self._pool = AsyncConnectionPool(
-            config.database_url,
-            connection_class=psycopg.AsyncConnection[dict[str, Any]],
-            # Statements are prepared where _note() allows it. Autocommit: a statement is a transaction.
-            kwargs={"row_factory": dict_row, "autocommit": True, "prepare_threshold": None},
-            min_size=0,
-            max_size=config.pool_size,
-            timeout=config.db_timeout,
-            reconnect_timeout=0,  # the next caller tries again; no backoff that outlives an outage
-            configure=self._note,
-            open=False,
-            name="settings-store",
-        )
-        self._opening = asyncio.Lock()
-        self._opened: WeakSet[Connection] = WeakSet()
+        self._pool = Pool(self._connect, config.db_pool_size, config.db_timeout)
+        self.confinement = Confinement(config.database_url, self._greet)
 
     async def fetch(self, call: Call) -> Sequence[dict[str, Any]]:
-        """Run a statement as a transaction of its own and return its rows; once more if it lost in a deadlock. Raises
-        errors of ours only."""
+        """Run a statement as a transaction of its own and return its rows; again if it lost to others. One that saves
+        waits for their transactions as long as configured, then raises DatabaseBusy. Raises errors of ours only."""
+        if call.is_patient:
+            call = replace(call, params={**call.params, "lock_timeout": f"{self._config.db_lock_timeout * 1000:.0f}ms"})
         with translated() as failure:
-            async with self._connection() as connection:
+            async with self._pool.connection() as connection:
                 try:
-                    return await _rows(connection, call)
-                except psycopg.errors.FeatureNotSupported:
-                    if connection.prepare_threshold is None:
-                        raise
-                    connection.prepare_threshold = None  # a migration changed what a prepared statement returns
-                except psycopg.errors.DeadlockDetected:
-                    log.debug("a statement was given up for another; again")  # nothing of it was done
-                return await _rows(connection, call)
+                    return await _persist(connection, call)
+                except psycopg.errors.LockNotAvailable as error:
+                    context = f"{error.diag.context}"
+                words = re.findall(r"\w+", context)
+                failure.error = _busy(await _rows(connection, Call(HOLDERS, {"words": words})), call)
         raise failure.error
 
     async def stream(self, call: Call, batch: int) -> AsyncGenerator[Sequence[dict[str, Any]], None]:
         """Read a statement's rows in batches, as of one moment, holding two of them at most."""
         with translated() as failure:
             async with (
-                self._connection() as connection,
-                _long_transaction(connection),
+                self._pool.connection() as connection,
+                connection.transaction(),
                 connection.cursor(name="settings_store") as cursor,
             ):
-                await cursor.execute(call.query, call.params)
+                await _begin(connection, snapshot=True)
+                await cursor.execute(call.query, call.params, binary=True)
                 rows = await cursor.fetchmany(batch)
                 while rows:
                     upcoming = asyncio.create_task(cursor.fetchmany(batch))  # while the caller works on these
@@ -91,11 +120,11 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
-        """Run several statements as one transaction; with `snapshot`, read only and all as of one moment."""
+        """Run several statements as one transaction; with `snapshot`, read only and all as of one moment. No timeout of
+        the session's ends it, and it waits for others as long as it takes."""
         with translated() as failure:
-            async with self._connection() as connection, _long_transaction(connection):
-                if snapshot:
-                    await connection.execute("set transaction isolation level repeatable read, read only")
+            async with self._pool.connection() as connection, connection.transaction():
+                await _begin(connection, snapshot)
                 yield Transaction(connection)
             return
         raise failure.error
@@ -103,90 +132,111 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Lend a connection for statements of the caller's own, and take it back as it was: settings, temporary tables
-        and locks of the session go."""
+        and locks of the session go. It has the user's settings; but for how times are written, which psycopg must read.
+        """
         with translated() as failure:
-            async with self._connection() as connection:
+            async with self._pool.connection() as connection:
+                usual = connection.isolation_level
+                await connection.set_isolation_level(None)
+                for name, style in (("DateStyle", "ISO"), ("IntervalStyle", "postgres")):
+                    if not (connection.info.parameter_status(name) or style).startswith(style):
+                        await connection.execute(f"set {name} = '{style}'".encode())
                 try:
                     yield connection
                 finally:
                     if not connection.closed:
                         await connection.rollback()
-                        await connection.execute("discard all")
+                        await connection.execute(RETURNED, prepare=False)
+                        await connection.set_isolation_level(usual)
             return
         raise failure.error
 
     def abandon(self) -> None:
         """Disconnect though the event loop is closed, and with it everybody who could have used a connection."""
-        for connection in self._opened:
-            connection.pgconn.finish()
+        self._pool.abandon()
 
     async def close(self) -> None:
-        if not self._pool.closed:
-            await self._pool.close()
+        await self.confinement.close()
+        await self._pool.close()
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        """Borrow a connection that is alive."""
+    async def _greet(self) -> None:
+        """Make sure that a connection was made, and with it learnt whom the sessions are confined to."""
+        with translated() as failure:
+            async with self._pool.connection():
+                return
+        raise failure.error
+
+    async def _connect(self) -> Connection:
+        """Connect. Statements are prepared where the server is at the other end: a pooler has a process ID of its own,
+        and in transaction mode the next statement may go to a server that doesn't know what was prepared on another."""
+        connection: Connection = await psycopg.AsyncConnection.connect(
+            conninfo(self._config.database_url or "", self._config.application),
+            connect_timeout=seconds_to_connect(self._config.db_timeout),
+            autocommit=True,  # a statement is a transaction
+            prepare_threshold=None,
+            row_factory=dict_row,
+        )
         try:
-            is_suspect = self._pool.closed or not self._pool.get_stats()["pool_size"]
-            while True:
-                if is_suspect:
-                    await self._probe()
-                async with self._pool.connection() as connection:
-                    if await _is_alive(connection):
-                        yield connection
-                        return
-                is_suspect = True
-        except PoolTimeout:
-            await self._probe()
-            size, seconds = self._config.pool_size, self._config.db_timeout
-            raise DatabaseUnavailable(f"PostgreSQL: all {size} connections were busy for {seconds:g} s") from None
-
-    async def _note(self, connection: Connection) -> None:
-        """Let statements be prepared where the server is at the other end. A pooler has a process ID of its own, and in
-        transaction mode the next statement may go to a server that doesn't know what was prepared on another."""
-        self._opened.add(connection)
-        (row,) = await _rows(connection, Call("select pg_backend_pid() as process", {}))
-        if row["process"] == connection.info.backend_pid:
-            connection.prepare_threshold = PREPARE_AFTER
-
-    async def _probe(self) -> None:
-        """Connect once: if that fails, it says why at once, where the pool would only wait."""
-        if self._pool.closed:
-            async with self._opening:
-                await self._pool.open()
-        seconds = max(2, math.ceil(min(self._config.db_timeout, 60)))
-        connection = await psycopg.AsyncConnection.connect(self._url, connect_timeout=seconds)
-        await connection.close()
+            check_encoding(connection)
+            (row,) = await _rows(connection, GREETING)
+            self.confinement.learn(row["okx_uid"])
+            if row["process"] == connection.info.backend_pid:
+                connection.prepare_threshold = PREPARE_AFTER
+            if not row["is_usual"]:  # every statement has to begin a transaction of the level it was written for
+                await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
 
 
-@asynccontextmanager
-async def _long_transaction(connection: Connection) -> AsyncIterator[None]:
-    """Begin a transaction that may be idle, and take as long as it takes, whatever the server's setting."""
+async def _persist(connection: Connection, call: Call) -> list[dict[str, Any]]:
+    """Run a statement, and again if nothing of it was done as it lost to others."""
+    for attempt in range(TRIES):
+        try:
+            return await _run(connection, call)
+        except psycopg.errors.FeatureNotSupported:
+            if connection.prepare_threshold is None:
+                raise
+            connection.prepare_threshold = None  # a migration changed what a prepared statement returns
+        except psycopg.errors.DeadlockDetected:
+            log.debug("a statement was given up for another; again")
+        except psycopg.errors.SerializationFailure:
+            await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
+            log.debug("a statement was refused for another's sake, as the isolation level isn't the usual one; again")
+        await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311
+    return await _run(connection, call)
+
+
+async def _run(connection: Connection, call: Call) -> list[dict[str, Any]]:
+    if connection.isolation_level is None:
+        return await _rows(connection, call)
     async with connection.transaction():
-        await connection.execute("set local idle_in_transaction_session_timeout = 0")
-        if connection.info.server_version >= 170000:
-            await connection.execute("set local transaction_timeout = 0")
-        yield
+        return await _rows(connection, call)
+
+
+async def _begin(connection: Connection, snapshot: bool) -> None:
+    """Say what a transaction is to be: the first in it."""
+    level = "repeatable read, read only" if snapshot else "read committed"
+    await connection.execute(f"set transaction isolation level {level}".encode())
+    await connection.execute(SETTLE)
+
+
+def _busy(holders: Sequence[dict[str, Any]], call: Call) -> DatabaseBusy:
+    """Say what a statement waited for in vain."""
+    relation = holders[0]["relation"] if holders else None
+    what = f"rows of {relation}" if relation else "what this needs"
+    where = "; ".join(f"process {row['pid']} ({row['who']})" for row in holders if row["relation"] == relation)
+    waited = call.params.get("lock_timeout", "")
+    return DatabaseBusy(
+        f"another transaction holds {what}: nothing was done" + (f" after {waited} of waiting" if waited else ""),
+        detail=f"of {where}" if where else None,
+        hint="End that transaction, or wait longer: DB_LOCK_TIMEOUT.",
+    )
 
 
 async def _rows(connection: Connection, call: Call) -> list[dict[str, Any]]:
-    return await (await connection.execute(call.query, call.params)).fetchall()
-
-
-async def _is_alive(connection: Connection) -> bool:
-    """Test a pooled connection, with a round trip only if the server has said something meanwhile, as it
-    does when it shuts down. A dead one is closed, and the pool drops it."""
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    if not poll.poll(0):
-        return True
-    try:
-        await AsyncConnectionPool.check_connection(connection)
-    except psycopg.Error:
-        await connection.close()
-        return False
-    return True
+    return await (await connection.execute(call.query, call.params, binary=True)).fetchall()
 
 
 class Transaction:
@@ -198,7 +248,7 @@ class Transaction:
     async def fetch(self, call: Call) -> Sequence[dict[str, Any]]:
         """Run a statement and return its rows."""
         with translated() as failure:
-            cursor = await self._connection.execute(call.query, call.params, prepare=False)
+            cursor = await self._connection.execute(call.query, call.params, prepare=False, binary=True)
             return await cursor.fetchall() if cursor.description else []
         raise failure.error
 
@@ -234,11 +284,21 @@ class _Failure:
 @contextmanager
 def translated(explain: Explain = lambda _: None) -> Iterator[_Failure]:
     """Catch what psycopg raises and hand the caller an error of ours to raise. Not raised here, where the
-    original, which may quote values, would become its context."""
+    original, which may quote values, would become its context. What came of an interruption stays one."""
     failure = _Failure()
     try:
         yield failure
     except UnicodeEncodeError:
         failure.error = DatabaseError("a text must not contain a lone surrogate")
     except psycopg.Error as error:
+        if (interruption := interrupted(error)) is not None:
+            raise interruption from None
         failure.error = explain(error) or from_postgres(error)
+
+
+def interrupted(error: BaseException) -> BaseException | None:
+    """Find the Ctrl-C or cancellation that an error came of, when psycopg cleaned up after it."""
+    context = error.__context__
+    while context is not None and isinstance(context, Exception):
+        context = context.__context__
+    return context

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 
 from store import calls
 from store.arguments import count
+from store.confinement import refusal
 from store.core import Core, check_identifier, check_type, to_setting
 from store.errors import DatabaseUnavailable, InvalidArgument, RedisUnavailable, StoreError, UnknownVersion
 from store.mirror.keys import TELEGRAM_ID
@@ -29,17 +30,20 @@ class Documents(Core):
         With a cache, from there first: what Redis held at most 2 seconds ago, whatever happens to the connection;
         what this store has saved is read back at once.
         Raises BadIdentifier, UnknownSettingType, UnknownUser, UnknownVersion (`min_version` isn't there),
-        InvalidArgument, and DatabaseUnavailable if neither answers.
+        InvalidArgument, NotPermitted, and DatabaseUnavailable if neither answers.
         """
         identifier, setting_type = check_identifier(identifier), check_type(setting_type)
         min_version = count(min_version, "min_version")
-        if source is None:
+        if source not in (None, "redis", "db"):
+            raise InvalidArgument("source must be redis or db")
+        may_read_redis = source != "db" and await self._may_read_redis(identifier)
+        if source == "redis" and not may_read_redis:
+            raise refusal("only by the OKX UID of that user")
+        if source is None and may_read_redis:
             kept = self._cache.find(identifier, setting_type)
             if kept is not None and kept.version >= min_version:
                 return kept
-        elif source not in ("redis", "db"):
-            raise InvalidArgument("source must be redis or db")
-        if source != "db":
+        if may_read_redis:
             kind = await self._type(setting_type)
             found = await self._read_mirror(identifier, kind, source == "redis")
             if source == "redis" or (found is not None and found.version >= min_version):

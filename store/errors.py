@@ -129,6 +129,10 @@ class DatabaseReadOnly(DatabaseUnavailable):
     """PostgreSQL answers, and takes no writes: a standby, a full disk."""
 
 
+class DatabaseBusy(DatabaseUnavailable):
+    """Others keep what this needs: a row, in an open transaction, or every connection. Nothing was done (55P03)."""
+
+
 class RedisUnavailable(StoreError):
     """Redis can't be reached, or refuses the command (full, read-only)."""
 
@@ -190,6 +194,8 @@ def from_postgres(error: Any) -> StoreError:
     if state == "42501":
         message = error.diag.message_primary or ""
         return NotPermitted(f"not permitted: {message}", hint=_needed_role(message))
+    if state == "55P03":
+        return DatabaseBusy("another transaction holds what this needs: nothing was done")
     if state in UNREADABLE:
         return document_error(UNREADABLE[state])
     if state in ("42883", "42P01", "3F000"):
@@ -207,5 +213,6 @@ def from_postgres(error: Any) -> StoreError:
 
 
 def first_line(error: BaseException) -> str:
-    """Cut an error's text to its first line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Cut an error's text to its first line, and what Redis says of an unknown command before the arguments, which it
+    quotes: of AUTH they are the password."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(", with args beginning")[0]

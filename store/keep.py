@@ -10,7 +10,7 @@ from store.connections import Connections
 from store.errors import DatabaseUnavailable, InvalidArgument, InvalidSettings, NotPermitted, StoreError
 from store.mirror.foreign import Field, Unreadable, read_document
 from store.mirror.found import CREDENTIALS, Found, Place
-from store.sealed import FIELDS, Secrets, is_same, is_sealed, seal, unseal
+from store.sealed import FIELDS, Secrets, is_same, is_sealed, seal, sealed_version, unseal
 from store.vault import DamagedCredential, NoEncryptionKey, WrongEncryptionKey
 
 
@@ -28,7 +28,7 @@ async def keep(stores: Connections, finds: Iterable[tuple[Place, Found]]) -> Non
     Raises DatabaseUnavailable, NotPermitted, Held, and NoEncryptionKey for credentials that must be encrypted first."""
     for place, found in finds:
         if place.encoding == CREDENTIALS.encoding and found.type == "hash":
-            await _keep_credentials(stores, place.owner, Secrets(found.content))
+            await _keep_credentials(stores, place.owner, found.version, Secrets(found.content))
         if place.encoding in ("hash", "json") and found.type in ("hash", "string", "large"):
             await _keep_document(stores, place, found)
 
@@ -56,27 +56,31 @@ async def _keep_document(stores: Connections, place: Place, found: Found) -> Non
         await _keep(stores, item(place, found.version, json.dumps({"$too_large": note})))
 
 
-async def _keep_credentials(stores: Connections, okx_uid: str, content: Secrets) -> None:
+async def _keep_credentials(stores: Connections, okx_uid: str, version: int, content: Secrets) -> None:
     """Keep credentials that no version has. Nobody's loss: a hash that lacks one of the fields or has what can't be
-    one (empty, too long, not UTF-8), and ciphertext that isn't this user's."""
+    one (empty, too long, not UTF-8), ciphertext that isn't this user's or of several sets, and, without the key, that
+    of a version that PostgreSQL has had: nobody types ciphertext, it is that version as it was encrypted once."""
     if not all(content.get(name) for name in FIELDS):
         return
     found = Secrets({name: content[name] for name in FIELDS})
     rows = await stores.database.fetch(calls.list_api_credentials([okx_uid]))
     if any(found == {name: row[name] for name in FIELDS} for row in rows):
         return
+    newest = max((row["version"] for row in rows), default=0)
     sealed: dict[str, str] = found
     try:
         plain = unseal(stores.vault, okx_uid, found)
         if any(is_same(stores.vault, okx_uid, row, plain) for row in rows):
             return
         if not is_sealed(found):
-            sealed = seal(stores.vault, okx_uid, plain)
+            sealed = seal(stores.vault, okx_uid, plain, newest + 1)
     except (DamagedCredential, InvalidArgument):
         return
     except (NoEncryptionKey, WrongEncryptionKey):
         if not is_sealed(found):
             raise
+        if (sealed_version(found) or version) <= newest:
+            return
     (done,) = await stores.database.fetch(calls.keep_losing_credentials(okx_uid, sealed))
     if not done["is_done"]:
         raise Held

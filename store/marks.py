@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from store import calls
 from store.database import Database
+from store.ending import at_most, end
 from store.errors import StoreError
 from store.models import MirrorEntry
 
 DELAY = 0.05  # seconds
+LAST = 5.0  # seconds that a store waits for this as it closes
 
 
 class Marks:
@@ -47,10 +48,8 @@ class Marks:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        await self.clear()
+            await end(self._task)
+        await at_most(LAST, self.clear())
 
     async def _clear_soon(self) -> None:
         while self._done:

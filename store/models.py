@@ -122,7 +122,8 @@ class TemplateEffect:
 @dataclass(frozen=True, slots=True)
 class Erasure:
     """The receipt of an erasure. `mirrored`: Redis has nothing of the person any more; if not, the keys are
-    marked, and the relay clears them."""
+    marked, and the relay clears them. `was_known`: to PostgreSQL; else only Redis had something, or the person was
+    erased before."""
 
     okx_uid: str
     settings: int
@@ -130,6 +131,7 @@ class Erasure:
     trades: int
     telegram_links: int
     mirrored: bool
+    was_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from uuid import UUID
 from store import calls
 from store.core import Core
 from store.errors import StoreError
-from store.sealed import FIELDS, is_sealed, seal, unseal
+from store.sealed import FIELDS, is_due, is_sealed, seal, unseal
 from store.vault import is_ciphertext, key_id_of
 
 PAGE = 200  # versions a query
@@ -32,7 +32,9 @@ class Rotation:
 async def rotate(
     store: Core, *, plain: bool = False, dry_run: bool = False, progress: Callable[[int], None] = lambda _: None
 ) -> Rotation:
-    """Encrypt under the current key what another key wrote; or, with `plain`, what an older system left in plain text.
+    """Encrypt under the current key what another key wrote, an older release (its form doesn't bind the version), or
+    what was sealed as another version (and came back as a new one); or, with `plain`, what an older system left in
+    plain text.
 
     No new versions: the credentials stay the same. Each version is replaced on its own, if nobody changed it
     meanwhile, so it may be interrupted and run again. One that can't be decrypted doesn't stop the rest. Goes through
@@ -52,16 +54,16 @@ async def rotate(
 
 async def _pass(store: Core, plain: bool, dry_run: bool, progress: Callable[[int], None]) -> Rotation:
     vault = store.stores.vault
-    current, done = vault.current_key_id, Rotation()
+    vault.current_key_id  # noqa: B018  # raises, if there is none
+    done = Rotation()
     async for rows in _pages(store):
         for row in rows:
             done.checked += 1
             fields = {name: str(row[name]) for name in FIELDS}
-            is_due = _is_due(fields, current) if not plain else not is_sealed(fields)
-            if not is_due:
+            if is_sealed(fields) if plain else not is_due(vault, fields, row["version"]):
                 continue
             try:
-                sealed = seal(vault, row["okx_uid"], unseal(vault, row["okx_uid"], fields))
+                sealed = seal(vault, row["okx_uid"], unseal(vault, row["okx_uid"], fields), row["version"])
             except StoreError as error:
                 done.failures[row["okx_uid"]] = str(error)
                 continue
@@ -95,11 +97,6 @@ async def _pages(store: Core) -> AsyncIterator[Sequence[dict[str, Any]]]:
     while rows := await store.stores.database.fetch(calls.list_api_credentials(None, after, PAGE)):
         yield rows
         after = rows[-1]["id"]
-
-
-def _is_due(fields: Mapping[str, str], current: str) -> bool:
-    """Tell whether another key than the current one wrote any of the fields; plain text is encrypt-existing's."""
-    return any(is_ciphertext(text) and key_id_of(text) != current for text in fields.values())
 
 
 def _digest(fields: Mapping[str, str]) -> str:

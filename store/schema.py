@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -17,12 +16,20 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
 from yoyo.migrations import MigrationList
 
-from store import adoption
+from store import adoption, drift
 from store.adoption import Adoption, Quarantined
+from store.database import interrupted
 from store.errors import DatabaseUnavailable, MigrationError, NotPermitted, StoreError, first_line
+from store.pool import SETTLE, check_encoding, conninfo
 from store.vault import Vault
 
+BY_NAME = "0015_schema_by_name"  # before it, nothing is recorded that could be compared
 LOCK = 0x5E771465  # advisory lock of `migrate`
+PATIENCE = 30  # seconds to wait for another's transaction: everybody else who wants the table waits behind this
+WAITED = (
+    "Somebody's open transaction holds the table: select pid, usename, application_name, xact_start"
+    " from pg_stat_activity where state <> 'idle' order by xact_start"
+)
 LOCK_WAIT = 600.0  # seconds: anybody can take a lock by its number, so this one isn't waited for without end
 # Views before functions, as functions return their rows; triggers after them, as they call functions. Then who may do
 # what (the roles first, as they are granted to): these files make no object of their name, but installed_definition()
@@ -73,6 +80,7 @@ def migrate(database_url: str, vault: Vault | None = None) -> list[str]:
     for the hypertables. Safe to repeat and to run twice at once. Raises MigrationError and DatabaseUnavailable.
     """
     with _locked(database_url), _yoyo(database_url) as (backend, migrations):
+        drift.check_release(backend.connection, [migration.id for migration in migrations])
         pending = backend.to_apply(migrations)
         backend.ensure_internal_schema_updated()
         with backend.transaction():
@@ -114,6 +122,7 @@ def rollback(database_url: str, count: int | None = 1, vault: Vault | None = Non
     settings, API keys: those take the `vault`).
     """
     with _locked(database_url), _yoyo(database_url) as (backend, migrations):
+        drift.check_release(backend.connection, [migration.id for migration in migrations])
         newest = backend.to_rollback(migrations)[:count]
         old = adoption.adopted(backend.connection, tables_of(newest))
         if set(old) & set(adoption.PEOPLE) and count is not None:
@@ -144,9 +153,11 @@ def _apply(connection: psycopg.Connection[Any], migrations: Sequence[Any], vault
     tables = adoption.found(connection, tables_of(migrations))
     if tables:
         adoption.set_aside(connection, tables, _functions())
+    drift.mend_parts(connection)
     for migration in migrations:
         connection.execute(Path(migration.path).read_bytes())
     _apply_sql(connection)
+    _record_parts(connection)
     return adoption.take_over(connection, tables, resources("sql") / "adoption", vault or Vault({})) if tables else None
 
 
@@ -159,8 +170,16 @@ def _take_back(
     _drop_sql(connection)
     for migration in migrations:
         connection.execute(Path(migration.path).with_suffix(".rollback.sql").read_bytes())
+    _record_parts(connection)
     if tables:
         adoption.put_back(connection, tables, _functions())
+
+
+def _record_parts(connection: psycopg.Connection[Any]) -> None:
+    if _scalar(connection, "select to_regclass('public.schema_parts')") is not None:
+        migrations = yoyo.read_migrations(str(resources("migrations")))
+        text = "".join(Path(migration.path).read_text() for migration in migrations)
+        drift.record_parts(connection, tables_of(migrations), text)
 
 
 def _functions() -> list[str]:
@@ -176,32 +195,28 @@ def status(database_url: str) -> SchemaStatus:
             return SchemaStatus([], ids)
         done = {row[0] for row in connection.execute("select migration_id from public._yoyo_migration")}
         applied, pending = [i for i in ids if i in done], [i for i in ids if i not in done]
+        newer = dict.fromkeys(sorted(done - set(ids)), "a migration of a newer release")
         if _scalar(connection, "select to_regproc('public.installed_definition')") is None:
             missing = {} if pending else {_name(file): "not applied" for file in sql_files()}
-            return SchemaStatus(applied, pending, missing)
-        return SchemaStatus(applied, pending, _drift(connection))
+            return SchemaStatus(applied, pending, newer | missing)
+        if BY_NAME in pending:
+            return SchemaStatus(applied, pending, newer)
+        return SchemaStatus(applied, pending, newer | drift.differences(connection, sql_files()))
 
 
 def _apply_sql(connection: psycopg.Connection[Any]) -> None:
     connection.execute("set local search_path = public, pg_temp")
     connection.add_notice_handler(lambda notice: log.warning("%s", notice.message_primary))
-    _drop_sql(connection, keep=[_name(file) for file in sql_files()])
+    _drop_sql(connection, keep=[drift.name_of(file) for file in sql_files()])
     connection.execute("set local check_function_bodies = off")
     connection.execute("set local client_min_messages = warning")
     for file in sql_files():
         try:
             connection.execute(file.read_bytes())
         except psycopg.Error as error:
-            raise MigrationError(f"sql/{_name(file)}: {first_line(error)}") from None
-    connection.execute("delete from schema_objects")
-    for file in sql_files():
-        if _scalar(connection, "select installed_definition(%s)", file.stem) is None:
-            raise MigrationError(f"sql/{_name(file)} makes no object of its name")
-        connection.execute(
-            "insert into schema_objects (file, file_hash, definition_hash)"
-            " values (%s, %s, sha256(convert_to(installed_definition(%s), 'utf8'))::text)",
-            (_name(file), _hash(file), file.stem),
-        )
+            failure = _from_postgres(error)
+            raise MigrationError(f"sql/{_name(file)}: {first_line(error)}", hint=failure.hint) from None
+    drift.record(connection, sql_files())
 
 
 def _arrange(database_url: str) -> None:
@@ -220,8 +235,7 @@ def _drop_sql(connection: psycopg.Connection[Any], keep: Sequence[str] = ()) -> 
     connection.execute("set local client_min_messages = warning")
     statements = connection.execute(
         """
-        with made as (select regexp_replace(file, '^.*/|[.]sql$', '', 'g') as name from schema_objects
-                       where file <> all (%s))
+        with made as (select name from schema_objects where name <> all (%s))
         select format('drop view if exists %%s cascade', c.oid::regclass)
           from pg_class c join made on made.name = c.relname
          where c.relkind = 'v' and c.relnamespace = 'public'::regnamespace
@@ -233,34 +247,23 @@ def _drop_sql(connection: psycopg.Connection[Any], keep: Sequence[str] = ()) -> 
     ).fetchall()
     for (statement,) in statements:
         connection.execute(statement)
-    connection.execute("delete from schema_objects where file <> all (%s)", [list(keep)])
-
-
-def _drift(connection: psycopg.Connection[Any]) -> dict[str, str]:
-    installed = {
-        file: (file_hash, is_unchanged)
-        for file, file_hash, is_unchanged in connection.execute(
-            "select file, file_hash, definition_hash = coalesce(sha256(convert_to(installed_definition("
-            " regexp_replace(file, '^.*/|[.]sql$', '', 'g')), 'utf8'))::text, '') from public.schema_objects"
-        )
-    }
-    drifted = {}
-    for path in sql_files():
-        file = _name(path)
-        file_hash, is_unchanged = installed.pop(file, (None, True))
-        if file_hash is None:
-            drifted[file] = "not applied"
-        elif file_hash != _hash(path):
-            drifted[file] = "the file changed since it was applied"
-        elif not is_unchanged:
-            drifted[file] = "changed in the database since it was applied"
-    drifted.update(dict.fromkeys(installed, "applied once, no longer part of this release"))
-    return drifted
+    connection.execute("delete from schema_objects where name <> all (%s)", [list(keep)])
 
 
 def _connect(database_url: str, autocommit: bool = False) -> psycopg.Connection[Any]:
-    """Connect without prepared statements and session settings, which a pooler would hand to others."""
-    return psycopg.connect(database_url, autocommit=autocommit, prepare_threshold=None)
+    """Connect without prepared statements and session settings, which a pooler would hand to others; what this relies
+    on is set in a transaction, which is begun unless in autocommit. Raises DatabaseError for an encoding of no use."""
+    url = conninfo(database_url, "settings-store migrate")
+    connection = psycopg.connect(url, autocommit=autocommit, prepare_threshold=None)
+    try:
+        check_encoding(connection)
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        if not autocommit:
+            connection.execute(SETTLE)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 @contextmanager
@@ -268,7 +271,6 @@ def _locked(database_url: str) -> Iterator[None]:
     """Let one migration run at a time. A lock of this transaction: it holds behind a transaction-mode
     pooler too, and goes with the process, however that ends."""
     with _translated(), _connect(database_url) as connection:
-        connection.execute("set local idle_in_transaction_session_timeout = 0")
         connection.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_WAIT * 1000:.0f}",))
         try:
             connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
@@ -288,8 +290,18 @@ def _yoyo(database_url: str) -> Iterator[tuple[Any, MigrationList]]:
         def connect(self, dburi: Any) -> Any:
             return _connect(database_url, autocommit=True)
 
+        def execute(self, sql: str, params: Any = None) -> Any:
+            """Run every statement in a transaction, where what it relies on is set."""
+            if self._in_transaction or sql in ("COMMIT", "ROLLBACK"):
+                return super().execute(sql, params)
+            with self.transaction():
+                return super().execute(sql, params)
+
         def begin(self) -> None:
             super().begin()
+            self.execute("set transaction isolation level read committed")
+            self.execute(SETTLE)
+            self.execute(f"set local lock_timeout = '{PATIENCE}s'")
             self.execute("set local search_path = public")
 
     backend = Backend(parse_uri("postgresql+psycopg:///"), "_yoyo_migration")
@@ -306,24 +318,27 @@ def _translated() -> Iterator[None]:
         yield
     except StoreError:
         raise
-    except psycopg.errors.InsufficientPrivilege as error:
-        hint = "To migrate takes the tables' owner; the rest one of the roles of docs/security.md."
-        raise NotPermitted(f"not permitted: {first_line(error)}", hint=hint) from None
-    except psycopg.OperationalError as error:
-        if error.sqlstate is None or error.sqlstate[:2] in ("08", "57"):
-            raise DatabaseUnavailable(f"PostgreSQL can't be reached: {first_line(error)}") from None
-        raise MigrationError(f"the migration failed: {first_line(error)}", hint=error.diag.message_hint) from None
     except psycopg.Error as error:
-        raise MigrationError(f"the migration failed: {first_line(error)}", hint=error.diag.message_hint) from None
+        if (interruption := interrupted(error)) is not None:
+            raise interruption from None
+        raise _from_postgres(error) from None
+
+
+def _from_postgres(error: psycopg.Error) -> StoreError:
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        hint = "To migrate takes the tables' owner; the rest one of the roles of docs/security.md."
+        return NotPermitted(f"not permitted: {first_line(error)}", hint=hint)
+    if isinstance(error, psycopg.OperationalError) and (error.sqlstate is None or error.sqlstate[:2] in ("08", "57")):
+        return DatabaseUnavailable(f"PostgreSQL can't be reached: {first_line(error)}")
+    return MigrationError(
+        f"the migration failed: {first_line(error)}",
+        hint=WAITED if isinstance(error, psycopg.errors.LockNotAvailable) else error.diag.message_hint,
+    )
 
 
 def _name(file: Path) -> str:
-    """Name a file of sql/ as schema_objects and messages do: functions/x.sql."""
+    """Name a file of sql/ as messages do: functions/x.sql."""
     return f"{file.parent.name}/{file.name}"
-
-
-def _hash(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _scalar(connection: psycopg.Connection[Any], query: LiteralString, *parameters: object) -> Any:

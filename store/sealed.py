@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from store.errors import InvalidArgument
-from store.vault import DamagedCredential, Vault, WrongEncryptionKey, is_ciphertext
+from store.vault import Binding, DamagedCredential, Vault, WrongEncryptionKey, binding_of, is_ciphertext, key_id_of
 
 FIELDS = ("api_key", "api_secret", "passphrase")
 
@@ -17,13 +17,14 @@ class Secrets(dict[str, str]):
         return f"<{len(self)} secrets>"
 
 
-def seal(vault: Vault, okx_uid: str, plain: Mapping[str, str]) -> dict[str, str]:
-    """Encrypt the three fields. Raises NoEncryptionKey, InvalidArgument (which field, and why)."""
+def seal(vault: Vault, okx_uid: str, plain: Mapping[str, str], version: int) -> dict[str, str]:
+    """Encrypt the three fields as this version of the user's. Raises NoEncryptionKey, InvalidArgument (which field,
+    and why)."""
     problem = ""
-    sealed = {}
+    sealed, bound = {}, Binding.to(version)
     for name in FIELDS:
         try:
-            sealed[name] = vault.encrypt(okx_uid, name, plain.get(name, ""))
+            sealed[name] = vault.encrypt(okx_uid, name, plain.get(name, ""), bound)
         except InvalidArgument as error:
             problem = f"{name}: {error.message}"
             break
@@ -35,13 +36,15 @@ def seal(vault: Vault, okx_uid: str, plain: Mapping[str, str]) -> dict[str, str]
 def unseal(vault: Vault, okx_uid: str, fields: Mapping[str, str]) -> Secrets:
     """Decrypt those of the three fields that are ciphertext; others are plain text already.
 
-    Raises NoEncryptionKey, WrongEncryptionKey, DamagedCredential.
+    Raises NoEncryptionKey, WrongEncryptionKey, DamagedCredential (also for ciphertext of several sets).
     """
+    there = [name for name in FIELDS if name in fields]
+    if len({binding_of(fields[name]) for name in there if is_ciphertext(fields[name])}) > 1:
+        raise DamagedCredential("the fields of the credentials don't belong together")
     return Secrets(
         {
             name: vault.decrypt(okx_uid, name, fields[name]) if is_ciphertext(fields[name]) else fields[name]
-            for name in FIELDS
-            if name in fields
+            for name in there
         }
     )
 
@@ -51,9 +54,24 @@ def is_sealed(fields: Mapping[str, str]) -> bool:
     return set(fields) == set(FIELDS) and all(map(is_ciphertext, fields.values()))
 
 
+def sealed_version(fields: Mapping[str, str]) -> int | None:
+    """Return the version that sealed fields say they are, true once they decrypt; None for what has none: plain text,
+    the old form."""
+    bound = binding_of(fields[FIELDS[0]]) if is_sealed(fields) else None
+    return None if bound is None else bound.version
+
+
 def is_same(vault: Vault, okx_uid: str, fields: Mapping[str, str], plain: Secrets) -> bool:
     """Tell whether these fields are that plain text; not, if they can't be decrypted. Raises NoEncryptionKey."""
     try:
         return unseal(vault, okx_uid, fields) == plain
     except (WrongEncryptionKey, DamagedCredential):
         return False
+
+
+def is_due(vault: Vault, fields: Mapping[str, str], version: int) -> bool:
+    """Tell whether ciphertext of this version is to be made anew: another key than the current one wrote any of it, it
+    is in the old form, or was sealed as another version (that came back). Raises NoEncryptionKey."""
+    if any(is_ciphertext(text) and key_id_of(text) != vault.current_key_id for text in fields.values()):
+        return True
+    return is_sealed(fields) and sealed_version(fields) != version

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from store import status_calls
 from store.connections import Connections
 from store.deadline import end_within
+from store.ending import end
 from store.errors import RedisUnavailable, StoreError
 from store.relay import Progress, Relay
 from store.sync import NOTHING_DONE, Outcome, Prefer, Sync
@@ -49,8 +50,7 @@ async def run_relay(stores: Connections, poll: float, metrics_at: tuple[str, int
         try:
             await relay.run()
         finally:
-            for watcher in watchers:
-                watcher.cancel()
+            await end(*watchers)
     logging.getLogger("store.relay").info("stopped")
 
 

@@ -28,11 +28,14 @@ class SettingsStore(Users, Documents, History, Templates, ApiCredentials, Trades
     """
 
     async def watch(self, identifier: str | None = None) -> AsyncIterator[Change]:
-        """Yield changes of a user's settings, or of everybody's, as they reach Redis; never ends.
+        """Yield changes of a user's settings, or of everybody's (of the one that the store is confined to), as they
+        reach Redis; never ends.
 
         Each key's come in order; after a lost connection the newest version of what changed meanwhile.
-        Raises UnknownUser, BadIdentifier.
+        Raises UnknownUser, BadIdentifier, NotPermitted.
         """
-        okx_uid = None if identifier is None else (await self._user(check_identifier(identifier))).okx_uid
+        okx_uid = await self.stores.confinement.known() or None
+        if identifier is not None:
+            okx_uid = (await self._user(check_identifier(identifier))).okx_uid
         async for change in watch(self.stores, okx_uid):
             yield change

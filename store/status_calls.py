@@ -14,7 +14,7 @@ def pending_lag() -> Call:
 
 def key_count() -> Call:
     """How many keys the mirror has or should have."""
-    return Call("select count(*) as keys from mirror_source", {})
+    return Call("select count(*) as keys from public.mirror_source", {})
 
 
 def record_verification(checked: int, findings: Mapping[str, int], repaired: int) -> Call:

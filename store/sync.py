@@ -19,7 +19,9 @@ from store import calls, relay
 from store.arguments import check_okx_uid
 from store.batches import cut, halve
 from store.calls import Call
+from store.confinement import refusal
 from store.connections import Connections
+from store.ending import end
 from store.entries import complete, some_entries
 from store.errors import DatabaseUnavailable, NotPermitted, StoreError, VersionConflict
 from store.keep import item
@@ -82,6 +84,8 @@ class Sync:
         hears of each that isn't equal, `progress` how many keys were looked at since."""
         if self._okx_uid is not None:
             check_okx_uid(self._okx_uid)
+        if await self._stores.confinement.known() not in ("", self._okx_uid):
+            raise refusal()
         await self._load_catalogue()
         # Links first: a user who comes with the link comes at once, and a link that comes later changes the documents.
         await self._take_over(self._found_keys(TELEGRAM.suffix))
@@ -124,14 +128,14 @@ class Sync:
         try:
             async for keys in batches:
                 if len(under_way) == UNDER_WAY:
-                    await under_way.popleft()
+                    await under_way[0]
+                    under_way.popleft()
                 under_way.append(asyncio.create_task(self._batch(keys)))
             while under_way:
-                await under_way.popleft()
+                await under_way[0]
+                under_way.popleft()
         finally:
-            for task in under_way:
-                task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await end(*under_way)
 
     async def _batch(self, keys: Sequence[tuple[str, str]]) -> None:
         """Take over these keys, no more at a time than can be held."""

@@ -9,13 +9,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from store import calls
+from store import calls, erasure_calls
 from store.batches import halve
 from store.connections import Connections
 from store.errors import DatabaseUnavailable, StoreError, VersionConflict
 from store.mirror.found import CREDENTIALS, Found, Place
 from store.models import MirrorEntry
-from store.sealed import FIELDS, Secrets, is_same, seal, unseal
+from store.sealed import FIELDS, Secrets, is_same, is_sealed, seal, unseal
 
 Row = dict[str, Any]
 
@@ -34,6 +34,10 @@ async def import_credentials(
     states = {
         (row["owner"], row["kind"]): row for row in await stores.database.fetch(calls.mirror_state(owners * 2, kinds))
     }
+    unknown = [owner for owner in owners if (owner, "user") not in states]
+    erased = (
+        {row["r"] for row in await stores.database.fetch(erasure_calls.erased_owners(unknown))} if unknown else set()
+    )
     versions: dict[str, list[Row]] = {}
     for row in await stores.database.fetch(calls.list_api_credentials(owners)):
         versions.setdefault(row["okx_uid"], []).append(dict(row))
@@ -47,8 +51,10 @@ async def import_credentials(
             if not _is_untouched(found, active):
                 plain = _plain(stores, owner, found)
                 outcome = _outcome(stores, owner, found, plain, active, user, versions.get(owner, []))
+                if owner in erased:
+                    outcome = "deleted"
                 if outcome == "new" and not dry_run:
-                    fresh[owner] = seal(stores.vault, owner, plain)
+                    fresh[owner] = seal(stores.vault, owner, plain, 1)
                 elif not dry_run:
                     outcome = await _settle(stores, owner, plain, active, outcome, prefer)
         except DatabaseUnavailable:
@@ -114,6 +120,10 @@ def _outcome(
         shown = stores.mirror.shown(MirrorEntry(**active)).document
         is_ours = shown is not None and found.content == json.loads(shown)  # not plain text, say, over ciphertext
         return "ok" if found.version == active["version"] and is_ours else "same"
+    if is_sealed(found.content):
+        # Nobody edits ciphertext: it is old, or of a PostgreSQL that came back from a backup, whatever version the
+        # mirror hash tells. Put there as an edit, earlier credentials would be in force again.
+        return "stale" if known else "conflict"
     if found.version == active["version"]:
         return "edited"
     return "stale" if 0 < found.version < active["version"] and known else "conflict"
@@ -125,7 +135,7 @@ async def _settle(
     """Write what the outcome asks for; return the outcome."""
     if outcome != "edited" and not (outcome == "conflict" and prefer):
         return outcome
-    sealed = seal(stores.vault, owner, plain)
+    sealed = seal(stores.vault, owner, plain, active["version"] + 1 if active else 1)
     try:
         if active and (outcome == "edited" or prefer == "redis"):
             call = calls.save_api_credentials(owner, sealed, active["version"]).by(None, "edited in Redis")

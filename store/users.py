@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 
-from store import calls
+from store import calls, erasure_calls
 from store.arguments import count_or_none
 from store.core import Core, check_identifier, to_saved
-from store.errors import RedisUnavailable
-from store.mirror.keys import OKX_UID
+from store.errors import RedisUnavailable, UnknownUser
+from store.mirror.found import CREDENTIALS, TELEGRAM, Place
+from store.mirror.keys import OKX_UID, TELEGRAM_ID
 from store.models import Document, Erasure, Registration, User
 from store.sync import Sync
 
@@ -136,10 +138,41 @@ class Users(Core):
         return user
 
     async def erase_user(self, identifier: str) -> Erasure:
-        """Remove everything of a person from both stores, history included. IRREVOCABLE. Raises UnknownUser.
+        """Remove everything of a person from both stores, history included. IRREVOCABLE.
 
-        By OKX UID or UUID if the user was deleted. Backups and the servers' logs may hold it longer.
+        By OKX UID or UUID if the user was deleted; by OKX UID or Telegram ID of whom Redis alone has something, or who
+        was erased before (an old copy of Redis came back). That it was this person is remembered by a keyed digest,
+        until somebody registers anew. Backups and the servers' logs may hold it longer. Raises UnknownUser.
         """
-        (row,) = await self._write(calls.erase_user(check_identifier(identifier)))
+        try:
+            (row,) = await self._write(calls.erase_user(check_identifier(identifier)))
+        except UnknownUser:
+            owners = await self._left_of(identifier)
+            if not owners:
+                raise
+            await self.stores.database.fetch(erasure_calls.erase_unknown(owners))
+            mirrored = await self.mirror_owners(owners)
+            return Erasure(identifier, 0, 0, 0, len(owners) - 1, mirrored, was_known=False)
         owners = [row["okx_uid"], *row.pop("telegram_ids")]
         return Erasure(**row, telegram_links=len(owners) - 1, mirrored=await self.mirror_owners(owners))
+
+    async def _left_of(self, owner: str) -> list[str]:
+        """List the owners of Redis keys that are left of a person whom PostgreSQL doesn't know: none, if there is
+        nothing and nobody was erased."""
+        is_okx_uid = OKX_UID.fullmatch(owner) is not None
+        if not is_okx_uid and not TELEGRAM_ID.fullmatch(owner):
+            return []
+        places, owners = [replace(TELEGRAM, owner=owner)], [owner]
+        if is_okx_uid:
+            rows = await self.stores.database.fetch(calls.list_setting_types())
+            places = [Place(owner, row["name"], row["redis_suffix"], row["redis_encoding"]) for row in rows]
+            places += [replace(CREDENTIALS, owner=owner), Place(owner, "user", "mirror", "fields")]
+        erased = await self.stores.database.fetch(erasure_calls.erased_owners([owner]))
+        try:
+            found = await self.stores.mirror.inspect(places)
+            linked = found[-1].content if is_okx_uid else ""
+            if TELEGRAM_ID.fullmatch(linked) and await self.stores.mirror.okx_uid_of(linked) == owner:
+                owners.append(linked)
+        except RedisUnavailable:
+            return owners if erased else []
+        return owners if erased or any(what.type != "none" for what in found) else []

@@ -1,7 +1,9 @@
-"""Encryption of API credentials: AES-256-GCM, each value bound to its user and field.
+"""Encryption of API credentials: AES-256-GCM, each value bound to its user, its field, and the set it belongs to.
 
-A value is stored as `v1.<key id>.<base64url of nonce, ciphertext and tag>`. The key id is derived from the key,
-so nobody has to name keys, and a wrong key is recognised as such.
+A value is stored as `v2.<key id>.<version>.<set>.<base64url of nonce, ciphertext and tag>`. The key id is derived from
+the key, so nobody has to name keys, and a wrong key is recognised as such. Version and set (random, one for the three
+fields that are saved together) are authenticated: an old value can't be passed off as the current one, nor one of
+another set beside its own. `v1.<key id>.<…>`, of release 1.0, is bound to user and field only; it is read still.
 
 No error holds a key or a plain text, nor do this module's frames in its traceback. What remains: the callers'
 own frames, errors that aren't ours (MemoryError), and memory that Python can't wipe.
@@ -15,6 +17,7 @@ import shlex
 import stat
 from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import wraps
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +33,7 @@ R = TypeVar("R")
 
 MAX_LENGTH = 4096  # characters of a plain text
 NONCE_SIZE = 12  # bytes
-CONTEXT_LABEL = b"settings-store credential v1"
+CONTEXT_LABELS = {"v1": b"settings-store credential v1", "v2": b"settings-store credential v2"}
 KEY_ID_LABEL = b"settings-store key id v1\0"
 GENERATE = "`settings-store keys generate` makes one."
 _NOT_RANDOM = (
@@ -39,8 +42,23 @@ _NOT_RANDOM = (
 # Canonical base64 only: one text for one content. A body has 29 bytes (one is encrypted) to 16,412 (4,096 times 4).
 _KEY = re.compile(r"[A-Za-z0-9+/_-]{42}[AEIMQUYcgkosw048]=?")
 _CIPHERTEXT = re.compile(
-    r"v1\.([0-9a-f]{8})\.((?=.{39})(?:[\w-]{4}){9,5470}(?:[\w-]{2}[AEIMQUYcgkosw048]|[\w-][AQgw])?)", re.ASCII
+    r"(?:v1\.(?P<old_key>[0-9a-f]{8})|v2\.(?P<key>[0-9a-f]{8})\.(?P<version>[1-9][0-9]{0,9})\.(?P<set>[\w-]{16}))"
+    r"\.(?P<body>(?=.{39})(?:[\w-]{4}){9,5470}(?:[\w-]{2}[AEIMQUYcgkosw048]|[\w-][AQgw])?)",
+    re.ASCII,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a value belongs to, besides user and field: a version of the credentials, and the set saved as such."""
+
+    version: int
+    set_id: str
+
+    @classmethod
+    def to(cls, version: int) -> Binding:
+        """Begin a new set."""
+        return cls(version, urlsafe_b64encode(os.urandom(12)).decode())
 
 
 class NoEncryptionKey(StoreError):
@@ -116,24 +134,25 @@ class Vault:
         return self.key_ids[0]
 
     @_discreet
-    def encrypt(self, okx_uid: str, field: str, plain: str) -> str:
+    def encrypt(self, okx_uid: str, field: str, plain: str, bound: Binding) -> str:
         """Encrypt 1 to 4096 characters for one field of one user. Raises NoEncryptionKey, InvalidArgument."""
         key_id, nonce = self.current_key_id, os.urandom(NONCE_SIZE)
-        content, context = _encoded(plain, "a credential"), _context(okx_uid, field)
+        content, context = _encoded(plain, "a credential"), _context(okx_uid, field, bound)
         if is_ciphertext(plain):
             raise InvalidArgument("a credential must not be encrypted twice")
         body = nonce + self._ciphers[key_id].encrypt(nonce, content, context)
-        return f"v1.{key_id}.{urlsafe_b64encode(body).decode().rstrip('=')}"
+        return f"v2.{key_id}.{bound.version}.{bound.set_id}.{urlsafe_b64encode(body).decode().rstrip('=')}"
 
     @_discreet
     def decrypt(self, okx_uid: str, field: str, text: str) -> str:
-        """Decrypt what encrypt() made for this field of this user.
+        """Decrypt what encrypt() made for this field of this user. What set it belongs to is the caller's to check.
 
         Raises NoEncryptionKey, WrongEncryptionKey, DamagedCredential, InvalidArgument.
         """
         from cryptography.exceptions import InvalidTag
 
-        (key_id, body), context = _split(text), _context(okx_uid, field)
+        key_id, bound, body = _split(text)
+        context = _context(okx_uid, field, bound)
         if key_id != self.current_key_id and key_id not in self._ciphers:
             raise WrongEncryptionKey(
                 f"the credential was written with key {key_id}, which is not among the {len(self._ciphers)} given",
@@ -142,17 +161,9 @@ class Vault:
         try:
             return self._ciphers[key_id].decrypt(body[:NONCE_SIZE], body[NONCE_SIZE:], context).decode()
         except (InvalidTag, UnicodeDecodeError):
-            raise DamagedCredential("the credential was damaged, or copied from another user or field") from None
-
-    @_discreet
-    def needs_rotation(self, text: str) -> bool:
-        """Tell whether another key than the current one wrote this. Raises as decrypt(), which it doesn't."""
-        return self.current_key_id != _split(text)[0]
-
-    @_discreet
-    def rotate(self, okx_uid: str, field: str, text: str) -> str:
-        """Encrypt again under the current key; what already is comes back as it is, unchecked. Raises as decrypt()."""
-        return self.encrypt(okx_uid, field, self.decrypt(okx_uid, field, text)) if self.needs_rotation(text) else text
+            raise DamagedCredential(
+                "the credential was damaged, or copied from another user, field or version"
+            ) from None
 
     def __repr__(self) -> str:
         return f"<Vault of the keys {', '.join(self.key_ids) or '(none)'}>"
@@ -170,6 +181,15 @@ def is_ciphertext(text: object) -> bool:
 def key_id_of(text: str) -> str:
     """Return the id of the key that wrote this, 8 hex digits. Raises DamagedCredential, InvalidArgument."""
     return _split(text)[0]
+
+
+@_discreet
+def binding_of(text: str) -> Binding | None:
+    """Return what a ciphertext says it belongs to (true, once it decrypts), None for the old form.
+
+    Raises as key_id_of().
+    """
+    return _split(text)[1]
 
 
 def generate_key() -> str:
@@ -258,15 +278,20 @@ def _encoded(value: object, what: str) -> bytes:
     return value.encode()
 
 
-def _context(okx_uid: object, field: object) -> bytes:
-    parts = (CONTEXT_LABEL, _encoded(okx_uid, "okx_uid"), _encoded(field, "field"))
+def _context(okx_uid: object, field: object, bound: Binding | None) -> bytes:
+    parts = [CONTEXT_LABELS["v1" if bound is None else "v2"], _encoded(okx_uid, "okx_uid"), _encoded(field, "field")]
+    if bound is not None:
+        parts += [str(bound.version).encode(), bound.set_id.encode()]
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
 
-def _split(text: object) -> tuple[str, bytes]:
+def _split(text: object) -> tuple[str, Binding | None, bytes]:
     if not isinstance(text, str):
         raise InvalidArgument(f"an encrypted credential must be a string, not {type(text).__name__}")
     found = _CIPHERTEXT.fullmatch(text)
     if found is None:
-        raise DamagedCredential("the credential is not encrypted in the form v1.<key id>.<text>")
-    return found[1], urlsafe_b64decode(found[2] + "=" * (-len(found[2]) % 4))
+        raise DamagedCredential("the credential is not encrypted in the form v2.<key id>.<version>.<set>.<text>")
+    body = urlsafe_b64decode(found["body"] + "=" * (-len(found["body"]) % 4))
+    if found["old_key"]:
+        return found["old_key"], None, body
+    return found["key"], Binding(int(found["version"]), found["set"]), body

@@ -2,8 +2,8 @@
 
 Kinds of finding: missing, stale (Redis is older), ahead (Redis is newer: PostgreSQL came back from a
 backup), edited (right version, other content), orphan (PostgreSQL has no such document), unmarked (never
-mirrored by us), large (more than a document can be), pending (missing or stale, but marked: the relay is about to
-mend it).
+mirrored by us), large (more than a document can be), erased (of a person who was erased: an old Redis came back),
+pending (missing or stale, but marked: the relay is about to mend it).
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from decimal import Decimal
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from store import calls, mirroring
+from store import calls, erasure_calls, mirroring, relay
 from store.arguments import check_okx_uid
 from store.batches import cut
 from store.connections import Connections
+from store.ending import end
 from store.entries import all_entries, complete
 from store.mirror.codec import encode_hash
 from store.mirror.found import CREDENTIALS, TELEGRAM, Found, Place
@@ -35,7 +36,7 @@ T = TypeVar("T")
 LOOKS = 10  # at a key that keeps changing
 BETWEEN_LOOKS = 0.05  # seconds, for a write to get from one store to the other
 USERS_NAMED = 100
-FINDINGS = ("missing", "stale", "ahead", "edited", "orphan", "unmarked", "large", "pending")
+FINDINGS = ("missing", "stale", "ahead", "edited", "orphan", "unmarked", "large", "erased", "pending")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +123,12 @@ async def verify(
     """Compare all keys, or those of one user. `progress` is told how many keys were looked at since.
 
     With `repair`, PostgreSQL wins; a document found only in Redis is kept in the history first. Left as it
-    is: what Redis holds of users PostgreSQL doesn't know (unmarked, orphan) — `sync` imports that. Raises
+    is: what Redis holds of users PostgreSQL doesn't know (unmarked, orphan) — `sync` imports that, but not what is
+    left of erased people, which goes. A confined session: of its user only. Raises NotPermitted,
     RedisUnavailable, DatabaseUnavailable.
     """
     report = Report()
+    okx_uid = okx_uid or await stores.confinement.known() or None
     owners = await _owners_of(stores, okx_uid) if okx_uid is not None else None
     expected = 0  # a sum of hashes: of all keys that should be there
 
@@ -179,14 +182,14 @@ async def _two_at_a_time(batches: AsyncIterator[T], work: Callable[[T], Coroutin
     try:
         async for batch in batches:
             if len(under_way) == 2:
-                await under_way.popleft()
+                await under_way[0]
+                under_way.popleft()
             under_way.append(asyncio.create_task(work(batch)))
         while under_way:
-            await under_way.popleft()
+            await under_way[0]
+            under_way.popleft()
     finally:
-        for task in under_way:
-            task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await end(*under_way)
 
 
 async def _only_in_redis(stores: Connections, owners: Sequence[str] | None, expected: int) -> AsyncIterator[list[Look]]:
@@ -200,8 +203,10 @@ async def _only_in_redis(stores: Connections, owners: Sequence[str] | None, expe
         if expected == 0:
             return
     async for keys in _keys(stores, owners, [*kinds, CREDENTIALS.suffix]):
-        places = []
+        places, mirrors = [], []
         for owner, suffix in set(keys):
+            if suffix == "mirror":
+                mirrors.append(owner)
             if suffix in kinds and OKX_UID.fullmatch(owner):
                 places.append(Place(owner, kinds[suffix]["name"], suffix, kinds[suffix]["redis_encoding"]))
             elif suffix == CREDENTIALS.suffix and OKX_UID.fullmatch(owner):
@@ -216,6 +221,18 @@ async def _only_in_redis(stores: Connections, owners: Sequence[str] | None, expe
         for part in cut(zip(unknown, sizes, strict=True), itemgetter(1)):
             found = await stores.mirror.inspect([place for place, _ in part], sum(size for _, size in part))
             yield [Look(place, None, what) for (place, _), what in zip(part, found, strict=True)]
+        if mirrors and (left := await _left_of_erased(stores, mirrors)):
+            yield left
+
+
+async def _left_of_erased(stores: Connections, owners: Sequence[str]) -> list[Look]:
+    """Find mirror hashes of erased people; those left by the erasure itself, which expire, are none."""
+    looks = []
+    for row in await stores.database.fetch(erasure_calls.erased_owners(owners)):
+        place = Place(row["r"], "user" if OKX_UID.fullmatch(row["r"]) else TELEGRAM.kind, "mirror", "mirror")
+        if not await stores.mirror.is_expiring(place):
+            looks += [Look(place, None, found) for found in await stores.mirror.inspect([place])]
+    return looks
 
 
 async def _keys(
@@ -286,9 +303,14 @@ async def _named(stores: Connections, looks: Sequence[Look]) -> list[Finding]:
     if owners:
         rows = await stores.database.fetch(calls.marked_keys(owners))
         marked = {(row["owner"], row["kind"]) for row in rows}
+    unknown = sorted({look.place.owner for look in looks if look.entry is None})
+    rows = await stores.database.fetch(erasure_calls.erased_owners(unknown)) if unknown else []
+    erased = {row["r"] for row in rows}
     findings = []
     for look in looks:
         place, kind = look.place, look.finding() or ""
+        if look.entry is None and place.owner in erased:
+            kind = "erased"
         if kind in ("missing", "stale") and (place.owner, place.kind) in marked:
             kind = "pending"
         version = look.entry.version if look.entry else None
@@ -315,6 +337,13 @@ async def _fill(stores: Connections, suspects: Sequence[Look], report: Report) -
 async def _repair(stores: Connections, looks: Sequence[Look], report: Report) -> int:
     """Mend confirmed findings; return how many are mended. What is of nobody PostgreSQL knows is sync's."""
     known = [look for look in looks if look.entry is not None]
+    unknown = sorted({look.place.owner for look in looks if look.entry is None})
+    if (
+        erased := [row["r"] for row in await stores.database.fetch(erasure_calls.clear_erased(unknown))]
+        if unknown
+        else []
+    ):
+        await relay.drain(stores, erased)
     lacking = [look for look in known if look.finding() in ("missing", "stale")]
     rest = [look for look in known if look not in lacking]
     results = await mirroring.mirror(stores, [look.entry for look in lacking if look.entry is not None])
@@ -324,7 +353,8 @@ async def _repair(stores: Connections, looks: Sequence[Look], report: Report) ->
             report.failures[look.place.owner, look.place.kind] = str(result.error)
     await stores.marks.clear()
     again = await _look_again(stores, [look.place for look in looks])
-    return sum(look.finding() is None for look in again)
+    # What an erasure leaves of a mirror hash expires.
+    return sum(look.finding() is None or look.place.encoding == "mirror" for look in again)
 
 
 def _same_content(entry: MirrorEntry, found: Found) -> bool:

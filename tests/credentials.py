@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import redis as redis_py
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from store import Config
 from store.sealed import FIELDS, seal
@@ -40,9 +41,20 @@ def secrets(n: int | str) -> Plain:
     return f"plain-key-{n}-ak", f"plain-secret-{n}-as", f"plain-phrase-{n}-pp"
 
 
-def sealed(okx_uid: str, plain: Plain, *keys: str) -> dict[str, str]:
+def sealed(okx_uid: str, plain: Plain, *keys: str, version: int = 1) -> dict[str, str]:
     """The three fields as the store would save them."""
-    return seal(vault(*(keys or (KEY,))), okx_uid, dict(zip(FIELDS, plain, strict=True)))
+    return seal(vault(*(keys or (KEY,))), okx_uid, dict(zip(FIELDS, plain, strict=True)), version)
+
+
+def old_form(okx_uid: str, plain: Plain, key: str = KEY) -> dict[str, str]:
+    """The three fields as release 1.0 saved them."""
+    found = {}
+    for name, text in zip(FIELDS, plain, strict=True):
+        parts = [b"settings-store credential v1", okx_uid.encode(), name.encode()]
+        bound_to = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        body = b"n" * 12 + AESGCM(base64.b64decode(key)).encrypt(b"n" * 12, text.encode(), bound_to)
+        found[name] = f"v1.{vault(key).current_key_id}.{base64.urlsafe_b64encode(body).decode().rstrip('=')}"
+    return found
 
 
 def opened(config: Config, okx_uid: str, row: Mapping[Any, Any]) -> Plain | None:
@@ -105,5 +117,6 @@ def leave_plain_text(db: Db, kept: str = "false", too_long: str = "false") -> No
     db.execute("alter table okx_api_info enable trigger user")
     db.execute(
         "alter table okx_api_info add constraint okx_api_info_ciphertext check"
-        r" (concat_ws(' ', api_key, api_secret, passphrase) ~ '^(v1\.[0-9a-f]{8}\.[A-Za-z0-9_-]+( |$))*$') not valid"
+        r" (concat_ws(' ', api_key, api_secret, passphrase) ~ '^((v1\.[0-9a-f]{8}|v2\.[0-9a-f]{8}\.[1-9][0-9]{0,9}"
+        r"\.[A-Za-z0-9_-]{16})\.[A-Za-z0-9_-]+( |$))*$') not valid"
     )

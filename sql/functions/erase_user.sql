@@ -1,7 +1,8 @@
 -- Removes everything of a person, live or deleted: the user, every version of the settings and
 -- of the API credentials, the trades, the Telegram links.
 -- IRREVOCABLE; backups and the write-ahead log may hold it longer. Marks every key of the person for Redis (the marks
--- go when Redis has none any more). Returns what was removed. Raises US004, US007.
+-- go when Redis has none any more), and remembers by keyed digests who it was: an old copy of Redis brings nobody back.
+-- Returns what was removed. Raises US004, US007.
 -- Locks the user's row, then the active settings: who wants to write meanwhile waits, and gets US004. Waits for a sync's
 -- batch under way, which would make the user anew from what Redis still has.
 create or replace function erase_user(p_identifier text)
@@ -25,16 +26,7 @@ begin
     select coalesce(array_agg(l.telegram_id), '{}') into telegram_ids from telegram_links l
      where l.last_okx_uid = v_user.okx_uid;
 
-    insert into mirror_pending as m (owner, kind, version, erased, marked_at)
-    select k.owner, k.kind, coalesce(e.version, 0) + 1, true, clock_timestamp()
-      from (select v_user.okx_uid, t.setting_type from setting_types t
-            union all select v_user.okx_uid, 'user'
-            union all select v_user.okx_uid, 'api_keys'
-            union all select t.id, 'telegram' from unnest(telegram_ids) as t (id)) as k (owner, kind)
-      left join lateral (select s.version from mirror_source s where s.owner = k.owner and s.kind = k.kind offset 0) e on true
-        on conflict (owner, kind) do update
-       set version = excluded.version, erased = true, marked_at = excluded.marked_at, marked_by = excluded.marked_by,
-           attempts = 0, last_error = null;
+    perform mark_erased(v_user.okx_uid || telegram_ids);
 
     insert into trigger_permits (permit) values ('removal');
     select v_user.okx_uid, count(*) into okx_uid, settings
@@ -49,6 +41,7 @@ begin
     delete from app_users u where u.id = v_user.id;
     delete from trigger_permits p where p.permit = 'removal';
     perform erase_predecessor(v_user.id, v_user.okx_uid);
+    insert into erased_people (digest) select erasure_digest(o) from unnest(v_user.okx_uid || telegram_ids) o on conflict do nothing;
     return next;
 end
 $$;

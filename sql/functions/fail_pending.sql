@@ -16,7 +16,9 @@ declare
     v_only text[] := confined_owners();
 begin
     for v_key in
-        select k.* from unnest(p_owners, p_kinds, p_versions, p_errors) as k (owner, kind, version, error)
+        select k.*, s.owner is not null as is_known
+          from unnest(p_owners, p_kinds, p_versions, p_errors) as k (owner, kind, version, error)
+          left join mirror_state(p_owners, p_kinds) s on s.owner = k.owner and s.kind = k.kind
          where k is not null and (v_only is null or k.owner = any (v_only))
     loop
         owner := v_key.owner;
@@ -29,8 +31,7 @@ begin
         elsif not exists (select from mirror_pending m where m.owner = v_key.owner and m.kind = v_key.kind) then
             begin
                 insert into mirror_pending (owner, kind, version, attempts, last_error)
-                select s.owner, s.kind, v_key.version, 1, left(v_key.error, 500)
-                  from mirror_source s where s.owner = v_key.owner and s.kind = v_key.kind;
+                select v_key.owner, v_key.kind, v_key.version, 1, left(v_key.error, 500) where v_key.is_known;
             exception when lock_not_available or unique_violation then    -- a writer was faster, and may yet roll back
                 return next;
             end;

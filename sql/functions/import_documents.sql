@@ -11,7 +11,7 @@
 --   new        PostgreSQL never had one: Redis's becomes version 1, the user is made if need be
 --   edited     changed in Redis only: Redis's becomes the next version
 --   conflict   changed on both sides: p_prefer decides ('redis', 'db'); without it nothing happens
---   deleted    Redis holds something of a user who was deleted, or erased just now: nothing happens
+--   deleted    Redis holds something of a user who was deleted or erased: nothing happens
 --   invalid    Redis's would be saved, but is not valid: nothing happens; problems says why
 -- p_keep_only: PostgreSQL wins everywhere, also over what was edited in Redis (repair, rebuild).
 -- A losing Redis document is kept in the history all the same: as a version that the old one replaces
@@ -48,7 +48,7 @@ begin
                 select distinct i.owner
                   from (select r.* from jsonb_to_recordset(p_items) as r (owner text, kind text, document jsonb)
                          where r.document <> 'null' and not exists (select from app_users u where u.okx_uid = r.owner)
-                           and not exists (select from mirror_pending p where p.owner = r.owner and p.erased)
+                           and not is_erased(r.owner)
                         offset 0) i    -- few are left to be validated
                  where not v_is_checked or not exists (select from validate_user_setting(i.kind, i.document))
                  order by i.owner
@@ -81,7 +81,7 @@ begin
              cross join lateral (select case
                    when s.version is null and i.document is null then 'ok'
                    when u.deleted_at is not null and i.document is not null and not p_keep_only then 'deleted'
-                   when m.erased then 'deleted'
+                   when m.erased or u.id is null and is_erased(i.owner) then 'deleted'
                    when m.discards then 'stale'
                    when s.version is null then 'new'
                    when i.document is not distinct from d.active or i.as_given = d.active then case when i.version = s.version then 'ok' else 'same' end

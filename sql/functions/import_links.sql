@@ -36,7 +36,7 @@ begin
              where i.links = 1 and i.okx_uid ~ '^[0-9]{16,20}$' and i.owner ~ '^[0-9]{5,15}$'
                and not exists (select from app_users u where u.okx_uid = i.okx_uid)
                and not exists (select from telegram_links l where l.telegram_id = i.owner)
-               and not exists (select from mirror_pending p where p.owner in (i.owner, i.okx_uid) and p.erased)
+               and not is_erased(i.owner) and not is_erased(i.okx_uid)
              order by i.okx_uid    -- the order of all who lock several users
                 on conflict do nothing
             returning telegram_id
@@ -58,7 +58,7 @@ begin
                when i.okx_uid is not distinct from l.okx_uid then case when i.version = l.version then 'ok' else 'same' end
                when i.okx_uid is null then 'missing'
                when u.deleted_at is not null then 'deleted'
-               when exists (select from mirror_pending p where p.owner in (i.owner, i.okx_uid) and p.erased) then 'deleted'
+               when l.version is null and is_erased(i.owner) or is_erased(i.okx_uid) then 'deleted'
                when l.version is not null and i.version between 1 and l.version - 1 then 'stale'
                when u.telegram_id is not null or l.okx_uid is not null then
                     case when i.version = l.version then 'edited' else 'conflict' end

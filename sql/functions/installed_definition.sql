@@ -1,20 +1,26 @@
 -- The definition of every function, view and trigger of this name as the catalog has it; NULL if there is
 -- none. For the files of sql/roles/: which of the roles there are (roles), what they and PUBLIC may do (grants), the
 -- row-level policies (policies). `migrate` stores its hash, `status` compares. Reads only.
+-- The same after pg_dump and restore, on another major version, in another session and with another collation: a view's
+-- columns without their tables, as PostgreSQL 16 and newer name these only where there are several.
 create or replace function installed_definition(p_name text)
 returns text
 language sql stable
 security definer
 set search_path = pg_catalog, public, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set quote_all_identifiers = off
 as $$
-    select string_agg(d.definition, e'\n' order by d.definition)
+    select string_agg(d.definition, e'\n' order by d.definition collate "C")
       from (values (array['settings_reader', 'settings_writer', 'settings_relay', 'settings_admin'])) as v (roles)
      cross join lateral (
             select pg_get_functiondef(p.oid)
               from pg_proc p
              where p.proname = p_name and p.pronamespace = 'public'::regnamespace
             union all
-            select concat_ws(' ', pg_get_viewdef(c.oid), c.reloptions)
+            select concat_ws(' ', regexp_replace(pg_get_viewdef(c.oid), '\m[a-z_]+[.](?=[a-z_])', '', 'g'), c.reloptions)
               from pg_class c
              where c.relname = p_name and c.relkind = 'v' and c.relnamespace = 'public'::regnamespace
             union all
@@ -27,7 +33,7 @@ as $$
              where p_name = 'roles'
             union all
             select 'grants ' || coalesce(string_agg(concat_ws(' ', o.name, lower(a.privilege_type), 'to', coalesce(r.rolname, 'public')), ', '
-                                                    order by o.name, a.privilege_type, r.rolname), '')
+                                                    order by o.name collate "C", a.privilege_type, r.rolname), '')
               from (select p.oid, p.oid::regprocedure::text, p.proacl, p.proowner from pg_proc p where p.pronamespace = 'public'::regnamespace
                     union all
                     select c.oid, c.relname, c.relacl, c.relowner from pg_class c

@@ -1,10 +1,11 @@
--- Whether a row of credentials holds nothing but ciphertext of the form that store/vault.py makes. Touches no table.
+-- Whether a row of credentials holds nothing but ciphertext of the forms that store/vault.py makes and, of release 1.0, made.
+-- Touches no table.
 create or replace function is_encrypted(p_row okx_api_info)
 returns boolean
 language sql immutable
-return coalesce((p_row).api_key ~ '^v1\.[0-9a-f]{8}\.[A-Za-z0-9_-]+$', true)
-   and coalesce((p_row).api_secret ~ '^v1\.[0-9a-f]{8}\.[A-Za-z0-9_-]+$', true)
-   and coalesce((p_row).passphrase ~ '^v1\.[0-9a-f]{8}\.[A-Za-z0-9_-]+$', true);
+return coalesce((select bool_and(c.text ~ '^(v1\.[0-9a-f]{8}|v2\.[0-9a-f]{8}\.[1-9][0-9]{0,9}\.[A-Za-z0-9_-]{16})\.[A-Za-z0-9_-]+$')
+                   from unnest(array[(p_row).api_key, (p_row).api_secret, (p_row).passphrase]) as c (text)
+                  where c.text is not null), true);
 
 comment on function is_encrypted(okx_api_info) is
 'Whether a row of okx_api_info holds ciphertext only.';

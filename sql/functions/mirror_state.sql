@@ -5,14 +5,16 @@ returns setof mirror_source
 language plpgsql stable
 security definer
 set search_path = pg_catalog, public, pg_temp
+set enable_seqscan = off    -- these two: whatever the statistics say
+set enable_nestloop = off
 as $$
 begin
     perform confined_to();    -- raises, where the view would only be empty
     return query
     select s.*
-      from mirror_source s
-      join unnest(p_owners, p_kinds) as wanted (owner, kind) on wanted.owner = s.owner and wanted.kind = s.kind
-     where s.owner = any (p_owners);    -- by index, all of an owner at once: many times as fast as key by key
+      from (select e.* from mirror_source e
+             where e.owner = any (p_owners) offset 0) s    -- by index, all of an owner at once: many times as fast as key by key
+      join unnest(p_owners, p_kinds) as wanted (owner, kind) on wanted.owner = s.owner and wanted.kind = s.kind;
 end
 $$;
 

@@ -7,6 +7,7 @@ returns setof user_settings
 language plpgsql
 security definer
 set search_path = pg_catalog, public, pg_temp
+set datestyle = 'ISO, YMD'
 as $$
 declare
     v_user  app_users := lock_user(p_identifier);

@@ -1,5 +1,5 @@
 -- Saves API credentials that only Redis has (encrypted by the caller), of a user who is made if need be. No row (all
--- columns null) for a user who was deleted, or erased just now: see erase_user(), whose lock this shares.
+-- columns null) for a user who was deleted or erased: see erase_user(), whose lock this shares.
 -- Raises US001 (there are some by now), US003 (plain text), US007, US012. Locks the user's row (for share).
 create or replace function take_over_credentials(p_okx_uid text, p_api_key text, p_api_secret text, p_passphrase text)
 returns okx_api_info
@@ -12,7 +12,7 @@ begin
     perform check_confinement(p_okx_uid);
     perform check_erasures();
     insert into app_users (okx_uid)
-    select p_okx_uid where not exists (select from mirror_pending p where p.owner = p_okx_uid and p.erased)
+    select p_okx_uid where not is_erased(p_okx_uid)
     on conflict do nothing;
     if not exists (select from app_users u where u.okx_uid = p_okx_uid and u.deleted_at is null) then
         return null;
@@ -22,5 +22,5 @@ end
 $$;
 
 comment on function take_over_credentials(text, text, text, text) is
-'Saves API credentials that only Redis has, encrypted by the caller, and makes the user if need be; no row for a deleted or just erased user. Used by sync. Raises US001, US003, US007, US012.';
+'Saves API credentials that only Redis has, encrypted by the caller, and makes the user if need be; no row for a deleted or erased user. Used by sync. Raises US001, US003, US007, US012.';
 revoke execute on function take_over_credentials(text, text, text, text) from public;

@@ -7,6 +7,7 @@ language plpgsql
 security definer
 set search_path = pg_catalog, public, pg_temp
 set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
 as $$
 declare
     v_candles ohlcv_1m[];

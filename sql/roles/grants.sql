@@ -59,6 +59,7 @@ begin
         ('check_settings',            '                    admin', 'execute'),
         ('check_side',                '                    admin', 'execute'),
         ('check_version',             '                    admin', 'execute'),
+        ('clear_erased',              '              relay admin', 'execute'),
         ('clear_pending',             '       writer relay admin', 'execute'),
         ('confined_owners',           '                    admin', 'execute'),
         ('confined_to',               '                    admin', 'execute'),
@@ -76,12 +77,16 @@ begin
         ('end_restore',               '                    admin', 'execute'),
         ('ensure_user',               '       writer       admin', 'execute'),
         ('erase_predecessor',         '                    admin', 'execute'),
+        ('erase_unknown',             '                    admin', 'execute'),
         ('erase_user',                '                    admin', 'execute'),
+        ('erased_owners',             '       writer relay admin', 'execute'),
+        ('erasure_digest',            '                    admin', 'execute'),
         ('erasures',                  '       writer       admin', 'execute'),
         ('export_users',              'reader writer       admin', 'execute'),
         ('fail_pending',              '       writer relay admin', 'execute'),
         ('find_user',                 'reader writer relay admin', 'execute'),
         ('find_users_by_setting',     'reader writer       admin', 'execute'),
+        ('forget_erased',             '                    admin', 'execute'),
         ('get_api_credentials',       'reader writer       admin', 'execute'),
         ('get_candles',               'reader writer       admin', 'execute'),
         ('get_trades',                'reader writer       admin', 'execute'),
@@ -92,6 +97,7 @@ begin
         ('import_users',              '                    admin', 'execute'),
         ('installed_definition',      'reader writer relay admin', 'execute'),
         ('is_encrypted',              '                    admin', 'execute'),
+        ('is_erased',                 '                    admin', 'execute'),
         ('is_permitted',              '                    admin', 'execute'),
         ('is_valid_value',            '                    admin', 'execute'),
         ('keep_documents',            '       writer relay admin', 'execute'),
@@ -107,6 +113,7 @@ begin
         ('list_setting_types',        'reader writer relay admin', 'execute'),
         ('list_users',                'reader writer       admin', 'execute'),
         ('lock_user',                 '                    admin', 'execute'),
+        ('mark_erased',               '                    admin', 'execute'),
         ('mark_pending',              '                    admin', 'execute'),
         ('mask_secrets',              '                    admin', 'execute'),
         ('merge_candles',             '       writer       admin', 'execute'),
@@ -189,7 +196,8 @@ begin
         ('ohlcv_1w',                  'reader writer       admin', 'select'),
         ('mirror_source',             '              relay admin', 'select'),
         ('_yoyo_migration',           'reader writer relay admin', 'select'),
-        ('schema_objects',            'reader writer relay admin', 'select')
+        ('schema_objects',            'reader writer relay admin', 'select'),
+        ('schema_parts',              'reader writer relay admin', 'select')
           ) as w (name, roles, privileges)
           left join pg_proc p on w.privileges = 'execute' and p.proname = w.name and p.pronamespace = 'public'::regnamespace
           join pg_roles r on r.rolname = any (array(select 'settings_' || s.name from string_to_table(w.roles, ' ') as s (name)))

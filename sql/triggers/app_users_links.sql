@@ -11,6 +11,9 @@ declare
     v_before text := case when tg_op = 'UPDATE' and old.deleted_at is null then old.telegram_id end;
     v_after  text := case when new.deleted_at is null then new.telegram_id end;
 begin
+    if tg_op = 'INSERT' then
+        perform forget_erased(new.okx_uid);
+    end if;
     if v_before is distinct from v_after then
         update telegram_links l set okx_uid = null, version = l.version + 1, updated_at = clock_timestamp()
          where l.telegram_id = v_before;

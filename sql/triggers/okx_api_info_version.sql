@@ -1,7 +1,7 @@
 -- The rule of versions of credentials, before any insert or update of okx_api_info, as user_settings_version() has it:
 -- a new active row is version 1; every change, or the deletion, is the next version; archived rows never change (US005).
--- Plain text is refused (US003) before a constraint could quote it; so is a change of what is still plain text, which
--- keys encrypt-existing has to encrypt first. reencrypt_api_credentials() has a permit: another
+-- Plain text is refused (US003) before a constraint could quote it; so are fields that weren't sealed together (they name
+-- another version or set), and a change of what is still plain text: keys encrypt-existing comes first. reencrypt_api_credentials() has a permit: another
 -- ciphertext of the same is no new version, of an archived row neither.
 create or replace function okx_api_info_version()
 returns trigger
@@ -45,6 +45,12 @@ begin
         end if;
         new.version    := 1;
         new.updated_at := clock_timestamp();
+    end if;
+    if (select count(distinct coalesce(substring(c.text from '^v2\.[0-9a-f]{8}(\.[0-9]+\.[A-Za-z0-9_-]{16})\.'), 'v1'))
+          from unnest(array[new.api_key, new.api_secret, new.passphrase]) as c (text) where c.text is not null) > 1 then
+        raise exception using errcode = 'US003', message = 'invalid credentials',
+            detail = '{"$": "api_key, api_secret and passphrase must be encrypted together, as one set"}',
+            hint = 'Save all three.';
     end if;
     new.changed_by    := coalesce(writer_note('actor'), session_user);
     new.change_reason := writer_note('reason');

@@ -5,6 +5,9 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
+    if tg_op = 'INSERT' then
+        perform forget_erased(new.telegram_id);
+    end if;
     perform mark_pending(new.telegram_id, 'telegram', new.version);
     return null;
 end

@@ -3,6 +3,7 @@
 --   owner     the identifier in the key         kind      the field of the owner's mirror hash
 --   suffix    the rest of the key               encoding  how the document is laid out in Redis
 --   document  null: the key must not exist (deleted, unlinked, erased)
+-- Every branch names its columns: a dump would write names of its own, and `status` take them for a change.
 -- A confined session (settings_store.okx_uid) sees the keys of its user, as confined_owners() has it: not called here, as
 -- functions are made after views. A barrier: no function of a reader's own in WHERE sees another user's row before that.
 create or replace view mirror_source with (security_barrier) as
@@ -13,23 +14,23 @@ select e.owner, e.kind, e.suffix, e.encoding, e.version, e.updated_at, e.documen
       join setting_types t using (setting_type)
      where s.is_active
     union all
-    select c.okx_uid, 'api_keys', 'api:keys', 'credentials', c.version, c.updated_at,
+    select c.okx_uid as owner, 'api_keys' as kind, 'api:keys' as suffix, 'credentials' as encoding, c.version, c.updated_at,
            case when c.deleted_at is null
-                then jsonb_build_object('api_key', c.api_key, 'api_secret', c.api_secret, 'passphrase', c.passphrase) end
+                then jsonb_build_object('api_key', c.api_key, 'api_secret', c.api_secret, 'passphrase', c.passphrase) end as document
       from okx_api_info c
      where c.is_active
     union all
-    select u.okx_uid, 'user', 'mirror', 'fields',
+    select u.okx_uid as owner, 'user' as kind, 'mirror' as suffix, 'fields' as encoding,
            u.version, u.updated_at,
-           case when u.deleted_at is null then jsonb_build_object('telegram_id', u.telegram_id) end
+           case when u.deleted_at is null then jsonb_build_object('telegram_id', u.telegram_id) end as document
       from app_users u
     union all
-    select l.telegram_id, 'telegram', 'okx_uid', 'string',
-           l.version, l.updated_at, to_jsonb(l.okx_uid)
+    select l.telegram_id as owner, 'telegram' as kind, 'okx_uid' as suffix, 'string' as encoding,
+           l.version, l.updated_at, to_jsonb(l.okx_uid) as document
       from telegram_links l
     union all
-    select p.owner, p.kind, coalesce(t.redis_suffix, case p.kind when 'user' then 'mirror' when 'telegram' then 'okx_uid' when 'api_keys' then 'api:keys' end), 'erased',
-           p.version, p.marked_at, null
+    select p.owner, p.kind, coalesce(t.redis_suffix, case p.kind when 'user' then 'mirror' when 'telegram' then 'okx_uid' when 'api_keys' then 'api:keys' end) as suffix, 'erased' as encoding,
+           p.version, p.marked_at as updated_at, null::jsonb as document
       from mirror_pending p
       left join setting_types t on t.setting_type = p.kind
      where p.erased) e

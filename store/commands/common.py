@@ -168,11 +168,13 @@ class _Failure(click.ClickException):
 def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
     """Do some work on an open store, in the name of the writer whom a command with `who` was given."""
     import asyncio
+    from dataclasses import replace
 
-    from store import SettingsStore
+    from store import Config, SettingsStore
     from store.deadline import end_within
 
-    writer: dict[str, str | None] | None = click.get_current_context().meta.get(WRITER)
+    context = click.get_current_context()
+    writer: dict[str, str | None] | None = context.meta.get(WRITER)
     received: list[int] = []
 
     async def session() -> T:
@@ -190,7 +192,7 @@ def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, end, number)
-        async with SettingsStore() as store:
+        async with SettingsStore(replace(Config.from_env(), application=context.command_path)) as store:
             if writer is None:
                 return await work(store)
             actor = writer["actor"] or store.config.actor or _os_user()
@@ -237,9 +239,11 @@ def tell_if_embedded() -> None:
 
 def configured(*needed: Literal["database_url", "redis_url"]) -> Any:
     """Return the configuration, with the embedded servers if it lacks a URL that is needed (default: both)."""
+    from dataclasses import replace
+
     from store import Config
 
-    config = Config.from_env().checked()
+    config = replace(Config.from_env(), application=click.get_current_context().command_path).checked()
     if all(getattr(config, url) for url in needed or ("database_url", "redis_url")):
         return config
     from store import embedded

@@ -81,10 +81,10 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
     Findings: missing (not in Redis), stale (older in Redis), pending (missing or stale, but marked for the
     relay), ahead (newer in Redis: PostgreSQL came back from a backup), edited (somebody wrote into Redis),
     unmarked (never mirrored by us: `sync` takes it over), orphan (PostgreSQL has no such document), large
-    (more than a document can be: of this --repair keeps a note in the history). API credentials (api_keys)
-    are edited or orphan, too, after a change of MIRROR_CREDENTIALS: --repair. PostgreSQL's and Redis's
-    versions are shown, values never. What a verify of all keys found is kept for `status` and the relay's
-    metrics.
+    (more than a document can be: of this --repair keeps a note in the history), erased (of a person who was
+    erased, in an old copy of Redis: --repair removes it). API credentials (api_keys) are edited or orphan,
+    too, after a change of MIRROR_CREDENTIALS: --repair. PostgreSQL's and Redis's versions are shown, values
+    never. What a verify of all keys found is kept for `status` and the relay's metrics.
 
     \b
     Example:
@@ -126,6 +126,8 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
             click.echo("pending keys are brought by: settings-store relay, or relay --once", err=True)
         if report.findings["unmarked"] + report.findings["orphan"] and report.remaining:
             click.echo("what only Redis has is taken over by: settings-store sync", err=True)
+        if report.findings["erased"] and not repair:
+            click.echo("what is left of erased people goes by: settings-store verify --repair, or user erase", err=True)
     if report.remaining:
         sys.exit(1)
 
@@ -176,6 +178,8 @@ def sync(dry_run: bool, okx_uid: str | None, source: str, prefer: Any, as_json: 
         )
         if report.outcomes.get("bad") or report.outcomes.get("invalid"):
             click.echo("bad values stay; PostgreSQL's are put back by: settings-store verify --repair", err=True)
+        if report.outcomes.get("deleted"):
+            click.echo("what is left of people deleted or erased goes by: settings-store verify --repair", err=True)
     if report.unresolved:
         sys.exit(1)
 

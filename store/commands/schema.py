@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -14,7 +13,6 @@ from store.commands.output import counted, print_json, print_table
 
 if TYPE_CHECKING:
     from store.adoption import Quarantined
-    from store.config import Config
     from store.vault import Vault
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -62,7 +60,7 @@ def migrate_apply(dry_run: bool, as_json: bool) -> None:
     from store import schema
 
     config = configured("database_url")
-    url, vault = config.database_url, _vault(config)
+    url, vault = config.database_url, config.read_vault()
     if dry_run:
         _rehearse(url, vault, as_json)
         return
@@ -80,12 +78,6 @@ def migrate_apply(dry_run: bool, as_json: bool) -> None:
             click.echo("the API keys are plain text still: give an encryption key, and run keys encrypt-existing")
         click.echo("next: settings-store migrate quarantine, sync --dry-run, sync, verify --repair")
     click.echo("the database is up to date")
-
-
-def _vault(config: Config) -> Vault:
-    from store.vault import Vault
-
-    return config.vault or Vault.from_env(os.environ, config.key_file)
 
 
 def _rehearse(url: str, vault: Vault, as_json: bool) -> None:
@@ -179,7 +171,7 @@ def migrate_rollback(everything: bool, yes: bool, as_json: bool) -> None:
     config = configured("database_url")
     if not yes:
         confirm("The data in the tables that go will be lost. Roll back?")
-    gone = schema.rollback(config.database_url, None if everything else 1, _vault(config))
+    gone = schema.rollback(config.database_url, None if everything else 1, config.read_vault())
     if as_json:
         print_json({"rolled_back": gone})
         return

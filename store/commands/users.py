@@ -179,8 +179,10 @@ def user_restore(identifier: str, as_json: bool) -> None:
 def user_erase(identifier: str, yes: bool, as_json: bool) -> None:
     """Remove everything of a person from PostgreSQL and Redis, history included. IRREVOCABLE.
 
-    A deleted user by OKX UID or UUID. For an hour Redis keeps which versions it had, without content, so that no write
-    under way brings anything back. Backups, and the servers' own logs, may hold it longer.
+    A deleted user by OKX UID or UUID; by OKX UID or Telegram ID whom Redis alone knows (any more). A keyed digest
+    remembers the erasure, so that no sync takes over what an old copy of Redis brings back, until somebody registers
+    anew. For an hour Redis keeps which versions it had, without content, so that no write under way brings anything
+    back. Backups, and the servers' own logs, may hold it longer.
 
     \b
     Example:
@@ -195,6 +197,9 @@ def user_erase(identifier: str, yes: bool, as_json: bool) -> None:
         print_json(asdict(receipt))
         return
     redis = "cleared from Redis" if receipt.mirrored else "the relay will clear Redis"
+    if not receipt.was_known:
+        click.echo(f"erased {receipt.okx_uid}, whom PostgreSQL didn't know (any more); {redis}")
+        return
     click.echo(
         f"erased {receipt.okx_uid}: {counted(receipt.settings, 'setting')} in {counted(receipt.versions, 'version')},"
         f" {counted(receipt.trades, 'trade')}, {counted(receipt.telegram_links, 'Telegram link')}; {redis}"

@@ -10,19 +10,19 @@ from uuid import UUID
 from store.arguments import count, text_or_none, time
 from store.errors import InvalidArgument
 from store.market.models import Trade
-from store.statements import Call, _read
+from store.statements import Call, _read, _write
 
 TRADE = ", ".join(f"r.{field.name}" for field in fields(Trade))
 
 
 def record_trade(identifier: str, trade: str) -> Call:
     """`trade`: a JSON object, as text."""
-    return _read(TRADE, "record_trade", identifier=identifier, trade=trade)
+    return _write(TRADE, "record_trade", "identifier", identifier, trade=trade)
 
 
 def record_trades(trades: str) -> Call:
     """`trades`: a JSON array, as text."""
-    return _read("r.*", "record_trades", trades=trades)
+    return _write("r.*", "record_trades", "trades::jsonb", trades)
 
 
 def get_trades(

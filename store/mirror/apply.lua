@@ -66,7 +66,8 @@ end
 
 if is_document and type_ ~= 'none' and not is_erased then
     local looks_like, content, found = look(KEYS[1])
-    local is_known = found == given and (version > current or is_same)    -- ours, and in the history
+    -- Ours, and in the history; of the same version, too, if that was encrypted anew. (Not of a life before an erasure.)
+    local is_known = found == given and (version > current or is_same or mirrored_at == updated_at)
     if seen ~= '' then
         is_known = found == seen_digest
     end

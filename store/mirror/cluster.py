@@ -4,16 +4,13 @@ keys are, and redis-py finds that node. Here is what concerns several nodes."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import cached_property
-from hashlib import sha1
 from itertools import count
 from typing import Any, TypeVar, cast
 
 from redis import exceptions
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.client import PubSub
 from redis.asyncio.cluster import ClusterNode
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
@@ -36,12 +33,14 @@ class ClusterMirror(Mirror):
 
     is_tracking = False  # each node would have to be followed, and each slot that moves
     spans_nodes = True
+    tries = 3  # on new connections, and then on the nodes that are the primaries now
 
     def __init__(self, cluster: RedisCluster, config: Config, vault: Callable[[], Vault]) -> None:
         super().__init__(cast(Redis, cluster), config, vault)  # commands and pipelines are called alike
         self._cluster = cluster
-        self._config = config
         self._is_outdated = False  # what redis-py knows of the nodes; it doesn't notice in a pipeline
+        self._refreshed = 0  # how often that was brought up to date
+        self._refreshing = asyncio.Lock()
 
     async def server(self) -> dict[str, Any]:
         """Return INFO `server` of a primary, with the run ids of all: a node that fails over changes them."""
@@ -63,15 +62,11 @@ class ClusterMirror(Mirror):
                 )
                 yield self._parsed(names)
 
-    @asynccontextmanager
-    async def subscribed(self) -> AsyncIterator[PubSub]:
-        """Subscribe at any node: what one publishes all tell."""
+    async def _listener(self) -> Redis:
+        """Make a client of any node: what one publishes all tell."""
         node = (await self._primaries())[0]
         url, timeout = self._config.redis_url or "", self._config.redis_timeout
-        client = connect.connect_to_node(url, timeout, node.host, int(node.port))
-        async with client, client.pubsub() as pubsub:
-            await pubsub.subscribe(self.channel)
-            yield pubsub
+        return connect.connect_to_node(url, timeout, node.host, int(node.port))
 
     # A node alone may lose its data. So there are marks in all parts of the slots, that move with them.
 
@@ -100,10 +95,9 @@ class ClusterMirror(Mirror):
     @cached_property
     def _tags(self) -> list[str]:
         """Hash tags, one for each of MARKS equal parts of the slots."""
-        template = sha1(self.keys.template.encode(), usedforsecurity=False).hexdigest()[:8]
         tags: dict[int, str] = {}
         for number in count():
-            tag = f"{template}-{number}"
+            tag = f"{self.keys.digest}-{number}"
             tags.setdefault(key_slot(tag.encode()) * MARKS // REDIS_CLUSTER_HASH_SLOTS, tag)
             if len(tags) == MARKS:
                 break
@@ -116,29 +110,52 @@ class ClusterMirror(Mirror):
         return self._cluster.get_primaries()
 
     async def _refresh(self) -> None:
-        if self._is_outdated:
-            await self._cluster.initialize()
-            await self._cluster.nodes_manager.initialize()
-            self._is_outdated = False
+        """Ask who the nodes are, once for all who want to know: up to redis-py 5 that closes all connections."""
+        async with self._refreshing:
+            if self._is_outdated:
+                await self._cluster.initialize()
+                await self._cluster.nodes_manager.initialize()
+                self._is_outdated = False
+                self._refreshed += 1
+
+    def _outdate(self, known: int) -> None:
+        """Note that what was known of the nodes is outdated, unless it was brought up to date since."""
+        self._is_outdated |= known == self._refreshed
 
     async def _exchange(self, commands: Iterable[Command], there: int = 0) -> list[Any]:
+        wanted, known = list(commands), self._refreshed
+        replies = await self._pipelined(wanted)
+        lost = [i for i, reply in enumerate(replies) if isinstance(reply, LOST)]
+        if lost and len(lost) == len(replies):
+            raise replies[0]
+        if lost and not any(isinstance(replies[i], exceptions.TimeoutError) for i in lost):
+            await connect.drop_idle(self._cluster)  # of some nodes: once more, as _call() does if all are lost
+            for i, reply in zip(lost, await self._pipelined([wanted[i] for i in lost]), strict=True):
+                replies[i] = reply
+        if any(isinstance(reply, LOST) for reply in replies):
+            self._outdate(known)
+        return replies
+
+    async def _pipelined(self, commands: Sequence[Command]) -> list[Any]:
         async with self.redis.pipeline(transaction=False) as pipeline:  # each goes to the node that has its key
             for command in commands:
                 pipeline.execute_command(*command)
-            replies = list(await pipeline.execute(raise_on_error=False))
-        lost = [reply for reply in replies if isinstance(reply, LOST)]
-        if lost and len(lost) == len(replies):
-            raise lost[0]
-        self._is_outdated |= bool(lost)
-        return replies
+            return list(await pipeline.execute(raise_on_error=False))
 
     async def _call(self, command: Callable[[], Awaitable[T]]) -> T:
+        tries = 0
+
         async def routed() -> T:
+            nonlocal tries
+            tries += 1
+            known = self._refreshed
             try:
                 await self._refresh()
+                known = self._refreshed
                 return await command()
-            except LOST:
-                self._is_outdated = True
+            except LOST as error:
+                if tries > 1 or isinstance(error, exceptions.TimeoutError):  # not just a connection that was dead
+                    self._outdate(known)
                 raise
             except exceptions.SlotNotCoveredError as error:
                 raise exceptions.ClusterDownError(first_line(error)) from None
@@ -147,7 +164,7 @@ class ClusterMirror(Mirror):
             except exceptions.RedisClusterException as error:  # which isn't a RedisError
                 raise exceptions.ConnectionError(first_line(error)) from None
             except AttributeError:  # redis-py closes a failed node's connections, also of who has just taken one
-                self._is_outdated = True
+                self._outdate(known)
                 raise exceptions.ConnectionError("a connection was closed") from None
 
         return await super()._call(routed)

@@ -6,26 +6,30 @@ redis-py has no URL for the latter two. They are spelled as Prefect, RedisVL and
     redis+cluster://[user:password@]host[:6379][,host…][?options]
 
 `rediss+…` is TLS, also to the sentinels, who are logged in to with `sentinel_username` and `sentinel_password`. Other
-options are redis-py's, as in any of its URLs.
+options are redis-py's, as in any of its URLs; but `protocol`: the store speaks RESP2, which servers and proxies without
+HELLO know, too, and has no use for RESP3.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from redis.asyncio import Redis, RedisCluster
+from redis import exceptions
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from redis.sentinel import Sentinel as BlockingSentinel
 
+from store.ending import end
 from store.errors import RedisUnavailable, first_line
 from store.mirror.wire import Listener
 from store.sockets import AsyncOwnSocket
@@ -35,6 +39,30 @@ SEVERAL = re.compile(
     r"(?:/(?P<path>[^?]*))?(?P<query>\?.*)?"
 )
 PORTS = {"sentinel": 26379, "cluster": 6379}
+RESP2 = 2
+
+
+class _Cancellable:
+    """Of a connection: a cancellation while it sends ends the caller. redis-py sends by asyncio.wait_for(), which up to
+    Python 3.11 loses a cancellation that comes as the sending is done."""
+
+    socket_timeout: float | None
+
+    async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+        seconds, self.socket_timeout = self.socket_timeout, None  # redis-py then sends without wait_for()
+        try:
+            async with asyncio.timeout(seconds):
+                await super().send_packed_command(*arguments, **options)  # type: ignore[misc]
+        except TimeoutError:
+            raise exceptions.TimeoutError(f"Redis took no command for {seconds:g} s") from None
+        finally:
+            self.socket_timeout = seconds
+
+
+@cache
+def _cancellable(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    """Return the class of such connections of a kind: by TCP, TLS or a Unix socket, to a master that Sentinel names."""
+    return type(kind.__name__, (_Cancellable, kind), {})
 
 
 class _Sentinel(Sentinel):
@@ -99,30 +127,90 @@ def is_cluster(url: str) -> bool:
     return servers is not None and servers.kind == "cluster"
 
 
+def database(url: str) -> int:
+    """Return the number of the database that a URL leads to."""
+    servers = parse(url)
+    return int((parse_url(url) if servers is None else servers.options).get("db") or 0)
+
+
+def check(url: str) -> None:
+    """Make sure that a client can be made of a URL. Raises ValueError, which may quote it."""
+    try:
+        client = connect(url, 1.0)
+        if isinstance(client, Redis):
+            # That doesn't connect yet, but takes the options.
+            client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    except (TypeError, exceptions.RedisError, exceptions.RedisClusterException) as error:
+        raise ValueError("an option isn't redis-py's") from error
+
+
 def connect(url: str, timeout: float, is_embedded: bool = False) -> Redis | RedisCluster:
     """Make the client; it connects when first used. Nothing is tried twice: who asked knows what else to do. With
     `is_embedded` it talks to nobody but a server of the same user's."""
-    servers, ours = parse(url), _options(timeout)
+    servers = parse(url)
     if servers is None:
-        client = Redis.from_url(
-            url, parser_class=Listener, **{**ours, **_tls(parse_url(url))}
-        )  # what the URL says goes first
-        if is_embedded:
-            client.connection_pool.connection_class = AsyncOwnSocket
-        return client
+        parsed = parse_url(url)
+        own = {"connection_class": AsyncOwnSocket} if is_embedded else {}
+        return _connect_to_one({**_tls(parsed), **parsed, **own}, timeout)
     if servers.kind == "cluster":
-        nodes = [ClusterNode(host, port) for host, port in servers.hosts]
-        # Whether slots that nobody has are everybody's failure is the servers' setting, not the client's.
-        return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **{**ours, **servers.options})
-    sentinel = _Sentinel(servers.hosts, sentinel_kwargs={**ours, **servers.sentinel_options})  # type: ignore[no-untyped-call]
-    master: Redis = sentinel.master_for(servers.service, parser_class=Listener, **{**ours, **servers.options})
+        return _connect_to_cluster(servers, timeout)
+    asked = _options(servers.sentinel_options, timeout)
+    sentinel = _Sentinel(servers.hosts, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
+    kind = SentinelManagedSSLConnection if servers.options["ssl"] else SentinelManagedConnection
+    options = _options(servers.options, timeout)
+    master: Redis = sentinel.master_for(
+        servers.service, **options, connection_class=_cancellable(kind), parser_class=Listener
+    )
     return master
 
 
 def connect_to_node(url: str, timeout: float, host: str, port: int) -> Redis:
     """Make a client of one node of a cluster."""
     servers = parse(url)
-    return Redis(host=host, port=port, **{**_options(timeout), **(servers.options if servers else {})})
+    options = dict(servers.options) if servers else {}
+    kind = SSLConnection if options.pop("ssl", False) else Connection
+    return _connect_to_one({**options, "host": host, "port": port, "connection_class": kind}, timeout)
+
+
+def _connect_to_one(options: Any, timeout: float) -> Redis:
+    kind = _cancellable(options.pop("connection_class", Connection))
+    return Redis.from_pool(ConnectionPool(kind, parser_class=Listener, **_options(options, timeout)))
+
+
+def _connect_to_cluster(servers: Servers, timeout: float) -> RedisCluster:
+    nodes = [ClusterNode(host, port) for host, port in servers.hosts]
+    options = _options(servers.options, timeout)
+    # Whether slots that nobody has are everybody's failure is the servers' setting, not the client's.
+    client = RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
+    manager = client.nodes_manager
+    manager.connection_kwargs["connection_class"] = _cancellable(manager.connection_kwargs["connection_class"])
+    for node in manager.startup_nodes.values():
+        node.connection_class = manager.connection_kwargs["connection_class"]
+    return client
+
+
+def limit(client: Redis | RedisCluster) -> int:
+    """Return how many connections the client may have, of a cluster to each node."""
+    if isinstance(client, RedisCluster):
+        return int(client.nodes_manager.connection_kwargs["max_connections"])
+    return int(client.connection_pool.max_connections)
+
+
+async def drop_idle(client: Redis | RedisCluster) -> None:
+    """Close the connections that nobody uses, also those to the sentinels. redis-py's own way waits in between, and
+    then would close a connection that somebody has taken and connected again meanwhile."""
+    if isinstance(client, RedisCluster):
+        idle: list[AbstractConnection] = [connection for node in client.get_nodes() for connection in node._free]
+    else:
+        manager = _manager(client)
+        pools = [each.connection_pool for each in (client, *(manager.sentinels if manager else ()))]
+        idle = [connection for pool in pools for connection in pool._available_connections]
+    for connection in idle:
+        await connection.disconnect(nowait=True)
+
+
+def _manager(client: Redis) -> _Sentinel | None:
+    return getattr(client.connection_pool, "sentinel_manager", None)
 
 
 def url_of_one(url: str, timeout: float) -> str:
@@ -133,24 +221,28 @@ def url_of_one(url: str, timeout: float) -> str:
         return url
     host, port = servers.hosts[0]
     if servers.kind == "sentinel":
-        options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **servers.sentinel_options}
+        options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "protocol": RESP2}
+        options |= servers.sentinel_options
         try:
             sentinel = BlockingSentinel(servers.hosts, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
             host, port = sentinel.discover_master(servers.service)  # type: ignore[no-untyped-call]
-        except RedisError as error:
+        except exceptions.RedisError as error:
             raise RedisUnavailable(f"no sentinel names the master: {first_line(error)}") from None
     return f"[{host}]:{port}".join(servers.around) if ":" in host else f"{host}:{port}".join(servers.around)
 
 
 async def close(client: Redis | RedisCluster) -> None:
     """Close the client, and those of the sentinels it asked."""
+    steps: list[Callable[[], Awaitable[Any]]] = [client.aclose]
     if isinstance(client, RedisCluster):  # after an error it takes itself for closed, and leaves its connections open
-        await client.nodes_manager.aclose()
-        await client.nodes_manager.aclose("startup_nodes")
-    await client.aclose()
-    if isinstance(client, Redis) and (manager := getattr(client.connection_pool, "sentinel_manager", None)):
-        for sentinel in manager.sentinels:
-            await sentinel.aclose()
+        steps += [client.nodes_manager.aclose, lambda: client.nodes_manager.aclose("startup_nodes")]
+    elif manager := _manager(client):
+        if manager._asking:
+            await end(manager._asking)
+        steps += [sentinel.aclose for sentinel in manager.sentinels]
+    for step in steps:
+        with contextlib.suppress(exceptions.RedisError, OSError):  # of a server that says no goodbye
+            await step()
 
 
 def _tls(parsed: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,11 +251,13 @@ def _tls(parsed: Mapping[str, Any]) -> dict[str, Any]:
     return {"ssl_check_hostname": True} if is_checked else {}
 
 
-def _options(timeout: float) -> dict[str, Any]:
+def _options(given: dict[str, Any], timeout: float) -> dict[str, Any]:
     return {
         "decode_responses": True,
         "encoding_errors": "surrogateescape",  # a foreign value that isn't UTF-8 must not break a reply
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
         "retry": Retry(NoBackoff(), 0),
+        **given,
+        "protocol": RESP2,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha1
 
 OKX_UID = re.compile(r"[0-9]{16,20}", re.ASCII)
 TELEGRAM_ID = re.compile(r"[0-9]{5,15}", re.ASCII)
@@ -26,6 +27,11 @@ class Keys:
     def mirror(self, owner: str) -> str:
         """Name the hash that holds which version of each kind was mirrored."""
         return self.of(owner, "mirror")
+
+    @property
+    def digest(self) -> str:
+        """Return a short name of the template, for what there is one of for each."""
+        return sha1(self.template.encode(), usedforsecurity=False).hexdigest()[:8]
 
     @property
     def prefix(self) -> str:

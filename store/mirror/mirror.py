@@ -10,16 +10,17 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from hashlib import sha1
 from typing import Any, TypeVar
 
 from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
+from store import sockets
 from store.config import Config
 from store.errors import RedisUnavailable, StoreError, first_line
-from store.mirror.codec import decode_hash, encode_hash
+from store.mirror import connect
+from store.mirror.codec import decode_hash
 from store.mirror.found import (
     CREDENTIALS,
     LOOKS,
@@ -33,6 +34,7 @@ from store.mirror.found import (
     integer,
     pairs,
     refusal,
+    to_words,
 )
 from store.mirror.keys import Keys
 from store.mirror.wire import Command, Script, exchange
@@ -54,7 +56,7 @@ LARGEST = 1_048_576  # bytes of a document, as size.lua has it
 LONGEST_KEY = 512  # bytes
 SHORT = 4095  # bytes, less one, of a value that is a name; what is longer is none
 
-AT_ONCE = 50  # calls under way, each on a connection of its own; redis-py since 8 has 100, and an error for more
+AT_ONCE = 50  # calls under way, each on a connection of its own; where redis-py may have fewer, so many
 
 END_RECONCILING = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -71,16 +73,18 @@ class Mirror:
 
     is_tracking = True  # whether one connection can be told of every change
     spans_nodes = False  # whether a script may find some of its keys elsewhere
+    tries = 2  # of a command whose connection breaks
 
     def __init__(self, redis: Redis, config: Config, vault: Callable[[], Vault]) -> None:
         self.redis = redis
+        self._config = config
         self.credentials_mode = config.mirror_credentials
         self._vault = vault
         self.keys = Keys(config.key_template)
-        self.channel = config.channel
+        self.channel = config.mirror_channel
         self._retry_after = config.redis_retry_after
         self._down_until = 0.0
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = asyncio.Semaphore(min(AT_ONCE, connect.limit(redis)))
 
     async def read(self, okx_uid: str, kind: SettingType) -> Setting | None:
         """Read a document; None if it isn't there, or isn't one that we mirrored."""
@@ -243,6 +247,11 @@ class Mirror:
             if kind not in ("user", "telegram_id") and ":" not in kind  # our own fields
         }
 
+    async def is_expiring(self, place: Place) -> bool:
+        """Tell whether Redis is going to remove a key by itself."""
+        key = self.keys.of(place.owner, place.suffix)
+        return bool(await self._call(lambda: self.redis.pttl(key)) >= 0)
+
     async def size(self) -> int:
         """Count all keys, whosever."""
         return int(await self._call(lambda: self.redis.dbsize()))
@@ -254,10 +263,23 @@ class Mirror:
 
     @asynccontextmanager
     async def subscribed(self) -> AsyncIterator[PubSub]:
-        """Subscribe to the channel. Raises what redis-py raises."""
-        async with self.redis.pubsub() as pubsub:
-            await pubsub.subscribe(self.channel)
-            yield pubsub
+        """Subscribe to the channel, on a connection beside those for commands, of which there may be few. Raises what
+        redis-py raises."""
+        client = await self._listener()
+        try:
+            async with client.pubsub() as pubsub:
+                await pubsub.subscribe(self.channel)
+                yield pubsub
+        finally:
+            await connect.close(client)
+
+    async def _listener(self) -> Redis:
+        """Make a client for a subscription."""
+        url = self._config.redis_url or ""
+        is_embedded = sockets.is_embedded(url, self._config.home)
+        client = connect.connect(url, self._config.redis_timeout, is_embedded)
+        assert isinstance(client, Redis)
+        return client
 
     # The relay's marks in Redis: what was reconciled with what, and that a reconciliation is under way.
     # They go when Redis loses its data, and one of each belongs to a key template.
@@ -276,7 +298,7 @@ class Mirror:
         return bool(await self._call(lambda: self.redis.eval(END_RECONCILING, 2, *keys, token, between)))
 
     def _state_key(self, name: str) -> str:
-        return f"settings:{{{sha1(self.keys.template.encode(), usedforsecurity=False).hexdigest()[:8]}}}:{name}"
+        return f"settings:{{{self.keys.digest}}}:{name}"
 
     def retry_now(self) -> None:
         """Forget that Redis failed a moment ago."""
@@ -330,45 +352,42 @@ class Mirror:
             "" if seen is None else seen.digest,
             channel,
             message,
-            *_content(entry),
+            *to_words(entry),
         )
         return APPLY.call(self._keys(entry.owner, entry.suffix), arguments)
 
     async def _call(self, command: Callable[[], Awaitable[T]]) -> T:
-        """Run a command, in its turn, unless Redis failed just now; translate its errors."""
+        """Run a command, in its turn, unless Redis failed just now; translate its errors.
+
+        A connection that breaks may have been dead for long, and others with it: Redis restarted, or closed what was
+        idle. So the command runs once more, on a new one; whatever it did before, that does no harm (a read, a write
+        that its version guards). Only if that fails, too, or Redis is silent, is it left alone.
+        """
         async with self._turns:
-            if time.monotonic() < self._down_until:
-                raise RedisUnavailable("Redis can't be reached: it failed a moment ago")
-            try:
-                return await command()
-            except exceptions.ResponseError as error:
-                raise refusal(error) from _without_frames(error)
-            except (exceptions.RedisError, OSError) as error:
-                self._down_until = time.monotonic() + self._retry_after
-                raise RedisUnavailable(f"Redis can't be reached: {first_line(error)}") from _without_frames(error)
+            tries = self.tries
+            while True:
+                if time.monotonic() < self._down_until:
+                    raise RedisUnavailable("Redis can't be reached: it failed a moment ago")
+                try:
+                    return await command()
+                except exceptions.ResponseError as error:
+                    raise refusal(error) from _harmless(error)
+                except (exceptions.RedisError, OSError) as error:
+                    tries -= 1
+                    if not tries or not isinstance(error, exceptions.ConnectionError | ConnectionError):
+                        self._down_until = time.monotonic() + self._retry_after
+                        why = f"Redis can't be reached: {first_line(error)}"
+                        raise RedisUnavailable(why) from _harmless(error)
+                await connect.drop_idle(self.redis)
 
 
-def _without_frames(error: Exception) -> Exception:
-    """Take an error's frames away: they hold what was sent to Redis."""
+def _harmless(error: Exception) -> Exception:
+    """Take from an error what was sent to Redis: its frames hold that, and its text may quote it."""
     error.__cause__ = error.__context__ = None
+    error.args = (first_line(error),)
     return error.with_traceback(None)
 
 
 @cache
 def _quoted(kind: str) -> str:
     return json.dumps(kind)
-
-
-def _content(entry: MirrorEntry) -> list[str]:
-    if entry.encoding == "erased":
-        return []
-    if entry.encoding == "fields":
-        document = json.loads(entry.document or '{"telegram_id": null}')
-        return [item for key, value in document.items() for item in (key, value or "")]
-    if entry.document is None:
-        return []
-    if entry.encoding == CREDENTIALS.encoding:  # bare, as existing readers expect
-        return [item for pair in json.loads(entry.document).items() for item in pair]
-    if entry.encoding == "hash":
-        return [item for pair in sorted(encode_hash(entry.document).items()) for item in pair]
-    return [json.loads(entry.document) if entry.encoding == "string" else entry.document]

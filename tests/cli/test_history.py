@@ -90,19 +90,19 @@ def test_five_changes_by_two_actors_are_told_read_as_of_then_and_rolled_back(cli
     ]
     without_time = [re.sub(r" · \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00", "", line) for line in told]
     assert without_time == [
-        "params version 6 · night-shift",
+        "params version 6 · night-shift (login postgres)",
         "  - deleted, with 50 keys",
-        "params version 5 · ops",
+        "params version 5 · ops (login postgres)",
         '  ~ direction: "롱" -> "롱숏"',
         "  ~ leverage: 2 -> 30",
-        "params version 4 · night-shift · spike",
+        "params version 4 · night-shift (login postgres) · spike",
         "  ~ leverage: 5 -> 2",
-        "params version 3 · night-shift · spike",
+        "params version 3 · night-shift (login postgres) · spike",
         '  ~ direction: "롱숏" -> "롱"',
         "  ~ leverage: 20 -> 5",
-        "params version 2 · ops · calm market",
+        "params version 2 · ops (login postgres) · calm market",
         "  ~ leverage: 10 -> 20",
-        "params version 1 · bot",
+        "params version 1 · bot (login postgres)",
         "  + 50 keys",
     ]
     third, fourth = (saved_at(inside, OKX_UID, version) for version in (3, 4))

@@ -99,7 +99,7 @@ SHAPES = {
     "restore-backup backup.zip --replace --yes": "users versions mirrored unknown manifest",
     f"user delete {OKX_UID} --yes": USER,
     f"user restore {OKX_UID}": USER,
-    f"user erase {OKX_UID} --yes": "okx_uid settings versions trades telegram_links mirrored",
+    f"user erase {OKX_UID} --yes": "okx_uid settings versions trades telegram_links mirrored was_known",
     "status": "postgresql redis config",
     "embedded status": "home postgres redis",
     "migrate": "applied quarantined",

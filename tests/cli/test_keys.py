@@ -144,7 +144,7 @@ def test_the_history_tells_who_and_why_but_not_what(inside: Cli, kim: str) -> No
     text = inside("keys", "history", kim).out
     assert "new ones" in text
     assert {f"{row['changed_by']} (login {row['written_by']})" in text for row in found} == {True}
-    assert not any(word in text + json.dumps(found) for word in ("plain-", "v1."))
+    assert not any(word in text + json.dumps(found) for word in ("plain-", "v1.", "v2."))
 
 
 @pytest.mark.parametrize("keys", ["", "nonsense-key"])

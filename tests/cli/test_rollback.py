@@ -121,9 +121,13 @@ def test_an_erased_user_leaves_nothing(
         "trades": 0,
         "telegram_links": 1,
         "mirrored": True,
+        "was_known": True,
     }
-    for command in (["history", five], ["get", five], ["user", "restore", five], ["user", "erase", five, "--yes"]):
+    for command in (["history", five], ["get", five], ["user", "restore", five]):
         assert five in inside.fails(1, *command)
+    again = inside("user", "erase", five, "--yes")
+    assert again.out == f"erased {five}, whom PostgreSQL didn't know (any more); cleared from Redis\n"
+    assert "1000000000000009" in inside.fails(1, "user", "erase", "1000000000000009", "--yes")
     for table in ("user_settings", "app_users", "telegram_links", "mirror_pending"):
         assert db.execute(f"select from {table}").fetchall() == []
     assert [key for key in redis.scan_iter() if not key.endswith(":mirror") and key.startswith("user:")] == []

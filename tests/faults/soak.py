@@ -30,84 +30,15 @@ from typing import Any
 import psycopg
 import redis as redis_py
 
-from store import Config, SettingsStore, StoreError, Vault, embedded, schema
+from store import Config, SettingsStore, Vault, embedded, schema
 from store.archive import check_backup
-from store.calls import Call
 from store.relay import Relay
 from store.sealed import unseal
 from store.sync import Sync
 from store.vault import generate_key
 from store.verify import verify
+from tests.faults.soak_worker import USERS, work
 from tests.stacks import postgres
-
-USERS = [f"10000000000000{number:02}" for number in range(8)]
-SUFFIXES = {"preferences": "preferences", "params": "settings", "dual_side": "dual_side"}
-RAW_UPDATE = (
-    "update user_settings set settings = settings || jsonb_build_object('n', %(n)s::bigint)"
-    " where okx_uid = %(user)s and setting_type = %(kind)s and is_active and deleted_at is null returning version"
-)
-
-
-# -- a worker process
-
-
-async def work(seed: int, ops: int, notes: Path, rogue: bool) -> None:
-    """Write and read at random; note each acknowledged save as `saved okx_uid type version n`."""
-    random_ = random.Random(seed)
-    latest: dict[tuple[str, str], int] = {}
-    with notes.open("a", buffering=1) as file:
-        async with SettingsStore() as store:
-            for number in range(ops):
-                user, kind = random_.choice(USERS), random_.choice(list(SUFFIXES))
-                token = seed * 100_000_000 + number
-                try:
-                    note = await _operate(store, random_, user, kind, token, latest.get((user, kind), 0), rogue)
-                except StoreError as error:
-                    note = f"error {type(error).__name__}"
-                    await asyncio.sleep(0.005)
-                file.write(note + "\n")
-                if note.startswith("saved"):
-                    latest[user, kind] = max(latest.get((user, kind), 0), int(note.split()[3]))
-
-
-async def _operate(
-    store: SettingsStore, random_: random.Random, user: str, kind: str, token: int, latest: int, rogue: bool
-) -> str:
-    choice = random_.random()
-    if choice < 0.3:
-        saved = await store.save(user, kind, {"n": token, "pad": "x" * random_.randrange(200)})
-        return f"saved {user} {kind} {saved.version} {token}"
-    if choice < 0.45:
-        saved = await store.patch(user, kind, {"n": token})
-        return f"saved {user} {kind} {saved.version} {token}"
-    if choice < 0.55:  # another program, which knows nothing of Redis
-        rows = await store.stores.database.fetch(Call(RAW_UPDATE, {"user": user, "kind": kind, "n": token}))
-        return f"saved {user} {kind} {rows[0]['version']} {token}" if rows else "nothing"
-    if choice < 0.57:
-        await store.delete(user, kind)
-        return "deleted"
-    if choice < 0.6:
-        saved = await store.rollback(user, kind, random_.randrange(max(1, latest - 5), latest + 2))
-        return f"saved {user} {kind} {saved.version} {saved.settings['n']}" if "n" in saved.settings else "rolled back"
-    if choice < 0.61:
-        saved = await store.restore(user, kind)
-        return f"saved {user} {kind} {saved.version} {saved.settings['n']}" if "n" in saved.settings else "restored"
-    if choice < 0.65:
-        keyed = await store.save_credentials(user, f"key-{token}", "secret", "passphrase")
-        return f"keyed {user} {keyed.version} {token}"
-    if choice < 0.67:
-        return "read keys" if await store.get_credentials(user) else "no keys"
-    if choice < 0.7 and rogue:
-        key = f"user:{user}:{SUFFIXES[kind]}"
-        with contextlib.suppress(redis_py.RedisError, OSError):
-            if kind == "params":
-                await store.stores.mirror.redis.set(key, f'{{"n": {-token}}}')
-            else:
-                await store.stores.mirror.redis.hset(key, "n", str(-token))
-        return "rogue"
-    found = await store.get(user, kind, min_version=latest)  # none: deleted, which is a newer version
-    return f"less {user} {kind} {latest} {found.version}" if found and found.version < latest else "read"
-
 
 # -- faults
 
@@ -142,7 +73,8 @@ class World:
         seed, self.next_seed = self.next_seed, self.next_seed + 1
         command = [sys.executable, "-m", "tests.faults.soak", "--worker", str(seed), "--ops", str(ops)]
         command += ["--notes", str(self.folder / f"notes-{seed}")] + (["--rogue"] if self.rogue else [])
-        self.workers[seed] = subprocess.Popen(command, env=self.environment)
+        style = {"PGDATESTYLE": "German"} if seed % 2 == 0 else {}
+        self.workers[seed] = subprocess.Popen(command, env=self.environment | style)
         self.todo[seed] = ops
 
     def start_relay(self) -> None:
@@ -210,8 +142,48 @@ class World:
         postgres.stop(self.home)
         postgres.start(self.home)
 
+    def postgres(self) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(self.config.database_url or "", autocommit=True)
+
+    def _postgres_set(self, seconds: float, **settings: str) -> None:
+        """Have every connection, of before, too, take these settings for a while."""
+        with self.postgres() as connection:
+            for change in ("set {} = '{}'", "reset {}"):
+                for setting in settings.items():
+                    connection.execute(f"alter system {change.format(*setting)}".encode())
+                connection.execute("select pg_reload_conf()")
+                time.sleep(seconds)
+
+    def postgres_read_only(self) -> None:
+        self._postgres_set(0.5, default_transaction_read_only="on")
+
+    def postgres_impatient(self) -> None:
+        self._postgres_set(0.5, idle_in_transaction_session_timeout="50ms", idle_session_timeout="50ms")
+
+    def redis_impatient(self) -> None:
+        with self.redis() as client:
+            client.config_set("timeout", "1")
+            time.sleep(1.5)
+            client.config_set("timeout", "0")
+
+    def transaction_left_open(self) -> None:
+        """Hold the rows that somebody writes, and their marks."""
+        with self.postgres() as connection, connection.transaction(force_rollback=True):
+            some = random.sample(USERS, 2)
+            connection.execute("set local lock_timeout = '5s'")
+            with contextlib.suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+                connection.execute(
+                    "select from user_settings where okx_uid = any (%s) and is_active for update", (some,)
+                )
+                connection.execute("select from mirror_pending for update")
+                time.sleep(1)
+
+    def marks_vacuumed(self) -> None:
+        with self.postgres() as connection:
+            connection.execute("vacuum (truncate off) mirror_pending")
+
     def connections_cut(self) -> None:
-        with psycopg.connect(self.config.database_url or "", autocommit=True) as connection:
+        with self.postgres() as connection:
             connection.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where datname = current_database() and pid <> pg_backend_pid()"
@@ -265,7 +237,8 @@ class World:
             self.redis_restarted, self.redis_killed, self.redis_paused, self.redis_flushed,
             self.redis_from_older_snapshot, self.redis_full, self.redis_read_only, self.postgres_restarted,
             self.connections_cut, self.worker_killed, self.relay_killed, self.synced, self.repaired, self.keys_rotated,
-            self.template_applied, self.backed_up,
+            self.template_applied, self.backed_up, self.postgres_read_only, self.postgres_impatient,
+            self.redis_impatient, self.transaction_left_open, self.marks_vacuumed,
         ]  # fmt: skip
 
 

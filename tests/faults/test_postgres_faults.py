@@ -86,16 +86,16 @@ async def test_stale_connections_surface_in_no_call_after_a_restart(
     async def one(n: int) -> int:
         return (await store.patch(OKX_UID, KINDS[n % 3], {"?n": n})).version
 
-    await asyncio.gather(*(one(n) for n in range(3 * config.pool_size)))
+    await asyncio.gather(*(one(n) for n in range(3 * config.db_pool_size)))
     getattr(own_postgres, how)()
     own_postgres.start()
     before = [await version(store, kind) for kind in KINDS]
     getattr(own_postgres, how)()
     own_postgres.start()
-    versions = await asyncio.gather(*(one(n) for n in range(99, 99 + 3 * config.pool_size)))
+    versions = await asyncio.gather(*(one(n) for n in range(99, 99 + 3 * config.db_pool_size)))
     for i, kind in enumerate(KINDS):
-        assert sorted(versions[i::3]) == list(range(before[i] + 1, before[i] + 1 + config.pool_size))
-        assert await version(store, kind) == before[i] + config.pool_size
+        assert sorted(versions[i::3]) == list(range(before[i] + 1, before[i] + 1 + config.db_pool_size))
+        assert await version(store, kind) == before[i] + config.db_pool_size
 
 
 async def test_an_open_store_works_at_once_after_a_long_outage(

@@ -226,7 +226,7 @@ async def test_a_rotation_killed_in_the_middle_is_finished_by_another(
 ) -> None:
     def left() -> int:
         rows = db.execute(
-            "select from okx_api_info where api_key not like %s", (f"v1.{next(iter(CURRENT))}.%",)
+            "select from okx_api_info where api_key not like %s", (f"v2.{next(iter(CURRENT))}.%",)
         ).fetchall()
         return len(rows)
 

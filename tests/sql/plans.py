@@ -48,37 +48,63 @@ def explaining(url: str) -> Iterator[Connection]:
 def scans(connection: Connection, call: Call, modes: Sequence[str] = MODES, first: int | None = None) -> list[Scan]:
     """Run a call with each kind of plan, undo what it wrote, and return what read tables. `first`: stream it, and
     stop after so many rows."""
-    found: list[Scan] = []
+    return [scan for plan in _plans(connection, call, modes, first) for scan in _scans(plan["Plan"], _query(plan))]
+
+
+def rows_handled(connection: Connection, call: Call, mode: str, before: str) -> dict[str, int]:
+    """Run a call after other statements, undo it all, and return how many rows the nodes of each statement's plan
+    handled together, those that were thrown away included."""
+    handled: dict[str, int] = {}
+    for plan in _plans(connection, call, [mode], None, before):
+        handled[_query(plan)] = handled.get(_query(plan), 0) + sum(_rows(node) for node in _nodes(plan["Plan"]))
+    return handled
+
+
+def _plans(
+    connection: Connection, call: Call, modes: Sequence[str], first: int | None, before: str = ""
+) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
 
     def note(message: psycopg.errors.Diagnostic) -> None:
         text = message.message_primary or ""
         if message.severity_nonlocalized == "LOG" and "plan:\n" in text:
-            told = json.loads(text.split("plan:\n", 1)[1])
-            found.extend(_scans(told["Plan"], " ".join(told["Query Text"].split())))
+            found.append(json.loads(text.split("plan:\n", 1)[1]))
 
-    connection.add_notice_handler(note)
-    try:
-        for mode in modes:
-            with connection.transaction(force_rollback=True):
-                connection.execute(f"set local plan_cache_mode = {mode}".encode())
+    for mode in modes:
+        with connection.transaction(force_rollback=True):
+            connection.execute(f"set local plan_cache_mode = {mode}; {before}".encode())
+            connection.add_notice_handler(note)
+            try:
                 if first is None:
                     connection.execute(call.query, call.params)
                     continue
                 with connection.cursor("streamed") as cursor:
                     cursor.execute(call.query, call.params)
                     assert len(cursor.fetchmany(first)) == first
-    finally:
-        connection.remove_notice_handler(note)
+            finally:
+                connection.remove_notice_handler(note)
     return found
 
 
-def _scans(node: Mapping[str, Any], query: str) -> Iterator[Scan]:
-    if "Relation Name" in node and node["Node Type"] != "ModifyTable":
-        removed = sum(node.get(f"Rows Removed by {what}", 0) for what in ("Filter", "Index Recheck"))
-        rows = (node["Actual Rows"] + removed) * node["Actual Loops"]
-        yield Scan(node["Relation Name"], node["Node Type"], tuple(sorted(_indexes(node))), round(rows), query)
+def _query(plan: Mapping[str, Any]) -> str:
+    return " ".join(plan["Query Text"].split())
+
+
+def _nodes(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield node
     for below in node.get("Plans", ()):
-        yield from _scans(below, query)
+        yield from _nodes(below)
+
+
+def _rows(node: Mapping[str, Any]) -> int:
+    removed = sum(node.get(f"Rows Removed by {what}", 0) for what in ("Filter", "Index Recheck", "Join Filter"))
+    return int((node["Actual Rows"] + removed) * node["Actual Loops"] + 0.5)
+
+
+def _scans(plan: Mapping[str, Any], query: str) -> Iterator[Scan]:
+    for node in _nodes(plan):
+        if "Relation Name" in node and node["Node Type"] != "ModifyTable":
+            yield Scan(node["Relation Name"], node["Node Type"], tuple(sorted(_indexes(node))), _rows(node), query)
 
 
 def _indexes(node: Mapping[str, Any]) -> set[str]:

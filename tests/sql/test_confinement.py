@@ -40,6 +40,7 @@ OF_A_USER = {
     "delete_user_setting": "'{who}', 'params'",
     "diff_user_setting": "'{who}', 'params', 1, 1",
     "ensure_user": "'{who}'",
+    "erase_unknown": "array['{who}']",
     "erase_user": "'{who}'",
     "find_user": "'{who}'",
     "get_api_credentials": "'{who}'",
@@ -108,7 +109,7 @@ LISTS = {
 # Counts, what changes marks, deleted users: of the confined user's part only; each has its test below.
 COUNTS = {
     "list_deleted_users", "clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics",
-    "last_verification",
+    "last_verification", "clear_erased", "erased_owners",
 }  # fmt: skip
 # Nothing of any user: the catalogue, templates, candles, the schema; and helpers that see no row but through their
 # arguments.
@@ -122,7 +123,7 @@ OF_NOBODY = {
     *("validate_user_setting", "database_identity", "installed_definition"),
     *("changes_as_json", "check_identifiers", "check_settings", "confined_owners", "confined_to", "document_changes"),
     *("document_problem", "erase_predecessor", "is_encrypted", "is_permitted", "is_valid_value"),
-    *("check_erasures", "erasures"),
+    *("check_erasures", "erasures", "forget_erased", "erasure_digest", "is_erased", "mark_erased"),
     *("mark_pending", "mask_secrets", "merge_patch", "missing_setting_keys", "note_reason", "patched_setting"),
     *("secret_mask", "telegram_is_free"),
     *("unmask_secrets", "user_problems", "check_candles", "get_candles", "missing_candles", "timeframe_width"),
@@ -227,6 +228,13 @@ def test_deleted_users_are_those_of_the_confinement_only(confined: Connection) -
     assert [row["okx_uid"] for row in fetch(confined, deleted)] == [OKX_UID]
     fetch(confined, "set settings_store.okx_uid = 'nobody'")
     refuses(confined, "list_deleted_users", "")
+
+
+def test_erased_people_are_those_of_the_confinement_only(db: Connection) -> None:
+    fetch(db, f"select erase_unknown(array['{OKX_UID}', '{OTHER}'])")
+    fetch(db, f"set settings_store.okx_uid = '{OKX_UID}'")
+    for function in ("erased_owners", "clear_erased"):
+        assert fetch(db, f"select {function}(array['{OKX_UID}', '{OTHER}']) as o") == [{"o": OKX_UID}]
 
 
 def test_counts_and_marks_are_of_the_confined_user_only(confined: Connection) -> None:
@@ -392,7 +400,7 @@ async def test_a_confined_relay_mirrors_and_verifies_its_user_only(
     try:
         assert (await Relay(relaying).once()).mirrored == 4
         assert not redis.exists(f"user:{OTHER}:settings")
-        assert (await verify(relaying)).checked == 4
+        assert (await verify(relaying)).checked == (await verify(store.stores, okx_uid=OKX_UID)).checked
     finally:
         await relaying.close()
 

@@ -70,7 +70,7 @@ def test_who_and_why_are_kept_and_the_history_tells_no_content(db: Connection, u
         (1, "new ones", False),
     ]
     assert history[1]["changed_by"] == "ops"
-    assert "v1." not in repr(history)
+    assert "v2." not in repr(history)
 
 
 def test_a_version_other_than_expected_is_a_conflict(db: Connection, uid: str) -> None:
@@ -101,7 +101,7 @@ def test_a_deletion_is_a_version_and_deleting_again_is_none(db: Connection, uid:
 
 def ciphertext_of(row: dict[str, Any]) -> list[str]:
     found = [str(row[name]) for name in FIELDS]
-    assert all(text.startswith("v1.") for text in found)
+    assert all(text.startswith("v2.") for text in found)
     return found
 
 
@@ -248,8 +248,11 @@ def test_history_changes_by_no_statement(db: Connection, uid: str) -> None:
 def test_raw_sql_is_versioned_archived_and_marked(db: Connection, uid: str) -> None:
     save(db, ciphertext(1))
     fetch(db, "delete from mirror_pending")
-    text = ciphertext(2)[0]
-    fetch(db, "update okx_api_info set api_key = %s, version = 7, changed_by = 'me' where is_active", (text,))
+    with refused("US003") as error:  # of another set than the others
+        fetch(db, "update okx_api_info set api_key = %s where is_active", (ciphertext(2)[0],))
+    assert "as one set" in (error.value.diag.message_detail or "")
+    fields = "api_key = %s, api_secret = %s, passphrase = %s"
+    fetch(db, f"update okx_api_info set {fields}, version = 7, changed_by = 'me' where is_active", ciphertext(2))
     assert [(row["version"], row["is_active"]) for row in rows(db)] == [(1, False), (2, True)]
     assert one(db, "select version from mirror_pending where kind = 'api_keys'") == {"version": 2}
     fetch(db, "select ensure_user(%s)", (OTHER,))

@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from store import Config, calls, status_calls
+from store import Config, calls, erasure_calls, status_calls
 from store.calls import Call
 from store.market import calls as trade_calls
 from store.market import candle_calls
@@ -106,6 +106,7 @@ LOOKUPS = {
     "some keys": by(MIRROR, calls.mirror_state, [UID, UID, TELEGRAM], ["params", "user", "telegram"]),
     "500 keys": by(MIRROR, calls.mirror_state, SOME, ["params"] * 500),
     "500 keys without documents": by(MIRROR, calls.known_keys, SOME, ["params"] * 500),
+    "who was erased": by({BY_UID, LINK}, erasure_calls.erased_owners, [UID, TELEGRAM]),
     "keys that are marked": by(MIRROR, calls.pending_keys, None, None, 500),
     "what was marked lately": by(MIRROR, calls.fresh_keys, calls.Snapshot("1:1:"), 500),
     "marked keys of some owners": by(MIRROR, calls.pending_keys, [UID], None, 500),

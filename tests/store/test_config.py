@@ -16,6 +16,7 @@ import redis as redis_py
 from store import Config, ConfigError, SettingsStore, StoreError
 from store.connections import Connections
 from store.mirror.connect import parse
+from store.vault import create_key_file
 
 SECRET = "hunter2-secret"
 
@@ -65,6 +66,17 @@ def test_the_process_environment_is_read_at_the_time_of_the_call(monkeypatch: py
     monkeypatch.setenv("MIRROR_CHANNEL", "mine")
     assert Config.from_env().channel == "mine"
     assert Config.from_env(os.environ).channel == "mine"
+
+
+def test_where_embedded_servers_are_ruled_out_so_are_their_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SETTINGS_STORE_KEYS", "SETTINGS_STORE_KEYS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    create_key_file(tmp_path / "encryption.keys")
+    home = {"SETTINGS_STORE_HOME": str(tmp_path)}
+    assert not Config.from_env(home).read_vault().is_empty
+    assert Config.from_env({**home, "SETTINGS_STORE_EMBEDDED": "never"}).read_vault().is_empty
 
 
 def test_a_relative_home_is_made_absolute() -> None:
@@ -130,8 +142,13 @@ async def test_a_malformed_database_url_is_one_error_without_the_password(server
 
 
 @pytest.mark.parametrize(
-    "redis_url", [f"http://:{SECRET}@cache", f"redis://:{SECRET}@cache:port", f"redis://:{SECRET}@[cache"]
-)
+    "redis_url",
+    [
+        f"http://:{SECRET}@cache", f"redis://:{SECRET}@cache:port", f"redis://:{SECRET}@[cache",
+        f"redis://:{SECRET}@cache?no_such_option=1", f"redis://:{SECRET}@cache?max_connections=-1",
+        f"redis+sentinel://:{SECRET}@cache/main?no_such_option=1", f"redis+cluster://:{SECRET}@cache?no_such_option=1",
+    ],
+)  # fmt: skip
 async def test_a_malformed_redis_url_is_one_error_without_the_password(servers: Config, redis_url: str) -> None:
     with pytest.raises(StoreError) as caught:
         async with SettingsStore(replace(servers, redis_url=redis_url)):
@@ -139,9 +156,16 @@ async def test_a_malformed_redis_url_is_one_error_without_the_password(servers: 
     assert SECRET not in str(caught.value) + repr(caught.value)
 
 
-@pytest.mark.parametrize(("given", "size"), [(-3, 5), (0, 5), (4, 5), (5, 5), (6, 6), (40, 40)])
-def test_the_pool_never_has_fewer_than_five_connections(given: int, size: int) -> None:
-    assert Config(db_pool_size=given).pool_size == size
+@pytest.mark.parametrize("given", ["-3", "0", "1"])
+def test_a_pool_of_fewer_than_two_connections_is_refused(given: str) -> None:
+    with pytest.raises(ConfigError, match="DB_POOL_SIZE must be at least 2"):
+        Config.from_env({"DB_POOL_SIZE": given})
+
+
+@pytest.mark.parametrize("given", ["-1", "86400", "nan"])
+def test_a_lock_timeout_that_is_none_is_refused(given: str) -> None:
+    with pytest.raises(ConfigError, match="DB_LOCK_TIMEOUT must be"):
+        Config.from_env({"DB_LOCK_TIMEOUT": given})
 
 
 def connections(db: psycopg.Connection[dict[str, Any]]) -> int:

@@ -205,13 +205,13 @@ async def test_every_applied_version_is_published_once(
     mirror: Mirror, servers: Config, redis: redis_py.Redis, kind: str
 ) -> None:
     with redis.pubsub() as channel:  # type: ignore[no-untyped-call]
-        channel.subscribe(servers.channel)
+        channel.subscribe(servers.mirror_channel)
         assert channel.get_message(timeout=5)
         await mirror.apply([entry(kind, 1), entry(kind, 1), deletion(kind, 4), entry(kind, 2), deletion(kind, 4)])
         await mirror.apply([entry(kind, 5)])
         await mirror.apply([entry(kind, 5)])
         await mirror.apply([MirrorEntry(TELEGRAM_ID, "telegram", "okx_uid", "string", 1, EPOCH, f'"{OKX_UID}"')])
-        redis.publish(servers.channel, "end")
+        redis.publish(servers.mirror_channel, "end")
         messages = []
         while (message := channel.get_message(timeout=5)) and message["data"] != "end":
             messages.append(json.loads(message["data"]))

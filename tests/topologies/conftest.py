@@ -30,12 +30,16 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def behind_sentinel(servers: Config, database_url: str, sentinels: Sentinels) -> Config:
     """The configuration of the test's database and the Redis that Sentinel watches."""
-    return replace(servers, database_url=database_url, redis_url=sentinels.url, redis_retry_after=0.1)
+    # Not the patience of other tests: a master that hangs is to be given up before it wakes up, replaced.
+    return replace(
+        servers, database_url=database_url, redis_url=sentinels.url, redis_retry_after=0.1, redis_timeout=0.5
+    )
 
 
 @pytest.fixture
 def on_cluster(servers: Config, database_url: str, cluster: Cluster) -> Config:
     """The configuration of the test's database and the cluster."""
     return replace(
-        servers, database_url=database_url, redis_url=cluster.url, redis_retry_after=0.1, key_template=HASH_TAG
-    )
+        servers, database_url=database_url, redis_url=cluster.url, redis_retry_after=0.1, redis_timeout=0.5,
+        key_template=HASH_TAG,
+    )  # fmt: skip

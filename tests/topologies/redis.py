@@ -65,7 +65,9 @@ class Node:
         self._process.send_signal(signal.SIGCONT)
 
     def client(self) -> redis_py.Redis:
-        return redis_py.Redis(port=self.port, password=self.password, decode_responses=True, socket_timeout=5)
+        return redis_py.Redis(
+            port=self.port, password=self.password, decode_responses=True, socket_timeout=5, protocol=2
+        )
 
     def call(self, *command: Any) -> Any:
         with self.client() as client:

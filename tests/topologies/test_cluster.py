@@ -126,6 +126,27 @@ async def test_a_reconciliation_starts_again_if_a_node_loses_its_data_meanwhile(
         assert (await verify(store.stores)).findings == {}
 
 
+@pytest.mark.parametrize("limit", ["", "?max_connections=3"], ids=["many", "few"])
+async def test_dead_connections_and_few_of_them_cost_no_read_and_no_save(
+    on_cluster: Config, cluster: Cluster, limit: str
+) -> None:
+    def disconnect_all() -> None:
+        for node in cluster.nodes:
+            node.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    async with SettingsStore(replace(on_cluster, redis_url=f"{cluster.url}{limit}", redis_retry_after=60)) as store:
+        await register(store)
+        for number in range(5):
+            disconnect_all()
+            found = await asyncio.gather(*(store.get(user, "params") for user in USERS * 2))
+            assert {setting.source for setting in found if setting} == {"redis"}
+            disconnect_all()
+            saved = await asyncio.gather(*(store.patch(user, "params", {"n": number}) for user in USERS))
+            assert all(each.mirrored for each in saved)
+            disconnect_all()
+            assert (await verify(store.stores)).findings == {}
+
+
 async def test_watch_goes_on_when_nodes_die(on_cluster: Config, cluster: Cluster) -> None:
     async with SettingsStore(on_cluster) as store:
         await register(store)

@@ -105,6 +105,22 @@ async def test_what_redis_acknowledged_and_lost_is_put_back(behind_sentinel: Con
         assert '"leverage": 7' in sentinels.master.call("GET", DOCUMENT)
 
 
+async def test_dead_connections_and_few_of_them_cost_no_read_and_no_save(
+    behind_sentinel: Config, sentinels: Sentinels
+) -> None:
+    url = f"{behind_sentinel.redis_url}&max_connections=3"
+    async with SettingsStore(replace(behind_sentinel, redis_url=url, redis_retry_after=60)) as store:
+        await store.register(OKX_UID, TELEGRAM_ID)
+        master = sentinels.master
+        for leverage in range(2, 7):
+            for node in (master, *sentinels.sentinels):
+                node.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            found = await asyncio.gather(*(store.get((OKX_UID, TELEGRAM_ID)[n % 2], "params") for n in range(20)))
+            assert {setting.source for setting in found if setting} == {"redis"}
+            master.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            assert (await store.patch(OKX_UID, "params", {"leverage": leverage})).mirrored
+
+
 async def test_the_cache_follows_the_master(behind_sentinel: Config, sentinels: Sentinels) -> None:
     async with SettingsStore(behind_sentinel, cache=10) as cached, SettingsStore(behind_sentinel) as other:
 

@@ -10,6 +10,7 @@ import redis as redis_py
 
 from store import SettingsStore, UnknownUser
 from store.mirroring import mirror
+from store.models import Erasure
 from store.relay import Relay, drain
 from store.sync import Sync
 from store.verify import verify
@@ -65,7 +66,10 @@ async def test_an_open_transaction_of_before_gets_unknown_user_and_writes_nothin
         await eventually(all_wait)
         eraser.commit()
         outcomes = await asyncio.gather(*writes, return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [UnknownUser] * len(writes)
+    *_, erasure = outcomes
+    assert [type(outcome) for outcome in outcomes[:-1]] == [UnknownUser] * (len(writes) - 1)
+    assert isinstance(erasure, Erasure)  # of somebody who is gone already
+    assert not erasure.was_known
     await drain(store.stores)
     assert_gone(db, redis)
 

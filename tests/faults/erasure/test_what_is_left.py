@@ -28,8 +28,8 @@ async def test_an_erasure_leaves_version_numbers_in_redis_and_they_expire(
     assert await store.get_all(TELEGRAM_ID, source="redis") == []
     with pytest.raises(UnknownUser):
         await store.get(person, "params")
-    with pytest.raises(UnknownUser):
-        await store.erase_user(person)
+    assert not (await store.erase_user(person)).was_known
+    assert_gone(db, redis)
 
 
 async def test_a_deleted_user_is_erased(store: SettingsStore, person: str, db: Db, redis: redis_py.Redis) -> None:

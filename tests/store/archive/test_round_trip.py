@@ -80,6 +80,7 @@ def test_a_backup_has_every_table_that_holds_data(db: Db) -> None:
     candles = {name for name in tables if name.startswith("ohlcv_")} | {"timeframes"}  # the exchange has them
     of_the_server = {
         "schema_objects",
+        "schema_parts",
         "mirror_pending",
         "trigger_permits",
         "hypertable_settings",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from store import Config, SettingsStore, relay
+from store.rotation import rotate
 from store.vault import DamagedCredential
 from store.verify import verify
 from tests.credentials import HASH, KEY, OTHER, Db, Redis, is_plain_anywhere, put, sealed, secrets, versions
@@ -126,7 +127,11 @@ async def test_what_overwrites_foreign_credentials_keeps_them_encrypted(
         db.execute("select mark_pending(%s, 'api_keys', 1)", (user,))
         await relay.drain(store.stores)
     assert versions(db, store.config, user) == expected
+    # What was put back is sealed as the version that it was: Redis isn't believed until it is rotated, or saved again.
+    assert await read(store) == (expected[-1], len(expected), "db")
+    assert (await rotate(store)).changed == 1
     assert await read(store) == (expected[-1], len(expected), "redis")
+    assert (await rotate(store)).changed == 0
     assert not is_plain_anywhere(db, redis)
     reasons = [version.change_reason for version in await store.credentials_history(user)]
     assert reasons[:2] == ["put back", "found in Redis, lost against PostgreSQL"]

@@ -21,8 +21,8 @@ async def test_what_was_saved_comes_back_from_redis_and_without_it_from_postgres
 ) -> None:
     saved = await store.save_credentials(user, *secrets(1), actor="ops", reason="first")
     assert (saved.okx_uid, saved.version, saved.mirrored, saved.is_deleted) == (user, 1, True, False)
-    for identifier in (user, TELEGRAM_ID):
-        assert await read(store, identifier) == (secrets(1), 1, "redis")
+    assert await read(store) == (secrets(1), 1, "redis")
+    assert await read(store, TELEGRAM_ID) == (secrets(1), 1, "db")
     found = await store.get_credentials(user)
     assert found is not None
     assert found.updated_at == saved.updated_at

@@ -13,6 +13,7 @@ import pytest
 from store import SettingsStore, UnknownUser
 from store.archive import backup, restore_backup
 from store.exchange import export_users
+from store.rotation import rotate
 from store.verify import verify
 from tests.credentials import Db, Redis, is_plain_anywhere, secrets, versions
 from tests.store.credentials.conftest import DATA, read, rogue, run_sync
@@ -27,6 +28,8 @@ async def test_credentials_go_with_their_user_and_come_back(
     with pytest.raises(UnknownUser):
         await store.get_credentials(user)
     await store.restore_user(user)
+    assert await read(store) == (secrets(1), 3, "db")  # sealed as version 1
+    assert (await rotate(store)).changed == 1
     assert await read(store) == (secrets(1), 3, "redis")
     assert versions(db, store.config, user) == [secrets(1), None, secrets(1)]
 
@@ -62,7 +65,7 @@ async def test_a_backup_holds_ciphertext_that_reads_after_a_restore(
     assert found[:2] == [secrets(1), secrets(2)]
     assert found[-1] == secrets(2)
     assert secrets(3) in found  # what Redis had is not lost
-    assert await read(store) == (secrets(2), len(found), "redis")
+    assert await read(store) == (secrets(2), len(found), "db")
     assert not (await verify(store.stores)).findings
 
 
@@ -78,7 +81,7 @@ async def test_an_export_holds_no_credentials(store: SettingsStore, user: str) -
 
 async def test_watchers_hear_of_credentials_without_content(store: SettingsStore, user: str, redis: Redis) -> None:
     with redis.pubsub() as subscription:  # type: ignore[no-untyped-call]
-        subscription.subscribe(store.config.channel)
+        subscription.subscribe(store.config.mirror_channel)
         await store.save_credentials(user, *secrets(1))
         messages: Sequence[Any] = [subscription.get_message(timeout=5) for _ in range(2)]
     assert json.loads(messages[1]["data"]) == {"okx_uid": user, "setting_type": "api_keys", "version": 1}

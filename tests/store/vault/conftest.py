@@ -8,11 +8,12 @@ import traceback
 from pathlib import Path
 
 from store import vault
-from store.vault import Vault
+from store.vault import Binding, Vault
 
 UID = "587662504768345929"
 FIELD = "api_secret"
 PLAIN = "4F9B31C6-비밀-0A77E1D2"
+SET = Binding(7, "a-set_of_16chars")
 RAW = hashlib.sha256(b"key one").digest()  # what KEY is in bytes
 KEY = base64.b64encode(RAW).decode()
 OTHER = base64.b64encode(hashlib.sha256(b"another key").digest()).decode()

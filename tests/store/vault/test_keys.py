@@ -11,12 +11,13 @@ import pytest
 
 from store import vault
 from store.errors import ConfigError
+from store.sealed import Secrets, is_due, seal, unseal
 from store.vault import DamagedCredential, NoEncryptionKey, Vault, WrongEncryptionKey
-from tests.store.vault.conftest import FIELD, KEY, OTHER, PLAIN, RAW, SLASHED, UID, from_file, key_file, opened
+from tests.store.vault.conftest import FIELD, KEY, OTHER, PLAIN, RAW, SET, SLASHED, UID, from_file, key_file, opened
 
 
 def test_an_unknown_key_is_named_by_its_id() -> None:
-    text = opened(KEY).encrypt(UID, FIELD, PLAIN)
+    text = opened(KEY).encrypt(UID, FIELD, PLAIN, SET)
     with pytest.raises(
         WrongEncryptionKey, match=f"{opened(KEY).current_key_id}, which is not among the 2 given"
     ) as caught:
@@ -26,25 +27,26 @@ def test_an_unknown_key_is_named_by_its_id() -> None:
 
 def test_rotation() -> None:
     old, both, new = opened(KEY), opened(OTHER, KEY), opened(OTHER)
-    before = old.encrypt(UID, FIELD, PLAIN)
-    assert (old.needs_rotation(before), both.needs_rotation(before), new.needs_rotation(before)) == (False, True, True)
+    plain = Secrets({"api_key": "a", "api_secret": "b", "passphrase": "c"})
+    before = seal(old, UID, plain, 3)
+    assert [is_due(keys, before, 3) for keys in (old, both, new)] == [False, True, True]
+    assert is_due(old, before, 4)  # sealed as another version
 
-    after = both.rotate(UID, FIELD, before)
-    assert not both.needs_rotation(after)
-    assert both.rotate(UID, FIELD, after) == after
-    assert new.decrypt(UID, FIELD, after) == both.decrypt(UID, FIELD, before) == PLAIN
+    after = seal(both, UID, unseal(both, UID, before), 3)
+    assert not is_due(both, after, 3)
+    assert unseal(new, UID, after) == unseal(both, UID, before) == plain
     with pytest.raises(WrongEncryptionKey):
-        old.decrypt(UID, FIELD, after)
+        unseal(old, UID, after)
     with pytest.raises(WrongEncryptionKey):
-        new.rotate(UID, FIELD, before)
+        unseal(new, UID, before)
     with pytest.raises(DamagedCredential):
-        both.rotate(UID, "api_key", before)
+        unseal(both, "1000000000000001", before)
 
 
 def test_the_first_key_writes_and_a_repeated_one_counts_once() -> None:
     keys = opened(OTHER, KEY, OTHER)
     assert keys.key_ids == (opened(OTHER).current_key_id, opened(KEY).current_key_id)
-    assert keys.current_key_id == keys.key_ids[0] == vault.key_id_of(keys.encrypt(UID, FIELD, PLAIN))
+    assert keys.current_key_id == keys.key_ids[0] == vault.key_id_of(keys.encrypt(UID, FIELD, PLAIN, SET))
 
 
 @pytest.mark.parametrize(
@@ -131,12 +133,11 @@ def test_without_keys_nothing_is_encrypted(environ: dict[str, str]) -> None:
     empty = Vault.from_env(environ)
     assert empty.is_empty
     assert empty.key_ids == ()
-    text = opened(KEY).encrypt(UID, FIELD, PLAIN)
+    text = opened(KEY).encrypt(UID, FIELD, PLAIN, SET)
     attempts: list[Callable[[], object]] = [
-        lambda: empty.encrypt(UID, FIELD, PLAIN),
+        lambda: empty.encrypt(UID, FIELD, PLAIN, SET),
         lambda: empty.decrypt(UID, FIELD, text),
-        lambda: empty.rotate(UID, FIELD, text),
-        lambda: empty.needs_rotation(text),
+        lambda: is_due(empty, {"api_key": text}, 7),
         lambda: empty.current_key_id,
     ]
     for attempt in attempts:

@@ -14,11 +14,23 @@ import pytest
 from store import vault
 from store.errors import StoreError
 from store.vault import DamagedCredential, Vault
-from tests.store.vault.conftest import FIELD, KEY, OTHER, PLAIN, RAW, UID, assert_silent, from_file, key_file, opened
+from tests.store.vault.conftest import (
+    FIELD,
+    KEY,
+    OTHER,
+    PLAIN,
+    RAW,
+    SET,
+    UID,
+    assert_silent,
+    from_file,
+    key_file,
+    opened,
+)
 
 
 def test_no_error_shows_a_key_or_a_plain_text(tmp_path: Path) -> None:
-    keys, text = opened(KEY), opened(KEY).encrypt(UID, FIELD, PLAIN)
+    keys, text = opened(KEY), opened(KEY).encrypt(UID, FIELD, PLAIN, SET)
     readable = key_file(tmp_path, KEY, 0o644)
     attempts: list[Callable[[], object]] = [
         lambda: opened(KEY, "hunter2-secret"),
@@ -26,17 +38,16 @@ def test_no_error_shows_a_key_or_a_plain_text(tmp_path: Path) -> None:
         lambda: Vault.from_env({"SETTINGS_STORE_KEYS": "#" + KEY}),
         lambda: from_file(readable),
         lambda: from_file(tmp_path / "missing"),
-        lambda: keys.encrypt(UID, FIELD, PLAIN + "\ud800"),
-        lambda: keys.encrypt(UID, FIELD, PLAIN * 1000),
-        lambda: keys.encrypt(UID, field="", plain=PLAIN),
-        lambda: keys.encrypt(PLAIN, PLAIN, ""),
+        lambda: keys.encrypt(UID, FIELD, PLAIN + "\ud800", SET),
+        lambda: keys.encrypt(UID, FIELD, PLAIN * 1000, SET),
+        lambda: keys.encrypt(UID, field="", plain=PLAIN, bound=SET),
+        lambda: keys.encrypt(PLAIN, PLAIN, "", SET),
         lambda: keys.decrypt(UID, FIELD, PLAIN),  # a value that was never encrypted
-        lambda: keys.rotate(UID, FIELD, PLAIN),
-        lambda: keys.needs_rotation(PLAIN),
+        lambda: vault.binding_of(PLAIN),
         lambda: vault.key_id_of(PLAIN),
         lambda: keys.decrypt(UID, "api_key", text),
         lambda: opened(OTHER).decrypt(UID, FIELD, text),
-        lambda: Vault({}).encrypt(UID, FIELD, PLAIN),
+        lambda: Vault({}).encrypt(UID, FIELD, PLAIN, SET),
     ]
     for attempt in attempts:
         with pytest.raises(StoreError) as caught:
@@ -45,7 +56,7 @@ def test_no_error_shows_a_key_or_a_plain_text(tmp_path: Path) -> None:
 
 
 def test_an_error_raised_amid_another_has_only_that_as_its_context() -> None:
-    text, outer = opened(KEY).encrypt(UID, FIELD, PLAIN), KeyError("the caller's own")
+    text, outer = opened(KEY).encrypt(UID, FIELD, PLAIN, SET), KeyError("the caller's own")
 
     def amid_another() -> None:
         try:

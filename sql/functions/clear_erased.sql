@@ -1,0 +1,19 @@
+-- Marks for Redis to lose what it has again of people who were erased (see erased_owners). Returns whom that concerns. A
+-- confined session: its user only. Raises US012. Idempotent.
+create or replace function clear_erased(p_owners text[])
+returns setof text
+language plpgsql
+security definer
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_owners text[] := array(select o from erased_owners(p_owners) o order by o);
+begin
+    perform mark_erased(v_owners);
+    return query select unnest(v_owners);
+end
+$$;
+
+comment on function clear_erased(text[]) is
+'Marks for Redis to lose what it has again of people who were erased; returns whom that concerns. Used by verify --repair.';
+revoke execute on function clear_erased(text[]) from public;

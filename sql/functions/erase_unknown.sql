@@ -1,0 +1,26 @@
+-- Erases those of these owners (OKX UIDs, Telegram IDs) whom PostgreSQL doesn't know, so that Redis alone has something of
+-- them: remembers them as erased, and marks their keys for Redis to lose. Returns them; whoever is known is left alone.
+-- Idempotent. Raises US007 (neither OKX UID nor Telegram ID), US012.
+create or replace function erase_unknown(p_owners text[])
+returns setof text
+language plpgsql
+security definer
+set search_path = pg_catalog, public, pg_temp
+as $$
+begin
+    perform check_identifiers(case when length(o.owner) < 16 then '0000000000000000' else o.owner end,
+                              case when length(o.owner) < 16 then o.owner end),
+            check_confinement(o.owner)
+       from unnest(p_owners) as o (owner);
+    insert into erased_people (digest)
+    select erasure_digest(o.owner) from unnest(p_owners) as o (owner)
+     where not exists (select from app_users u where u.okx_uid = o.owner)
+       and not exists (select from telegram_links l where l.telegram_id = o.owner)
+        on conflict do nothing;
+    return query select * from clear_erased(p_owners);
+end
+$$;
+
+comment on function erase_unknown(text[]) is
+'Erases those of these OKX UIDs and Telegram IDs whom only Redis knows: remembers them as erased and marks their keys for Redis to lose. Returns them. Used by user erase. Raises US007, US012.';
+revoke execute on function erase_unknown(text[]) from public;

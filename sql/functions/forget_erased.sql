@@ -1,0 +1,25 @@
+-- Ends the memory of an erasure: the OKX UID is registered again, the Telegram ID linked again. Whoever that is begins with
+-- nothing: what Redis may have of before is marked to go first, as after the erasure itself, and isn't taken over by a sync
+-- that has read it already. Called by triggers on app_users and telegram_links, before they mark what is new.
+create or replace function forget_erased(p_owner text)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, public, pg_temp
+as $$
+begin
+    if not exists (select from erased_people) then
+        return;
+    end if;
+    delete from erased_people e where e.digest = erasure_digest(p_owner);
+    if found then
+        perform nextval('erasure_count');    -- check_erasures()
+        perform mark_erased(array[p_owner])
+          where not exists (select from mirror_pending p where p.owner = p_owner and p.erased);    -- else those of the erasure do
+    end if;
+end
+$$;
+
+comment on function forget_erased(text) is
+'Ends the memory of an erasure as the person is registered again, who begins with nothing. Called by triggers.';
+revoke execute on function forget_erased(text) from public;

@@ -1,0 +1,30 @@
+-- Marks all keys of erased people (OKX UIDs, Telegram IDs) for Redis to lose; the marks go when it has none any more. Called
+-- by erase_user() before the rows go, whose versions the marks follow, and by its siblings.
+create or replace function mark_erased(p_owners text[])
+returns void
+language plpgsql
+set search_path = pg_catalog, public, pg_temp
+as $$
+begin
+    insert into mirror_pending as m (owner, kind, version, erased, marked_at)
+    select k.owner, k.kind, coalesce(e.version, 0) + 1, true, clock_timestamp()
+      from (select distinct unnest(p_owners)) as o (owner)
+     cross join lateral (select o.owner, t.setting_type from setting_types t
+                         union all select o.owner, 'user'
+                         union all select o.owner, 'api_keys') as k (owner, kind)
+      left join lateral (select max(s.version) as version from mirror_source s where s.owner = k.owner and s.kind = k.kind) e on true
+     where o.owner ~ '^[0-9]{16,20}$'
+     union all
+    select o.owner, 'telegram', coalesce(l.version, 0) + 1, true, clock_timestamp()
+      from (select distinct unnest(p_owners)) as o (owner)
+      left join telegram_links l on l.telegram_id = o.owner
+     where o.owner ~ '^[0-9]{5,15}$'
+        on conflict (owner, kind) do update
+       set version = excluded.version, erased = true, marked_at = excluded.marked_at, marked_by = excluded.marked_by,
+           attempts = 0, last_error = null;
+end
+$$;
+
+comment on function mark_erased(text[]) is
+'Marks all keys of erased people for Redis to lose.';
+revoke execute on function mark_erased(text[]) from public;
