@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from benchmarks import people
 from benchmarks.runner import Outcome, interleave
 from store import Config, SettingsStore, calls, service
-from store.mirror.mirror import Mirror, _content
+from store.mirror.mirror import Mirror, to_words
 from store.models import MirrorEntry
 
 USERS, REPEATS, REACH = 2000, 5, 30_000
@@ -74,6 +74,6 @@ async def measure(config: Config) -> list[Outcome]:
 
 def _commands(mirror: Mirror, entry: MirrorEntry) -> list[tuple[str, ...]]:
     """Write one key and its version, with nothing to guard them."""
-    (key, hash), content = mirror._keys(entry.owner, entry.suffix), _content(entry)
+    (key, hash), content = mirror._keys(entry.owner, entry.suffix), to_words(entry)
     note = ("HSET", hash, entry.kind, str(entry.version), f"{entry.kind}:updated_at", entry.updated_at.isoformat())
     return [("SET" if entry.encoding in ("json", "string") else "HSET", key, *content), note]
