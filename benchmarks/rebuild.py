@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from benchmarks import people
 from benchmarks.runner import Outcome, interleave
 from store import Config, SettingsStore, calls, service
-from store.mirror.mirror import Mirror, to_words
+from store.mirror.found import to_words
+from store.mirror.mirror import Mirror
 from store.models import MirrorEntry
 
 USERS, REPEATS, REACH = 2000, 5, 30_000
