@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from benchmarks import people
 from benchmarks.runner import Outcome, interleave
 from store import Config, SettingsStore
-from store.mirror.client import Mirror, _content
+from store.mirror.client import Mirror
+from store.mirror.entries import to_words
 from store.models import MirrorEntry
 from store.operations import service
 from store.postgres import functions
@@ -76,6 +77,6 @@ async def measure(config: Config) -> list[Outcome]:
 
 def _commands(mirror: Mirror, entry: MirrorEntry) -> list[tuple[str, ...]]:
     """Write one key and its version, with nothing to guard them."""
-    (key, hash), content = mirror._keys(entry.owner, entry.suffix), _content(entry)
+    (key, hash), content = mirror._keys(entry.owner, entry.suffix), to_words(entry)
     note = ("HSET", hash, entry.kind, str(entry.version), f"{entry.kind}:updated_at", entry.updated_at.isoformat())
     return [("SET" if entry.encoding in ("json", "string") else "HSET", key, *content), note]

@@ -7,13 +7,13 @@ from functools import cached_property
 
 from redis.asyncio import RedisCluster
 
+from store import sockets
 from store.coherence.marks import Marks
 from store.config import Config
 from store.encryption.vault import Vault
 from store.mirror import servers
 from store.mirror.client import Mirror
 from store.mirror.cluster import ClusterMirror
-from store.operations import sockets
 from store.postgres.database import Database
 
 

@@ -25,8 +25,8 @@ async def mirror(
     in_hurry: bool = False,
 ) -> list[Applied]:
     """Write entries to Redis and clear the marks of those it has now (soon, if not to `wait`). `marked`: which (owner,
-    kind) have one, if the caller knows. `in_hurry`: of a few keys, whatever is there; what takes long is left for the
-    relay.
+    kind) have one, if the caller knows. `in_hurry`: a few keys, or nothing is there, so it needn't be asked how
+    much Redis has to go through.
 
     What isn't ours in Redis goes into the history first. Raises RedisUnavailable, DatabaseUnavailable.
     """

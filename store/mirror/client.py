@@ -16,12 +16,13 @@ from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
+from store import sockets
 from store.config import Config
 from store.encryption.fields import unseal
 from store.encryption.vault import Vault
 from store.errors import RedisUnavailable, StoreError, first_line
 from store.mirror import servers
-from store.mirror.encoding import decode_hash, encode_hash
+from store.mirror.encoding import decode_hash
 from store.mirror.entries import (
     CREDENTIALS,
     LOOKS,
@@ -35,11 +36,11 @@ from store.mirror.entries import (
     integer,
     pairs,
     refusal,
+    to_words,
 )
 from store.mirror.keys import Keys
 from store.mirror.pipeline import Command, Script, exchange
 from store.models import MirrorEntry, Setting, SettingType
-from store.operations import sockets
 
 T = TypeVar("T")
 
@@ -351,7 +352,7 @@ class Mirror:
             "" if seen is None else seen.digest,
             channel,
             message,
-            *_content(entry),
+            *to_words(entry),
         )
         return APPLY.call(self._keys(entry.owner, entry.suffix), arguments)
 
@@ -390,18 +391,3 @@ def _harmless(error: Exception) -> Exception:
 @cache
 def _quoted(kind: str) -> str:
     return json.dumps(kind)
-
-
-def _content(entry: MirrorEntry) -> list[str]:
-    if entry.encoding == "erased":
-        return []
-    if entry.encoding == "fields":
-        document = json.loads(entry.document or '{"telegram_id": null}')
-        return [item for key, value in document.items() for item in (key, value or "")]
-    if entry.document is None:
-        return []
-    if entry.encoding == CREDENTIALS.encoding:  # bare, as existing readers expect
-        return [item for pair in json.loads(entry.document).items() for item in pair]
-    if entry.encoding == "hash":
-        return [item for pair in sorted(encode_hash(entry.document).items()) for item in pair]
-    return [json.loads(entry.document) if entry.encoding == "string" else entry.document]

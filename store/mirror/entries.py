@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from redis import exceptions
 
 from store.errors import RedisUnavailable, StoreError, first_line
+from store.mirror.encoding import encode_hash
 from store.models import MirrorEntry
 
 LOOKS = {"hash": "HGETALL", "credentials": "HGETALL", "json": "GET", "string": "GET"}  # for others TYPE says enough
@@ -127,3 +129,19 @@ def integer(text: str) -> int:
 def pairs(flat: list[str]) -> dict[str, str]:
     """Make a hash of its names and values in turn."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def to_words(entry: MirrorEntry) -> list[str]:
+    """Write the content of a key as arguments of apply.lua: names and values, or one text."""
+    if entry.encoding == "erased":
+        return []
+    if entry.encoding == "fields":
+        document = json.loads(entry.document or '{"telegram_id": null}')
+        return [item for key, value in document.items() for item in (key, value or "")]
+    if entry.document is None:
+        return []
+    if entry.encoding == CREDENTIALS.encoding:  # bare, as existing readers expect
+        return [item for pair in json.loads(entry.document).items() for item in pair]
+    if entry.encoding == "hash":
+        return [item for pair in sorted(encode_hash(entry.document).items()) for item in pair]
+    return [json.loads(entry.document) if entry.encoding == "string" else entry.document]

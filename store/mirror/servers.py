@@ -32,7 +32,7 @@ from redis.sentinel import Sentinel as BlockingSentinel
 from store.ending import end
 from store.errors import RedisUnavailable, first_line
 from store.mirror.pipeline import Listener
-from store.operations.sockets import AsyncOwnSocket
+from store.sockets import AsyncOwnSocket
 
 SEVERAL = re.compile(
     r"(?P<scheme>rediss?)\+(?P<kind>sentinel|cluster)://(?P<login>[^@/?]*@)?(?P<hosts>[^@/?]+)"

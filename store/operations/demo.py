@@ -19,8 +19,8 @@ from store.coherence.verify import verify
 from store.config import Config
 from store.models import Setting
 from store.operations import embedded
-from store.operations.sockets import redis_socket
 from store.postgres import functions
+from store.sockets import redis_socket
 
 OKX_UID = "587662504768345929"
 TELEGRAM_ID = "1709556958"

@@ -36,8 +36,8 @@ from store.config import Config
 from store.encryption.vault import create_key_file
 from store.errors import ConfigError, StoreError, first_line
 from store.files.private import open_private, private_folder, set_modes
-from store.operations.sockets import OwnSocket, make_socket_folder, redis_socket, remove_socket_folder, socket_folder
 from store.postgres import migrate
+from store.sockets import OwnSocket, make_socket_folder, redis_socket, remove_socket_folder, socket_folder
 
 DATABASE = "settings_store"
 URLS = ("DATABASE_URL", "REDIS_URL")

@@ -24,7 +24,7 @@ import pytest
 
 from store import Config, ConfigError, RedisUnavailable, SettingsStore
 from store.operations import embedded
-from store.operations.sockets import redis_socket
+from store.sockets import redis_socket
 from tests.cli.conftest import Cli
 from tests.conftest import OKX_UID
 

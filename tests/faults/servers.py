@@ -18,7 +18,7 @@ import psutil
 import redis as redis_py
 
 from store.operations import embedded
-from store.operations.sockets import redis_socket
+from store.sockets import redis_socket
 from tests.stacks import postgres
 
 PATIENCE = 30.0  # seconds until a condition that never comes true fails a test

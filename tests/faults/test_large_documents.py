@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from store import Config, SettingsStore
-from store.operations.sockets import redis_socket
+from store.sockets import redis_socket
 from tests.faults.measured import command
 from tests.faults.servers import RedisServer
 from tests.faults.slow_line import slow_line

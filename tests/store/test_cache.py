@@ -32,9 +32,9 @@ async def cached(config: Config, user: str) -> AsyncIterator[SettingsStore]:
 
 
 def reads(redis: redis_py.Redis) -> int:
-    """How often Redis was asked so far for a document (by a script) or a Telegram ID."""
+    """How often Redis was asked so far for a document (GET, HGETALL) or a Telegram ID (GETRANGE)."""
     found: Any = redis.info("commandstats")
-    return sum(found.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "getrange"))
+    return sum(found.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("get", "getrange", "hgetall"))
 
 
 async def is_hit(store: SettingsStore, redis: redis_py.Redis, identifier: str = OKX_UID, kind: str = "params") -> bool:
