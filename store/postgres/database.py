@@ -12,7 +12,7 @@ import logging
 import random
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -86,8 +86,7 @@ class Database:
     async def fetch(self, call: Call) -> Sequence[dict[str, Any]]:
         """Run a statement as a transaction of its own and return its rows; again if it lost to others. One that saves
         waits for their transactions as long as configured, then raises DatabaseBusy. Raises errors of ours only."""
-        if call.is_patient:
-            call = replace(call, params={**call.params, "lock_timeout": f"{self._config.db_lock_timeout * 1000:.0f}ms"})
+        call = self._patient(call)
         with translated() as failure:
             async with self._pool.connection() as connection:
                 try:
@@ -98,17 +97,21 @@ class Database:
                 failure.error = _busy(await _rows(connection, Call(HOLDERS, {"words": words})), call)
         raise failure.error
 
+    def _patient(self, call: Call) -> Call:
+        """Say how long a statement that saves waits for others' transactions."""
+        if not call.is_patient:
+            return call
+        return replace(call, params={**call.params, "lock_timeout": f"{self._config.db_lock_timeout * 1000:.0f}ms"})
+
     async def stream(self, call: Call, batch: int) -> AsyncGenerator[Sequence[dict[str, Any]], None]:
-        """Read a statement's rows in batches, as of one moment, holding two of them at most."""
+        """Read a statement's rows in batches, as of one moment, holding two of them at most; or those of one that saves,
+        all done when the first come, and committed after the last. It is run again if it lost to others."""
+        call = self._patient(call)
         with translated() as failure:
             async with (
                 self._pool.connection() as connection,
-                connection.transaction(),
-                connection.cursor(name="settings_store") as cursor,
+                _first(connection, call, batch) as (cursor, rows),
             ):
-                await _begin(connection, snapshot=True)
-                await cursor.execute(call.query, call.params, binary=True)
-                rows = await cursor.fetchmany(batch)
                 while rows:
                     upcoming = asyncio.create_task(cursor.fetchmany(batch))  # while the caller works on these
                     try:
@@ -189,6 +192,26 @@ class Database:
             await connection.close()
             raise
         return connection
+
+
+@asynccontextmanager
+async def _first(connection: Connection, call: Call, batch: int) -> AsyncIterator[tuple[Any, list[dict[str, Any]]]]:
+    """Open a cursor in a transaction and fetch its first rows; again, if the statement lost to others."""
+    for attempt in range(TRIES):
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(connection.transaction())
+            await _begin(connection, snapshot=not call.is_patient)
+            cursor = await stack.enter_async_context(connection.cursor(name="settings_store"))
+            try:
+                await cursor.execute(call.query, call.params, binary=True)
+                rows = await cursor.fetchmany(batch)
+            except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+                if attempt + 1 == TRIES:
+                    raise
+                raise psycopg.Rollback() from None
+            yield cursor, rows
+            return
+        log.debug("a statement was given up for another; again")
 
 
 async def _persist(connection: Connection, call: Call) -> list[dict[str, Any]]:

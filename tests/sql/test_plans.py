@@ -213,7 +213,10 @@ SCANS: dict[str, tuple[Callable[..., Call], tuple[Any, ...], set[str]]] = {
     ),
 }  # fmt: skip
 # They fail without what was done before in the same session, or have no row to read.
-UNSEEN = {"begin_restore", "end_restore", "begin_candle_import", "merge_candles", "delete_setting_template"}
+UNSEEN = {
+    *("begin_restore", "end_restore", "begin_candle_import", "merge_candles", "delete_setting_template"),
+    *("clear_erased", "erase_unknown"),
+}
 
 
 @pytest.fixture(scope="module")
