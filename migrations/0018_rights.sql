@@ -10,7 +10,7 @@ comment on column okx_api_info.written_by is 'As user_settings.written_by.';
 comment on column setting_templates.written_by is 'The login (session_user) that saved the template; null: it was saved before the store noted it.';
 
 -- Nobody but the owner has any right on it, so nobody else can lock it.
-create table erasure_gate ();
+create table erasure_gate (nobody boolean primary key check (false));
 comment on table erasure_gate is 'Has no rows: erase_user() and the imports from Redis keep out of each other''s way by locking it. Not an advisory lock, which anybody can take by its number.';
 
 -- Rows of these tables name tables, Redis keys and columns. `not valid`: what is there already stays, and is checked where it is used.

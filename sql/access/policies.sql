@@ -8,7 +8,7 @@
 do $$
 declare
     v_mine     constant text := '((( SELECT confined_to() AS confined_to) IS NULL) OR (okx_uid = ( SELECT confined_to() AS confined_to)))';
-    v_restored constant text := '( SELECT _is_permitted(''restore''::text) AS is_permitted)';
+    v_restored constant text := '( SELECT _is_permitted(''restore''::text) AS _is_permitted)';
     v_policy   record;
 begin
     for v_policy in

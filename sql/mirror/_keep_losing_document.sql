@@ -1,6 +1,6 @@
 -- Puts a document that loses against the active one into the history: it becomes a version, which the
 -- active document then replaces again. Also one that isn't valid by the catalogue, as long as it is what any document
--- may be (document_problem): what was found is kept as it was found. Nothing to do if a version has this very content, or
+-- may be (_document_problem): what was found is kept as it was found. Nothing to do if a version has this very content, or
 -- if it is what an erased person left who has registered again.
 -- p_id: the active row, which the caller has locked. Raises US003, US012.
 create or replace function _keep_losing_document(p_id uuid, p_document jsonb)

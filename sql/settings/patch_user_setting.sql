@@ -1,6 +1,6 @@
 -- Applies a JSON merge patch (RFC 7396: null removes a key, objects merge, the rest replaces) to the active document, under
 -- its row's lock: concurrent patches of different keys all survive. Of a key that the catalogue lists, null puts the
--- default back (patched_setting). Without a document the patch applies to {}. A patch that changes nothing makes no version.
+-- default back (_patched_setting). Without a document the patch applies to {}. A patch that changes nothing makes no version.
 -- Raises US001, US002, US003, US004, US007.
 create or replace function patch_user_setting(
     p_identifier       text,

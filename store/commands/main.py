@@ -1,4 +1,4 @@
-"""The command line, put together: words and exit codes. No SQL and no Redis call here; the rest of store/ does the work.
+"""The command line, put together: words and exit codes. No SQL and no Redis call here: the other rooms do the work.
 
 Exit codes: see main()'s help.
 """

@@ -104,8 +104,8 @@ class Database:
         return replace(call, params={**call.params, "lock_timeout": f"{self._config.db_lock_timeout * 1000:.0f}ms"})
 
     async def stream(self, call: Call, batch: int) -> AsyncGenerator[Sequence[dict[str, Any]], None]:
-        """Read a statement's rows in batches, as of one moment, holding two of them at most; or those of one that saves,
-        all done when the first come, and committed after the last. It is run again if it lost to others."""
+        """Read a statement's rows in batches, as of one moment, holding two of them at most. One that saves has done so
+        when the first rows come, and is committed after the last. It is run again if it lost to others."""
         call = self._patient(call)
         with translated() as failure:
             async with (

@@ -89,7 +89,7 @@ def set_aside(connection: Connection, tables: Sequence[str], functions: Sequence
 
 
 def take_over(connection: Connection, tables: Sequence[str], folder: Path, vault: Vault) -> Adoption:
-    """Take the rows of the tables set aside into the store's tables, which are empty. `folder`: sql/predecessor/adoption.
+    """Take the rows of the tables set aside into the store's tables, which are empty. `folder`: that of the files.
 
     API keys are encrypted, if the vault has a key; else they stay plain text until `keys encrypt-existing`.
     """

@@ -46,13 +46,15 @@ def test_a_restored_dump_has_not_drifted(restored_url: str) -> None:
 
 
 CHANGES = {
-    "mirror/mirror_source.view.sql": "create or replace view mirror_source as select okx_uid as owner, 'x'::text as kind,"
-    " 'x'::text as suffix, 'x'::text as encoding, version, updated_at, null::jsonb as document from app_users",
+    "mirror/mirror_source.view.sql": "create or replace view mirror_source as"
+    " select okx_uid as owner, 'x'::text as kind, 'x'::text as suffix,"
+    " 'x'::text as encoding, version, updated_at, null::jsonb as document from app_users",
     "candles/ohlcv_1w.view.sql": "drop view ohlcv_1w cascade",
     "settings/_merge_patch.sql": "alter function _merge_patch(jsonb, jsonb) volatile",
     "catalogue/_is_valid_value.sql": "create or replace function _is_valid_value(p_field setting_fields, p_value jsonb)"
     " returns boolean language sql immutable return true",
-    "settings/user_settings_version.trigger.sql": "alter table user_settings disable trigger user_settings_version_update",
+    "settings/user_settings_version.trigger.sql": "alter table user_settings"
+    " disable trigger user_settings_version_update",
     "access/grants.sql": "grant select on app_users to settings_reader",
     "access/policies.sql": "drop policy confinement on app_users",
     "index idx_user_settings_unique_active": "drop index idx_user_settings_unique_active",

@@ -51,14 +51,14 @@ POSTGRESQL = {
 # Functions that only our own code calls, with what it made or read itself: what they say besides, and what of.
 PLUMBING = {
     "changes_as_json": {"22023": "not two objects"},
-    "document_changes": {"22023": "not two objects"},
-    "unmask_secrets": {"22023": "not an object"},
+    "_document_changes": {"22023": "not two objects"},
+    "_unmask_secrets": {"22023": "not an object"},
     "import_documents": {"22023": "not an array of objects", "22P02": "a member of another type", "23514": "an owner"},
     "keep_documents": {"22023": "not an array of objects", "22P02": "a member of another type"},
     "import_links": {"22023": "not an array of objects", "22P02": "a member of another type"},
-    "mark_pending": {"23502": "a mark of nothing"},
-    "check_candles": {"42P01": "no import was begun: merge_candles() has looked"},
-    "write_candles": {"42P01": "no import was begun: merge_candles() has looked"},
+    "_mark_pending": {"23502": "a mark of nothing"},
+    "_check_candles": {"42P01": "no import was begun: merge_candles() has looked"},
+    "_write_candles": {"42P01": "no import was begun: merge_candles() has looked"},
     "end_restore": {"23505": "no begin_restore() before"},
 }
 
@@ -88,7 +88,7 @@ INVARIANTS = {
 }  # fmt: skip
 EXCEPT = {
     ("prune_user_settings", "versions have no gap"),  # that is what it is for
-    ("mark_pending", "a key of Redis is made of digits"),  # the triggers mark what they have checked
+    ("_mark_pending", "a key of Redis is made of digits"),  # the triggers mark what they have checked
     ("begin_restore", "no trigger is disabled"),  # end_restore() follows in the transaction
     ("begin_restore", "no permit is left"),
 }

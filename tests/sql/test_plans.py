@@ -100,7 +100,9 @@ LOOKUPS = {
     "the version at a moment": by({BY_UID, BY_VERSION}, functions.history.user_setting_at, UID, "params", MOMENT),
     "all versions at a moment": by({BY_UID, BY_VERSION}, functions.history.user_setting_at, UID, None, MOMENT),
     "a page of an export": by({BY_UID, ACTIVE, ACTIVE_OF_USER}, functions.files.export_users, None, False, UID, 500),
-    "an export of one user": by({BY_UID, BY_UUID, ACTIVE, ACTIVE_OF_USER}, functions.files.export_users, [UID], False, None, 500),
+    "an export of one user": by(
+        {BY_UID, BY_UUID, ACTIVE, ACTIVE_OF_USER}, functions.files.export_users, [UID], False, None, 500
+    ),
     "keys of some owners": by(MIRROR, functions.mirror.mirror_source, [UID, TELEGRAM]),
     "some keys": by(MIRROR, functions.mirror.mirror_state, [UID, UID, TELEGRAM], ["params", "user", "telegram"]),
     "500 keys": by(MIRROR, functions.mirror.mirror_state, SOME, ["params"] * 500),
@@ -111,10 +113,13 @@ LOOKUPS = {
     "marked keys of some owners": by(MIRROR, functions.mirror.pending_keys, [UID], None, 500),
     "what is marked of some owners": by(MIRROR, functions.mirror.marked_keys, [UID]),
     "credentials": by({BY_UID, CREDENTIALS}, functions.credentials.get_api_credentials, UID),
-    "versions of credentials": by({BY_UID, "okx_api_info_version_unique"}, functions.credentials.api_credentials_history, UID),
+    "versions of credentials": by(
+        {BY_UID, "okx_api_info_version_unique"}, functions.credentials.api_credentials_history, UID
+    ),
     "credentials of some": by({CREDENTIALS_BY_UID}, functions.credentials.list_api_credentials, [UID]),
     "a page of credentials": by(
-        {"okx_api_info_pkey", CREDENTIALS_BY_UID}, functions.credentials.list_api_credentials, None, UUID(crowd.uuid(1)), 100
+        {"okx_api_info_pkey", CREDENTIALS_BY_UID}, functions.credentials.list_api_credentials,
+        *(None, UUID(crowd.uuid(1)), 100),
     ),
     "the newest trades": by({BY_UID, *TRADES}, functions.trades.get_trades, UID, None, None, None, None, None, 20),
     "a page of trades": by(
@@ -147,6 +152,8 @@ def link(user: int) -> dict[str, Any]:
 
 
 # All that writes, with its triggers and foreign keys; some need only tables that stay small.
+KNOWN = {"okx_uid": UID, "telegram_id": TELEGRAM, "settings": {"params": {}}}
+STRANGERS = [document(f"{7 * 10**15 + n}", 0) for n in range(500)]
 WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.settings.upsert_user_setting, (UID, "params", {"leverage": 77}, None)),
     (functions.settings.upsert_user_setting, (UID, "dual_side", {}, None)),
@@ -168,10 +175,10 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.templates.list_setting_templates, (None,)),
     (functions.templates.apply_setting_template, ("default", "params", [UID, OTHER], None, False, False)),
     (functions.templates.apply_setting_template, ("default", "params", None, {"btc_investment": 7}, False, False)),
-    (functions.files.import_users, (json.dumps([{"okx_uid": UID, "telegram_id": TELEGRAM, "settings": {"params": {}}}]), False)),
+    (functions.files.import_users, (json.dumps([KNOWN]), False)),
     (functions.files.import_users, (json.dumps([{"okx_uid": NOBODY, "settings": {"params": {}}}]), False)),
     (functions.mirror.import_documents, (json.dumps([document(uid) for uid in SOME]), None, False)),
-    (functions.mirror.import_documents, (json.dumps([document(f"{7 * 10**15 + n}", 0) for n in range(500)]), None, False)),
+    (functions.mirror.import_documents, (json.dumps(STRANGERS), None, False)),
     (functions.mirror.keep_documents, (json.dumps([document(uid) for uid in SOME[:100]]),)),
     (functions.mirror.import_links, (json.dumps([link(n) for n in range(0, 200, 2)]), "redis", False)),
     (functions.credentials.save_api_credentials, (UID, SEALED, None)),

@@ -17,7 +17,7 @@ OWNER = ("nobody", "nogroup")  # whom the programs of a stack run as, as Postgre
 
 
 def start(home: Path) -> str:
-    """Start the PostgreSQL of a folder unless it runs; return the URL of its database. store.operations.embedded can stop it."""
+    """Start the PostgreSQL of a folder unless it runs; return the URL of its database."""
     if PROGRAMS is None:
         return embedded.start_postgres(home)[0]
     data = home / "postgres"
