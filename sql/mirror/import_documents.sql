@@ -28,6 +28,9 @@ returns table (owner text, kind text, outcome text, seen integer, problems jsonb
 language plpgsql
 security definer
 set search_path = pg_catalog, public, pg_temp
+set enable_seqscan = off    -- what is read of tables is looked up by index, whatever the statistics say
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
     v_items      jsonb;
@@ -63,7 +66,7 @@ begin
         end if;
 
         select coalesce(jsonb_agg(to_jsonb(c)), '[]') into v_items from (
-            select i.owner, i.kind, i.version, o.outcome,
+            select i.owner, i.kind, i.version, s.id, o.outcome,
                    case when o.outcome in ('new', 'edited', 'conflict') then i.document end as document,
                    case when not p_keep_only and (o.outcome in ('new', 'edited') and v_is_checked
                                                   or o.outcome = 'conflict' and p_prefer is distinct from 'db')
@@ -101,13 +104,12 @@ begin
 
             perform set_config('settings_store.reason', 'edited in Redis', true);
             update user_settings s set settings = i.document, deleted_at = null
-              from jsonb_to_recordset(v_items) as i (owner text, kind text, outcome text, document jsonb, problems jsonb)
-             where s.okx_uid = i.owner and s.setting_type = i.kind and s.is_active and i.problems is null and not p_keep_only
+              from jsonb_to_recordset(v_items) as i (id uuid, outcome text, document jsonb, problems jsonb)
+             where s.id = i.id and i.problems is null and not p_keep_only
                and (i.outcome = 'edited' or i.outcome = 'conflict' and p_prefer = 'redis');
 
-            perform _keep_losing_document(s.id, i.document)
-               from jsonb_to_recordset(v_items) as i (owner text, kind text, outcome text, document jsonb)
-               join user_settings s on s.okx_uid = i.owner and s.setting_type = i.kind and s.is_active
+            perform _keep_losing_document(i.id, i.document)
+               from jsonb_to_recordset(v_items) as i (id uuid, outcome text, document jsonb)
               where i.document is not null
                 and (i.outcome = 'conflict' and (p_keep_only or p_prefer = 'db') or i.outcome = 'edited' and p_keep_only);
             perform set_config('settings_store.reason', v_given, true);

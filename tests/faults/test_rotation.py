@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -75,6 +77,7 @@ def given(user: str) -> list[tuple[str, str, str] | None]:
     return [secrets(f"{user}-1"), secrets(f"{user}-2"), *([None] if user == USERS[0] else [])]
 
 
+LOST_KEY = base64.b64encode(hashlib.sha256(b"a lost key").digest()).decode()
 CURRENT = {vault(NEW_KEY).current_key_id}
 OLD = {vault(KEY).current_key_id}
 
@@ -120,7 +123,7 @@ async def test_one_damaged_value_does_not_stop_the_rest(
     db.execute("set session_replication_role = replica")
     foreign = sealed(users[4], secrets("x"))["api_key"]
     db.execute("update okx_api_info set api_key = %s where okx_uid = %s and version = 1", (foreign, users[3]))
-    lost = sealed(users[5], secrets("lost"), "A" * 43)  # by a key that nobody has any more
+    lost = sealed(users[5], secrets("lost"), LOST_KEY)  # by a key that nobody has any more
     db.execute("update okx_api_info set api_secret = %s where okx_uid = %s and is_active",
                (lost["api_secret"], users[5]))  # fmt: skip
     before = {row["id"]: row for row in db.execute("table okx_api_info").fetchall()}

@@ -27,7 +27,7 @@ USERS = 10_000
 SOME = [okx_uid(n) for n in range(500)]
 LINKED = [telegram_id(n) for n in range(500)]
 SEALED = dict.fromkeys(FIELDS, "v1.01234567.other")
-ENOUGH = 200 * len(SOME)  # rows that the nodes of one statement handle; what is read anew for each row makes millions
+ENOUGH = 400 * len(SOME)  # rows that the nodes of one statement handle; what is read anew for each row makes millions
 
 TABLES = ("app_users", "user_settings", "telegram_links", "okx_api_info", "mirror_pending")
 ROWS = [

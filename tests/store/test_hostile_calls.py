@@ -37,6 +37,7 @@ from store import (
 )
 from store.mirror.keys import Keys
 from tests.conftest import OKX_UID, TELEGRAM_ID
+from tests.credentials import KEY
 from tests.store.hostile import BAD_VALUES, NOBODY, NOT_TEXT, SECRET, TEXTS, told
 
 Db = psycopg.Connection[dict[str, Any]]
@@ -131,7 +132,7 @@ def loop() -> Iterator[asyncio.Runner]:
 @pytest.fixture
 def opened(loop: asyncio.Runner, config: Config) -> Iterator[SettingsStore]:
     """An open store, for examples that all run in one loop."""
-    vault = Vault.from_env({"SETTINGS_STORE_KEYS": "A" * 43})
+    vault = Vault.from_env({"SETTINGS_STORE_KEYS": KEY})
     store = SettingsStore(replace(config, vault=vault))
     loop.run(store.__aenter__())
     loop.run(store.register(OKX_UID, TELEGRAM_ID, name="Kim"))
@@ -171,7 +172,7 @@ def test_hostile_arguments_of_the_predecessors_calls_too(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", opened.config.database_url or "")
     monkeypatch.setenv("REDIS_URL", opened.config.redis_url or "")
-    monkeypatch.setenv("SETTINGS_STORE_KEYS", "A" * 43)
+    monkeypatch.setenv("SETTINGS_STORE_KEYS", KEY)
 
     @bounded()
     @given(calls_of(SERVICE[name].__func__))

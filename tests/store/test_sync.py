@@ -198,7 +198,7 @@ async def test_registering_takes_over_what_only_redis_has(store: SettingsStore, 
     await store.register(OKX_UID)
     found = await store.get(OKX_UID, "params", source="redis")
     assert found is not None
-    assert found.settings == {"leverage": 33}
+    assert (found.version, found.settings["leverage"], len(found.settings)) == (2, 33, 50)  # the rest are defaults
     assert len(_documents(db, "preferences")) == 1
     assert not (await verify(store.stores)).findings
 
