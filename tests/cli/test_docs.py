@@ -17,8 +17,10 @@ from store.commands.main import main
 from store.operations import metrics
 from tests.cli.conftest import CHECKOUT
 
-WRITTEN = [page for page in (CHECKOUT / "docs").glob("*.md") if page.name not in ("cli.md", "sql.md")]  # by people
-PAGES = [*CHECKOUT.glob("README*.md"), *WRITTEN]
+WRITTEN = [page for page in (CHECKOUT / "docs").rglob("*.md") if page.name not in ("cli.md", "sql.md")]  # by people
+PAGES = [*CHECKOUT.glob("README*.md"), CHECKOUT / "CONTRIBUTING.md", CHECKOUT / "sql" / "README.md", *WRITTEN]
+ARCHITECTURE = CHECKOUT / "docs" / "architecture.md"
+FILE = re.compile(r"\b(?:store|sql|tests|migrations)/[\w/.]*\w\.(?:py|lua|sql)\b")
 COMPOSE = yaml.safe_load((CHECKOUT / "compose.yaml").read_text())
 RULES = CHECKOUT / "docs" / "settings-store.rules.yaml"
 UNIT = CHECKOUT / "docs" / "settings-store-relay.service"
@@ -116,6 +118,37 @@ def test_every_page_that_is_linked_is_there() -> None:
     for page in PAGES:
         links = re.findall(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)", page.read_text())
         assert [link for link in links if not (page.parent / link).exists()] == [], page.name
+
+
+def test_every_file_that_a_page_names_is_there() -> None:
+    for page in PAGES:
+        named = {name for name in FILE.findall(page.read_text()) if "NAME" not in name and "NNNN" not in name}
+        assert [name for name in sorted(named) if not (CHECKOUT / name).exists()] == [], page.name
+
+
+def test_a_walk_passes_through_no_file_twice() -> None:
+    walks = re.split(r"^\*\*", ARCHITECTURE.read_text().partition("## Four walks")[2], flags=re.MULTILINE)[1:]
+    assert len(walks) == 4
+    for walk in walks:
+        files = FILE.findall(walk)
+        assert len(files) > 10
+        assert [name for name in files if files.count(name) > 1] == []
+
+
+@pytest.mark.parametrize(("page", "lines"), [("README.md", 130), ("README.ko.md", 130), ("docs/architecture.md", 150)])
+def test_the_first_pages_stay_short(page: str, lines: int) -> None:
+    text = (CHECKOUT / page).read_text().splitlines()
+    assert len(text) <= lines
+    if page.startswith("README"):
+        assert [line for line in text if len(line) > 100] == []
+
+
+def test_every_decision_is_dated_and_listed() -> None:
+    folder = CHECKOUT / "docs" / "decisions"
+    listed = (folder / "README.md").read_text()
+    for page in folder.glob("[0-9]*.md"):
+        assert re.match(r"# \d+\. .+\n\n\d{4}-\d\d-\d\d", page.read_text()), page.name
+        assert f"({page.name})" in listed
 
 
 def test_the_unit_runs_a_relay_and_names_files_as_the_page_does() -> None:
