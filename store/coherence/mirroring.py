@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from store.coherence.batches import cut
+from store.batches import cut
 from store.coherence.connections import Connections
 from store.coherence.mirror_source import complete
 from store.coherence.preserve import keep

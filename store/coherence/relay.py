@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from store.coherence.batches import cut
+from store.batches import cut
 from store.coherence.connections import Connections
 from store.coherence.mirror_source import all_entries
 from store.coherence.mirroring import mirror

@@ -16,8 +16,8 @@ from operator import itemgetter
 from typing import Any, Literal
 
 from store.arguments import check_okx_uid
+from store.batches import cut, halve
 from store.coherence import relay
-from store.coherence.batches import cut, halve
 from store.coherence.connections import Connections
 from store.coherence.mirror_source import complete, some_entries
 from store.coherence.preserve import item

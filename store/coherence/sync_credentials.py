@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from store.coherence.batches import halve
+from store.batches import halve
 from store.coherence.connections import Connections
 from store.encryption.fields import FIELDS, Secrets, is_same, is_sealed, seal, unseal
 from store.errors import DatabaseUnavailable, StoreError, VersionConflict

@@ -19,8 +19,8 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from store.arguments import check_okx_uid
+from store.batches import cut
 from store.coherence import mirroring, relay
-from store.coherence.batches import cut
 from store.coherence.connections import Connections
 from store.coherence.mirror_source import all_entries, complete
 from store.coherence.relay import BATCH

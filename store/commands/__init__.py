@@ -1,1 +1,1 @@
-"""The commands of the command line; cli.py puts them together."""
+"""The commands of the command line; main.py puts them together."""

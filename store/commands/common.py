@@ -171,7 +171,7 @@ def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
     from dataclasses import replace
 
     from store import Config, SettingsStore
-    from store.commands.deadline import end_within
+    from store.operations.deadline import end_within
 
     context = click.get_current_context()
     writer: dict[str, str | None] | None = context.meta.get(WRITER)

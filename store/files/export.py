@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from store.api.base import Core, check_identifier
 from store.api.history import key_changes
-from store.coherence.batches import cut, halve
+from store.batches import cut, halve
 from store.errors import InvalidSettings, StoreError
 from store.json_reader import DuplicateKey, Reader, find_fault
 from store.json_writer import shown_key

@@ -19,7 +19,7 @@ from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.connection import DefaultParser
 
-from store.coherence.batches import cut
+from store.batches import cut
 
 Word = str | int
 pack: Callable[[tuple[Word, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # (its types know one argument)

@@ -14,9 +14,9 @@ from store.coherence.connections import Connections
 from store.coherence.relay import Progress, Relay
 from store.coherence.sync import NOTHING_DONE, Outcome, Prefer, Sync
 from store.coherence.verify import Report, verify
-from store.commands.deadline import end_within
 from store.ending import end
 from store.errors import RedisUnavailable, StoreError
+from store.operations.deadline import end_within
 from store.postgres import functions
 
 if TYPE_CHECKING:

@@ -223,7 +223,7 @@ def monitored(redis: redis_py.Redis) -> Iterator[set[str]]:
             if name.upper() in ("EVALSHA", "EVAL"):
                 continue  # its commands follow, one by one
             if name.upper() not in KEYLESS:
-                keys.add(words[0])
+                keys.add(words[name.upper() == "MEMORY"])  # MEMORY USAGE key
 
 
 def is_a_users_key(key: str) -> bool:

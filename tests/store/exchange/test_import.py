@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from store import AlreadyLinked, InvalidSettings, SettingsStore
-from store.coherence import batches
+from store import AlreadyLinked, InvalidSettings, SettingsStore, batches
 from store.files import export
 from store.files.export import Imported
 from tests.conftest import OKX_UID, TELEGRAM_ID
