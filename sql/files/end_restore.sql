@@ -1,4 +1,5 @@
--- Puts the triggers back after a backup was copied in, and marks every key for Redis, whatever that holds.
+-- Puts the triggers back after a backup was copied in, erases again who was erased since it was made, and marks every key
+-- for Redis, whatever that holds.
 -- Returns how many keys. Raises US003 if an active document is none that could be saved, and US012 in a confined session.
 create or replace function end_restore()
 returns bigint
@@ -28,6 +29,7 @@ begin
     alter table setting_types enable trigger user;
     alter table setting_templates enable trigger user;
     delete from trigger_permits p where p.permit = 'restore';
+    perform erase_user(u.okx_uid) from app_users u where is_erased(u.okx_uid);
     insert into mirror_pending as m (owner, kind, version)
     select e.owner, e.kind, e.version from mirror_source e where e.encoding <> 'erased'
         on conflict (owner, kind) do update    -- erased since the backup was made
@@ -39,5 +41,5 @@ end
 $$;
 
 comment on function end_restore() is
-'Puts the triggers back after begin_restore(), and marks every key for Redis. Returns how many. Raises US003 if an active document is none.';
+'Puts the triggers back after begin_restore(), erases again who was erased since the backup was made, and marks every key for Redis. Returns how many. Raises US003 if an active document is none.';
 revoke execute on function end_restore() from public;
