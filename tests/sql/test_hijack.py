@@ -108,6 +108,7 @@ OVERLOADS = """
 select format('create function pg_temp.%I(%s) returns text language sql as ''select pg_temp.spy()''', p.proname,
               (select string_agg(t::regtype::text, ', ') from unnest(p.proargtypes::oid[]) t)) as statement
   from pg_proc p where p.pronamespace = 'public'::regnamespace and p.prorettype <> 'trigger'::regtype
+                   and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')
 union all
 select format('create function pg_temp.%1$I(%2$s, %3$s) returns boolean language sql'
               ' as ''select pg_temp.spy() is null'';'
