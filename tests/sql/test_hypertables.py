@@ -272,7 +272,7 @@ def test_an_owner_who_is_no_superuser_arranges_them(db: Connection, bare_databas
         with psycopg.connect(bare_database_url, autocommit=True, row_factory=dict_row) as operator:
             assert [row["name"] for row in fetch(operator, HYPERTABLES)] == sorted(TABLES)
             operator.execute("set role settings_admin")
-            operator.execute("update hypertable_settings set chunk_interval = '1 day'")
+            operator.execute("select save_hypertable_settings(s.table_name, '1 day') from hypertable_settings s")
             operator.execute("select arrange_hypertables()")
     finally:
         with psycopg.connect(bare_database_url, autocommit=True) as operator:
