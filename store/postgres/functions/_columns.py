@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from store.postgres.call import Call as Call  # callers find it here
-
 SETTING = (
     "r.okx_uid, r.telegram_id, r.setting_type, r.version, r.settings::text as document, r.updated_at, r.deleted_at"
 )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from store.postgres.call import Call as Call  # callers find it here
-from store.postgres.call import _read
+from store.postgres.call import Call, _read
 
 
 def check_confinement(okx_uid: str | None) -> Call:

@@ -10,8 +10,7 @@ from decimal import Decimal
 from store.arguments import count_or_none, flag, line, time
 from store.errors import InvalidArgument
 from store.models import Candle
-from store.postgres.call import Call as Call  # callers find it here
-from store.postgres.call import _read
+from store.postgres.call import Call, _read
 
 COPY = "copy pg_temp.candle_import ({columns}) from stdin (format csv, header)"
 

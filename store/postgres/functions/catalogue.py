@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from store.postgres.call import Call as Call  # callers find it here
-from store.postgres.call import _read
+from store.postgres.call import Call, _read
 
 TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding"
 

@@ -8,8 +8,7 @@ from uuid import UUID
 from store.arguments import version_or_none
 from store.encryption.fields import FIELDS
 from store.json_writer import json_text
-from store.postgres.call import IMPORTER, _read, _write, seen
-from store.postgres.call import Call as Call  # callers find it here
+from store.postgres.call import IMPORTER, Call, _read, _write, seen
 
 CREDENTIALS = "r.okx_uid, r.version, r.updated_at, r.deleted_at, r.api_key, r.api_secret, r.passphrase"
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store.postgres.call import Call as Call  # callers find it here
-from store.postgres.call import _read, _write
+from store.postgres.call import Call, _read, _write
 
 
 def export_users(identifiers: Sequence[str] | None, with_secrets: bool, after: str | None, limit: int) -> Call:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from store.arguments import count, count_or_none, flag, span, time, version_or_none
-from store.postgres.call import Call as Call  # callers find it here
-from store.postgres.call import _read, _write
+from store.postgres.call import Call, _read, _write
 from store.postgres.functions._columns import SAVED, SETTING
 
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NewType
 
 from store.json_writer import json_text
-from store.postgres.call import Call as Call  # callers find it here
-from store.postgres.call import _import, _read
+from store.postgres.call import Call, _import, _read
 
 WAITED = "date_part('epoch', r.waited) as waited"
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from store.arguments import count_or_none, text_or_none, version_or_none
 from store.json_writer import json_text
 from store.models import Document
-from store.postgres.call import Call as Call  # callers find it here
-from store.postgres.call import _read, _write
+from store.postgres.call import Call, _read, _write
 from store.postgres.functions._columns import SAVED, SETTING
 
 ROW = (

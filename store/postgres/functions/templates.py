@@ -8,8 +8,7 @@ from store.arguments import flag, line
 from store.errors import InvalidArgument
 from store.json_writer import json_text
 from store.models import Document
-from store.postgres.call import Call as Call  # callers find it here
-from store.postgres.call import _read, _write
+from store.postgres.call import Call, _read, _write
 
 TEMPLATE = "r.name, r.setting_type, r.settings::text as document, r.changed_by, r.updated_at, r.written_by"
 

@@ -10,8 +10,7 @@ from uuid import UUID
 from store.arguments import count, text_or_none, time
 from store.errors import InvalidArgument
 from store.models import Trade
-from store.postgres.call import Call as Call  # callers find it here
-from store.postgres.call import _read, _write
+from store.postgres.call import Call, _read, _write
 
 TRADE = ", ".join(f"r.{field.name}" for field in fields(Trade))
 

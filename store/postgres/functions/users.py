@@ -8,8 +8,7 @@ from store.arguments import count_or_none, line, text_or_none
 from store.errors import BadIdentifier, InvalidArgument
 from store.json_writer import json_text
 from store.models import Document
-from store.postgres.call import Call as Call  # callers find it here
-from store.postgres.call import _read, _write
+from store.postgres.call import Call, _read, _write
 from store.postgres.functions._columns import SAVED
 
 USER = "r.id, r.okx_uid, r.telegram_id, r.name, r.telegram_username, r.created_at, r.updated_at, r.deleted_at"

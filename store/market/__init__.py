@@ -1,1 +1,0 @@
-"""Market: what the exchange tells, and what was traded on it."""
