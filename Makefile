@@ -52,10 +52,10 @@ test-topologies: .venv/installed   ## the five above, side by side
 	$(BIN)/python -m pytest $(PARALLEL) -m "pgbouncer or tls or sentinel or cluster or standby" $(ARGS)
 
 test-debian: .venv/installed   ## all on Debian 12's PostgreSQL 15 and Redis 7, by debootstrap and chroot; needs root
-	$(BIN)/python -m tests.stacks debian12 $(PARALLEL) $(ARGS)
+	$(BIN)/python -m tests.servers.stacks debian12 $(PARALLEL) $(ARGS)
 
 test-timescale: .venv/installed   ## all on Debian 13's PostgreSQL 17 with TimescaleDB and Valkey; needs root
-	$(BIN)/python -m tests.stacks debian13 $(PARALLEL) $(ARGS)
+	$(BIN)/python -m tests.servers.stacks debian13 $(PARALLEL) $(ARGS)
 
 soak: .venv/installed   ## several processes and faults at length: make soak OPS=1000000 ARGS=--rogue
 	$(BIN)/python -m tests.faults.soak --ops $(or $(OPS),100000) $(ARGS)
@@ -69,7 +69,7 @@ lock: .venv/installed   ## raise what .ci/requirements.txt pins to the newest; A
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-annotate \
 		--custom-compile-command 'make lock' pyproject.toml --output-file .ci/requirements.txt $(or $(ARGS),--upgrade)
 
-LOWEST := $(patsubst %,tests/store/test_%.py,settings mirror config relay verify sync compat) \
+LOWEST := tests/store/test_config.py $(patsubst %,tests/store/%,api/test_settings.py mirror/test_mirror.py coherence compat) \
 	$(patsubst %,tests/cli/test_%.py,commands json keys logs metrics trades)
 test-lowest: .venv/installed   ## the oldest versions that pyproject.toml allows; needs the package index
 	$(BIN)/uv venv --quiet --clear --python 3.11 .venv/lowest

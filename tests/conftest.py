@@ -2,8 +2,8 @@
 
 TEST_DATABASE_URL and TEST_REDIS_URL (a Redis whose data may be flushed) choose other servers, TEST_POSTGRES_BIN other
 programs to start one of; without them, embedded ones are started in a temporary folder. TEST_POOLER=1 has the stores
-connect through pgbouncer. tests/stacks/ runs it all on Debian's. Workers of pytest-xdist have servers each: WORKERS=0
-where the URLs are given.
+connect through pgbouncer. tests/servers/stacks/ runs it all on Debian's. Workers of pytest-xdist have servers each:
+WORKERS=0 where the URLs are given.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 from store import Config, SettingsStore
 from store.operations import embedded
 from store.postgres import migrate
-from tests.stacks import postgres
+from tests.servers.stacks import postgres
 
 OKX_UID = "587662504768345929"
 TELEGRAM_ID = "1709556958"
@@ -138,7 +138,7 @@ def pooled_url(servers: Config) -> Iterator[str | None]:
     if "TEST_POOLER" not in os.environ:
         yield None
         return
-    from tests.topologies.pooler import pooler
+    from tests.servers.topologies.pooler import pooler
 
     assert servers.database_url
     with pooler(servers.database_url, 20) as url:

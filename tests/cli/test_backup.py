@@ -12,9 +12,9 @@ import pytest
 from store.encryption.vault import generate_key
 from store.files import backup
 from store.postgres import migrate
-from tests.backups import Db, content, craft, manifest_of, table_rows
 from tests.cli.conftest import Cli
 from tests.conftest import OKX_UID
+from tests.helpers.backups import Db, content, craft, manifest_of, table_rows
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import redis as redis_py
 
 from tests.cli.conftest import Cli
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.sql.roles import in_role
+from tests.helpers.roles import in_role
 
 OTHER = "1000000000000001"
 DOCUMENT_KEYS = {"okx_uid", "telegram_id", "setting_type", "version", "settings", "updated_at", "source"}

@@ -21,7 +21,7 @@ from store.encryption.vault import generate_key
 from tests.cli.conftest import Cli, Result
 from tests.cli.test_help import COMMANDS
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.store.hostile import NOBODY, SECRET, TEXTS
+from tests.helpers.hostile import NOBODY, SECRET, TEXTS
 
 Db = psycopg.Connection[dict[str, Any]]
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.conftest import SCRIPT, Cli
 from tests.conftest import OKX_UID
-from tests.credentials import (
+from tests.helpers.credentials import (
     HASH,
     KEY,
     NEW_KEY,

@@ -18,7 +18,7 @@ import redis as redis_py
 from store import SettingsStore
 from tests.cli.conftest import Cli
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.sql.roles import in_role
+from tests.helpers.roles import in_role
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d\S*")
 

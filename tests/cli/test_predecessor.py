@@ -11,7 +11,7 @@ import redis as redis_py
 
 from tests.cli.conftest import Cli
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.credentials import KEY, OTHER, put
+from tests.helpers.credentials import KEY, OTHER, put
 
 Db = psycopg.Connection[dict[str, Any]]
 

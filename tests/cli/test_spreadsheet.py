@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from tests.cli.conftest import Cli
-from tests.sql.trades import trade
+from tests.helpers.trades import trade
 
 Db = psycopg.Connection[dict[str, Any]]
 HOSTILE = ("=cmd|'/C'!A0", "+1+1", "-2+3", "@SUM(1)", "'=x", "''-x", "'x", '=A1,"b"', "-5", "BTC")

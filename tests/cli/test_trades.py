@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from tests.cli.conftest import Cli
-from tests.sql.trades import HOUR, T0, trade
-from tests.store.hostile import NOBODY, SECRET
+from tests.helpers.hostile import NOBODY, SECRET
+from tests.helpers.trades import HOUR, T0, trade
 
 Db = psycopg.Connection[dict[str, Any]]
 

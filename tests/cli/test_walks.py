@@ -19,7 +19,7 @@ from psycopg import sql
 from tests.cli.conftest import CHECKOUT, Cli
 from tests.cli.test_docs import ARCHITECTURE, FILE
 from tests.conftest import OKX_UID, PATIENCE
-from tests.credentials import KEY
+from tests.helpers.credentials import KEY
 
 Db = psycopg.Connection[dict[str, Any]]
 

@@ -11,7 +11,7 @@ from store import Config, SettingsStore
 from store.postgres import migrate
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import PostgresServer, RedisServer
-from tests.stacks import postgres
+from tests.servers.stacks import postgres
 
 HUNG_AFTER = 1.0  # seconds: tests wait for it where Redis hangs
 

@@ -19,7 +19,7 @@ import redis as redis_py
 
 from store.operations import embedded
 from store.sockets import redis_socket
-from tests.stacks import postgres
+from tests.servers.stacks import postgres
 
 PATIENCE = 30.0  # seconds until a condition that never comes true fails a test
 

@@ -40,7 +40,7 @@ from store.files.backup import check_backup
 from store.operations import embedded
 from store.postgres import migrate
 from tests.faults.soak_worker import USERS, work
-from tests.stacks import postgres
+from tests.servers.stacks import postgres
 
 # -- faults
 

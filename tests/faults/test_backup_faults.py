@@ -22,10 +22,10 @@ from store.coherence import relay
 from store.coherence.verify import verify
 from store.errors import NotEmpty
 from store.files.backup import restore_backup
-from tests.backups import OTHER_UID, Db, back_up, content, on, table_rows
 from tests.cli.conftest import CHECKOUT, environment
 from tests.conftest import OKX_UID
 from tests.faults.servers import RedisServer, eventually, wait_until
+from tests.helpers.backups import OTHER_UID, Db, back_up, content, on, table_rows
 
 Connect = Callable[[], Db]
 GATE = 4711

@@ -10,8 +10,8 @@ import pytest
 from store import Config, DatabaseUnavailable, TimescalePool, TimescaleUserService
 from store.coherence.verify import verify
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.credentials import KEY
 from tests.faults.servers import PostgresServer, RedisServer
+from tests.helpers.credentials import KEY
 
 service = TimescaleUserService
 KEYS = {"api_key": "plain-ak", "api_secret": "plain-as", "passphrase": "plain-pp"}

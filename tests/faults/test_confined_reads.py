@@ -11,8 +11,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from store import Config, DatabaseUnavailable, NotPermitted, SettingsStore, StoreError
 from store.coherence import relay
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.credentials import KEY, OTHER, secrets, with_keys
 from tests.faults.servers import PostgresServer, RedisServer, eventually
+from tests.helpers.credentials import KEY, OTHER, secrets, with_keys
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.cli.conftest import CHECKOUT, SCRIPT, environment
 from tests.conftest import OKX_UID
 from tests.faults.servers import wait_until
 from tests.faults.test_kill import is_alone
-from tests.sql.trades import trade
+from tests.helpers.trades import trade
 
 TRADES = BATCH + 20  # so that the import is two queries of one transaction
 Db = psycopg.Connection[dict[str, Any]]

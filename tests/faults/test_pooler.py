@@ -19,7 +19,7 @@ from store.coherence.sync import Sync
 from store.coherence.verify import verify
 from store.postgres import migrate
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.topologies.pooler import pooler
+from tests.servers.topologies.pooler import pooler
 
 pytestmark = pytest.mark.pgbouncer
 

@@ -17,7 +17,7 @@ from store.coherence.relay import Relay
 from store.mirror.pipeline import Command, exchange
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import PATIENCE, RedisServer, eventually
-from tests.topologies.redis import PASSWORD, QUOTED, Node
+from tests.servers.topologies.redis import PASSWORD, QUOTED, Node
 
 POOLED, READS = 40, 20
 OPTIONS = ["", "?protocol=2", "?protocol=3"]

@@ -21,7 +21,8 @@ from store.encryption import rotation
 from store.encryption.fields import FIELDS
 from store.encryption.rotation import Rotation, rotate, seal_table
 from store.models import CredentialsVersion
-from tests.credentials import (
+from tests.faults.servers import RedisServer, wait_until
+from tests.helpers.credentials import (
     HASH,
     KEY,
     NEW_KEY,
@@ -38,7 +39,6 @@ from tests.credentials import (
     versions,
     with_keys,
 )
-from tests.faults.servers import RedisServer, wait_until
 
 USERS = [str(1000000000000001 + n) for n in range(20)]
 ROOT = Path(__file__).parents[2]

@@ -36,8 +36,8 @@ from store.operations import embedded
 from store.postgres import functions
 from tests.cli.conftest import SCRIPT, Cli, environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.credentials import HASH, NEW_KEY, OTHER, Db, put, sealed, vault
 from tests.faults.servers import RedisServer, wait_until
+from tests.helpers.credentials import HASH, NEW_KEY, OTHER, Db, put, sealed, vault
 
 KEY = base64.b64encode(b"N0bodyMaySeeThisEncryptionKey!!!").decode()
 API_KEY, API_SECRET, PASSPHRASE = "Zq7-apikey-HUSH01", "Zq7-secret-HUSH02", "Zq7-phrase-HUSH03"

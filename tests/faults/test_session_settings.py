@@ -28,7 +28,7 @@ from store.postgres import migrate
 from store.postgres.call import Call
 from tests.cli.conftest import Cli, environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.topologies.pooler import pooler
+from tests.servers.topologies.pooler import pooler
 
 HOSTILE = {
     "datestyle": "German, DMY",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.sql.sessions import Connection, Session, fetch
+from tests.helpers.sessions import Connection, Session, fetch
 
 
 @pytest.fixture

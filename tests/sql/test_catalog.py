@@ -18,8 +18,8 @@ from store.postgres import errors as postgres_errors
 from store.postgres import functions
 from store.postgres.drift import kind_of, name_of
 from store.postgres.migrate import sql_files
-from tests.sql import roles
-from tests.sql.sessions import Connection, fetch
+from tests.helpers import roles
+from tests.helpers.sessions import Connection, fetch
 
 SQL = Path(__file__).parents[2] / "sql"
 OBJECT_FILES = {name_of(file) for file in sql_files()}

@@ -10,10 +10,10 @@ import pytest
 from store import SettingsStore
 from store.coherence.verify import verify
 from store.files.backup import restore_backup
-from tests.backups import back_up
 from tests.conftest import TELEGRAM_ID
-from tests.credentials import KEY, secrets, with_keys
 from tests.faults.erasure.conftest import VALUE, Db, rows
+from tests.helpers.backups import back_up
+from tests.helpers.credentials import KEY, secrets, with_keys
 
 OTHER = "1000000000000001"
 

@@ -14,9 +14,9 @@ from store.coherence.relay import Relay
 from store.coherence.sync import Sync
 from store.coherence.verify import verify
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.credentials import KEY, secrets, with_keys
 from tests.faults.erasure.conftest import EARLIER, VALUE, Db, assert_gone, content, rows
 from tests.faults.servers import RedisServer
+from tests.helpers.credentials import KEY, secrets, with_keys
 
 Back = Callable[[], None]
 

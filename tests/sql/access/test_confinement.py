@@ -1,0 +1,430 @@
+"""`set settings_store.okx_uid` confines a session to one user, whatever it calls and whatever its role."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import redis as redis_py
+
+from store import Config, NotPermitted, SettingsStore
+from store.coherence.connections import Connections
+from store.coherence.relay import Relay
+from store.coherence.sync import Sync
+from store.coherence.verify import verify
+from store.files import backup, export
+from tests.conftest import OKX_UID, TELEGRAM_ID
+from tests.helpers.roles import FUNCTIONS, in_role
+from tests.helpers.sessions import Connection, fetch, one, refused, value
+
+OTHER, OTHER_TELEGRAM = "1000000000000001", "77777"
+NOBODY = "9999999999999999"
+TRADE = (
+    '"symbol": "S", "side": "long", "entry_time": "2026-11-22T10:00Z", "entry_price": 1, "entry_size": 1,'
+    ' "exit_time": "2026-11-22T11:00Z", "exit_price": 1, "exit_size": 1, "realized_pnl": 1, "exit_order_id": "{order}"'
+)
+NEW = TRADE.format(order="2")
+CIPHER = "v1.00000000." + "A" * 40
+CREDENTIALS = f"'{CIPHER}', '{CIPHER}', '{CIPHER}'"
+ID = "(select id from {} where okx_uid = '{{who}}'"
+FOUND = """'[{{"owner": "{who}", "kind": "params", "version": 1, "document": {{"a": 1}}}}]'"""
+
+# Calls that are of one user: refused for anybody else. {who}: an OKX UID, {telegram}: a Telegram ID.
+OF_A_USER = {
+    "api_credentials_history": "'{who}'",
+    "delete_api_credentials": "'{who}'",
+    "delete_user": "'{who}'",
+    "delete_user_setting": "'{who}', 'params'",
+    "diff_user_setting": "'{who}', 'params', 1, 1",
+    "ensure_user": "'{who}'",
+    "erase_unknown": "array['{who}']",
+    "erase_user": "'{who}'",
+    "find_user": "'{who}'",
+    "get_api_credentials": "'{who}'",
+    "get_trades": "'{who}'",
+    "get_user_settings": "'{who}'",
+    "import_documents": f"{FOUND}, null, false, true",
+    "import_links": """'[{{"owner": "{telegram}", "version": 0, "okx_uid": "{who}"}}]'""",
+    "import_users": """'[{{"okx_uid": "{who}", "name": "Lee"}}]'""",
+    "keep_documents": FOUND,
+    "_keep_trades": f"""'[{{{{"okx_uid": "{{who}}", {NEW}}}}}]', true""",
+    "keep_losing_credentials": f"'{{who}}', {CREDENTIALS}",
+    "_keep_losing_document": f"{ID.format('user_settings')} and setting_type = 'params'), '{{{{}}}}'",
+    "link_telegram": "'{who}', '{telegram}'",
+    "patch_user_setting": "'{who}', 'params', '{{\"leverage\": 20}}'",
+    "prune_user_settings": "1, '1 day', '{who}'",
+    "record_trade": f"'{{who}}', '{{{{{NEW}}}}}'",
+    "record_trades": f"""'[{{{{"okx_uid": "{{who}}", {NEW}}}}}]'""",
+    "reencrypt_api_credentials": f"{ID.format('okx_api_info')}), '', {CREDENTIALS}",
+    "register_user": "'{who}'",
+    "_lock_user": "'{who}'",
+    "_resolve_user": "'{who}'",
+    "restore_user": "'{who}'",
+    "restore_user_setting": "'{who}', 'params'",
+    "rollback_user_setting": "'{who}', 'params', 1",
+    "rollback_user_settings": "'{who}', now()",
+    "save_api_credentials": f"'{{who}}', {CREDENTIALS}",
+    "save_user_settings": "'{who}', '{{\"params\": {{}}}}'",
+    "trade_statistics": "'{who}'",
+    "trade_statistics_by_setting_version": "'{who}'",
+    "take_over_credentials": f"'{{who}}', {CREDENTIALS}",
+    "unlink_telegram": "'{who}'",
+    "upsert_user_setting": "'{who}', 'params', '{{}}'",
+    "upsert_user_settings": f"{ID.format('app_users')}), '{{who}}', null, 'params', '{{{{}}}}'",
+    "user_record": "'{who}'",
+    "user_setting_at": "'{who}', 'params', now()",
+    "user_setting_history": "'{who}'",
+    "user_setting_version": "'{who}', 'params', 1",
+    "check_confinement": "'{who}'",
+}  # fmt: skip
+# Of everybody at once: refused.
+OF_ALL = {
+    "begin_candle_import": "'1m'",
+    "begin_restore": "true",
+    "end_restore": "",
+    "merge_candles": "'1m'",
+    "prune_user_settings": "1, '1 day'",
+    "record_verification": "1, '{}'",
+    "rollup_candles": "null, '1m', '1h'",
+    "seal_api_credentials": "",
+    "upsert_candles": "'1m', '[]'",
+    "check_confinement": "null",
+}
+# Lists: the confined user's part only. The column that tells whose a row is.
+LISTS = {
+    "apply_setting_template": ("okx_uid", "'default', 'params', p_filter => '{}'"),
+    "export_users": ("okx_uid", ""),
+    "find_users_by_setting": ("okx_uid", "'params', '{}'"),
+    "list_api_credentials": ("okx_uid", ""),
+    "list_users": ("okx_uid", ""),
+    "mirror_entries": ("owner", f"array['{OKX_UID}', '{TELEGRAM_ID}', '{OTHER}', '{OTHER_TELEGRAM}']"),
+    "mirror_state": ("owner", f"array['{OKX_UID}', '{OTHER}', '{OTHER_TELEGRAM}'], '{{params,params,telegram}}'"),
+    "pending_keys": ("owner", ""),
+    "trade_statistics": ("okx_uid", "p_group_by => '{user}'"),
+    "trade_statistics_by_setting_version": ("okx_uid", ""),
+}  # fmt: skip
+# Counts, what changes marks, deleted users: of the confined user's part only; each has its test below.
+COUNTS = {
+    "list_deleted_users", "clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics",
+    "last_verification", "clear_erased", "erased_owners",
+}  # fmt: skip
+# Nothing of any user: the catalogue, templates, candles, the schema; and helpers that see no row but through their
+# arguments.
+OF_NOBODY = {
+    *("_check_owner", "_check_version", "_restorable_version", "_check_side", "_setting_version_at", "_trade_problems"),
+    *("_candle_table", "_check_length", "_has_predecessor", "_writer_note", "save_hypertable_settings"),
+    *("save_setting_type", "delete_setting_type", "save_setting_field", "delete_setting_field"),
+    *("arrange_hypertables", "timescaledb_state"),
+    *("check_setting_type", "default_user_setting", "delete_setting_template", "list_setting_fields"),
+    *("list_setting_templates", "list_setting_types", "save_setting_template", "setting_template"),
+    *("validate_user_setting", "database_identity", "installed_definition"),
+    *("changes_as_json", "check_identifiers", "_check_settings", "confined_owners", "confined_to", "_document_changes"),
+    *("_document_problem", "_erase_predecessor", "_is_encrypted", "_is_permitted", "_is_valid_value"),
+    *("_check_erasures", "erasures", "_forget_erased", "_erasure_digest", "is_erased", "_mark_erased"),
+    *("_mark_pending", "_mask_secrets", "_merge_patch", "missing_setting_keys", "_note_reason", "_patched_setting"),
+    *("secret_mask", "_telegram_is_free"),
+    *("_unmask_secrets", "_user_problems", "_check_candles", "get_candles", "missing_candles", "_timeframe_width"),
+    "_write_candles",
+}  # fmt: skip
+
+
+@pytest.fixture
+def both(db: Connection) -> None:
+    """Two users with settings, links, credentials and marks."""
+    for okx_uid, telegram_id in ((OKX_UID, TELEGRAM_ID), (OTHER, OTHER_TELEGRAM)):
+        fetch(db, "select from register_user(%s, %s)", (okx_uid, telegram_id))
+        fetch(db, "select from save_api_credentials(%s, %s, %s, %s)", (okx_uid, CIPHER, CIPHER, CIPHER))
+        fetch(db, "select from record_trade(%s, %s)", (okx_uid, "{" + TRADE.format(order="1") + "}"))
+
+
+@pytest.fixture(params=["owner", "admin"])
+def confined(db: Connection, both: None, request: pytest.FixtureRequest) -> Connection:
+    """A session confined to the first user: of the tables' owner, of an admin."""
+    if request.param == "admin":
+        fetch(db, "set role settings_admin")
+    fetch(db, f"set settings_store.okx_uid = '{OKX_UID}'")
+    return db
+
+
+def refuses(session: Connection, function: str, arguments: str) -> None:
+    with refused("US012") as error:
+        fetch(session, f"select * from {function}({arguments})")
+    assert OTHER not in str(error.value)
+
+
+def test_every_function_is_tried_here() -> None:
+    assert {*OF_A_USER, *OF_ALL, *LISTS, *COUNTS, *OF_NOBODY} == set(FUNCTIONS)
+
+
+def test_nobody_elses_settings_are_read_or_written(confined: Connection) -> None:
+    fetch(confined, "reset settings_store.okx_uid")
+    subselects = {
+        f"(select id from {table} where okx_uid = '{OTHER}'{more})": value(
+            confined, f"select id from {table} where okx_uid = '{OTHER}'{more}"
+        )
+        for table, more in (("app_users", ""), ("okx_api_info", ""), ("user_settings", " and setting_type = 'params'"))
+    }
+    fetch(confined, f"set settings_store.okx_uid = '{OKX_UID}'")
+    for function, arguments in OF_A_USER.items():
+        text = arguments.format(who=OTHER, telegram="55555")
+        for subselect, found in subselects.items():  # as somebody would who learned the UUID elsewhere
+            text = text.replace(subselect, f"'{found}'")
+        refuses(confined, function, text)
+
+
+def test_the_confined_user_may_do_everything(confined: Connection) -> None:
+    for function, arguments in OF_A_USER.items():
+        with confined.transaction(force_rollback=True):
+            if function == "ensure_user":
+                fetch(confined, "select from delete_user(%s)", (OKX_UID,))
+            has_some = refused("US001") if function == "take_over_credentials" else nullcontext()
+            with has_some:
+                fetch(confined, f"select * from {function}({arguments.format(who=OKX_UID, telegram='55555')})")
+
+
+@pytest.mark.parametrize("identifier", [OTHER_TELEGRAM, NOBODY, "66666", "00000000-0000-0000-0000-000000000000"])
+def test_whether_somebody_else_exists_is_not_told(confined: Connection, identifier: str) -> None:
+    refuses(confined, "find_user", f"'{identifier}'")
+
+
+def test_the_confined_user_is_found_by_every_identifier(confined: Connection) -> None:
+    found = one(confined, "select * from find_user(%s)", (TELEGRAM_ID,))
+    assert found["okx_uid"] == OKX_UID
+    assert one(confined, "select * from find_user(%s)", (str(found["id"]),))["okx_uid"] == OKX_UID
+
+
+def test_a_user_who_is_not_yet_there_can_be_registered_by_a_session_confined_to_him(db: Connection) -> None:
+    fetch(db, f"set settings_store.okx_uid = '{NOBODY}'")
+    assert fetch(db, "select * from find_user(%s)", (NOBODY,)) == []
+    assert len(fetch(db, "select * from register_user(%s, '55555')", (NOBODY,))) == 3
+
+
+@pytest.mark.parametrize("function", OF_ALL)
+def test_what_is_for_all_users_is_refused(confined: Connection, function: str) -> None:
+    refuses(confined, function, OF_ALL[function])
+
+
+@pytest.mark.parametrize("function", LISTS)
+def test_lists_hold_the_confined_users_rows_only(confined: Connection, function: str) -> None:
+    owner, arguments = LISTS[function]
+    call = f"select {owner} from {function}({arguments})"
+    mine = {row[owner] for row in fetch(confined, call)}
+    assert OKX_UID in mine
+    assert mine <= {OKX_UID, TELEGRAM_ID}
+    fetch(confined, "reset settings_store.okx_uid")
+    assert OTHER in {row[owner] for row in fetch(confined, call)}
+
+
+def test_deleted_users_are_those_of_the_confinement_only(confined: Connection) -> None:
+    fetch(confined, "reset settings_store.okx_uid")
+    for okx_uid in (OKX_UID, OTHER):
+        fetch(confined, f"select delete_user('{okx_uid}')")
+    deleted = "select okx_uid from list_deleted_users()"
+    assert [row["okx_uid"] for row in fetch(confined, deleted)] == sorted([OKX_UID, OTHER])
+    fetch(confined, f"set settings_store.okx_uid = '{OKX_UID}'")
+    assert [row["okx_uid"] for row in fetch(confined, deleted)] == [OKX_UID]
+    fetch(confined, "set settings_store.okx_uid = 'nobody'")
+    refuses(confined, "list_deleted_users", "")
+
+
+def test_erased_people_are_those_of_the_confinement_only(db: Connection) -> None:
+    fetch(db, f"select erase_unknown(array['{OKX_UID}', '{OTHER}'])")
+    fetch(db, f"set settings_store.okx_uid = '{OKX_UID}'")
+    for function in ("erased_owners", "clear_erased"):
+        assert fetch(db, f"select {function}(array['{OKX_UID}', '{OTHER}']) as o") == [{"o": OKX_UID}]
+
+
+def test_counts_and_marks_are_of_the_confined_user_only(confined: Connection) -> None:
+    counts = one(confined, "select * from store_statistics()")
+    assert (counts["users"], counts["settings"], counts["versions"], counts["pending"]) == (1, 3, 3, 6)
+    assert value(confined, "select waiting from pending_lag()") == 6
+    fail = f"select fail_pending('{{{OTHER},{OKX_UID}}}', '{{params,params}}', '{{1,1}}', '{{too large,too large}}')"
+    assert fetch(confined, fail) == []
+    assert value(confined, "select set_aside from pending_lag()") == 1
+    fetch(confined, "reset settings_store.okx_uid")
+    assert value(confined, "select set_aside from pending_lag()") == 1
+    fetch(confined, fail)
+    assert value(confined, "select set_aside from pending_lag()") == 2
+    fetch(confined, f"set settings_store.okx_uid = '{OKX_UID}'")
+    assert value(confined, "select retry_pending()") == 1
+    clear = "select clear_pending(array[%s, %s, %s, %s], '{params,params,telegram,telegram}', '{1,1,1,1}', '{f,f,f,f}')"
+    assert value(confined, clear, (OKX_UID, OTHER, TELEGRAM_ID, OTHER_TELEGRAM)) == 2
+    fetch(confined, "reset settings_store.okx_uid")
+    assert value(confined, "select set_aside from pending_lag()") == 1
+
+
+def test_a_link_of_somebody_else_is_not_taken(confined: Connection) -> None:
+    refuses(
+        confined, "import_links",
+        f"""'[{{"owner": "{OTHER_TELEGRAM}", "version": 1, "okx_uid": "{OKX_UID}"}}]', 'redis', false""",
+    )  # fmt: skip
+    with refused("US008"):
+        fetch(confined, "select from link_telegram(%s, %s)", (OKX_UID, OTHER_TELEGRAM))
+
+
+def test_the_view_of_what_redis_should_hold_is_confined_too(confined: Connection) -> None:
+    owners = {row["owner"] for row in fetch(confined, "select owner from mirror_source")}
+    assert owners == {OKX_UID, TELEGRAM_ID}
+
+
+@pytest.mark.parametrize("setting", ["587662504768345929 ", "%", "1", TELEGRAM_ID, "' or true --"])
+def test_a_setting_that_is_no_okx_uid_opens_nothing(confined: Connection, setting: str) -> None:
+    fetch(confined, "select set_config('settings_store.okx_uid', %s, false)", (setting,))
+    for function, arguments in OF_A_USER.items():
+        if "(select" not in arguments:
+            refuses(confined, function, arguments.format(who=OTHER, telegram="55555"))
+    for function, (_, arguments) in LISTS.items():
+        refuses(confined, function, arguments)
+    for function in ("pending_lag", "retry_pending", "store_statistics"):
+        refuses(confined, function, "")
+    assert fetch(confined, "select * from mirror_source") == []
+
+
+def test_the_confinement_ends_with_the_transaction_it_was_set_for(db: Connection, both: None) -> None:
+    with db.transaction():
+        fetch(db, f"set local settings_store.okx_uid = '{OKX_UID}'")
+        refuses(db, "find_user", f"'{OTHER}'")
+        db.execute("rollback")
+    assert value(db, "select current_setting('settings_store.okx_uid', true)") == ""
+    assert value(db, "select count(*) from list_users()") == 2
+
+
+# -- raw SQL of an admin
+
+
+@pytest.fixture
+def admin(db: Connection, both: None) -> Connection:
+    fetch(db, "set role settings_admin")
+    fetch(db, f"set settings_store.okx_uid = '{OKX_UID}'")
+    return db
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("app_users", "okx_uid"), ("user_settings", "okx_uid"), ("okx_api_info", "okx_uid"),
+        ("telegram_links", "okx_uid"), ("mirror_pending", "owner"),
+    ],
+)  # fmt: skip
+def test_raw_sql_sees_and_changes_the_confined_users_rows_only(admin: Connection, table: str, column: str) -> None:
+    found = {row["whose"] for row in fetch(admin, f"select {column} as whose from {table}")}
+    assert OKX_UID in found
+    assert found <= {OKX_UID, TELEGRAM_ID}
+    query = f"update {table} set {column} = {column} where {column} = %s returning 1"
+    if table != "telegram_links":  # which no admin writes
+        assert fetch(admin, query, (OTHER,)) == []
+        assert fetch(admin, query, (OKX_UID,))
+    fetch(admin, "set settings_store.okx_uid = 'x'")
+    with refused("US012"):
+        fetch(admin, f"table {table}")
+    fetch(admin, "reset settings_store.okx_uid")
+    assert OTHER in {row["whose"] for row in fetch(admin, f"select {column} as whose from {table}")}
+
+
+@pytest.mark.parametrize("table", ["trades", "trade_orders"])
+def test_raw_sql_sees_the_confined_users_trades_only(admin: Connection, table: str) -> None:
+    query = f"select user_id from {table}"
+    assert fetch(admin, query) == fetch(admin, "select id as user_id from app_users")
+    fetch(admin, "set settings_store.okx_uid = 'x'")
+    with refused("US012"):
+        fetch(admin, query)
+    fetch(admin, "reset settings_store.okx_uid")
+    assert len(fetch(admin, query)) == 2
+
+
+def test_raw_sql_makes_no_rows_of_others(admin: Connection) -> None:
+    for statement in (
+        f"insert into app_users (okx_uid) values ('{NOBODY}')",
+        f"insert into mirror_pending (owner, kind, version) values ('{OTHER}', 'other', 1)",
+        "insert into trade_orders values (gen_random_uuid(), '3', gen_random_uuid(), now())",
+        f"insert into mirror_pending (owner, kind, version) values ('{OTHER_TELEGRAM}', 'other', 1)",
+    ):
+        with refused("42501"):
+            fetch(admin, statement)
+
+
+def test_raw_sql_on_the_confined_user_fires_every_trigger(admin: Connection) -> None:
+    fetch(admin, "update app_users set telegram_id = '55555'")
+    fetch(admin, "update user_settings set settings = '{}' where is_active and setting_type = 'params'")
+    fetch(admin, "update app_users set deleted_at = now()")
+    fetch(admin, "update app_users set deleted_at = null")
+    marks = {row["owner"] for row in fetch(admin, "select owner from mirror_pending")}
+    assert marks == {OKX_UID, TELEGRAM_ID, "55555"}
+    fetch(admin, "reset settings_store.okx_uid")
+    assert value(admin, "select count(*) from user_settings where okx_uid = %s and version > 1", (OTHER,)) == 0
+
+
+# -- the store
+
+
+def confined_to(config: Config, role: str) -> Config:
+    assert config.database_url
+    return replace(config, database_url=in_role(config.database_url, role, confined_to=OKX_UID))
+
+
+async def test_a_confined_store_serves_its_user_and_nobody_else(
+    config: Config, store: SettingsStore, redis: redis_py.Redis
+) -> None:
+    await store.register(OTHER, OTHER_TELEGRAM)
+    async with SettingsStore(confined_to(config, "writer")) as mine:
+        await mine.register(OKX_UID, TELEGRAM_ID)
+        assert (await mine.patch(TELEGRAM_ID, "params", {"leverage": 20})).mirrored
+        assert (await mine.link(OKX_UID, "55555")).telegram_id == "55555"
+        assert redis.get("user:55555:okx_uid") == OKX_UID
+        assert [user.okx_uid for user in await mine.list_users()] == [OKX_UID]
+        assert len(await mine.search("params", {})) == 1
+        for refused_call in (
+            mine.patch(OTHER, "params", {"leverage": 20}),
+            mine.get(OTHER_TELEGRAM, "params", source="db"),
+            mine.find_user(OTHER),
+            mine.history(OTHER),
+            mine.register("2000000000000002"),
+            Sync(mine.stores).run(),
+        ):
+            with pytest.raises(NotPermitted, match="confined to one user"):
+                await refused_call
+        await Sync(mine.stores, okx_uid=OKX_UID).run()
+
+
+async def test_a_confined_relay_mirrors_and_verifies_its_user_only(
+    config: Config, store: SettingsStore, redis: redis_py.Redis
+) -> None:
+    for okx_uid in (OKX_UID, OTHER):
+        await store.register(okx_uid)
+    await store.stores.marks.clear()
+    redis.flushall()
+    relaying = Connections(confined_to(config, "relay"))
+    try:
+        assert (await Relay(relaying).once()).mirrored == 4
+        assert not redis.exists(f"user:{OTHER}:settings")
+        assert (await verify(relaying)).checked == (await verify(store.stores, okx_uid=OKX_UID)).checked
+    finally:
+        await relaying.close()
+
+
+async def test_a_confined_admin_exports_one_user_and_backs_up_nothing(
+    config: Config, store: SettingsStore, tmp_path: Path
+) -> None:
+    for okx_uid in (OKX_UID, OTHER):
+        await store.register(okx_uid)
+    with (tmp_path / "backup.zip").open("wb") as file:
+        await backup.backup(store, file)
+    async with SettingsStore(confined_to(config, "admin")) as mine:
+        with (tmp_path / "export.json").open("wb") as file:
+            assert await export.export_users(mine, file) == 1
+        await export.import_users(mine, (tmp_path / "export.json").read_bytes())
+        everybody = json.loads((tmp_path / "export.json").read_text())
+        everybody["users"].append({"okx_uid": OTHER, "settings": {}})
+        with pytest.raises(NotPermitted):
+            await export.import_users(mine, json.dumps(everybody).encode())
+        with pytest.raises(NotPermitted):
+            await mine.prune(1, timedelta())
+        with pytest.raises(NotPermitted), (tmp_path / "other.zip").open("wb") as file:
+            await backup.backup(mine, file)
+        with pytest.raises(NotPermitted):
+            await backup.restore_backup(mine, tmp_path / "backup.zip", replace=True)
+        await backup.restore_backup(mine, tmp_path / "backup.zip", okx_uid=OKX_UID)
