@@ -58,7 +58,7 @@ def _needed_role(message: str) -> str:
     """Look up in sql/access/grants.sql which role may do what PostgreSQL refuses, in whatever language it says so."""
     from store.postgres.migrate import resources
 
-    grants = (resources("sql") / "access" / "grants.sql").read_text()
+    grants = (resources("sql") / "access" / "grants.sql").read_text(encoding="utf-8")
     granted = dict(re.findall(r"^ +\('(\w+)', +'([a-z ]+)', '[a-z, ]+'\)", grants, re.MULTILINE))
     for name in re.findall(r"\w+", message):
         if name in granted:

@@ -141,7 +141,7 @@ def tables_of(migrations: Sequence[Any]) -> list[str]:
     return [
         name
         for migration in migrations
-        for name in re.findall(r"^create table (\w+) ", Path(migration.path).read_text(), re.MULTILINE)
+        for name in re.findall(r"^create table (\w+) ", Path(migration.path).read_text(encoding="utf-8"), re.MULTILINE)
     ]
 
 
@@ -179,7 +179,7 @@ def _take_back(
 def _record_parts(connection: psycopg.Connection[Any]) -> None:
     if _scalar(connection, "select to_regclass('public.schema_parts')") is not None:
         migrations = yoyo.read_migrations(str(resources("migrations")))
-        text = "".join(Path(migration.path).read_text() for migration in migrations)
+        text = "".join(Path(migration.path).read_text(encoding="utf-8") for migration in migrations)
         drift.record_parts(connection, tables_of(migrations), text)
 
 

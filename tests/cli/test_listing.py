@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,16 +159,23 @@ JOBS = {
 }
 
 
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 100_000)
+    except OSError:  # nobody has it open any more
+        return b""
+
+
 def test_a_terminal_shows_how_far_long_jobs_have_to_go(cli: Cli, kim: str, db: Db, tmp_path: Path) -> None:
     db.execute("analyze")
     for line, shown in JOBS.items():
         leader, follower = os.openpty()
         command = [str(SCRIPT), *line.split()]
-        done = subprocess.run(command, env={**cli.env, "TERM": "xterm", "COLUMNS": "120"}, cwd=tmp_path,
-                              stdout=subprocess.PIPE, stderr=follower, check=False)  # fmt: skip
-        os.close(follower)
-        written = os.read(leader, 100_000).decode()
+        env = {**cli.env, "TERM": "xterm", "COLUMNS": "120"}
+        with subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=follower) as process:
+            os.close(follower)
+            written = b"".join(iter(partial(_read, leader), b"")).decode()
         os.close(leader)
-        assert done.returncode == 0, (line, written)
+        assert process.returncode == 0, (line, written)
         assert shown in written, (line, written)
         (tmp_path / "out.zip").unlink() if line.startswith("restore") else None
