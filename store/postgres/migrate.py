@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -41,6 +42,8 @@ select string_agg(format('process %%s, %%s, login %%s, since %%s', a.pid,
 """
 
 log = logging.getLogger("store.schema")
+
+yoyo.migrations.open = partial(open, encoding="utf-8")  # it would read our files as the locale says
 
 
 @dataclass(frozen=True)
