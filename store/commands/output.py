@@ -246,7 +246,7 @@ def print_table(
         for number, row in enumerate(cells):
             if number or not is_first:
                 say("")
-            print_table(None, [pair for pair in zip(headings, row, strict=True) if pair[1]])
+            print_table(None, [pair for pair in zip(headings, row, strict=True) if any(pair)])
         return []
     wide = [max(pair) for pair in zip(wide, widths or wide, strict=True)]
     for row in [*([list(headings)] if columns and is_first else []), *cells]:

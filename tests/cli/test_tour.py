@@ -45,7 +45,7 @@ REPORTS = (
     "trades list", "trades stats", "candles list", "candles gaps", "status", "embedded status", "migrate status",
     "migrate quarantine", "migrate apply --dry-run", "completion",
 )  # fmt: skip
-VARIES = re.compile(r"\d+|[0-9a-f-]{36}|\S*\d{4}-\d\d-\d\d\S*|[\w+/]{43}=|pid|\S*settings-store-\S*")
+VARIES = re.compile(r"\d+|[0-9a-f-]{36}|\S*\d{4}-\d\d-\d\d\S*|[\w-]{43}=|pid|\S*settings-store-\S*")
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_on_a_narrow_terminal_in_ascii_nothing_is_cut(home: Path, tmp_path: Path
         found = live(run, tmp_path, "file", "terminal", "file")
     for line, done in found.items():
         assert in_order(done, line == GAPS), (line, done)
-        assert done.out.isascii(), (line, done)
+        assert done.out.isascii() or line.startswith("export"), (line, done)  # which is a file
         if line == "embedded stop":  # nothing ran before
             continue
         wide = in_korean[line].out
@@ -142,6 +142,7 @@ def test_without_stdin_and_stdout_work_is_done_and_reports_say_why_not(home: Pat
             assert in_order(done, is_report, is_error=is_report), (line, done)
             assert ("Error: the output can't be written: it is closed\n" in done.err) == is_report, (line, done)
 
+        run("migrate")
         run("register", OKX_UID)
         reading = ("set {} params --stdin", "set {} params --file -", "keys set {}", "keys set {} --stdin", "import -",
                    "trades import -", "trades add {} --file -", "candles import - --timeframe 1m", "user delete {}",
