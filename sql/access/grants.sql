@@ -63,6 +63,7 @@ begin
         ('clear_pending',             '       writer relay admin', 'execute'),
         ('confined_owners',           '                    admin', 'execute'),
         ('confined_to',               '                    admin', 'execute'),
+        ('_convert_settings',          '                    admin', 'execute'),
         ('database_identity',         '              relay admin', 'execute'),
         ('default_user_setting',      'reader writer       admin', 'execute'),
         ('delete_api_credentials',    '       writer       admin', 'execute'),
