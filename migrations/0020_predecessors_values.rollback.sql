@@ -33,3 +33,6 @@ delete from setting_fields f
  where (f.setting_type, f.key) = (n.setting_type, n.key)
    and (f.json_type, f.is_nullable, f.default_value, f.minimum, f.maximum, f.choices, f.is_secret)
        is not distinct from (n.json_type, n.is_nullable, null::jsonb, n.minimum::numeric, n.maximum::numeric, null::text[], false);
+
+drop function if exists import_documents(jsonb, text, boolean, boolean);
+drop function if exists keep_documents(jsonb, boolean);

@@ -32,3 +32,7 @@ insert into setting_fields (setting_type, key, json_type, is_nullable, minimum, 
     ('params', 'current_category', 'string', true, null, null),
     ('params', 'use_dual_side_entry', 'boolean', false, null, null)    -- 0 or 1 there, once a session has started
     on conflict do nothing;
+
+-- Their results have another shape now.
+drop function if exists import_documents(jsonb, text, boolean, boolean);
+drop function if exists keep_documents(jsonb);

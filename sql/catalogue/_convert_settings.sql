@@ -26,9 +26,11 @@ begin
     loop
         v_value := p_settings -> v_field.key;
         v_text := p_texts ->> v_field.key;
-        if v_text in ('', 'None', 'null') and (v_field.is_nullable or v_field.json_type <> 'string') then
-            v_result := v_result - v_field.key
-                        || case when v_field.is_nullable then jsonb_build_object(v_field.key, null) else '{}' end;
+        if v_field.is_nullable and (v_text in ('', 'None', 'null')
+                                    or v_value in ('""', '"None"', '"null"') and not _is_valid_value(v_field, v_value)) then
+            v_value := 'null';
+        elsif v_text in ('', 'None', 'null') and v_field.json_type <> 'string' then
+            v_result := v_result - v_field.key;
             continue;
         elsif v_field.json_type = 'string' then
             v_value := coalesce(to_jsonb(v_text), v_value);

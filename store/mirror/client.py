@@ -25,6 +25,7 @@ from store.mirror import servers
 from store.mirror.encoding import decode_hash
 from store.mirror.entries import (
     CREDENTIALS,
+    LARGEST,
     LOOKS,
     NOTHING,
     Applied,
@@ -52,7 +53,6 @@ SIZES = Script.load("size.lua", "sizes.lua")
 SCAN = Script.load("scan.lua")
 VERSIONS = Script.load("size.lua", "versions.lua")
 
-LARGEST = 1_048_576  # bytes of a document, as size.lua has it
 LONGEST_KEY = 512  # bytes
 SHORT = 4095  # bytes, less one, of a value that is a name; what is longer is none
 
@@ -117,11 +117,13 @@ class Mirror:
         return await self._get(key)
 
     async def apply(
-        self, entries: Sequence[MirrorEntry], seen: Sequence[Found] | None = None, size: int = 0
-    ) -> list[Applied]:
+        self, entries: Sequence[MirrorEntry], seen: Sequence[Found] | None = None, size: int = 0, *,
+        version_only: bool = False,
+    ) -> list[Applied]:  # fmt: skip
         """Write entries in one round trip, each guarded by its version; one refused by Redis doesn't stop
         the others. `seen`: what the caller found there and has dealt with, to write over that whatever its
-        version, unless it changed. `size`: bytes that are there, see sizes(), to be patient with."""
+        version, unless it changed. `size`: bytes that are there, see sizes(), to be patient with. `version_only`: Redis
+        gets the version, and keeps what the caller saw there."""
         refused: dict[int, Applied] = {}
         if not entries:
             return []
@@ -133,7 +135,7 @@ class Mirror:
                 except StoreError as error:  # credentials that can't be decrypted
                     refused[i] = Applied(-1, 0, None, error)
                 else:
-                    yield self._apply_command(shown, seen[i] if seen else None)
+                    yield self._apply_command(shown, seen[i] if seen else None, version_only)
 
         replies = iter(await self._call(lambda: self._run(APPLY, commands, size)))
         return [refused[i] if i in refused else as_applied(next(replies)) for i in range(len(entries))]
@@ -333,7 +335,7 @@ class Mirror:
         value = await self._call(lambda: self.redis.getrange(key, 0, SHORT))
         return str(value) or None
 
-    def _apply_command(self, entry: MirrorEntry, seen: Found | None) -> Command:
+    def _apply_command(self, entry: MirrorEntry, seen: Found | None, version_only: bool = False) -> Command:
         encoding = entry.encoding if entry.document is not None or entry.encoding in ("fields", "erased") else "none"
         if encoding == CREDENTIALS.encoding:
             encoding = "hash"
@@ -352,6 +354,7 @@ class Mirror:
             "" if seen is None else seen.digest,
             channel,
             message,
+            "version" if version_only else "",
             *to_words(entry),
         )
         return APPLY.call(self._keys(entry.owner, entry.suffix), arguments)

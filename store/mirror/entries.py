@@ -12,6 +12,7 @@ from store.errors import RedisUnavailable, StoreError, first_line
 from store.mirror.encoding import encode_hash
 from store.models import MirrorEntry
 
+LARGEST = 1_048_576  # bytes of a document, as size.lua has it
 LOOKS = {"hash": "HGETALL", "credentials": "HGETALL", "json": "GET", "string": "GET"}  # for others TYPE says enough
 
 # Redis says so of itself, not of the key: every other key would be refused too.
