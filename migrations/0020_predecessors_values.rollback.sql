@@ -34,5 +34,6 @@ delete from setting_fields f
    and (f.json_type, f.is_nullable, f.default_value, f.minimum, f.maximum, f.choices, f.is_secret)
        is not distinct from (n.json_type, n.is_nullable, null::jsonb, n.minimum::numeric, n.maximum::numeric, null::text[], false);
 
+drop function if exists take_over_credentials(text, text, text, text, text);
 drop function if exists import_documents(jsonb, text, boolean, boolean);
 drop function if exists keep_documents(jsonb, boolean);

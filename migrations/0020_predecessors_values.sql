@@ -33,6 +33,7 @@ insert into setting_fields (setting_type, key, json_type, is_nullable, minimum, 
     ('params', 'use_dual_side_entry', 'boolean', false, null, null)    -- 0 or 1 there, once a session has started
     on conflict do nothing;
 
--- Their results have another shape now.
+-- They take or return more now.
+drop function if exists take_over_credentials(text, text, text, text);
 drop function if exists import_documents(jsonb, text, boolean, boolean);
 drop function if exists keep_documents(jsonb);

@@ -12,7 +12,7 @@ set enable_mergejoin = off
 as $$
     select i.owner, i.kind, i.version, u.id, s.id, o.outcome,
            case when o.outcome in ('new', 'edited', 'conflict') then k.document end,
-           case when o.outcome in ('new', 'edited', 'conflict', 'deleted') then coalesce(i.found, i.document) end,
+           case when o.outcome in ('new', 'edited', 'conflict') then coalesce(i.found, i.document) end,
            case when o.outcome in ('new', 'edited', 'conflict') then k.problems end
       from jsonb_to_recordset(p_items)
         as i (owner text, kind text, version integer, document jsonb, texts jsonb, problems jsonb, found jsonb)
@@ -34,7 +34,7 @@ as $$
                                                         from jsonb_object_keys(v.problems) as b (key) where d.active ? b.key) end as document) k
      cross join lateral (select case
            when s.version is null and i.document is null then 'ok'
-           when u.deleted_at is not null and i.document is not null and (s.version is null or not p_keep_only) then 'deleted'
+           when u.deleted_at is not null and i.document is not null and not p_keep_only then 'deleted'
            when m.erased or u.id is null and is_erased(i.owner) then 'deleted'
            when m.discards then 'stale'
            when s.version is null then 'new'

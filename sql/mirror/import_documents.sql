@@ -20,7 +20,7 @@
 --   invalid    Redis's would be taken, but has no valid key: nothing happens; problems says why
 -- p_keep_only: PostgreSQL wins everywhere, also over what was edited in Redis (repair, rebuild).
 -- A losing Redis document is kept in the history all the same: as a version that the old one replaces
--- again; of a deleted user as one that is deleted again. p_dry_run: the outcomes only. Raises US002, and US012 in a
+-- again. p_dry_run: the outcomes only. Raises US002, and US012 in a
 -- session confined to another user than all of these. Locks the users, then the active
 -- rows concerned.
 create or replace function import_documents(
@@ -66,8 +66,8 @@ begin
     end if;
 
     select coalesce(jsonb_agg(to_jsonb(c) || jsonb_build_object(
-               'is_taken', not p_keep_only and (c.outcome in ('new', 'edited') or c.outcome = 'conflict' and p_prefer = 'redis'),
-               'is_kept', c.outcome = 'conflict' and (p_keep_only or p_prefer = 'db') or c.outcome = 'edited' and p_keep_only)), '[]')
+               'is_taken', not p_keep_only and (c.outcome in ('new', 'edited') or c.outcome = 'conflict' and p_prefer is not distinct from 'redis'),
+               'is_kept', c.outcome = 'conflict' and (p_keep_only or p_prefer is not distinct from 'db') or c.outcome = 'edited' and p_keep_only)), '[]')
       into v_items
       from _compare_documents(p_items, p_keep_only) c;
 
@@ -90,10 +90,6 @@ begin
            join user_settings s on s.user_id = i.user_id and s.setting_type = i.kind and s.is_active
           where i.is_kept or i.is_taken and i.problems is not null and i.document is not null;
         perform set_config('settings_store.reason', v_given, true);
-
-        perform _keep_of_deleted(i.user_id, i.kind, i.found)
-           from jsonb_to_recordset(v_items) as i (kind text, user_id uuid, id uuid, outcome text, found jsonb)
-          where p_keep_only and i.outcome = 'deleted' and i.user_id is not null and i.id is null;
 
         delete from mirror_pending m
          using jsonb_to_recordset(v_items) as i (owner text, kind text, document jsonb, problems jsonb, is_taken boolean)

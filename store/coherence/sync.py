@@ -22,7 +22,7 @@ from store.coherence.connections import Connections
 from store.coherence.mirror_source import complete, some_entries
 from store.coherence.preserve import found_item
 from store.coherence.relay import BATCH
-from store.coherence.sync_credentials import import_credentials
+from store.coherence.sync_credentials import UNCHOSEN, import_credentials, is_plain, require_mode
 from store.ending import end
 from store.errors import DatabaseUnavailable, NotPermitted, StoreError, VersionConflict
 from store.json_writer import shown_key
@@ -60,7 +60,8 @@ class Outcome:
 
 
 class Sync:
-    """One run. Raises RedisUnavailable, DatabaseUnavailable; bad data of one user never stops another's."""
+    """One run. Raises RedisUnavailable, DatabaseUnavailable, ConfigError (MIRROR_CREDENTIALS must be chosen first); bad
+    data of one user never stops another's."""
 
     def __init__(
         self,
@@ -90,7 +91,8 @@ class Sync:
             check_okx_uid(self._okx_uid)
         if await self._stores.confinement.known() not in ("", self._okx_uid):
             raise refusal()
-        await self._load_catalogue()
+        await require_mode(self._stores, self._okx_uid)
+        await self._load_types()
         # Links first: a user who comes with the link comes at once, and a link that comes later changes the documents.
         await self._take_over(self._found_keys(TELEGRAM.suffix))
         await self._take_over(self._found_keys())
@@ -105,10 +107,10 @@ class Sync:
     async def take_over(self, okx_uid: str) -> None:
         """Take over the documents of one user, without searching Redis for anything else; the marks of the
         user stay for the caller."""
-        await self._load_catalogue()
+        await self._load_types()
         await self._batch([(okx_uid, suffix) for suffix in self._kinds if suffix != TELEGRAM.suffix])
 
-    async def _load_catalogue(self) -> None:
+    async def _load_types(self) -> None:
         for row in await self._stores.database.fetch(functions.catalogue.list_setting_types()):
             self._kinds[row["redis_suffix"]] = Place("", row["name"], row["redis_suffix"], row["redis_encoding"])
 
@@ -170,6 +172,8 @@ class Sync:
                 if place.kind == TELEGRAM.kind:
                     links[place] = self._link(place, found)
                 elif place.kind == CREDENTIALS.kind:
+                    if is_plain(found) and not self._stores.mirror.is_mode_chosen:  # written since the run began
+                        raise Unreadable(UNCHOSEN)
                     credentials[place] = self._checked_owner(place, found)
                 else:
                     documents[place] = self._document(place, found)

@@ -20,6 +20,7 @@
 local kind, version, updated_at, encoding = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local seen, seen_digest, channel, message, first = ARGV[5], ARGV[6], ARGV[7], ARGV[8], 10
 local is_version_only = ARGV[9] == 'version'
+local is_credentials = kind == 'api_keys'
 local is_document = channel ~= ''
 local is_erased = encoding == 'erased'
 local ERASED_FOR = 3600    -- seconds
@@ -68,7 +69,7 @@ elseif version == current and type_ == expected and is_same then
 end
 
 if is_document and type_ ~= 'none' and not is_erased then
-    local looks_like, content, found = look(KEYS[1])
+    local looks_like, content, found = look(KEYS[1], is_credentials)
     -- Ours, and in the history; of the same version, too, if that was encrypted anew. (Not of a life before an erasure.)
     local is_known = found == given and (version > current or is_same or mirrored_at == updated_at)
     if seen ~= '' then
@@ -105,6 +106,12 @@ if is_erased and not is_document then    -- of the mirror hash only versions sta
 end
 if is_erased and KEYS[1] == KEYS[2] then
     -- that was all: the versions are in this very key
+elseif is_credentials and encoding == 'hash' and type_ == 'hash' and size_of(KEYS[1], 'hash') <= LARGEST then
+    for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
+        if not is_note(name) or redis.call('HSTRLEN', KEYS[1], name) > 256 then
+            redis.call('HDEL', KEYS[1], name)
+        end
+    end
 elseif type_ ~= 'none' and (encoding == 'hash' or type_ ~= expected or is_erased) then
     remove(KEYS[1])
 end

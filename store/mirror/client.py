@@ -38,6 +38,7 @@ from store.mirror.entries import (
     pairs,
     refusal,
     to_words,
+    without_notes,
 )
 from store.mirror.keys import Keys
 from store.mirror.pipeline import Command, Script, exchange
@@ -78,7 +79,8 @@ class Mirror:
     def __init__(self, redis: Redis, config: Config, vault: Callable[[], Vault]) -> None:
         self.redis = redis
         self._config = config
-        self.credentials_mode = config.mirror_credentials
+        self.credentials_mode = config.credentials_mode
+        self.is_mode_chosen = config.mirror_credentials is not None
         self._vault = vault
         self.keys = Keys(config.key_template)
         self.channel = config.mirror_channel
@@ -107,7 +109,9 @@ class Mirror:
         """Read credentials as Redis has them, with version and time; None if we didn't mirror any."""
         found = await self._read(okx_uid, CREDENTIALS.suffix, CREDENTIALS.kind, "hash")
         try:
-            return None if found is None else (pairs(found[3]), int(found[0]), datetime.fromisoformat(found[1]))
+            if found is None:
+                return None
+            return without_notes(pairs(found[3])), int(found[0]), datetime.fromisoformat(found[1])
         except (TypeError, ValueError):
             return None
 
