@@ -63,14 +63,8 @@ def test_every_function_is_documented_and_closed(db: Connection) -> None:
 # What only the tables' owner may do, though the function is the admin's alone: permits for triggers, which nobody else
 # sees, and what alters tables.
 OWNERS = {
-    *(
-        "erase_user",
-        "prune_user_settings",
-        "_keep_losing_document",
-        "_note_link",
-        "reencrypt_api_credentials",
-        "_is_permitted",
-    ),
+    *("erase_user", "prune_user_settings", "_keep_losing_document", "_note_link", "reencrypt_api_credentials"),
+    "_is_permitted",
     *("begin_restore", "end_restore", "seal_api_credentials", "arrange_hypertables"),
     *("save_setting_type", "delete_setting_type", "save_setting_field", "delete_setting_field"),
     "save_hypertable_settings",
