@@ -80,11 +80,22 @@ def test_an_edit_in_redis_is_shown_then_taken_over(environment: dict[str, str], 
 
 
 def test_bad_data_is_reported_with_its_key(environment: dict[str, str], redis: redis_py.Redis) -> None:
-    redis.set(f"user:{OKX_UID}:settings", '{"leverage": 1000, "signal_bot_token": "s3cr3t"}')
+    content = '{"leverage": 1000, "signal_bot_token": "s3cr3t", "\\u001b[2J": NaN}'
+    redis.set(f"user:{OKX_UID}:settings", content)
     code, output = run(environment, "sync")
     assert code == 1
-    assert f"user:{OKX_UID}:settings: invalid\n  leverage: must be between 1 and 125" in output
-    assert "s3cr3t" not in output
+    bad = ["  \\u001b[2J: must be a finite number", "  leverage: must be between 1 and 125"]
+    assert output.splitlines()[0] == f"user:{OKX_UID}:settings: partial"
+    assert sorted(output.splitlines()[1:3]) == bad
+    code, shown = run(environment, "verify", "--repair", "--json")
+    assert (code, json.loads(shown)["repaired"]) == (1, 0)
+    (held,) = json.loads(shown)["held"]
+    assert held["error"] == "; ".join(line.strip() for line in bad)
+    assert redis.get(f"user:{OKX_UID}:settings") == content
+    assert run(environment, "verify", "--repair", "--force")[0] == 0
+    assert run(environment, "verify") == (0, "checked 2 keys: no findings\n")
+    assert "s3cr3t" not in output + shown
+    assert run(environment, "verify", "--force")[0] == 2
 
 
 def test_redis_is_rebuilt_from_the_database(environment: dict[str, str], redis: redis_py.Redis) -> None:

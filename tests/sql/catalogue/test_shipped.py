@@ -82,8 +82,8 @@ def test_what_operators_changed_stays_as_it_is(db: Connection, database_url: str
     before = shipped(db)
     migrate.migrate(database_url)
     after, wanted = shipped(db), given()
-    for key in [*changes, ("params", "investment")]:
-        assert after.pop(key) == before[key], key
+    for changed in [*changes, ("params", "investment")]:
+        assert after.pop(changed) == before[changed], changed
     assert ("params", "trailing_start_point") not in after
     assert {key: field for key, field in after.items() if wanted.get(key, field) != field} == {}
 

@@ -161,6 +161,17 @@ async def test_what_sync_has_not_seen_yet_is_asked_for_by_repair_too(
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("content", ['{"leverage": 33, "a": 1e-500}', '{"a": ' + "[" * 70 + "]" * 70 + "}", "not JSON"])
+async def test_what_is_no_document_is_noted_and_overwritten_unasked(
+    store: SettingsStore, user: str, db: Db, redis: redis_py.Redis, content: str
+) -> None:
+    put(redis, "params", content)
+    assert (await synced(store))[KEYS["params"]].outcome in ("bad", "invalid")
+    report = await verify(store.stores, repair=True)
+    assert (dict(report.findings), report.remaining, report.held) == ({"edited": 1}, 0, {})
+    assert list(history(db, "params")[1]) == ["$unreadable"]
+
+
 async def test_what_was_given_stays_stale_when_the_catalogue_narrows(
     store: SettingsStore, user: str, db: Db, redis: redis_py.Redis
 ) -> None:

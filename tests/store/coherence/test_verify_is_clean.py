@@ -93,19 +93,13 @@ async def test_repair_removes_what_is_of_deleted_users_and_the_history_has_it(
         assert not (await verify(store.stores)).findings
 
 
-ODD: dict[str, list[Any]] = {
-    "preferences": ["rpush", "x"],
-    "settings": ["set", "not JSON"],
-    "dual_side": ["sadd", "x"],
-    "api:keys": ["set", "junk"],
-}
-
-
 async def test_odd_content_of_deleted_users_goes_too(store: SettingsStore, db: Db, redis: redis_py.Redis) -> None:
     await store.ensure_user(OKX_UID)
     await store.delete_user(OKX_UID)
-    for suffix, (command, content) in ODD.items():
-        redis.execute_command(command, f"user:{OKX_UID}:{suffix}", content)
+    redis.rpush(f"user:{OKX_UID}:preferences", "x")
+    redis.set(f"user:{OKX_UID}:settings", "not JSON")
+    redis.sadd(f"user:{OKX_UID}:dual_side", "x")
+    redis.set(f"user:{OKX_UID}:api:keys", "junk")
     report = await verify(store.stores, repair=True)
     assert (dict(report.findings), report.remaining) == ({"deleted": 4}, 0)
     assert not (await verify(store.stores)).findings
