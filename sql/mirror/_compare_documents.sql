@@ -49,4 +49,4 @@ $$;
 
 comment on function _compare_documents(jsonb, boolean) is
 'Three-way comparison of documents found in Redis with PostgreSQL and its history: per item the outcome, what could be saved of it, and its bad keys. Used by import_documents().';
-revoke execute on function _compare_documents(jsonb, boolean) from public;
+select _allow('_compare_documents', 'admin');

@@ -20,4 +20,4 @@ $$;
 
 comment on function keep_documents(jsonb, boolean) is
 'Puts documents found in Redis into the history before PostgreSQL''s own overwrite them there; see import_documents(). Where another transaction holds a row: `locked`, try again. p_dry_run: what a sync would make of them. Used by relay and verify.';
-revoke execute on function keep_documents(jsonb, boolean) from public;
+select _allow('keep_documents', 'writer relay admin');
