@@ -1,6 +1,4 @@
--- Tells how many versions of API credentials are still plain text, and makes sure that there can't be any from now on: with
--- none left, the constraint okx_api_info_ciphertext is validated for all rows, and the tables that the database was
--- adopted from get the ciphertext, too. Reads the whole table. Raises US012 in a confined session.
+-- The tables that the database was adopted from get the ciphertext, too. Reads the whole table. US012 in a confined session.
 create or replace function seal_api_credentials()
 returns bigint
 language plpgsql
@@ -26,4 +24,4 @@ $$;
 
 comment on function seal_api_credentials() is
 'How many versions of API credentials are plain text still; with none, validates the constraint that keeps it so. Used by keys encrypt-existing.';
-revoke execute on function seal_api_credentials() from public;
+select _allow('seal_api_credentials', 'admin');

@@ -78,7 +78,7 @@ class Pool:
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Connection]:
         """Borrow a connection for SQL of one's own. Raises DatabaseUnavailable."""
-        async with self.store.stores.database.connection() as connection:
+        async with self.store._connections.database.connection() as connection:
             yield Connection(connection)
 
     def get_max_size(self) -> int:
