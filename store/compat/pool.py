@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 from psycopg.types.string import TextLoader
 
 from store.api.store import SettingsStore
-from store.config import Config
+from store.config import Config, names
 from store.errors import ConfigError
 from store.postgres import database
 
@@ -132,10 +132,9 @@ class TimescalePool:
 
 async def _open() -> Pool:
     config = Config.from_env()
-    for ours, theirs, url in (
-        ("DATABASE_URL", "TIMESCALE_HOST", config.database_url),
-        ("REDIS_URL", "REDIS_HOST", config.redis_url),
-    ):
-        if url is None and os.environ.get(theirs):  # not the embedded server: nobody would look there
-            raise ConfigError(f"{ours} is not set", hint=f"{theirs} is: put the server it names into {ours}.")
+    for url, theirs in (("database_url", "TIMESCALE_HOST"), ("redis_url", "REDIS_HOST")):
+        if getattr(config, url) is None and os.environ.get(theirs):  # not the embedded server: nobody would look there
+            ours = config.variable(url)
+            hint = f"{theirs} is: put the server it names into {ours} or {names(ours)[0]}."
+            raise ConfigError(f"{ours} is not set", hint=hint)
     return Pool(await SettingsStore(config).open())
