@@ -90,6 +90,7 @@ begin
         ('get_api_credentials',       'reader writer       admin', 'execute'),
         ('get_candles',               'reader writer       admin', 'execute'),
         ('get_trades',                'reader writer       admin', 'execute'),
+        ('_give_access',               '                    admin', 'execute'),
         ('get_user_settings',         'reader writer       admin', 'execute'),
         ('_has_predecessor',           '                    admin', 'execute'),
         ('import_documents',          '       writer       admin', 'execute'),
