@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from tests.conftest import OKX_UID, TELEGRAM_ID
 
 CHECKOUT = Path(__file__).parents[2]
 SCRIPT = Path(sys.executable).with_name("settings-store")
+# Click before 8.2 puts both streams into one, unless told otherwise.
+RUNNER = CliRunner(**({"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}))
 COMMAND_MODULES = [f"store.commands.{file.stem}" for file in (CHECKOUT / "store/commands").glob("[a-z]*.py")]
 
 
@@ -66,7 +69,7 @@ class Cli:
         """Run it, whatever comes of it. `env`: variables on top of the environment."""
         if self.is_inside:
             words = [word if isinstance(word, str) else word.decode(errors="surrogateescape") for word in arguments]
-            found = CliRunner().invoke(main, words, input=stdin, env={**self.env, **env}, prog_name="settings-store")
+            found = RUNNER.invoke(main, words, input=stdin, env={**self.env, **env}, prog_name="settings-store")
             failure = f"Traceback: {found.exception!r}" if not isinstance(found.exception, SystemExit | None) else ""
             return Result(found.exit_code, found.stdout, found.stderr + failure)
         done = subprocess.run(
