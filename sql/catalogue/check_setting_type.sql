@@ -20,4 +20,4 @@ $$;
 
 comment on function check_setting_type(text) is
 'The row of a setting type. Raises US002 (detail: the known ones) if there is none.';
-revoke execute on function check_setting_type(text) from public;
+select _allow('check_setting_type', 'reader writer relay admin');

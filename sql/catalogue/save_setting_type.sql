@@ -30,4 +30,4 @@ $$;
 
 comment on function save_setting_type(text, text, text) is
 'Makes a setting type, or changes one that nothing was saved under yet. Example: select save_setting_type(''alerts'', ''alerts'', ''hash''). Raises US005 (in use), US010 (bad name, suffix or encoding).';
-revoke execute on function save_setting_type(text, text, text) from public;
+select _allow('save_setting_type', 'admin');

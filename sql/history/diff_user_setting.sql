@@ -15,4 +15,4 @@ $$;
 
 comment on function diff_user_setting(text, text, integer, integer) is
 'What differs between two versions: a row per key with change added, removed or changed. Secrets are masked. Raises US002, US004, US006, US007.';
-revoke execute on function diff_user_setting(text, text, integer, integer) from public;
+select _allow('diff_user_setting', 'reader writer admin');

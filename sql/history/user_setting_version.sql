@@ -26,4 +26,4 @@ $$;
 
 comment on function user_setting_version(text, text, integer) is
 'One version of a user''s settings as it was saved. Raises US002, US004, US006 (no such version), US007.';
-revoke execute on function user_setting_version(text, text, integer) from public;
+select _allow('user_setting_version', 'reader writer admin');

@@ -21,4 +21,4 @@ $$;
 
 comment on function _give_access(app_users) is
 'Gives a new user the access that the predecessor''s service gave, in the columns for that which an adopted app_users has. Returns the row.';
-revoke execute on function _give_access(app_users) from public;
+select _allow('_give_access', 'admin');

@@ -22,4 +22,4 @@ $$;
 
 comment on function get_user_settings(text, text) is
 'The active settings of a user: a row per setting type, or the one of p_setting_type; none if nothing was saved. Raises US002 (unknown type), US004 (unknown user), US007 (bad identifier).';
-revoke execute on function get_user_settings(text, text) from public;
+select _allow('get_user_settings', 'reader writer admin');

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from store.commands.main import main
-from tests.cli.conftest import CHECKOUT, RUNNER
+from tests.cli.conftest import CHECKOUT
 
 
 def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -39,7 +40,7 @@ def test_the_commands_that_were_promised_are_there() -> None:
 
 @EVERY_COMMAND
 def test_help_has_a_sentence_and_an_example_that_runs_the_command(path: tuple[str, ...]) -> None:
-    shown = RUNNER.invoke(main, [*path, "--help"], prog_name="settings-store", terminal_width=200)
+    shown = CliRunner().invoke(main, [*path, "--help"], prog_name="settings-store", terminal_width=200)
     assert shown.exit_code == 0
     words, _, example = shown.output.partition("Example:\n")
     assert re.search(r"^  [A-Z].*\.", words, re.MULTILINE)
@@ -67,7 +68,7 @@ def test_the_examples_use_options_that_exist(path: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("path", [path for path, c in COMMANDS.items() if isinstance(c, click.Group)])
 def test_the_list_of_commands_is_told_in_whole_sentences(path: tuple[str, ...]) -> None:
-    shown = RUNNER.invoke(main, [*path, "--help"], prog_name="settings-store", terminal_width=80).output
+    shown = CliRunner().invoke(main, [*path, "--help"], prog_name="settings-store", terminal_width=80).output
     assert not [line for line in shown.splitlines() if line.endswith("...") and not line.startswith("Usage:")]
     group = COMMANDS[path]
     assert isinstance(group, click.Group)
@@ -93,7 +94,7 @@ WRONG = ("nonsense", "get", "get 1 params --source disk", "--nonsense", "user li
 
 @pytest.mark.parametrize("words", WRONG)
 def test_wrong_usage_is_exit_code_2_and_says_what_is_wrong(words: str) -> None:
-    result = RUNNER.invoke(main, words.split(), prog_name="settings-store")
+    result = CliRunner().invoke(main, words.split(), prog_name="settings-store")
     assert result.exit_code == 2
     assert result.stdout == ""
     assert "Error: " in result.stderr
@@ -101,5 +102,5 @@ def test_wrong_usage_is_exit_code_2_and_says_what_is_wrong(words: str) -> None:
 
 
 def test_the_version_is_told() -> None:
-    result = RUNNER.invoke(main, ["--version"], prog_name="settings-store")
+    result = CliRunner().invoke(main, ["--version"], prog_name="settings-store")
     assert re.fullmatch(r"settings-store, version \d+\.\d+\.\d+\n", result.output)
