@@ -1,5 +1,4 @@
--- telegram_links follows app_users, by the trigger app_users_links; nobody writes it by hand (US005): its version guards
--- Redis, and what it says must be what app_users says.
+-- Its version guards Redis, and what it says must be what app_users says.
 create or replace function telegram_links_kept()
 returns trigger
 language plpgsql

@@ -82,7 +82,7 @@ class Pool:
 
     async def _lend(self, timeout: float | None) -> Connection:
         async with asyncio.timeout(timeout), AsyncExitStack() as stack:
-            connection = Connection(await stack.enter_async_context(self.store.stores.database.connection()))
+            connection = Connection(await stack.enter_async_context(self.store._connections.database.connection()))
             self._lent[connection] = stack.pop_all()
             return connection
 

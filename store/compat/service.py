@@ -204,7 +204,7 @@ class TimescaleUserService:
         user_id = record.user["id"]
         given = Secrets({name: fields[name] for name in FIELDS if fields.get(name) is not None})
         if given:  # refused, if at all, before the link is changed
-            seal((await _store()).stores.vault, record.user["okx_uid"], _completed(record, given), 1)
+            seal((await _store())._connections.vault, record.user["okx_uid"], _completed(record, given), 1)
         await cls.update_app_user(user_id, {name: fields[name] for name in link if name in fields})
         await cls.upsert_api_credentials(user_id, **given)
 
@@ -215,7 +215,7 @@ class TimescaleUserService:
         Keys: id, user_id, okx_uid, telegram_id, setting_type, settings (a dict), version, is_active, created_at,
         updated_at.
         """
-        database = (await _store()).stores.database
+        database = (await _store())._connections.database
         try:
             call = functions.settings.user_setting_rows(
                 check_identifier(str(identifier)), setting_type and check_type(setting_type)
@@ -278,7 +278,7 @@ async def _store() -> SettingsStore:
 async def _find(store: SettingsStore, identifier: str) -> dict[str, Any] | None:
     """Read a user's `account` and `api`, encrypted; None for an unknown user or what can't be an identifier."""
     try:
-        rows = await store.stores.database.fetch(functions.users.user_record(check_identifier(str(identifier))))
+        rows = await store._connections.database.fetch(functions.users.user_record(check_identifier(str(identifier))))
     except BadIdentifier:
         return None
     return dict(rows[0]) if rows else None
@@ -290,7 +290,7 @@ def _record(store: SettingsStore, found: Mapping[str, Any]) -> TimescaleUserReco
     if api is None:
         api = {**dict.fromkeys(FIELDS), "exchange": "okx", **user, "user_id": user["id"]}
         return TimescaleUserRecord(_shaped(user, USER_KEYS), _shaped(api, API_KEYS))
-    api = ApiRecord({**_shaped(api, API_KEYS), **unseal(store.stores.vault, api["okx_uid"], api)})
+    api = ApiRecord({**_shaped(api, API_KEYS), **unseal(store._connections.vault, api["okx_uid"], api)})
     return TimescaleUserRecord(_shaped(user, USER_KEYS), api)
 
 

@@ -247,9 +247,9 @@ async def test_no_connection_is_made_before_the_first_query(
 async def test_a_store_that_was_never_used_opens_and_closes_with_both_servers_away(servers: Config) -> None:
     nowhere = replace(servers, database_url="postgresql://localhost:1/x", redis_url="redis://localhost:1")
     async with SettingsStore(nowhere) as store:
-        assert store.stores
+        assert store._connections
     with pytest.raises(StoreError, match="async with"):
-        _ = store.stores
+        _ = store._connections
 
 
 def test_what_is_shown_of_a_configuration_says_where_and_who_but_no_secret() -> None:

@@ -383,11 +383,11 @@ async def test_a_confined_store_serves_its_user_and_nobody_else(
             mine.find_user(OTHER),
             mine.history(OTHER),
             mine.register("2000000000000002"),
-            Sync(mine.stores).run(),
+            Sync(mine._connections).run(),
         ):
             with pytest.raises(NotPermitted, match="confined to one user"):
                 await refused_call
-        await Sync(mine.stores, okx_uid=OKX_UID).run()
+        await Sync(mine._connections, okx_uid=OKX_UID).run()
 
 
 async def test_a_confined_relay_mirrors_and_verifies_its_user_only(
@@ -395,13 +395,13 @@ async def test_a_confined_relay_mirrors_and_verifies_its_user_only(
 ) -> None:
     for okx_uid in (OKX_UID, OTHER):
         await store.register(okx_uid)
-    await store.stores.marks.clear()
+    await store._connections.marks.clear()
     redis.flushall()
     relaying = Connections(confined_to(config, "relay"))
     try:
         assert (await Relay(relaying).once()).mirrored == 4
         assert not redis.exists(f"user:{OTHER}:settings")
-        assert (await verify(relaying)).checked == (await verify(store.stores, okx_uid=OKX_UID)).checked
+        assert (await verify(relaying)).checked == (await verify(store._connections, okx_uid=OKX_UID)).checked
     finally:
         await relaying.close()
 
