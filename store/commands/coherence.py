@@ -106,13 +106,8 @@ def verify(okx_uid: str | None, repair: bool, force: bool, as_json: bool) -> Non
 
     async def work(store: SettingsStore) -> Report:
         if bar.is_shown and okx_uid is None:
-<<<<<<< HEAD
             bar.expect(await service.key_count(store._connections), is_estimate=True)
-        return await service.verify_and_record(store._connections, okx_uid, repair, bar)
-=======
-            bar.expect(await service.key_count(store.stores), is_estimate=True)
-        return await service.verify_and_record(store.stores, okx_uid, repair, force, bar)
->>>>>>> catalogue
+        return await service.verify_and_record(store._connections, okx_uid, repair, force, bar)
 
     with counting("verify") as bar:
         report = run(work)
