@@ -180,12 +180,13 @@ def test_sync_says_how_many_keys_it_does_not_name(
 
 
 def test_the_demo_leaves_nothing_behind(cli: Cli) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="ss-"))
+    folder = Path(tempfile.mkdtemp(prefix="s 'ㄱ-"))
     folder.chmod(0o755)  # root's PostgreSQL is another user's process
     (folder / "cli.py").write_text("raise SystemExit('not the one that was meant')")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
         [*cli.command, "demo"], capture_output=True, text=True, check=True, timeout=600, cwd=folder,
-        env={**cli.env, "SETTINGS_STORE_HOME": str(folder / "home"), "TMPDIR": str(folder)},
+        env={**cli.env, **ascii_only, "SETTINGS_STORE_HOME": str(folder / "home"), "TMPDIR": str(folder)},
     )  # fmt: skip
     assert "all equal" in done.stdout
     assert done.stderr == ""
