@@ -22,7 +22,9 @@ declare
     v_constraint text;
     v_most       constant numeric := 1.7976931348623157e308;    -- as _document_problem()
 begin
-    perform check_setting_type(p_setting_type);
+    if p_setting_type <> (check_setting_type(p_setting_type)).setting_type then
+        raise exception using errcode = 'US010', message = 'the catalogue is of a setting type, not of a symbol''s document';
+    end if;
     v_row := (p_setting_type, p_key, p_json_type, p_is_nullable, p_default_value, p_minimum, p_maximum, p_choices, p_is_secret);
     if greatest(abs(p_minimum), abs(p_maximum)) > v_most or array_position(p_choices, null) is not null or p_choices = '{}'
        or not _is_valid_value(v_row, p_default_value) then

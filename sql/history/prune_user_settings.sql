@@ -1,7 +1,8 @@
 -- Removes versions: of each user and setting type those that are not among the newest p_keep (the active one counts)
 -- and went out of force more than p_older_than ago. Besides erase_user() the only thing that removes any. Never the
 -- active one, nor the one that restore_user_setting() would bring back and what follows it, so there are no gaps; version
--- numbers are never used again. p_identifier: this user only. p_dry_run: count only. Returns how many, by setting type.
+-- numbers are never used again. p_identifier: this user only. p_dry_run: count only. Returns how many, by setting type (those of symbols
+-- with the others of their type).
 -- Raises US004, US007, US010, and US012 in a confined session if not of its user. Locks the rows that go, which no writer
 -- wants; never waits.
 create or replace function prune_user_settings(
@@ -50,9 +51,9 @@ begin
     ), gone as (
         delete from user_settings s using mine where s.id = mine.id returning s.setting_type
     )
-    select g.setting_type, count(*)
+    select split_part(g.setting_type, ':', 1), count(*)
       from (select gone.setting_type from gone union all select old.setting_type from old where p_dry_run) g
-     group by g.setting_type order by g.setting_type;
+     group by 1 order by 1;
     delete from trigger_permits p where p.permit = 'removal';
 end
 $$;

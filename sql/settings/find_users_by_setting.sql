@@ -1,10 +1,12 @@
 -- The active settings that contain p_filter (jsonb @>), by the GIN index idx_user_settings_jsonb,
--- in the order of OKX UIDs, a page at a time (keyset). A confined session's user only. Raises US002, US012. No lock.
+-- in the order of OKX UIDs, a page at a time (keyset). A confined session's user only. With a symbol: the
+-- documents of that symbol. Raises US002, US010, US012. No lock.
 create or replace function find_users_by_setting(
     p_setting_type text,
     p_filter       jsonb,
     p_after        text default null,
-    p_limit        integer default null
+    p_limit        integer default null,
+    p_symbol       text default null
 )
 returns setof user_settings
 language plpgsql stable
@@ -14,12 +16,13 @@ set plan_cache_mode = force_custom_plan
 as $$
 declare
     v_only text := confined_to();
+    v_name text := _with_symbol(p_setting_type, p_symbol);
 begin
-    perform check_setting_type(p_setting_type);
+    perform check_setting_type(v_name);
     return query
     select * from user_settings s
      where s.is_active and s.deleted_at is null
-       and s.setting_type = p_setting_type
+       and s.setting_type = v_name
        and s.settings @> p_filter
        and s.okx_uid > coalesce(p_after, '')
        and (v_only is null or s.okx_uid = v_only)
@@ -28,6 +31,6 @@ begin
 end
 $$;
 
-comment on function find_users_by_setting(text, jsonb, text, integer) is
-'Who has these settings: the active rows whose document contains p_filter. Example: select okx_uid from find_users_by_setting(''params'', ''{"leverage": 10}''). p_after, p_limit: the next page after that OKX UID. Raises US002.';
-revoke execute on function find_users_by_setting(text, jsonb, text, integer) from public;
+comment on function find_users_by_setting(text, jsonb, text, integer, text) is
+'Who has these settings: the active rows whose document contains p_filter. Example: select okx_uid from find_users_by_setting(''params'', ''{"leverage": 10}''). p_after, p_limit: the next page after that OKX UID. p_symbol: documents of that symbol, instead of the users'' own. Raises US002, US010.';
+revoke execute on function find_users_by_setting(text, jsonb, text, integer, text) from public;

@@ -32,7 +32,7 @@ begin
        and (_document_problem(new.settings) is not null
             or exists (select from setting_fields f    -- a quick look decides, the messages are made only for what is bad
                         cross join lateral (select new.settings -> f.key as value offset 0) v
-                        where f.setting_type = new.setting_type and v.value is not null and not _is_valid_value(f, v.value)))
+                        where f.setting_type = split_part(new.setting_type, ':', 1) and v.value is not null and not _is_valid_value(f, v.value)))
        and not _is_permitted('keep as found', new.id) then    -- _keep_losing_document(): the active one soon replaces it
         perform _check_settings(new.setting_type, new.settings);
     end if;

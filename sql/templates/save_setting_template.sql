@@ -8,7 +8,10 @@ as $$
 declare
     v_row setting_templates;
 begin
-    perform check_setting_type(p_setting_type);
+    if p_setting_type <> (check_setting_type(p_setting_type)).setting_type then
+        raise exception using errcode = 'US010', message = 'a template is of a setting type, not of a symbol''s document',
+            hint = 'It is applied to documents of symbols, too: p_symbol, --symbol.';
+    end if;
     perform _check_settings(p_setting_type, p_settings);
     insert into setting_templates as t (name, setting_type, settings)
     values (p_name, p_setting_type, p_settings)

@@ -1,0 +1,25 @@
+-- Setting types of which a user may have one document more for each symbol. In user_settings such a document is called
+-- type:SYMBOL (docs/decisions/0032-symbols.md).
+-- depends: 0018_rights
+
+alter table setting_types add column has_symbols boolean not null default false;
+update setting_types set has_symbols = true where setting_type = 'dual_side';
+
+comment on table setting_types is 'The kinds of settings document and where Redis keeps each: user:{okx_uid}:{redis_suffix}, of a symbol user:{okx_uid}:symbol:{symbol}:{redis_suffix}, as a hash or as one JSON string. A new kind is a new row: save_setting_type().';
+comment on column setting_types.has_symbols is 'Whether a user may have a document of this type for each symbol, besides the own one: dual_side:BTC-USDT-SWAP.';
+comment on column user_settings.setting_type is 'One of setting_types: the user''s own document; with a symbol (dual_side:BTC-USDT-SWAP) that of the symbol. Each has versions of its own.';
+
+-- They take a symbol now: the old signatures would stay beside the new ones.
+drop function if exists get_user_settings(text, text);
+drop function if exists find_users_by_setting(text, jsonb, text, integer);
+drop function if exists upsert_user_setting(text, text, jsonb, integer);
+drop function if exists patch_user_setting(text, text, jsonb, integer);
+drop function if exists delete_user_setting(text, text, integer);
+drop function if exists user_setting_history(text, text, timestamptz, integer);
+drop function if exists user_setting_version(text, text, integer);
+drop function if exists user_setting_at(text, text, timestamptz);
+drop function if exists diff_user_setting(text, text, integer, integer);
+drop function if exists rollback_user_setting(text, text, integer, integer);
+drop function if exists restore_user_setting(text, text, integer);
+drop function if exists apply_setting_template(text, text, text[], jsonb, boolean, boolean);
+drop function if exists save_setting_type(text, text, text);
