@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
-from store.arguments import count, line
+from store.arguments import count, line, symbol_or_none
 from store.coherence import mirroring, relay
 from store.coherence.connections import Connections
 from store.config import Config
@@ -26,7 +26,7 @@ from store.errors import (
     UnknownUser,
 )
 from store.mirror.cache import Cache
-from store.mirror.keys import OKX_UID, TELEGRAM_ID
+from store.mirror.keys import OKX_UID, SYMBOL, TELEGRAM_ID
 from store.models import (
     BUILT_IN_SECRETS,
     BUILT_IN_TYPES,
@@ -70,7 +70,7 @@ class Core:
         self._types_loaded = False
         self._secrets = {name: set(keys) for name, keys in BUILT_IN_SECRETS.items()}
         self._secrets_loaded = False
-        self._flights: dict[tuple[str, str], asyncio.Task[Setting | None]] = {}
+        self._flights: dict[tuple[str, str, str], asyncio.Task[Setting | None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None  # the one it is open in
         self._versions: dict[str, int] = {}  # OKX UID -> version of the credentials
 
@@ -177,7 +177,8 @@ class Core:
             rows = await self.stores.database.fetch(functions.catalogue.list_setting_fields())
         except DatabaseUnavailable:
             return {}
-        known = [row["key"] for row in rows if row["setting_type"] == setting.setting_type]
+        setting_type = setting.setting_type.partition(":")[0]
+        known = [row["key"] for row in rows if row["setting_type"] == setting_type]
         similar = {key: difflib.get_close_matches(key, known, 1) for key in sorted(setting.settings.keys() - known)}
         return {key: match[0] for key, match in similar.items() if match}
 
@@ -187,7 +188,7 @@ class Core:
                 for row in await self.stores.database.fetch(functions.catalogue.list_secret_fields()):
                     self._secrets.setdefault(row["setting_type"], set()).add(row["key"])
                 self._secrets_loaded = True
-        return self._secrets.get(setting_type, set())
+        return self._secrets.get(setting_type.partition(":")[0], set())
 
     async def mirror_owners(self, owners: Sequence[str] | None) -> bool:
         """Bring to Redis what is marked, of these owners or of all; return whether that worked. What didn't get
@@ -283,10 +284,12 @@ class Core:
         )  # fmt: skip
 
     async def _type(self, name: str) -> SettingType:
-        if name not in self._types:
+        own, is_symbols, symbol = name.partition(":")
+        kind = self._types.get(own)
+        if kind is None or (is_symbols and not (kind.has_symbols and SYMBOL.fullmatch(symbol))):
             rows = await self.stores.database.fetch(functions.catalogue.check_setting_type(check_type(name)))
-            self._types[name] = SettingType(**rows[0])
-        return self._types[name]
+            kind = self._types[own] = SettingType(**rows[0])
+        return kind.of(symbol) if is_symbols else kind
 
 
 def check_identifier(value: str) -> str:
@@ -301,9 +304,10 @@ def check_identifiers(values: Sequence[str]) -> list[str]:
     return [check_identifier(value) for value in values]
 
 
-def check_type(value: str) -> str:
-    """Refuse what can't be a setting type, before it gets anywhere."""
-    return line(value, "a setting type", UnknownSettingType)
+def check_type(value: str, symbol: str | None = None) -> str:
+    """Refuse what can't be a setting type, or a symbol, before it gets anywhere; return the document's name."""
+    setting_type = line(value, "a setting type", UnknownSettingType)
+    return setting_type if symbol_or_none(symbol) is None else f"{setting_type}:{symbol}"
 
 
 def to_setting(row: dict[str, Any]) -> Setting:

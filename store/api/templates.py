@@ -31,15 +31,17 @@ class Templates(Core):
         return _template(*(await self._write(call, actor)))
 
     async def save_template_from(
-        self, name: str, setting_type: str, identifier: str, *, actor: str | None = None
+        self, name: str, setting_type: str, identifier: str, *, symbol: str | None = None, actor: str | None = None
     ) -> Template:
-        """Save a user's active document as a template, without its secrets. Raises UnknownUser, UnknownVersion
-        (the user has none); otherwise as save_template()."""
+        """Save a user's active document (of `symbol`, else the own one) as a template, without its secrets.
+
+        Raises UnknownUser, UnknownVersion (the user has none); otherwise as save_template().
+        """
         rows = await self.stores.database.fetch(
-            functions.settings.get_user_settings(check_identifier(identifier), check_type(setting_type))
+            functions.settings.get_user_settings(check_identifier(identifier), check_type(setting_type, symbol))
         )
         if not rows:
-            raise UnknownVersion(f"no {setting_type} of {identifier}")
+            raise UnknownVersion(f"no {check_type(setting_type, symbol)} of {identifier}")
         setting = to_setting(rows[0])
         secrets = await self._secret_keys(setting_type)
         kept = {key: value for key, value in setting.settings.items() if key not in secrets}
@@ -70,21 +72,22 @@ class Templates(Core):
         filter: Document | None = None,
         replace: bool = False,
         dry_run: bool = False,
+        symbol: str | None = None,
         tell: Callable[[TemplateEffect], None] | None = None,
         actor: str | None = None,
         reason: str | None = None,
     ) -> list[TemplateEffect]:
         """Apply a template to these users, or to all whose document contains `filter`, in one transaction.
 
-        Its keys replace those of the document; with `replace` it becomes the document. `dry_run`: a preview. `tell`
-        hears of each effect once all is done, in place of the list, which is empty then.
+        Its keys replace those of the document (of `symbol`, else the own one); with `replace` it becomes that.
+        `dry_run`: a preview. `tell` hears of each effect once all is done, in place of the list, which is empty then.
         Raises UnknownTemplate, UnknownUser, InvalidSettings, UnknownSettingType.
         """
         if tell is not None and not callable(tell):
             raise InvalidArgument("tell must be a function")
         whom = None if identifiers is None else check_identifiers(identifiers)
         call = functions.templates.apply_setting_template(
-            name, check_type(setting_type), whom, filter, replace, dry_run
+            name, check_type(setting_type), whom, filter, replace, dry_run, symbol
         )
         okx_uids: list[str] = []
         effects: list[TemplateEffect] = []

@@ -40,7 +40,7 @@ async def _keep_document(stores: Connections, place: Place, found: Found) -> Non
     try:
         document = read_document(found.type, found.content, {})
         # The same value in an older encoding (`False`, `1`) is no other document.
-        by_types = read_document(found.type, found.content, await _fields(stores, place.kind))
+        by_types = read_document(found.type, found.content, await _fields(stores, place.setting_type))
         await _keep(stores, item(place, found.version, document, by_types))
         return
     except (DatabaseUnavailable, NotPermitted, Held):
@@ -86,9 +86,11 @@ async def _keep_credentials(stores: Connections, okx_uid: str, version: int, con
         raise Held
 
 
-async def _fields(stores: Connections, kind: str) -> dict[str, Field]:
+async def _fields(stores: Connections, setting_type: str) -> dict[str, Field]:
     rows = await stores.database.fetch(functions.catalogue.list_setting_fields())
-    return {row["key"]: Field(row["json_type"], row["is_nullable"]) for row in rows if row["setting_type"] == kind}
+    return {
+        row["key"]: Field(row["json_type"], row["is_nullable"]) for row in rows if row["setting_type"] == setting_type
+    }
 
 
 async def _keep(stores: Connections, one: str) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import json
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -25,10 +25,10 @@ from store.coherence.relay import BATCH
 from store.coherence.sync_credentials import import_credentials
 from store.ending import end
 from store.errors import DatabaseUnavailable, NotPermitted, StoreError, VersionConflict
-from store.mirror.entries import CREDENTIALS, TELEGRAM, Found, Place
+from store.mirror.entries import CREDENTIALS, TELEGRAM, Found, Place, SettingKeys
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
 from store.mirror.old_encodings import Field, Unreadable, read_document
-from store.models import MirrorEntry
+from store.models import MirrorEntry, SettingType
 from store.postgres import functions
 from store.postgres.call import Call
 from store.postgres.confinement import refusal
@@ -74,7 +74,7 @@ class Sync:
         self._dry_run = dry_run
         self._tell = tell
         self._progress = progress
-        self._kinds: dict[str, Place] = {TELEGRAM.suffix: TELEGRAM, CREDENTIALS.suffix: CREDENTIALS}
+        self._settings = SettingKeys(())
         self._fields: dict[str, dict[str, Field]] = {}
         self._outcomes: Counter[str] = Counter()
         # One batch at a time: two would wait for each other's users, in PostgreSQL and for good.
@@ -103,14 +103,22 @@ class Sync:
         """Take over the documents of one user, without searching Redis for anything else; the marks of the
         user stay for the caller."""
         await self._load_catalogue()
-        await self._batch([(okx_uid, suffix) for suffix in self._kinds if suffix != TELEGRAM.suffix])
+        await self._batch([(okx_uid, suffix) for suffix in (*self._settings.suffixes, CREDENTIALS.suffix)])
+        if self._outcomes:  # there is somebody: perhaps with symbols, which takes a look at all keys
+            async for keys in self._stores.mirror.scan(BATCH, "symbol:*", okx_uid):
+                await self._batch([key for key in keys if self._form(key[1])])
 
     async def _load_catalogue(self) -> None:
-        for row in await self._stores.database.fetch(functions.catalogue.list_setting_types()):
-            self._kinds[row["redis_suffix"]] = Place("", row["name"], row["redis_suffix"], row["redis_encoding"])
+        rows = await self._stores.database.fetch(functions.catalogue.list_setting_types())
+        self._settings = SettingKeys(SettingType(**row) for row in rows)
         for row in await self._stores.database.fetch(functions.catalogue.list_setting_fields()):
             fields = self._fields.setdefault(row["setting_type"], {})
             fields[row["key"]] = Field(row["json_type"], row["is_nullable"])
+
+    def _form(self, suffix: str) -> Place | None:
+        """Return what keys with a suffix hold, of anybody; None for what isn't ours."""
+        others = {TELEGRAM.suffix: TELEGRAM, CREDENTIALS.suffix: CREDENTIALS}
+        return others.get(suffix) or self._settings.find(suffix)
 
     async def _found_keys(self, suffix: str | None = None) -> AsyncIterator[list[tuple[str, str]]]:
         """List the keys of Redis with this suffix, or all but the links, in batches; a key may come twice."""
@@ -118,7 +126,7 @@ class Sync:
         async for keys in self._stores.mirror.scan(BATCH, suffix):
             listed = [key for key in keys if suffix or key[1] != TELEGRAM.suffix]
             self._progress(len(listed))
-            batch |= dict.fromkeys(key for key in listed if key[1] in self._kinds)
+            batch |= dict.fromkeys(key for key in listed if self._form(key[1]))
             if len(batch) >= BATCH:
                 yield list(batch)
                 batch = {}
@@ -142,9 +150,9 @@ class Sync:
         """Take over these keys, no more at a time than can be held."""
         places = []
         for owner, suffix in keys:
-            form = self._kinds[suffix]
-            if self._okx_uid in (None, owner) or form is TELEGRAM:
-                places.append(Place(owner, form.kind, suffix, form.encoding))
+            form = self._form(suffix)
+            if form and (self._okx_uid in (None, owner) or form is TELEGRAM):
+                places.append(replace(form, owner=owner))
         sizes = await self._stores.mirror.sizes(places)
         for part in cut(zip(places, sizes, strict=True), itemgetter(1)):
             await self._part([place for place, _ in part], sum(size for _, size in part))
@@ -196,7 +204,7 @@ class Sync:
         expected = "hash" if place.encoding == "hash" else "string"
         if found.type != expected:
             raise Unreadable(f"not a Redis {expected}")
-        document = read_document(found.type, found.content, self._fields.get(place.kind, {}))
+        document = read_document(found.type, found.content, self._fields.get(place.setting_type, {}))
         # In our own encoding what we wrote reads back exactly; the catalogue's types are for what others wrote.
         as_given = read_document(found.type, found.content, {}) if found.version else "null"
         return item(place, found.version, document, as_given)

@@ -74,6 +74,7 @@ def setting_json(setting: Setting) -> dict[str, Any]:
         "okx_uid": setting.okx_uid,
         "telegram_id": setting.telegram_id,
         "setting_type": setting.setting_type,
+        "symbol": setting.symbol,
         "version": setting.version,
         "settings": setting.settings,
         "updated_at": setting.updated_at,
@@ -102,6 +103,7 @@ def version_json(version: Version) -> dict[str, Any]:
     return {
         "okx_uid": version.okx_uid,
         "setting_type": version.setting_type,
+        "symbol": version.symbol,
         "version": version.version,
         "saved_at": version.saved_at,
         "changed_by": version.changed_by,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.commands.common import as_json, run, setting_type, some_type, who
+from store.commands.common import as_json, named, of_symbol, run, setting_type, some_type, who
 from store.commands.listing import JsonList, Printer, Table, print_list
 from store.commands.output import (
     change_json,
@@ -48,10 +48,11 @@ def template() -> None:
 @click.argument("pairs", metavar="KEY=VALUE…", nargs=-1)
 @click.option("--file", "file", type=click.File("rb"), help="Read a JSON object from a file (-: standard input).")
 @click.option("--from", "source", metavar="IDENTIFIER", help="Take a user's active settings, but for the secrets.")
+@of_symbol
 @who
 @as_json
 def template_save(
-    name: str, setting_type: str, pairs: Sequence[str], file: Any, source: str | None, as_json: bool
+    name: str, setting_type: str, pairs: Sequence[str], file: Any, source: str | None, symbol: str | None, as_json: bool
 ) -> None:  # fmt: skip
     """Save a template for a TYPE, in place of an earlier one. It may hold some keys only.
 
@@ -62,12 +63,14 @@ def template_save(
     """
     if (len(pairs) > 0) + (file is not None) + (source is not None) != 1:
         raise click.UsageError("Give one of these: KEY=VALUE pairs, --file, --from.")
+    if symbol is not None and source is None:
+        raise click.UsageError("--symbol goes with --from: a template is of a TYPE.")
     document = parse_object(file.read()) if file else parse_pairs(pairs)
 
     async def write(store: SettingsStore) -> Template:
         if source is None:
             return await store.masked(await store.save_template(name, setting_type, document))
-        return await store.save_template_from(name, setting_type, source)
+        return await store.save_template_from(name, setting_type, source, symbol=symbol)
 
     saved = run(write)
     if as_json:
@@ -151,6 +154,7 @@ def _whom(command: Any) -> Any:
         click.option("--all", "everybody", is_flag=True, help="Everybody who has such settings."),
         click.option("--where", "pairs", metavar="KEY=VALUE", multiple=True,
                      help="Everybody whose settings hold this value; may be repeated."),
+        of_symbol,
         click.argument("identifiers", metavar="[IDENTIFIER]…", nargs=-1),
         setting_type,
         name,
@@ -163,8 +167,8 @@ def _whom(command: Any) -> Any:
 @_whom
 @as_json
 def template_preview(
-    name: str, setting_type: str, identifiers: Sequence[str], pairs: Sequence[str], everybody: bool, replace: bool,
-    as_json: bool,
+    name: str, setting_type: str, identifiers: Sequence[str], symbol: str | None, pairs: Sequence[str],
+    everybody: bool, replace: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Show whose settings a template would change, and how. Writes nothing.
 
@@ -172,7 +176,7 @@ def template_preview(
     Example:
       settings-store template preview careful params --where leverage=20 --where use_sl=false
     """
-    _apply(name, setting_type, identifiers, pairs, everybody, replace, True, as_json)
+    _apply(name, setting_type, identifiers, symbol, pairs, everybody, replace, True, as_json)
 
 
 @template.command("apply", short_help="Apply a template to users.")
@@ -180,8 +184,8 @@ def template_preview(
 @who
 @as_json
 def template_apply(
-    name: str, setting_type: str, identifiers: Sequence[str], pairs: Sequence[str], everybody: bool, replace: bool,
-    as_json: bool,
+    name: str, setting_type: str, identifiers: Sequence[str], symbol: str | None, pairs: Sequence[str],
+    everybody: bool, replace: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Apply a template to these users, or to all that --where finds: all or none.
 
@@ -193,12 +197,12 @@ def template_apply(
       settings-store template apply careful params 587662504768345929 1709556958
       settings-store template apply careful params --where leverage=20 --reason "less risk for all"
     """
-    _apply(name, setting_type, identifiers, pairs, everybody, replace, False, as_json)
+    _apply(name, setting_type, identifiers, symbol, pairs, everybody, replace, False, as_json)
 
 
 def _apply(
-    name: str, setting_type: str, identifiers: Sequence[str], pairs: Sequence[str], everybody: bool, replace: bool,
-    dry_run: bool, as_json: bool,
+    name: str, setting_type: str, identifiers: Sequence[str], symbol: str | None, pairs: Sequence[str],
+    everybody: bool, replace: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     if (len(identifiers) > 0) + (len(pairs) > 0) + everybody != 1:
         raise click.UsageError("Give one of these: IDENTIFIERs, --where, --all.")
@@ -219,7 +223,8 @@ def _apply(
     async def work(store: SettingsStore) -> None:
         await store.apply_template(
             name, setting_type, identifiers=identifiers or None,
-            filter=None if identifiers else parse_pairs(pairs), replace=replace, dry_run=dry_run, tell=tell,
+            filter=None if identifiers else parse_pairs(pairs), replace=replace, dry_run=dry_run, symbol=symbol,
+            tell=tell,
         )  # fmt: skip
 
     run(work)
@@ -231,7 +236,7 @@ def _apply(
         if counts["incomplete"]:
             click.echo(f"{counted(counts['incomplete'], 'document')} without keys that the catalogue lists")
     if not counts["all"]:
-        click.echo(f"nobody has such {setting_type}", err=True)
+        click.echo(f"nobody has such {named(setting_type, symbol)}", err=True)
         sys.exit(1)
 
 

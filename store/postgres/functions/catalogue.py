@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from store.postgres.call import Call, _read
 
-TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding"
+TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding, r.has_symbols"
 
 
 def list_setting_types() -> Call:

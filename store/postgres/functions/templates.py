@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store.arguments import flag, line
+from store.arguments import flag, line, symbol_or_none
 from store.errors import InvalidArgument
 from store.json_writer import json_text
 from store.models import Document
@@ -40,10 +40,11 @@ def apply_setting_template(
     filter: Document | None,
     replace: bool,
     dry_run: bool,
+    symbol: str | None = None,
 ) -> Call:
     return _write(
         "r.*", "apply_setting_template", "name", line(name, "a template's name", InvalidArgument),
         setting_type=setting_type, identifiers=None if identifiers is None else list(identifiers),
         filter=None if filter is None else json_text(filter), replace=flag(replace, "replace"),
-        dry_run=flag(dry_run, "dry_run"),
+        dry_run=flag(dry_run, "dry_run"), symbol=symbol_or_none(symbol),
     )  # fmt: skip
