@@ -11,4 +11,4 @@ $$;
 
 comment on function _is_permitted(text, uuid) is
 'Whether a function of this transaction lets a trigger let something pass (trigger_permits). Called by triggers only.';
-revoke execute on function _is_permitted(text, uuid) from public;
+select _allow('_is_permitted', 'admin');

@@ -17,4 +17,4 @@ $$;
 
 comment on function check_confinement(text) is
 'Raises US012 if this session is confined to another user than this one (null: everybody).';
-revoke execute on function check_confinement(text) from public;
+select _allow('check_confinement', 'admin');

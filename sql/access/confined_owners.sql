@@ -15,4 +15,4 @@ $$;
 
 comment on function confined_owners() is
 'The owners of Redis keys (OKX UID, Telegram IDs) that this session is confined to, null if it isn''t.';
-revoke execute on function confined_owners() from public;
+select _allow('confined_owners', 'admin');

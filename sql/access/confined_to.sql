@@ -21,4 +21,4 @@ $$;
 
 comment on function confined_to() is
 'The OKX UID that this session is confined to (set settings_store.okx_uid), null if it isn''t. Raises US012 (the setting is no OKX UID).';
-revoke execute on function confined_to() from public;
+select _allow('confined_to', 'admin');

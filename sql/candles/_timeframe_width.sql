@@ -19,4 +19,4 @@ $$;
 
 comment on function _timeframe_width(text) is
 'How long a candle of a timeframe is: 1m, 3m, 5m, 15m, 30m, 1h, 4h or 1d. Raises US010 (unknown timeframe).';
-revoke execute on function _timeframe_width(text) from public;
+select _allow('_timeframe_width', 'admin');

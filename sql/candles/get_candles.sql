@@ -24,4 +24,4 @@ $$;
 
 comment on function get_candles(text, text, timestamptz, timestamptz, timestamptz, integer) is
 'The candles of a symbol by time. p_from: the first; p_to: before that; p_after: the last ts of the page before; p_limit: rows at most (null: all). Example: select * from get_candles(''BTC-USDT-SWAP'', ''5m'', ''2026-01-01Z'', p_limit => 100). p_timeframe 1w: weeks, made of 1d. Raises US010 (unknown timeframe).';
-revoke execute on function get_candles(text, text, timestamptz, timestamptz, timestamptz, integer) from public;
+select _allow('get_candles', 'reader writer admin');

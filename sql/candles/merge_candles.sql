@@ -23,4 +23,4 @@ $$;
 
 comment on function merge_candles(text, boolean) is
 'Writes the candles of an import that begin_candle_import() began, all or none, and counts them. Raises US005 (a finished candle would change), US010 (bad candle, by line), US012.';
-revoke execute on function merge_candles(text, boolean) from public;
+select _allow('merge_candles', 'writer admin');

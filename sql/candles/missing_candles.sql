@@ -36,4 +36,4 @@ $$;
 
 comment on function missing_candles(text, text, timestamptz, timestamptz) is
 'The gaps in the candles of a symbol: from_ts is the first that is missing, to_ts the end. p_from, p_to (exclusive): where to look, by default from the first candle to the last. Example: select * from missing_candles(''BTC-USDT-SWAP'', ''1m''). Raises US010 (unknown timeframe, infinite range).';
-revoke execute on function missing_candles(text, text, timestamptz, timestamptz) from public;
+select _allow('missing_candles', 'reader writer admin');

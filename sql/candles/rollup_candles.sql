@@ -41,4 +41,4 @@ $$;
 
 comment on function rollup_candles(text, text, text, timestamptz, timestamptz, boolean) is
 'Makes candles of a coarser timeframe of those of a finer one, all or none, and counts them; a candle of which a part is missing or unfinished is unfinished. p_symbol: null for all. Example: select * from rollup_candles(''BTC-USDT-SWAP'', ''1m'', ''1h''). Raises US005 (a finished candle would change), US010 (timeframes that don''t fit), US012.';
-revoke execute on function rollup_candles(text, text, text, timestamptz, timestamptz, boolean) from public;
+select _allow('rollup_candles', 'writer admin');

@@ -27,4 +27,4 @@ $$;
 
 comment on function upsert_candles(text, jsonb, boolean) is
 'Saves candles, all or none, and counts them. An unfinished candle may be replaced; a finished one only by the same, unless p_force. Example: select * from upsert_candles(''1m'', ''[{"ts": "2026-01-01T00:00Z", "symbol": "BTC-USDT-SWAP", "open": 1, "high": 3, "low": 1, "close": 2, "volume": 10}]''). Raises US005 (a finished candle would change), US010 (unknown timeframe, bad candle), US012.';
-revoke execute on function upsert_candles(text, jsonb, boolean) from public;
+select _allow('upsert_candles', 'writer admin');

@@ -18,4 +18,4 @@ $$;
 
 comment on function _check_settings(text, jsonb) is
 'Raises US003 (detail: every bad key and why) unless the document is valid by the catalogue.';
-revoke execute on function _check_settings(text, jsonb) from public;
+select _allow('_check_settings', 'admin');

@@ -35,4 +35,4 @@ $$;
 
 comment on function _document_problem(jsonb) is
 'What is wrong with a document as a whole, null if nothing: an object, at most 1 MiB as text, 64 levels, numbers within a double and of at most 400 decimal places.';
-revoke execute on function _document_problem(jsonb) from public;
+select _allow('_document_problem', 'admin');

@@ -16,4 +16,4 @@ end;
 
 comment on function _is_valid_value(setting_fields, jsonb) is
 'Whether the catalogue allows a value for its key: type, null, range, choices.';
-revoke execute on function _is_valid_value(setting_fields, jsonb) from public;
+select _allow('_is_valid_value', 'admin');

@@ -12,4 +12,4 @@ $$;
 
 comment on function _mask_secrets(text, jsonb) is
 'The document with the values of secret keys masked, but for null.';
-revoke execute on function _mask_secrets(text, jsonb) from public;
+select _allow('_mask_secrets', 'admin');

@@ -18,4 +18,4 @@ $$;
 
 comment on function _setting_type_problem(text) is
 'Why no document can be called so (dual_side, dual_side:BTC-USDT-SWAP); null if one can.';
-revoke execute on function _setting_type_problem(text) from public;
+select _allow('_setting_type_problem', 'admin');

@@ -13,4 +13,4 @@ $$;
 
 comment on function _unmask_secrets(text, jsonb, jsonb) is
 'The document with masked secrets replaced by those of the current document, left out where it has none.';
-revoke execute on function _unmask_secrets(text, jsonb, jsonb) from public;
+select _allow('_unmask_secrets', 'admin');

@@ -8,4 +8,4 @@ return case when p_symbol is null then p_setting_type else p_setting_type || ':'
 
 comment on function _with_symbol(text, text) is
 'The name of a document, as user_settings.setting_type has it: the type, of a symbol''s document type:SYMBOL.';
-revoke execute on function _with_symbol(text, text) from public;
+select _allow('_with_symbol', 'admin');

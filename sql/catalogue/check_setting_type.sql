@@ -27,4 +27,4 @@ $$;
 
 comment on function check_setting_type(text) is
 'The row of a setting type, which may come with a symbol (dual_side:BTC-USDT-SWAP). Raises US002 (detail: the known ones) if there is none, US010 if it has no documents of symbols, or that is none.';
-revoke execute on function check_setting_type(text) from public;
+select _allow('check_setting_type', 'reader writer relay admin');

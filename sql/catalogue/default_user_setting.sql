@@ -15,4 +15,4 @@ $$;
 
 comment on function default_user_setting(text) is
 'The default document of a setting type, from the catalogue (setting_fields). Raises US002 (unknown type).';
-revoke execute on function default_user_setting(text) from public;
+select _allow('default_user_setting', 'reader writer admin');

@@ -14,4 +14,4 @@ $$;
 
 comment on function delete_setting_field(text, text) is
 'Takes a key out of the catalogue; documents keep it. Returns whether it was there.';
-revoke execute on function delete_setting_field(text, text) from public;
+select _allow('delete_setting_field', 'admin');

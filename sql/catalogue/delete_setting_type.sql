@@ -19,4 +19,4 @@ $$;
 
 comment on function delete_setting_type(text) is
 'Deletes a setting type that nothing was saved under, with its fields; whether it was there. Raises US005 (in use).';
-revoke execute on function delete_setting_type(text) from public;
+select _allow('delete_setting_type', 'admin');

@@ -13,4 +13,4 @@ $$;
 
 comment on function missing_setting_keys(text, jsonb) is
 'The keys that the catalogue lists with a default and the document lacks; {} if none. register_user() fills them. Example: select okx_uid, missing_setting_keys(setting_type, settings) from find_users_by_setting(''params'', ''{}'').';
-revoke execute on function missing_setting_keys(text, jsonb) from public;
+select _allow('missing_setting_keys', 'reader writer admin');

@@ -50,4 +50,4 @@ $$;
 
 comment on function save_setting_field(text, text, text, jsonb, numeric, numeric, text[], boolean, boolean) is
 'Lists a key of a setting type in the catalogue, in place of what it said of it before. Example: select save_setting_field(''alerts'', ''loss_percent'', ''number'', ''5'', 0, 100). Raises US002, US010 (no such field can be).';
-revoke execute on function save_setting_field(text, text, text, jsonb, numeric, numeric, text[], boolean, boolean) from public;
+select _allow('save_setting_field', 'admin');

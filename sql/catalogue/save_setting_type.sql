@@ -33,4 +33,4 @@ $$;
 
 comment on function save_setting_type(text, text, text, boolean) is
 'Makes a setting type, or changes one that nothing was saved under yet. Example: select save_setting_type(''alerts'', ''alerts'', ''hash''). p_has_symbols: whether users may have documents of symbols, too (null: as it is). Raises US005 (in use), US010 (bad name, suffix or encoding).';
-revoke execute on function save_setting_type(text, text, text, boolean) from public;
+select _allow('save_setting_type', 'admin');

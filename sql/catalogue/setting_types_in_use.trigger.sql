@@ -26,7 +26,7 @@ $$;
 
 comment on function setting_types_in_use() is
 'Trigger on setting_types: refuses to rename, remove or move a type that documents are saved under, or to take symbols from one that has documents of some (US005).';
-revoke execute on function setting_types_in_use() from public;
+select _allow('setting_types_in_use');
 
 create or replace trigger setting_types_in_use
     before delete or update of setting_type, redis_suffix, redis_encoding, has_symbols on setting_types

@@ -36,4 +36,4 @@ $$;
 
 comment on function validate_user_setting(text, jsonb) is
 'Checks a document against the catalogue: a row per bad key with the reason, no row if it is valid. Unknown keys pass. Key $ stands for the document as a whole (an object, at most 1 MiB, 64 levels, numbers within a double).';
-revoke execute on function validate_user_setting(text, jsonb) from public;
+select _allow('validate_user_setting', 'reader writer admin');

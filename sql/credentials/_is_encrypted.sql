@@ -9,4 +9,4 @@ return coalesce((select bool_and(c.text ~ '^(v1\.[0-9a-f]{8}|v2\.[0-9a-f]{8}\.[1
 
 comment on function _is_encrypted(okx_api_info) is
 'Whether a row of okx_api_info holds ciphertext only.';
-revoke execute on function _is_encrypted(okx_api_info) from public;
+select _allow('_is_encrypted', 'admin');

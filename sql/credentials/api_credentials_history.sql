@@ -17,4 +17,4 @@ $$;
 
 comment on function api_credentials_history(text) is
 'Who changed a user''s API credentials (changed_by: as the session said, written_by: the login) and when, newest first; never what. Raises US004, US007.';
-revoke execute on function api_credentials_history(text) from public;
+select _allow('api_credentials_history', 'reader writer admin');

@@ -23,4 +23,4 @@ $$;
 
 comment on function delete_api_credentials(text, integer) is
 'Deletes a user''s API credentials, as a version of its own; the old ones stay in the history, encrypted. Raises US001, US004, US007.';
-revoke execute on function delete_api_credentials(text, integer) from public;
+select _allow('delete_api_credentials', 'writer admin');

@@ -37,4 +37,4 @@ $$;
 
 comment on function keep_losing_credentials(text, text, text, text) is
 'Keeps API credentials found in Redis, encrypted by the caller, in the history, though the active ones stay in force. Returns false if another transaction holds a row: try again.';
-revoke execute on function keep_losing_credentials(text, text, text, text) from public;
+select _allow('keep_losing_credentials', 'writer relay admin');

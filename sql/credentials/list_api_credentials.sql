@@ -24,4 +24,4 @@ $$;
 
 comment on function list_api_credentials(text[], uuid, integer) is
 'All versions of API credentials, encrypted, of these OKX UIDs or of all, by id. p_after, p_limit: the next page.';
-revoke execute on function list_api_credentials(text[], uuid, integer) from public;
+select _allow('list_api_credentials', 'writer relay admin');

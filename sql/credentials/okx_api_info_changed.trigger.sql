@@ -23,7 +23,7 @@ $$;
 
 comment on function okx_api_info_changed() is
 'Trigger on okx_api_info: archives the version that a change replaces, marks the key in mirror_pending, needs a live user (US004).';
-revoke execute on function okx_api_info_changed() from public;
+select _allow('okx_api_info_changed');
 
 create or replace trigger okx_api_info_changed_insert
     after insert on okx_api_info

@@ -61,7 +61,7 @@ $$;
 
 comment on function okx_api_info_version() is
 'Trigger on okx_api_info: numbers the versions, records who and why, refuses plain text (US003) and changes of history (US005).';
-revoke execute on function okx_api_info_version() from public;
+select _allow('okx_api_info_version');
 
 create or replace trigger okx_api_info_version_insert
     before insert on okx_api_info

@@ -24,4 +24,4 @@ $$;
 
 comment on function reencrypt_api_credentials(uuid, text, text, text, text) is
 'Replaces the ciphertext of one version of API credentials by another of the same; no new version. Returns whether the row was still as the caller read it (p_digest). Used by keys rotate and keys encrypt-existing.';
-revoke execute on function reencrypt_api_credentials(uuid, text, text, text, text) from public;
+select _allow('reencrypt_api_credentials', 'admin');

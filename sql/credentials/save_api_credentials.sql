@@ -40,4 +40,4 @@ $$;
 
 comment on function save_api_credentials(text, text, text, text, integer) is
 'Saves a user''s API credentials, encrypted by the caller, as the next version. p_expected_version: only if this is the current version (0: none yet). Raises US001, US003 (plain text), US004, US007.';
-revoke execute on function save_api_credentials(text, text, text, text, integer) from public;
+select _allow('save_api_credentials', 'writer admin');

@@ -26,4 +26,4 @@ $$;
 
 comment on function seal_api_credentials() is
 'How many versions of API credentials are plain text still; with none, validates the constraint that keeps it so. Used by keys encrypt-existing.';
-revoke execute on function seal_api_credentials() from public;
+select _allow('seal_api_credentials', 'admin');

@@ -23,4 +23,4 @@ $$;
 
 comment on function take_over_credentials(text, text, text, text) is
 'Saves API credentials that only Redis has, encrypted by the caller, and makes the user if need be; no row for a deleted or erased user. Used by sync. Raises US001, US003, US007, US012.';
-revoke execute on function take_over_credentials(text, text, text, text) from public;
+select _allow('take_over_credentials', 'writer admin');

@@ -46,4 +46,4 @@ $$;
 
 comment on function begin_restore(boolean) is
 'Empties the tables and takes their triggers off, for a backup to be copied in. Raises US011 (not empty) unless p_replace. Followed by end_restore() in the same transaction.';
-revoke execute on function begin_restore(boolean) from public;
+select _allow('begin_restore', 'admin');

@@ -44,4 +44,4 @@ $$;
 
 comment on function end_restore() is
 'Puts the triggers back after begin_restore(), erases again who was erased since the backup was made, and marks every key for Redis. Returns how many. Raises US003 if an active document is none.';
-revoke execute on function end_restore() from public;
+select _allow('end_restore', 'admin');

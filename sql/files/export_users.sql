@@ -46,4 +46,4 @@ $$;
 
 comment on function export_users(text[], boolean, text, integer) is
 'Users with their active settings as documents that import_users() takes, in the order of their OKX UIDs; no credentials, secrets masked unless p_with_secrets. p_identifiers: these only; p_after, p_limit: the next page, of fewer users where their documents are large; the last one is empty. Raises US004, US007.';
-revoke execute on function export_users(text[], boolean, text, integer) from public;
+select _allow('export_users', 'reader writer admin');

@@ -96,4 +96,4 @@ $$;
 
 comment on function import_users(jsonb, boolean) is
 'Takes users with settings as export_users() writes them: a row per user and per document with outcome new, changed, unchanged or invalid, the changes, the problems, and which keys of the catalogue the document lacks. p_dry_run: only tell. Otherwise a problem refuses everything. Raises US003, US008.';
-revoke execute on function import_users(jsonb, boolean) from public;
+select _allow('import_users', 'admin');

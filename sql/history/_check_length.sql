@@ -16,4 +16,4 @@ $$;
 
 comment on function _check_length(text, text, integer) is
 'The text, if it has at most p_most characters; else raises US010 (detail: how many it has).';
-revoke execute on function _check_length(text, text, integer) from public;
+select _allow('_check_length', 'admin');

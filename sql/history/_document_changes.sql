@@ -18,4 +18,4 @@ $$;
 
 comment on function _document_changes(text, jsonb, jsonb) is
 'What differs between two documents: a row per key with change added, removed or changed. Secrets are masked.';
-revoke execute on function _document_changes(text, jsonb, jsonb) from public;
+select _allow('_document_changes', 'admin');

@@ -17,4 +17,4 @@ $$;
 
 comment on function _note_reason(text) is
 'Sets settings_store.reason for this transaction if it is empty; returns what it was.';
-revoke execute on function _note_reason(text) from public;
+select _allow('_note_reason', 'admin');

@@ -19,4 +19,4 @@ $$;
 
 comment on function _restorable_version(uuid, text) is
 'The version that restore_user_setting() would save again; null if nothing was ever saved.';
-revoke execute on function _restorable_version(uuid, text) from public;
+select _allow('_restorable_version', 'admin');

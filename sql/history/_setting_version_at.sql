@@ -18,4 +18,4 @@ $$;
 
 comment on function _setting_version_at(uuid, text, timestamp with time zone) is
 'Which version of a user''s settings was in force at a moment; null if there was none, or if it was pruned.';
-revoke execute on function _setting_version_at(uuid, text, timestamp with time zone) from public;
+select _allow('_setting_version_at', 'admin');

@@ -12,4 +12,4 @@ end;
 
 comment on function _writer_note(text) is
 'Who writes (actor, at most 200 characters) or why (reason, at most 1000), as the session says; null if it doesn''t. Raises US010 (too long).';
-revoke execute on function _writer_note(text) from public;
+select _allow('_writer_note', 'admin');

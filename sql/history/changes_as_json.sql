@@ -11,4 +11,4 @@ $$;
 
 comment on function changes_as_json(text, jsonb, jsonb) is
 'What differs between two documents, as an array: [{"key", "change", "old", "new"}, …]. Secrets are masked.';
-revoke execute on function changes_as_json(text, jsonb, jsonb) from public;
+select _allow('changes_as_json', 'admin');

@@ -15,4 +15,4 @@ $$;
 
 comment on function diff_user_setting(text, text, integer, integer, text) is
 'What differs between two versions: a row per key with change added, removed or changed. Secrets are masked. p_symbol: of the document of that symbol. Raises US002, US004, US006, US007, US010.';
-revoke execute on function diff_user_setting(text, text, integer, integer, text) from public;
+select _allow('diff_user_setting', 'reader writer admin');

@@ -19,7 +19,7 @@ $$;
 
 comment on function no_removal() is
 'Trigger on user_settings, okx_api_info, app_users, telegram_links: refuses DELETE and TRUNCATE (US005), but for erase_user() and prune_user_settings().';
-revoke execute on function no_removal() from public;
+select _allow('no_removal');
 
 create or replace trigger no_removal
     before delete or truncate on user_settings

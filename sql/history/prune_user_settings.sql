@@ -60,4 +60,4 @@ $$;
 
 comment on function prune_user_settings(integer, interval, text, boolean) is
 'Removes old versions: those beyond the newest p_keep of each document that went out of force more than p_older_than ago; never the active one. Returns how many, by setting type. Example: select * from prune_user_settings(20, ''90 days'', p_dry_run => true). Raises US004, US007, US010.';
-revoke execute on function prune_user_settings(integer, interval, text, boolean) from public;
+select _allow('prune_user_settings', 'admin');

@@ -37,4 +37,4 @@ $$;
 
 comment on function restore_user_setting(text, text, integer, text) is
 'Brings a deleted document back as a new version and returns its row; what isn''t deleted stays. p_symbol: that of the symbol. Raises US001, US002, US003, US004, US006 (nothing was ever saved), US007, US010.';
-revoke execute on function restore_user_setting(text, text, integer, text) from public;
+select _allow('restore_user_setting', 'writer admin');

@@ -38,4 +38,4 @@ $$;
 
 comment on function rollback_user_setting(text, text, integer, integer, text) is
 'Saves the document of an earlier version as a new version and returns its row; p_symbol: of the document of that symbol. Example: select version from rollback_user_setting(''587662504768345929'', ''params'', 3). Raises US001, US002, US003, US004, US006 (no such version), US007, US010.';
-revoke execute on function rollback_user_setting(text, text, integer, integer, text) from public;
+select _allow('rollback_user_setting', 'writer admin');

@@ -34,4 +34,4 @@ $$;
 
 comment on function rollback_user_settings(text, timestamp with time zone) is
 'Brings all settings of a user back to what was in force at a moment, as new versions, all or none; returns their rows. Raises US003, US004, US006 (before the first version, or pruned), US007.';
-revoke execute on function rollback_user_settings(text, timestamp with time zone) from public;
+select _allow('rollback_user_settings', 'writer admin');

@@ -49,4 +49,4 @@ $$;
 
 comment on function user_setting_at(text, text, timestamp with time zone, text) is
 'The settings in force at a moment, of one type or (null) of all; none where they were deleted then. Example: select * from user_setting_at(''587662504768345929'', ''params'', ''2026-11-22 10:00+09''); of all types: user_setting_at(''587662504768345929'', null, now()). p_symbol: of the documents of that symbol only. Raises US002, US004, US006 (before the first version, or pruned), US007, US010.';
-revoke execute on function user_setting_at(text, text, timestamp with time zone, text) from public;
+select _allow('user_setting_at', 'reader writer admin');

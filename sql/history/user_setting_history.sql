@@ -41,4 +41,4 @@ $$;
 
 comment on function user_setting_history(text, text, timestamp with time zone, integer, text) is
 'Every version of a user''s settings, newest first: when, who (changed_by: as the session said, written_by: the login), why, what changed ([{key, change, old, new}]; null if the version before was pruned). p_before, p_limit: the next page. p_symbol: of the documents of that symbol only. Example: select version, changed_by, changes from user_setting_history(''587662504768345929'', ''params''). Raises US002, US004, US007, US010.';
-revoke execute on function user_setting_history(text, text, timestamp with time zone, integer, text) from public;
+select _allow('user_setting_history', 'reader writer admin');

@@ -27,4 +27,4 @@ $$;
 
 comment on function user_setting_version(text, text, integer, text) is
 'One version of a user''s settings as it was saved; p_symbol: of the document of that symbol. Raises US002, US004, US006 (no such version), US007, US010.';
-revoke execute on function user_setting_version(text, text, integer, text) from public;
+select _allow('user_setting_version', 'reader writer admin');

@@ -133,4 +133,4 @@ $$;
 
 comment on function import_documents(jsonb, text, boolean, boolean) is
 'Three-way comparison of documents found in Redis with PostgreSQL and its history; takes over what was edited there, or (p_keep_only) keeps it in the history only. The outcome of each item: ok, same, stale, missing, new, edited, conflict, deleted, invalid. Used by sync and verify.';
-revoke execute on function import_documents(jsonb, text, boolean, boolean) from public;
+select _allow('import_documents', 'writer admin');

@@ -20,4 +20,4 @@ $$;
 
 comment on function keep_documents(jsonb) is
 'Puts documents found in Redis into the history before PostgreSQL''s own overwrite them there; see import_documents(). Where another transaction holds a row: `locked`, try again. Used by relay and verify.';
-revoke execute on function keep_documents(jsonb) from public;
+select _allow('keep_documents', 'writer relay admin');

@@ -86,4 +86,4 @@ $$;
 
 comment on function arrange_hypertables() is
 'Where TimescaleDB is installed, makes trades and candles hypertables as hypertable_settings says, with policies where the licence allows. Called by migrate.';
-revoke execute on function arrange_hypertables() from public;
+select _allow('arrange_hypertables', 'admin');

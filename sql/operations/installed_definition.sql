@@ -55,4 +55,4 @@ $$;
 
 comment on function installed_definition(text) is
 'The source of the functions, views and triggers of this name, as installed. Used by migrate and status to tell drift.';
-revoke execute on function installed_definition(text) from public;
+select _allow('installed_definition', 'reader writer relay admin');

@@ -32,4 +32,4 @@ $$;
 
 comment on function save_hypertable_settings(text, interval, interval, interval) is
 'Says how TimescaleDB is to keep a table: the length of its chunks, when they are compressed, when DROPPED (null: never). Example: select save_hypertable_settings(''ohlcv_1m'', ''7 days'', ''30 days''). Raises US010.';
-revoke execute on function save_hypertable_settings(text, interval, interval, interval) from public;
+select _allow('save_hypertable_settings', 'admin');

@@ -21,4 +21,4 @@ $$;
 
 comment on function store_statistics() is
 'Counts of live users, active settings, versions in all, keys not mirrored yet and those set aside with an error.';
-revoke execute on function store_statistics() from public;
+select _allow('store_statistics', 'reader writer relay admin');

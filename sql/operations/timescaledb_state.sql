@@ -21,4 +21,4 @@ $$;
 
 comment on function timescaledb_state() is
 'TimescaleDB''s version and licence, how many of our tables are hypertables, what is skipped for want of a licence; no row where it isn''t installed.';
-revoke execute on function timescaledb_state() from public;
+select _allow('timescaledb_state', 'reader writer relay admin');

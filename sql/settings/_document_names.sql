@@ -20,4 +20,4 @@ $$;
 
 comment on function _document_names(uuid, text, text) is
 'The names of a user''s documents: of one type or (null) of all, of one symbol or (null) the user''s own and, of all types, those of every symbol. Raises US002, US010.';
-revoke execute on function _document_names(uuid, text, text) from public;
+select _allow('_document_names', 'admin');

@@ -34,4 +34,4 @@ $$;
 
 comment on function delete_user_setting(text, text, integer, text) is
 'Deletes a settings document, as a version of its own; the old value stays in the history. p_symbol: the document of that symbol; then the user''s own is in force there. Raises US001, US002, US004, US007, US010.';
-revoke execute on function delete_user_setting(text, text, integer, text) from public;
+select _allow('delete_user_setting', 'writer admin');

@@ -33,4 +33,4 @@ $$;
 
 comment on function find_users_by_setting(text, jsonb, text, integer, text) is
 'Who has these settings: the active rows whose document contains p_filter. Example: select okx_uid from find_users_by_setting(''params'', ''{"leverage": 10}''). p_after, p_limit: the next page after that OKX UID. p_symbol: documents of that symbol, instead of the users'' own. Raises US002, US010.';
-revoke execute on function find_users_by_setting(text, jsonb, text, integer, text) from public;
+select _allow('find_users_by_setting', 'reader writer admin');

@@ -33,4 +33,4 @@ $$;
 
 comment on function get_user_settings(text, text, text) is
 'The active settings of a user: a row per document, or the one of p_setting_type; none if nothing was saved. With p_symbol the symbol''s document of each type, or else the user''s own: setting_type says which it is (dual_side:BTC-USDT-SWAP, dual_side). Raises US002 (unknown type), US004 (unknown user), US007 (bad identifier), US010 (no symbol, or not of this type).';
-revoke execute on function get_user_settings(text, text, text) from public;
+select _allow('get_user_settings', 'reader writer admin');

@@ -90,4 +90,4 @@ $$;
 
 comment on function apply_setting_template(text, text, text[], jsonb, boolean, boolean, text) is
 'Applies a template to a list of users, or to everybody whose document contains p_filter, in one statement. p_replace: it becomes the document, else its keys replace the document''s. p_dry_run: a preview. p_symbol: to their documents of that symbol. missing_keys: what the document lacks afterwards of the keys that the catalogue lists. Example: select okx_uid, changes from apply_setting_template(''careful'', ''params'', p_filter => ''{"leverage": 20}'', p_dry_run => true). Raises US002, US003, US004, US007, US009 (no such template), US010.';
-revoke execute on function apply_setting_template(text, text, text[], jsonb, boolean, boolean, text) from public;
+select _allow('apply_setting_template', 'admin');

@@ -26,4 +26,4 @@ $$;
 
 comment on function delete_setting_template(text, text) is
 'Deletes a template, of one setting type or of all. Returns how many. Raises US009 (no such template), US010 (default).';
-revoke execute on function delete_setting_template(text, text) from public;
+select _allow('delete_setting_template', 'admin');

@@ -16,4 +16,4 @@ $$;
 
 comment on function list_setting_templates(text) is
 'All templates, or those of a name. The catalogue''s defaults are the template named default.';
-revoke execute on function list_setting_templates(text) from public;
+select _allow('list_setting_templates', 'reader writer admin');

@@ -28,4 +28,4 @@ $$;
 
 comment on function save_setting_template(text, text, jsonb) is
 'Saves a template for a setting type, in place of an earlier one; it may hold some keys only. Example: select save_setting_template(''careful'', ''params'', ''{"leverage": 3}''). Raises US002, US003, US010 (bad name).';
-revoke execute on function save_setting_template(text, text, jsonb) from public;
+select _allow('save_setting_template', 'admin');

@@ -23,4 +23,4 @@ $$;
 
 comment on function setting_template(text, text) is
 'A template, by name and setting type. Raises US002, US009 (no such template; detail: what there is).';
-revoke execute on function setting_template(text, text) from public;
+select _allow('setting_template', 'reader writer admin');

@@ -13,4 +13,4 @@ $$;
 
 comment on function _check_side(text) is
 'Raises US010 unless a side is long, short or null.';
-revoke execute on function _check_side(text) from public;
+select _allow('_check_side', 'admin');

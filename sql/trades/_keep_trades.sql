@@ -87,4 +87,4 @@ $$;
 
 comment on function _keep_trades(jsonb, boolean) is
 'Records trades, all or none; how many were recorded, and how many known already. Called by record_trade() and record_trades().';
-revoke execute on function _keep_trades(jsonb, boolean) from public;
+select _allow('_keep_trades', 'admin');

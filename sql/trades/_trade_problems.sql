@@ -79,4 +79,4 @@ $$;
 
 comment on function _trade_problems(uuid, jsonb) is
 'What is wrong with a trade of a user as record_trade() takes it, {key: why}; null if nothing.';
-revoke execute on function _trade_problems(uuid, jsonb) from public;
+select _allow('_trade_problems', 'admin');

@@ -36,4 +36,4 @@ $$;
 
 comment on function get_trades(text, text, text, timestamp with time zone, timestamp with time zone, timestamp with time zone, uuid, integer) is
 'A user''s trades, newest exit first. p_from, p_to: exits from then on, before then. p_before_time, p_before_id, p_limit: the next page. Example: select symbol, net_pnl from get_trades(''587662504768345929'', p_side => ''long'', p_limit => 20). Raises US004, US007, US010.';
-revoke execute on function get_trades(text, text, text, timestamp with time zone, timestamp with time zone, timestamp with time zone, uuid, integer) from public;
+select _allow('get_trades', 'reader writer admin');

@@ -12,4 +12,4 @@ $$;
 
 comment on function record_trades(jsonb) is
 'Records many closed trades, each with its okx_uid, all or none; how many were recorded, and how many known already. Raises US010 (detail: {index.key: why}, indexes from 0).';
-revoke execute on function record_trades(jsonb) from public;
+select _allow('record_trades', 'writer admin');

@@ -90,4 +90,4 @@ $$;
 
 comment on function trade_statistics(text, text, text, timestamp with time zone, timestamp with time zone, text[], integer) is
 'Figures of the trades of a user, or (null) of all: win rate, profit factor, PnL, drawdown, Sharpe ratio …; \d+ trade_figures says what each is. p_group_by: a row per user, symbol, side; day, week or month; params or dual_side (version). Example: select symbol, trades, net_pnl from trade_statistics(''587662504768345929'', p_group_by => ''{symbol}''). Raises US004, US007, US010.';
-revoke execute on function trade_statistics(text, text, text, timestamp with time zone, timestamp with time zone, text[], integer) from public;
+select _allow('trade_statistics', 'reader writer admin');

@@ -26,4 +26,4 @@ $$;
 
 comment on function trade_statistics_by_setting_version(text, text, text, text, timestamp with time zone, timestamp with time zone) is
 'Figures of trades per version of a user''s params or dual_side in force at entry. Example: select version, saved_at, trades, net_pnl from trade_statistics_by_setting_version(''587662504768345929''). Raises US004, US007, US010.';
-revoke execute on function trade_statistics_by_setting_version(text, text, text, text, timestamp with time zone, timestamp with time zone) from public;
+select _allow('trade_statistics_by_setting_version', 'reader writer admin');

@@ -20,4 +20,4 @@ $$;
 
 comment on function _check_erasures() is
 'Raises US001 if somebody was erased since settings_store.erasures was counted; holds off erasures until the transaction ends. Called by the imports from Redis.';
-revoke execute on function _check_erasures() from public;
+select _allow('_check_erasures', 'admin');

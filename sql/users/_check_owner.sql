@@ -22,4 +22,4 @@ $$;
 
 comment on function _check_owner(uuid, text, uuid) is
 'The user whose settings or credentials come to be, locked (for share). Raises US004 unless alive and the one the OKX UID names. Called by triggers only.';
-revoke execute on function _check_owner(uuid, text, uuid) from public;
+select _allow('_check_owner', 'admin');

@@ -10,4 +10,4 @@ return (select sha256(k.outer_key || sha256(k.inner_key || convert_to(p_owner, '
 
 comment on function _erasure_digest(text) is
 'The keyed digest by which an erased OKX UID or Telegram ID is remembered.';
-revoke execute on function _erasure_digest(text) from public;
+select _allow('_erasure_digest', 'admin');

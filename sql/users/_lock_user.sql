@@ -21,4 +21,4 @@ $$;
 
 comment on function _lock_user(text) is
 'The live user of an identifier, with the row locked (for share). Raises US004, US007.';
-revoke execute on function _lock_user(text) from public;
+select _allow('_lock_user', 'admin');

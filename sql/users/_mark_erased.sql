@@ -31,4 +31,4 @@ $$;
 
 comment on function _mark_erased(text[]) is
 'Marks all keys of erased people for Redis to lose.';
-revoke execute on function _mark_erased(text[]) from public;
+select _allow('_mark_erased', 'admin');

@@ -38,4 +38,4 @@ $$;
 
 comment on function _resolve_user(text, boolean) is
 'The user of an identifier: an OKX UID (16-20 digits), a Telegram ID (5-15 digits) or the user''s UUID. Raises US007 if it is none of these, US004 if nobody has it, or only a deleted user (who is found by OKX UID or UUID if p_include_deleted), US012 if the session is confined to another.';
-revoke execute on function _resolve_user(text, boolean) from public;
+select _allow('_resolve_user', 'admin');

@@ -9,4 +9,4 @@ $$;
 
 comment on function _telegram_is_free(text) is
 'Whether no live user has this Telegram ID.';
-revoke execute on function _telegram_is_free(text) from public;
+select _allow('_telegram_is_free', 'admin');

@@ -27,4 +27,4 @@ $$;
 
 comment on function _user_problems(jsonb) is
 'What is wrong with a user as export_users() writes one, {field: problem}; null if nothing. The settings are not looked into.';
-revoke execute on function _user_problems(jsonb) from public;
+select _allow('_user_problems', 'admin');

@@ -37,7 +37,7 @@ $$;
 
 comment on function app_users_links() is
 'Trigger on app_users: keeps telegram_links and user_settings.telegram_id, marks the user in mirror_pending.';
-revoke execute on function app_users_links() from public;
+select _allow('app_users_links');
 
 create or replace trigger app_users_links_insert
     after insert on app_users

@@ -33,7 +33,7 @@ $$;
 
 comment on function app_users_version() is
 'Trigger on app_users: raises the version Redis is guarded by; id and OKX UID are immutable (US005); names have a length limit (US010).';
-revoke execute on function app_users_version() from public;
+select _allow('app_users_version');
 
 create or replace trigger app_users_version
     before insert or update on app_users

@@ -22,4 +22,4 @@ $$;
 
 comment on function check_identifiers(text, text) is
 'Raises US007 unless the first is an OKX UID (16-20 digits) and the second a Telegram ID (5-15 digits) or null.';
-revoke execute on function check_identifiers(text, text) from public;
+select _allow('check_identifiers', 'admin');

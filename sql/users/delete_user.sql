@@ -24,4 +24,4 @@ $$;
 
 comment on function delete_user(text) is
 'Soft-deletes the user and, as new versions, the settings; nothing leaves the history. Raises US004 (unknown user), US007 (malformed).';
-revoke execute on function delete_user(text) from public;
+select _allow('delete_user', 'writer admin');

@@ -51,4 +51,4 @@ $$;
 
 comment on function ensure_user(text, text, text, text) is
 'Registers a user by OKX UID, or updates the one there is; idempotent. NULL leaves a field as it is. A deleted user comes back. Raises US007 (malformed identifier), US008 (Telegram ID linked to another user).';
-revoke execute on function ensure_user(text, text, text, text) from public;
+select _allow('ensure_user', 'writer admin');

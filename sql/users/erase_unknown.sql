@@ -23,4 +23,4 @@ $$;
 
 comment on function erase_unknown(text[]) is
 'Erases those of these OKX UIDs and Telegram IDs whom only Redis knows: remembers them as erased and marks their keys for Redis to lose. Returns them. Used by user erase. Raises US007, US012.';
-revoke execute on function erase_unknown(text[]) from public;
+select _allow('erase_unknown', 'admin');

@@ -48,4 +48,4 @@ $$;
 
 comment on function erase_user(text) is
 'Removes everything of a person, history included, and marks the keys for Redis. IRREVOCABLE. Returns what was removed. Raises US004 (unknown user), US007.';
-revoke execute on function erase_user(text) from public;
+select _allow('erase_user', 'admin');

@@ -20,4 +20,4 @@ $$;
 
 comment on function erased_owners(text[]) is
 'Those of these owners of Redis keys who were erased and never registered again. Used by verify.';
-revoke execute on function erased_owners(text[]) from public;
+select _allow('erased_owners', 'writer relay admin');

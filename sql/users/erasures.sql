@@ -15,4 +15,4 @@ $$;
 
 comment on function erasures() is
 'How many people were ever erased. Waits for an erasure under way; none begins until the transaction ends.';
-revoke execute on function erasures() from public;
+select _allow('erasures', 'writer admin');

@@ -15,4 +15,4 @@ $$;
 
 comment on function find_user(text) is
 'The live user with this OKX UID, Telegram ID or UUID; no row if there is none. Raises US007 for what can''t be an identifier.';
-revoke execute on function find_user(text) from public;
+select _allow('find_user', 'reader writer relay admin');

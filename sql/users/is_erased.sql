@@ -16,4 +16,4 @@ $$;
 
 comment on function is_erased(text) is
 'Whether an OKX UID or Telegram ID is that of a person who was erased and not registered again.';
-revoke execute on function is_erased(text) from public;
+select _allow('is_erased', 'admin');

@@ -33,4 +33,4 @@ $$;
 
 comment on function link_telegram(text, text, text) is
 'Links a Telegram ID to the user, replacing an earlier link. Raises US004 (unknown user), US007 (malformed), US008 (linked to another user).';
-revoke execute on function link_telegram(text, text, text) from public;
+select _allow('link_telegram', 'writer admin');

@@ -21,4 +21,4 @@ $$;
 
 comment on function list_users(text, integer) is
 'Live users by OKX UID. p_after: the last OKX UID of the page before; p_limit: rows at most (null: all).';
-revoke execute on function list_users(text, integer) from public;
+select _allow('list_users', 'reader writer admin');

@@ -60,4 +60,4 @@ $$;
 
 comment on function register_user(text, text, text, text, jsonb, text) is
 'Registers a user and saves a first document for every setting type that has none: from p_documents ({type: document}), else the catalogue''s defaults, with the keys of a template over them. Documents that are there get the defaults of keys that they lack; what was deleted of a user who has others stays deleted. Returns the active settings. Raises US002, US003, US007, US008, US009 (no such template).';
-revoke execute on function register_user(text, text, text, text, jsonb, text) from public;
+select _allow('register_user', 'writer admin');

@@ -37,4 +37,4 @@ $$;
 
 comment on function restore_user(text) is
 'Brings a deleted user back with the settings that were deleted with the user; with the Telegram ID if it is still free. By OKX UID or UUID; idempotent. Raises US003, US004 (unknown user), US007, US008.';
-revoke execute on function restore_user(text) from public;
+select _allow('restore_user', 'writer admin');

@@ -14,7 +14,7 @@ $$;
 
 comment on function telegram_links_kept() is
 'Trigger on telegram_links: refuses to insert or update by hand (US005); it follows app_users.telegram_id.';
-revoke execute on function telegram_links_kept() from public;
+select _allow('telegram_links_kept');
 
 create or replace trigger telegram_links_kept
     before insert or update on telegram_links

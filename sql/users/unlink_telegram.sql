@@ -21,4 +21,4 @@ $$;
 
 comment on function unlink_telegram(text) is
 'Takes the Telegram ID from the user; the ID is free again. Raises US004 (unknown user), US007 (malformed).';
-revoke execute on function unlink_telegram(text) from public;
+select _allow('unlink_telegram', 'writer admin');

@@ -31,4 +31,4 @@ $$;
 
 comment on function user_record(text) is
 'A user and the active API credentials (ciphertext; null if there are none) as JSON, with the columns that callers of the older schema know; no row if nobody has the identifier, which may be the credentials'' id, too. Used by TimescaleUserService. Raises US007 for what can''t be an identifier.';
-revoke execute on function user_record(text) from public;
+select _allow('user_record', 'reader writer admin');

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,9 +22,9 @@ from store.coherence.sync import Sync
 from store.coherence.verify import verify
 from store.files import backup, export
 from store.operations import status
-from store.postgres import migrate
+from store.postgres import migrate, sources
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.helpers.roles import FUNCTIONS, OURS, ROLES, SECURITY, granted, in_role
+from tests.helpers.roles import FUNCTIONS, OURS, ROLES, in_role
 from tests.helpers.sessions import DEADLINE, Connection, Session, fetch, one, refused, value
 
 OTHER = "1000000000000001"
@@ -99,8 +98,9 @@ def test_each_role_has_the_tables_that_are_granted_and_no_other(held: Connection
         select c.relname as name, c.relkind::text as kind, min(a.attname::text) as column from pg_class c
           join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
          where c.relkind in ('r', 'p', 'v') and c.relnamespace = 'public'::regnamespace group by c.oid"""
-    readable, writable = granted("select"), granted(", ".join(DML))
-    readable |= granted("select, insert")  # a restore's, by row-level policies: else as good as not granted
+    rights = [(name, roles, has) for roles, has, names in sources.table_rights() for name in names]
+    readable = {name: roles for name, roles, has in rights if has != ", ".join(DML)}  # an insert: by policies
+    writable = {name: roles for name, roles, has in rights if has == ", ".join(DML)}
     tables = fetch(held, query)
     assert {*readable, *writable, "trigger_permits"} <= {table["name"] for table in tables}
     for table in tables:
@@ -146,15 +146,6 @@ def test_a_version_bears_the_name_of_who_logged_in_not_of_the_owner(db: Connecti
         fetch(db, "update user_settings set settings = '{}' where is_active")
 
 
-def test_the_document_of_who_may_call_what_is_true() -> None:
-    rows = re.findall(r"^\| `(\w+)\(\)` \|(.*)\|$", SECURITY.read_text(), re.MULTILINE)
-    told = {
-        name: tuple(role for role, cell in zip(ROLES, cells.split("|"), strict=True) if cell.strip() == "yes")
-        for name, cells in rows
-    }
-    assert told == FUNCTIONS
-
-
 # -- how the roles come to be
 
 
@@ -170,6 +161,23 @@ def test_grants_of_objects_made_since_are_given_by_the_next_migrate(db: Connecti
     fetch(db, "drop function find_user(text)")
     migrate.migrate(database_url)
     assert value(db, "select has_function_privilege('settings_reader', 'find_user(text)', 'execute')")
+
+
+def test_every_overload_has_the_rights_of_its_name_and_nobody_has_others(db: Connection, database_url: str) -> None:
+    fetch(db, "create function user_record(integer) returns integer language sql return $1")
+    for name in ("user_record(integer)", "user_record(text)", "delete_user(text)", "no_removal()"):
+        fetch(db, f"grant all on function {name} to public, settings_reader, settings_relay")
+        fetch(db, f"revoke all on function {name} from settings_writer")
+    migrate.migrate(database_url)
+    query = """
+        select p.oid::regprocedure::text as name,
+               array(select a.grantee::regrole::text from aclexplode(p.proacl) a
+                      where a.grantee <> p.proowner order by 1) as roles
+          from pg_proc p where p.proname in ('user_record', 'delete_user', 'no_removal')"""
+    everyone = {row["name"]: [role.removeprefix("settings_") for role in row["roles"]] for row in fetch(db, query)}
+    readers = ["admin", "reader", "writer"]
+    assert everyone.pop("user_record(integer)") == everyone.pop("user_record(text)") == readers
+    assert everyone == {"delete_user(text)": ["admin", "writer"], "no_removal()": []}
 
 
 def test_a_user_who_may_not_make_roles_is_warned_and_goes_on(db: Connection, login: str) -> None:
@@ -191,9 +199,8 @@ def test_the_first_migrate_of_a_cluster_makes_the_roles_and_grants_to_them(db: C
     with db.transaction(force_rollback=True):
         for role in ROLES:
             fetch(db, f"alter role settings_{role} rename to {login}_{role}")
-        for file in migrate.sql_files():
-            if file.parent == OURS:
-                db.execute(file.read_bytes())
+        for file in sources.sql_files():
+            db.execute(file.read_bytes())
         assert value(db, "select has_table_privilege('settings_admin', 'user_settings', 'delete')")
         assert value(db, "select has_function_privilege('settings_reader', 'find_user(text)', 'execute')")
 
