@@ -116,7 +116,8 @@ class Version(Scoped):
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A named document of a setting type. Who and when: None for the catalogue's defaults; `written_by`: the login."""
+    """A named document of a setting type. Who and when: None for the catalogue's defaults; `written_by`: the login.
+    `okx_uid`: whose own it is, None: everybody's."""
 
     name: str
     setting_type: str
@@ -124,6 +125,7 @@ class Template:
     changed_by: str | None
     updated_at: datetime | None
     written_by: str | None
+    okx_uid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

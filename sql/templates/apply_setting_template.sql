@@ -1,6 +1,7 @@
 -- Applies a template to many users' documents of its type, in one statement: all or none.
 -- p_identifiers: these users; who has no such document gets one. Or p_filter: everybody whose document contains it
 -- ('{}': everybody who has one; a confined session: its user only). p_symbol: the documents of that symbol, not the users' own.
+-- p_owner: that user's own template, for that user.
 -- p_replace: the template becomes the document; else its keys replace the document's, other keys stay. p_dry_run: what would
 -- happen, no more. The reason, unless one is given: template NAME. Returns a row per user: the version (before, on a dry run),
 -- the changes, [] where nothing had to change, and which keys of the catalogue the document lacks then (missing_setting_keys).
@@ -13,7 +14,8 @@ create or replace function apply_setting_template(
     p_filter       jsonb default null,
     p_replace      boolean default false,
     p_dry_run      boolean default false,
-    p_symbol       text default null
+    p_symbol       text default null,
+    p_owner        text default null
 )
 returns table (okx_uid text, setting_type text, version integer, changes jsonb, missing_keys text[])
 language plpgsql
@@ -22,20 +24,20 @@ set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
-    v_template jsonb := (setting_template(p_name, p_setting_type)).settings;
+    v_template jsonb := (setting_template(p_name, p_setting_type, p_owner)).settings;
     v_document text := _with_symbol(p_setting_type, p_symbol);
     v_given    text := _note_reason(format('template %s', p_name));
     v_users    uuid[];
     v_locked   integer;
 begin
     perform check_setting_type(v_document);
-    if (p_identifiers is null) = (p_filter is null) then
+    if num_nonnulls(p_identifiers, p_filter, p_owner) <> 1 then
         raise exception using errcode = 'US010',
-            message = 'a template is applied to a list of users or to those a filter finds: give one of both';
+            message = 'a template is applied to a list of users or to those a filter finds, a user''s own to that user: give one of these';
     end if;
     loop
-        if p_identifiers is not null then
-            select array_agg(distinct (_resolve_user(i)).id) into v_users from unnest(p_identifiers) i;
+        if p_filter is null then
+            select array_agg(distinct (_resolve_user(i)).id) into v_users from unnest(coalesce(p_identifiers, array[p_owner])) i;
         else
             select array_agg(s.user_id) into v_users from find_users_by_setting(v_document, p_filter) s;
         end if;
@@ -88,6 +90,6 @@ begin
 end
 $$;
 
-comment on function apply_setting_template(text, text, text[], jsonb, boolean, boolean, text) is
-'Applies a template to a list of users, or to everybody whose document contains p_filter, in one statement. p_replace: it becomes the document, else its keys replace the document''s. p_dry_run: a preview. p_symbol: to their documents of that symbol. missing_keys: what the document lacks afterwards of the keys that the catalogue lists. Example: select okx_uid, changes from apply_setting_template(''careful'', ''params'', p_filter => ''{"leverage": 20}'', p_dry_run => true). Raises US002, US003, US004, US007, US009 (no such template), US010.';
+comment on function apply_setting_template(text, text, text[], jsonb, boolean, boolean, text, text) is
+'Applies a template to a list of users, or to everybody whose document contains p_filter, in one statement. p_replace: it becomes the document, else its keys replace the document''s. p_dry_run: a preview. p_symbol: to their documents of that symbol. p_owner: a user''s own template, to that user. missing_keys: what the document lacks afterwards of the keys that the catalogue lists. Example: select okx_uid, changes from apply_setting_template(''careful'', ''params'', p_filter => ''{"leverage": 20}'', p_dry_run => true). Raises US002, US003, US004, US007, US009 (no such template), US010.';
 select _allow('apply_setting_template', 'admin');

@@ -1,5 +1,5 @@
 -- Removes everything of a person, live or deleted: the user, every version of the settings and
--- of the API credentials, the trades, the Telegram links.
+-- of the API credentials, the trades, the own templates, the Telegram links.
 -- IRREVOCABLE; backups and the write-ahead log may hold it longer. Marks every key of the person for Redis (the marks
 -- go when Redis has none any more), and remembers by keyed digests who it was: an old copy of Redis brings nobody back.
 -- Returns what was removed. Raises US004, US007.
@@ -34,6 +34,7 @@ begin
     delete from user_settings s where s.user_id = v_user.id;
     get diagnostics versions = row_count;
     delete from okx_api_info c where c.user_id = v_user.id;
+    delete from setting_templates t where t.okx_uid = v_user.okx_uid;
     delete from trades t where t.user_id = v_user.id;
     get diagnostics trades = row_count;
     delete from trade_orders o where o.user_id = v_user.id;
