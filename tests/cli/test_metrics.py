@@ -135,18 +135,20 @@ def test_drift_that_verify_found_is_told_until_the_next_verify(
         until(port, lambda v: v["verify_remaining_keys"] == 0 and v["wrong_keys"] == 0)
 
 
-def test_a_port_in_use_is_a_clear_error(cli: Cli) -> None:
+def test_a_port_in_use_is_a_clear_error(inside: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        error = cli.fails(2, "relay", "--metrics-port", str(taken.getsockname()[1]))
+        error = inside.fails(2, "relay", "--metrics-port", str(taken.getsockname()[1]))
     assert re.search(r"metrics can't be served on 127\.0\.0\.1 port \d+: Address already in use", error)
 
 
-def test_an_address_that_is_none_is_a_clear_error(cli: Cli, port: int) -> None:
-    assert "nowhere.invalid" in cli.fails(2, "relay", "--metrics-port", str(port), "--metrics-host", "nowhere.invalid")
+def test_an_address_that_is_none_is_a_clear_error(inside: Cli, port: int) -> None:
+    assert "nowhere.invalid" in inside.fails(
+        2, "relay", "--metrics-port", str(port), "--metrics-host", "nowhere.invalid"
+    )
 
 
-def test_a_relay_that_ends_at_once_serves_no_metrics(cli: Cli) -> None:
-    assert "--once" in cli.run("relay", "--once", "--metrics-port", "9187").err
+def test_a_relay_that_ends_at_once_serves_no_metrics(inside: Cli) -> None:
+    assert "--once" in inside.run("relay", "--once", "--metrics-port", "9187").err
 
 
 def test_a_client_that_says_nothing_is_left(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

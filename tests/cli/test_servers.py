@@ -40,8 +40,8 @@ def test_status_tells_of_both_servers_and_counts(inside: Cli, kim: str) -> None:
     assert text[found["redis"]["server"]] == found["redis"]["version"]
 
 
-def test_status_shows_what_is_missing_and_how_to_mend_it(cli: Cli, empty_database_url: str) -> None:
-    empty = cli.run("status", DATABASE_URL=empty_database_url)
+def test_status_shows_what_is_missing_and_how_to_mend_it(inside: Cli, empty_database_url: str) -> None:
+    empty = inside.run("status", DATABASE_URL=empty_database_url)
     assert (empty.code, empty.err) == (0, "")
     assert "pending migrations: 0001_users" in empty.out
     assert "settings-store migrate" in empty.out
@@ -109,10 +109,10 @@ def test_a_password_in_a_url_that_cannot_be_read_is_not_shown(inside: Cli) -> No
             assert SECRET not in result.out + result.err
 
 
-def test_a_home_that_cannot_be_made_is_one_clear_error(cli: Cli) -> None:
-    del cli.env["DATABASE_URL"], cli.env["REDIS_URL"]
+def test_a_home_that_cannot_be_made_is_one_clear_error(inside: Cli) -> None:
+    del inside.env["DATABASE_URL"], inside.env["REDIS_URL"]
     for command in (["status"], ["get", OKX_UID], ["embedded", "start"], ["embedded", "stop"]):
-        assert "/proc/settings-store" in cli.fails(2, *command, SETTINGS_STORE_HOME="/proc/settings-store")
+        assert "/proc/settings-store" in inside.fails(2, *command, SETTINGS_STORE_HOME="/proc/settings-store")
 
 
 def test_psql_opens_on_the_database_with_the_arguments_passed_on(cli: Cli, kim: str) -> None:

@@ -12,7 +12,7 @@ from hashlib import md5
 
 import psycopg
 
-USERS = 1_000_000
+USERS = 200_000
 TRADERS, TRADES = 2000, 200_000
 SYMBOLS, MINUTES = 20, 10_000
 MARKED = 2000

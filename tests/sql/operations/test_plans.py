@@ -46,7 +46,7 @@ TRADE = {
 
 # mirror_pending is none: it holds what Redis hasn't yet, which is little or nothing, and is scanned.
 BIG = {table for tables in crowd.FILL for table in tables} - {"mirror_pending"}
-ENOUGH = crowd.USERS // 100  # rows of a table that one statement may read; a page of 500 users has some 1,500
+ENOUGH = 10_000  # rows of a table that one statement may read; a page of 500 users has some 1,500
 
 BY_UID, BY_TELEGRAM, BY_UUID = "app_users_okx_uid_unique", "app_users_telegram_id_unique", "app_users_pkey"
 ACTIVE, ACTIVE_OF_USER = "idx_user_settings_unique_active", "idx_user_settings_user_id"
