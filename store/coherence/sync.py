@@ -11,7 +11,7 @@ import contextlib
 import json
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -39,6 +39,8 @@ Prefer = Literal["redis", "db"]
 TO_MIRROR = {"same", "stale", "missing", "new", "edited"}
 # Outcomes that leave both sides as they are, though they differ.
 NOTHING_DONE = ("conflict", "deleted", "invalid", "bad", "busy", "refused")
+
+OTHERS = {place.suffix: place for place in (TELEGRAM, CREDENTIALS)}  # keys that hold no settings
 
 # Batches under way: while PostgreSQL takes one over, the next is read, and the one before is written back.
 UNDER_WAY = 3
@@ -100,11 +102,11 @@ class Sync:
         return self._outcomes
 
     async def take_over(self, okx_uid: str) -> None:
-        """Take over the documents of one user, without searching Redis for anything else; the marks of the
+        """Take over the documents of one user, without searching Redis for anything but symbols; the marks of the
         user stay for the caller."""
         await self._load_catalogue()
         await self._batch([(okx_uid, suffix) for suffix in (*self._settings.suffixes, CREDENTIALS.suffix)])
-        if self._outcomes:  # there is somebody: perhaps with symbols, which takes a look at all keys
+        if self._outcomes:  # there is somebody: perhaps with symbols, which takes a look at the names of all keys
             async for keys in self._stores.mirror.scan(BATCH, "symbol:*", okx_uid):
                 await self._batch([key for key in keys if self._form(key[1])])
 
@@ -117,8 +119,7 @@ class Sync:
 
     def _form(self, suffix: str) -> Place | None:
         """Return what keys with a suffix hold, of anybody; None for what isn't ours."""
-        others = {TELEGRAM.suffix: TELEGRAM, CREDENTIALS.suffix: CREDENTIALS}
-        return others.get(suffix) or self._settings.find(suffix)
+        return OTHERS.get(suffix) or self._settings.find(suffix)
 
     async def _found_keys(self, suffix: str | None = None) -> AsyncIterator[list[tuple[str, str]]]:
         """List the keys of Redis with this suffix, or all but the links, in batches; a key may come twice."""
@@ -152,7 +153,7 @@ class Sync:
         for owner, suffix in keys:
             form = self._form(suffix)
             if form and (self._okx_uid in (None, owner) or form is TELEGRAM):
-                places.append(replace(form, owner=owner))
+                places.append(Place(owner, form.kind, suffix, form.encoding))
         sizes = await self._stores.mirror.sizes(places)
         for part in cut(zip(places, sizes, strict=True), itemgetter(1)):
             await self._part([place for place, _ in part], sum(size for _, size in part))

@@ -199,7 +199,7 @@ async def _only_in_redis(stores: Connections, owners: Sequence[str] | None, expe
     rows = await stores.database.fetch(functions.catalogue.list_setting_types())
     settings = SettingKeys(SettingType(**row) for row in rows)
     if owners is None:
-        others = {CREDENTIALS.suffix, TELEGRAM.suffix}
+        others = (CREDENTIALS.suffix, TELEGRAM.suffix)
         async for keys in stores.mirror.scan(BATCH):
             expected -= sum(hash(key) for key in keys if key[1] in others or settings.find(key[1]))
         if expected == 0:
