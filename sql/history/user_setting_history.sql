@@ -15,6 +15,7 @@ returns table (okx_uid text, setting_type text, version integer, saved_at timest
 language plpgsql stable
 security definer
 set search_path = pg_catalog, public, pg_temp
+set plan_cache_mode = force_generic_plan    -- planned for each array of names, a call costs twice as much
 as $$
 declare
     v_user  app_users := _resolve_user(p_identifier, true);
