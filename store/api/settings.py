@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from store.api.base import Core, check_identifier, check_type, to_setting
 from store.arguments import count
@@ -79,22 +79,23 @@ class Documents(Core):
                 rows = await self.stores.database.fetch(functions.catalogue.list_setting_types())
                 self._types.update({row["name"]: SettingType(**row) for row in rows})
                 self._types_loaded = True
-        names = set(self._types)
-        if symbol is None:
-            names |= set(await self._names_of_symbols(check_identifier(identifier), source))
-        of = {name: symbol if name in self._types and self._types[name].has_symbols else None for name in names}
-        found = [await self.get(identifier, name, source=source, symbol=of[name]) for name in sorted(names)]
-        return [setting for setting in found if setting is not None]
+        of = {name: symbol if kind.has_symbols else None for name, kind in self._types.items()}
+        own = [await self.get(identifier, name, source=source, symbol=of[name]) for name in sorted(of)]
+        found = [setting for setting in own if setting is not None]
+        names = await self._names_of_symbols(identifier, source, found) if symbol is None else []
+        of_symbols = [await self.get(identifier, name, source=source) for name in names]
+        found += [setting for setting in of_symbols if setting is not None]
+        return sorted(found, key=lambda setting: setting.setting_type)
 
-    async def _names_of_symbols(self, identifier: str, source: Source | None) -> list[str]:
-        """List the user's documents of symbols: those PostgreSQL has, or Redis, where that isn't asked or is away."""
-        if source != "redis":
-            with contextlib.suppress(DatabaseUnavailable):
-                rows = await self.stores.database.fetch(functions.settings.names_of_symbols(identifier))
-                return [row["setting_type"] for row in rows]
-        okx_uid = await self._mirrored_uid(identifier) if await self._may_read_redis(identifier) else None
-        kept = await self.stores.mirror.versions([okx_uid] if okx_uid else [])
-        return [name for (_, name), version in kept.items() if version and ":" in name]
+    async def _names_of_symbols(self, identifier: str, source: Source | None, own: Sequence[Setting]) -> list[str]:
+        """List the user's documents of symbols: by Redis, if all that was read came from there, else by PostgreSQL."""
+        if source == "redis" or (own and all(setting.source == "redis" for setting in own)):
+            with contextlib.suppress(*(() if source else (RedisUnavailable,))):
+                okx_uid = own[0].okx_uid if own else await self._mirrored_uid(identifier)
+                kept = await self.stores.mirror.versions([okx_uid] if okx_uid else [])
+                return [name for (_, name), version in kept.items() if version and ":" in name]
+        rows = await self.stores.database.fetch(functions.settings.names_of_symbols(identifier))
+        return [row["setting_type"] for row in rows]
 
     async def search(
         self,
