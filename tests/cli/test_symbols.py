@@ -67,14 +67,9 @@ def test_every_command_keeps_the_symbol_apart(inside: Cli, redis: redis_py.Redis
 
 def test_what_is_no_symbol_is_refused_in_one_line(inside: Cli) -> None:
     inside("register", OKX_UID)
-    for arguments, why in (
-        (("get", OKX_UID, "dual_side", "--symbol", "btc"), "not a symbol as OKX writes it"),
-        (("set", OKX_UID, "params", "leverage=3", *SYMBOL), "a setting type without documents of symbols"),
-        (("history", OKX_UID, "--symbol", ""), "not a symbol as OKX writes it"),
-    ):
-        assert why in inside.fails(1, *arguments)
-    for arguments in (
-        ("template", "save", "a", "dual_side", "x=1", *SYMBOL),
-        ("rollback", OKX_UID, "--at", "2999-01-01", *SYMBOL),
-    ):
-        assert "Usage" in inside.fails(2, *arguments)
+    none, of_none = "not a symbol as OKX writes it", "a setting type without documents of symbols"
+    assert none in inside.fails(1, "get", OKX_UID, "dual_side", "--symbol", "btc")
+    assert none in inside.fails(1, "history", OKX_UID, "--symbol", "")
+    assert of_none in inside.fails(1, "set", OKX_UID, "params", "leverage=3", *SYMBOL)
+    assert "Usage" in inside.fails(2, "template", "save", "a", "dual_side", "x=1", *SYMBOL)
+    assert "Usage" in inside.fails(2, "rollback", OKX_UID, "--at", "2999-01-01", *SYMBOL)

@@ -100,12 +100,16 @@ LOOKUPS = {
         {BY_CONTENT, ACTIVE_BY_UID}, functions.settings.find_users_by_setting, "params", {"leverage": 7}, None, 50
     ),
     "users by what all have": by({ACTIVE_BY_UID}, functions.settings.find_users_by_setting, "params", {}, None, 100),
-    "the newest versions": by({BY_UID, BY_VERSION, *OF_USER}, functions.history.user_setting_history, UID, None, None, 20),
+    "the newest versions": by(
+        {BY_UID, BY_VERSION, *OF_USER}, functions.history.user_setting_history, UID, None, None, 20
+    ),
     "a page of versions": by({BY_UID, BY_VERSION}, functions.history.user_setting_history, UID, "params", MOMENT, 20),
     "a version": by({BY_UID, BY_VERSION}, functions.history.user_setting_version, UID, "params", 500),
     "versions to compare": by({BY_UID, BY_VERSION}, functions.history.diff_user_setting, UID, "params", 3, 700),
     "the version at a moment": by({BY_UID, BY_VERSION}, functions.history.user_setting_at, UID, "params", MOMENT),
-    "all versions at a moment": by({BY_UID, BY_VERSION, *OF_USER}, functions.history.user_setting_at, UID, None, MOMENT),
+    "all versions at a moment": by(
+        {BY_UID, BY_VERSION, *OF_USER}, functions.history.user_setting_at, UID, None, MOMENT
+    ),
     "a page of an export": by({BY_UID, ACTIVE, ACTIVE_OF_USER}, functions.files.export_users, None, False, UID, 500),
     "an export of one user": by(
         {BY_UID, BY_UUID, ACTIVE, ACTIVE_OF_USER}, functions.files.export_users, [UID], False, None, 500

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 import redis as redis_py
@@ -27,7 +28,7 @@ def key(symbol: str = BTC, uid: str = OKX_UID) -> str:
 async def number(store: SettingsStore, symbol: str | None, **named: object) -> tuple[str, int, str] | None:
     """Whose dual_side get() returns, its trigger, and which store answered."""
     found = await store.get(OKX_UID, "dual_side", symbol=symbol, **named)  # type: ignore[arg-type]
-    return found and (found.setting_type, found.settings[TRIGGER], found.source)
+    return None if found is None else (found.setting_type, found.settings[TRIGGER], found.source)
 
 
 async def test_a_save_of_a_symbol_reaches_a_key_of_its_own(
@@ -117,7 +118,7 @@ async def test_what_is_no_symbol_is_refused(store: SettingsStore, user: str, sym
 
 
 async def test_what_bots_wrote_for_symbols_is_taken_over(store: SettingsStore, redis: redis_py.Redis) -> None:
-    alike = {
+    alike: dict[str, dict[Any, Any]] = {
         f"user:{OKX_UID}:symbol:btc-usdt:dual_side": {"a": "1"},
         f"user:{OKX_UID}:symbol:{BTC}:settings": {"a": "1"},
         f"user:{OKX_UID}:symbol:{BTC}:dual_side:old": {"a": "1"},
