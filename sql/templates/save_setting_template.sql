@@ -1,6 +1,4 @@
--- Saves a template, in place of the one there is for this name and setting type. It may hold some keys only.
--- p_owner: a user whose own it is, applied to nobody else. Raises US002, US003, US004, US007, US012, and US010 for a name that
--- can't be one (default is taken). Locks the owner (for share), then the template.
+-- Locks the owner (for share), then the template.
 create or replace function save_setting_template(p_name text, p_setting_type text, p_settings jsonb, p_owner text default null)
 returns setting_templates
 language plpgsql

@@ -1,5 +1,4 @@
--- One template, everybody's or a user's own. Raises US002, US004, US007, US012, and US009 if there is none of that name for the
--- setting type. Reads only.
+-- Reads only.
 create or replace function setting_template(p_name text, p_setting_type text, p_owner text default null)
 returns setting_templates
 language plpgsql stable

@@ -1,7 +1,5 @@
--- Brings a deleted user back, with the settings and credentials that were deleted with the user, as new versions, and with
--- the Telegram ID unless somebody else has it by now: all or nothing. Idempotent. p_identifier: OKX UID or UUID. Raises
--- US003 (the catalogue has changed since), US004, US007, US008 (the Telegram ID was linked to somebody at this very
--- moment). Locks the user's row, then the settings.
+-- Credentials, too, as new versions: all or nothing. US003: the catalogue has changed since; US008: the Telegram ID was linked to
+-- somebody at this very moment. Locks the user's row, then the settings.
 create or replace function restore_user(p_identifier text)
 returns app_users
 language plpgsql
@@ -24,7 +22,11 @@ begin
        set api_key = o.api_key, api_secret = o.api_secret, passphrase = o.passphrase, deleted_at = null
       from okx_api_info o
      where c.user_id = v_user.id and c.is_active and c.deleted_at = v_deleted_at
-       and o.user_id = c.user_id and o.version = c.version - 1;
+       and o.user_id = c.user_id    -- as _restorable_version(): what was found in Redis afterwards was never in force
+       and o.version = (select max(k.version) from okx_api_info k
+                         where k.user_id = v_user.id and k.deleted_at is null
+                           and not exists (select from okx_api_info d
+                                            where d.user_id = v_user.id and d.deleted_at = v_deleted_at and d.version < k.version));
     perform set_config('settings_store.reason', v_given, true);
     return _resolve_user(v_user.okx_uid);
 exception

@@ -31,7 +31,7 @@ class History(Core):
         """
         kind = None if setting_type is None else check_type(setting_type)
         call = functions.history.user_setting_history(check_identifier(identifier), kind, before, limit, symbol)
-        return [_version(row) for row in await self.stores.database.fetch(call)]
+        return [_version(row) for row in await self._fetch(call)]
 
     def iter_history(
         self,
@@ -56,7 +56,7 @@ class History(Core):
         """
         name = check_type(setting_type, symbol)
         call = functions.history.user_setting_version(check_identifier(identifier), name, version)
-        (row,) = await self.stores.database.fetch(call)
+        (row,) = await self._fetch(call)
         return None if row["deleted_at"] else to_setting(row)
 
     async def get_at(
@@ -65,7 +65,7 @@ class History(Core):
         """Read what was in force at a moment (of the document of `symbol`, else of the user's own); None if it was
         deleted then. Raises UnknownVersion (nothing had been saved by then), UnknownUser."""
         call = functions.history.user_setting_at(check_identifier(identifier), check_type(setting_type, symbol), at)
-        rows = await self.stores.database.fetch(call)
+        rows = await self._fetch(call)
         return to_setting(rows[0]) if rows else None
 
     async def get_all_at(self, identifier: str, at: datetime) -> list[Setting]:
@@ -73,9 +73,7 @@ class History(Core):
 
         Documents saved together (register, save_all) have moments of their own: the last one's has them all.
         """
-        rows = await self.stores.database.fetch(
-            functions.history.user_setting_at(check_identifier(identifier), None, at)
-        )
+        rows = await self._fetch(functions.history.user_setting_at(check_identifier(identifier), None, at))
         return [to_setting(row) for row in rows]
 
     async def diff(
@@ -84,7 +82,7 @@ class History(Core):
         """Compare two versions, key by key. Raises UnknownVersion, UnknownUser."""
         name = check_type(setting_type, symbol)
         call = functions.history.diff_user_setting(check_identifier(identifier), name, from_, to)
-        rows = await self.stores.database.fetch(call)
+        rows = await self._fetch(call)
         return [KeyChange(row["key"], row["change"], row["old_value"], row["new_value"]) for row in rows]
 
     async def rollback(
@@ -148,7 +146,7 @@ class History(Core):
         Raises InvalidArgument, UnknownUser.
         """
         of = None if identifier is None else check_identifier(identifier)
-        rows = await self.stores.database.fetch(functions.history.prune_user_settings(keep, older_than, of, dry_run))
+        rows = await self._fetch(functions.history.prune_user_settings(keep, older_than, of, dry_run))
         return {row["setting_type"]: row["versions"] for row in rows}
 
 

@@ -76,7 +76,7 @@ class Documents(Core):
         with `symbol` those in force for that one, as get() does."""
         if source != "redis" and not self._types_loaded:
             with contextlib.suppress(DatabaseUnavailable):  # then the built-in types have to do
-                rows = await self.stores.database.fetch(functions.catalogue.list_setting_types())
+                rows = await self._fetch(functions.catalogue.list_setting_types())
                 self._types.update({row["name"]: SettingType(**row) for row in rows})
                 self._types_loaded = True
         of = {name: symbol if kind.has_symbols else None for name, kind in self._types.items()}
@@ -92,9 +92,9 @@ class Documents(Core):
         if source == "redis" or (own and all(setting.source == "redis" for setting in own)):
             with contextlib.suppress(*(() if source else (RedisUnavailable,))):
                 okx_uid = own[0].okx_uid if own else await self._mirrored_uid(identifier)
-                kept = await self.stores.mirror.versions([okx_uid] if okx_uid else [])
+                kept = await self._connections.mirror.versions([okx_uid] if okx_uid else [])
                 return [name for (_, name), version in kept.items() if version and ":" in name]
-        rows = await self.stores.database.fetch(functions.settings.names_of_symbols(identifier))
+        rows = await self._fetch(functions.settings.names_of_symbols(identifier))
         return [row["setting_type"] for row in rows]
 
     async def search(
@@ -109,7 +109,7 @@ class Documents(Core):
         """Find the active documents that contain `filter` (of `symbol`, else the users' own), by index, in the order of
         OKX UIDs."""
         call = functions.settings.find_users_by_setting(check_type(setting_type, symbol), filter, after, limit)
-        return [to_setting(row) for row in await self.stores.database.fetch(call)]
+        return [to_setting(row) for row in await self._fetch(call)]
 
     def iter_search(
         self,
@@ -215,9 +215,9 @@ class Documents(Core):
                 return None
             page = self._cache.page(okx_uid)
             if kind is own:
-                found, is_known = await self.stores.mirror.read(okx_uid, kind), True
+                found, is_known = await self._connections.mirror.read(okx_uid, kind), True
             else:
-                found, is_known = await self.stores.mirror.read_of_symbol(okx_uid, kind, own)
+                found, is_known = await self._connections.mirror.read_of_symbol(okx_uid, kind, own)
             if found is not None and is_known:
                 page.keep(found, kind.name)
                 if link is not None:
@@ -250,7 +250,7 @@ class Documents(Core):
         self, identifier: str, kind: SettingType, own: SettingType, refill: bool
     ) -> Setting | None:
         symbol = None if kind is own else kind.name.partition(":")[2]
-        rows = await self.stores.database.fetch(functions.settings.get_user_settings(identifier, own.name, symbol))
+        rows = await self._fetch(functions.settings.get_user_settings(identifier, own.name, symbol))
         if not rows:
             return None
         setting = to_setting(rows[0])
@@ -258,11 +258,11 @@ class Documents(Core):
             with contextlib.suppress(StoreError):  # the relay will find what is missing
                 await self._refill(setting)
                 if setting.setting_type != kind.name:
-                    await self.stores.mirror.note_absent(setting.okx_uid, kind)
+                    await self._connections.mirror.note_absent(setting.okx_uid, kind)
         return setting
 
     async def _refill(self, setting: Setting) -> None:
         """Bring everything of a user to Redis: where one key is gone, the others may be."""
         owners = [owner for owner in (setting.okx_uid, setting.telegram_id) if owner]
-        rows = await self.stores.database.fetch(functions.mirror.mirror_source(owners))
-        await self.stores.mirror.apply([MirrorEntry(**row) for row in rows])
+        rows = await self._fetch(functions.mirror.mirror_source(owners))
+        await self._connections.mirror.apply([MirrorEntry(**row) for row in rows])

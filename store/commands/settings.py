@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from store.api.catalogue import each_masked, masked, mistyped
 from store.commands.common import (
     Moment,
     as_json,
@@ -85,7 +86,7 @@ def get(
             else:
                 one = await store.get(identifier, setting_type, source=ask, symbol=symbol)
             found = [one] if one else []
-        return found if reveal else [await store.masked(setting) for setting in found]
+        return found if reveal else [await masked(store, setting) for setting in found]
 
     found = run(read)
     if as_json and setting_type is None:
@@ -139,10 +140,10 @@ def set_(
     async def write(store: SettingsStore) -> tuple[SavedSetting, dict[str, str]]:
         save = store.save if replace else store.patch
         saved = await save(identifier, setting_type, document, expected_version=expect_version, symbol=symbol)
-        return await store.masked(saved), await store.mistyped(saved)
+        return await masked(store, saved), await mistyped(store, saved)
 
-    saved, mistyped = run(write)
-    for key, similar in mistyped.items():
+    saved, unknown = run(write)
+    for key, similar in unknown.items():
         if key in document:
             click.echo(f"{key} is saved as it is: not in the catalogue. Did you mean {similar}?", err=True)
     if as_json:
@@ -187,7 +188,7 @@ def search(
 
     async def read(store: SettingsStore) -> tuple[int, Setting | None]:
         found = store.iter_search(setting_type, wanted, symbol=symbol, after=after, limit=limit)
-        return await print_list(store.each_masked(found), printer)
+        return await print_list(each_masked(store, found), printer)
 
     count, last = run(read)
     if last is not None and count == limit:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from store.api.catalogue import masked
 from store.commands.common import as_json, named, of_symbol, run, setting_type, some_type, who
 from store.commands.listing import JsonList, Printer, Table, print_list
 from store.commands.output import (
@@ -75,7 +76,7 @@ def template_save(
 
     async def write(store: SettingsStore) -> Template:
         if source is None:
-            return await store.masked(await store.save_template(name, setting_type, document, owner=owner))
+            return await masked(store, await store.save_template(name, setting_type, document, owner=owner))
         return await store.save_template_from(name, setting_type, source, symbol=symbol, owner=owner)
 
     saved = run(write)
@@ -125,7 +126,7 @@ def template_show(name: str, setting_type: str | None, owner: str | None, reveal
     async def read(store: SettingsStore) -> list[Template]:
         listed = await store.list_templates(name, owner=owner)
         found = [one for one in listed if setting_type in (None, one.setting_type)]
-        return found if reveal else [await store.masked(one) for one in found]
+        return found if reveal else [await masked(store, one) for one in found]
 
     found = run(read)
     if not found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from store.mirror.encoding import decode_hash, encode_hash
 from store.mirror.keys import SYMBOL
 from store.models import MirrorEntry, Setting, SettingType
 
+LARGEST = 1_048_576  # bytes of a document, as size.lua has it
 LOOKS = {"hash": "HGETALL", "credentials": "HGETALL", "json": "GET", "string": "GET"}  # for others TYPE says enough
 
 # Redis says so of itself, not of the key: every other key would be refused too.
@@ -69,6 +70,14 @@ class SettingKeys:
 
 TELEGRAM = Place("", "telegram", "okx_uid", "string")  # of any Telegram ID
 CREDENTIALS = Place("", "api_keys", "api:keys", "credentials")  # of any user
+# What the predecessor's bots write beside credentials, and what stays there, as digest.lua has it: whose they are, and
+# when they were written.
+NOTES = {"uid", "last_update_time", "last_update_time_kr"}
+
+
+def without_notes(content: Mapping[str, str]) -> dict[str, str]:
+    """Return a hash of credentials without the notes."""
+    return {name: text for name, text in content.items() if name not in NOTES}
 
 
 @dataclass(frozen=True, slots=True)

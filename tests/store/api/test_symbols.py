@@ -60,9 +60,9 @@ async def test_a_read_falls_back_to_the_users_own_and_asks_postgresql_once(
     assert await number(store, BTC, source="redis") == ("dual_side", 3, "redis")
     assert await number(store, BTC) == ("dual_side", 3, "db")
     with monkeypatch.context() as away:
-        away.setattr(store.stores, "database", None)
+        away.setattr(store._connections, "database", None)
         assert await number(store, BTC) == ("dual_side", 3, "redis")
-    assert (await verify(store.stores)).findings.total() == 0
+    assert (await verify(store._connections)).findings.total() == 0
     await store.patch(user, "dual_side", {TRIGGER: 5}, symbol=BTC)  # over the note
     assert await number(store, BTC) == (OF_BTC, 5, "redis")
     redis.delete(MIRROR, key())  # Redis lost the document with what it knew of it
@@ -130,16 +130,16 @@ async def test_what_bots_wrote_for_symbols_is_taken_over(store: SettingsStore, r
         redis.hset(name, mapping=fields)
     redis.hset(key(), mapping={TRIGGER: "5", "use_dual_sl": "True"})
     redis.hset(key(ETH), mapping={TRIGGER: "7"})
-    assert (await verify(store.stores)).findings == {"unmarked": 2}
-    outcomes = await Sync(store.stores).run()
+    assert (await verify(store._connections)).findings == {"unmarked": 2}
+    outcomes = await Sync(store._connections).run()
     assert outcomes == {"new": 2, "bad": 1}  # a Telegram ID's key
     assert await number(store, BTC, source="db") == (OF_BTC, 5, "db")
-    assert (await Sync(store.stores).run())["ok"] == 2
-    assert (await verify(store.stores, repair=True)).findings == {}
+    assert (await Sync(store._connections).run())["ok"] == 2
+    assert (await verify(store._connections, repair=True)).findings == {}
     assert {name: redis.hgetall(name) for name in alike} == alike
 
     redis.hset(key(), TRIGGER, "6")  # edited by a bot, and lost to a repair: kept
-    assert (await verify(store.stores, okx_uid=OKX_UID, repair=True)).findings == {"edited": 1}
+    assert (await verify(store._connections, okx_uid=OKX_UID, repair=True)).findings == {"edited": 1}
     assert [version.change_reason for version in await store.history(OKX_UID, "dual_side", symbol=BTC)] == [
         "put back", "found in Redis, lost against PostgreSQL", "found in Redis",
     ]  # fmt: skip
@@ -151,7 +151,7 @@ async def test_a_registration_takes_the_symbols_along(store: SettingsStore, redi
     redis.hset(key(), mapping={TRIGGER: "5"})
     await store.register(OKX_UID)
     assert await number(store, BTC) == (OF_BTC, 5, "redis")
-    assert (await verify(store.stores)).findings == {}
+    assert (await verify(store._connections)).findings == {}
 
 
 @pytest.mark.parametrize("is_registered_again", [False, True])
@@ -167,8 +167,8 @@ async def test_an_erasure_leaves_nothing_of_any_symbol(
         fetch(db, "select from erase_user(%s)", (user,))
         fetch(db, "select from register_user(%s)", (user,))
         fetch(db, "select from upsert_user_setting(%s, 'dual_side', '{}', p_symbol => %s)", (user, ETH))
-        assert (await Sync(store.stores, prefer="redis").run())["new"] == 1  # the other's
-        await drain(store.stores)
+        assert (await Sync(store._connections, prefer="redis").run())["new"] == 1  # the other's
+        await drain(store._connections)
         assert await store.get(user, "dual_side", symbol=ETH) == await store.get(user, f"dual_side:{ETH}")
         assert [version.version for version in await store.history(user, "dual_side", symbol=ETH)] == [1]
     else:
@@ -179,20 +179,20 @@ async def test_an_erasure_leaves_nothing_of_any_symbol(
     assert value(db, "select count(*) from mirror_pending") == 0
     if not is_registered_again:  # an old copy of Redis
         redis.hset(key(ETH), mapping={TRIGGER: "7"})
-        assert (await verify(store.stores, repair=True)).findings["erased"] == 1
+        assert (await verify(store._connections, repair=True)).findings["erased"] == 1
         redis.hset(key(ETH), mapping={TRIGGER: "7"})
         assert not (await store.erase_user(user)).was_known
         assert not redis.exists(key(ETH))
         with pytest.raises(Exception, match="unknown user"):
             await store.get(user, "dual_side", symbol=ETH)
-    assert (await verify(store.stores)).findings in ({}, {"unmarked": 1})
+    assert (await verify(store._connections)).findings in ({}, {"unmarked": 1})
 
 
 async def test_watch_tells_of_symbols(store: SettingsStore, user: str) -> None:
-    async with store.stores.mirror.subscribed() as pubsub:
+    async with store._connections.mirror.subscribed() as pubsub:
         await store.patch(user, "dual_side", {TRIGGER: 5}, symbol=BTC)
         while (message := await pubsub.get_message(timeout=5)) is not None and message["type"] != "message":
             pass
     assert message is not None
     assert f'"setting_type": "{OF_BTC}", "version": 1' in message["data"]
-    assert (await store.stores.mirror.versions([user]))[user, OF_BTC] == 1
+    assert (await store._connections.mirror.versions([user]))[user, OF_BTC] == 1

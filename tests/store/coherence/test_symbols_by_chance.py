@@ -103,9 +103,9 @@ class Model:
 
     async def move(self, name: Name) -> None:
         """Export everything, delete it, and import it again."""
-        rows = await self.store.stores.database.fetch(functions.files.export_users(None, True, None, 100))
+        rows = await self.store._connections.database.fetch(functions.files.export_users(None, True, None, 100))
         await self.delete(name)
-        await self.store.stores.database.fetch(
+        await self.store._connections.database.fetch(
             functions.files.import_users(f"[{','.join(row['document'] for row in rows)}]", False)
         )
         if len(self.versions[name]) > 1 and self.active(name) is None and any(self.versions[name][-2:]):
@@ -116,12 +116,12 @@ class Model:
 
     async def edit_in_redis(self, name: Name) -> None:
         """Write as a bot does, and have that taken over."""
-        await drain(self.store.stores)
+        await drain(self.store._connections)
         document = {key: value for key, value in self.new().items() if key != "by"}
         key = f"user:{name[0]}:" + (f"symbol:{name[1]}:" if name[1] else "") + "dual_side"
         self.redis.delete(key)
         self.redis.hset(key, mapping={name: json.dumps(value) for name, value in document.items()})
-        outcomes = await Sync(self.store.stores, prefer="redis").run()
+        outcomes = await Sync(self.store._connections, prefer="redis").run()
         assert set(outcomes) <= {"ok", "new", "edited"}, outcomes
         self.versions[name].append(document)
 
@@ -130,21 +130,21 @@ class Model:
         key = f"user:{name[0]}:" + (f"symbol:{name[1]}:" if name[1] else "") + "dual_side"
         if self.random.random() < 0.5:
             self.redis.delete(key)
-            await verify(self.store.stores, repair=True)
+            await verify(self.store._connections, repair=True)
         else:
             self.redis.flushall()
-            await reconcile(self.store.stores)
+            await reconcile(self.store._connections)
 
     async def save_behind_redis(self, name: Name) -> None:
         """Save in PostgreSQL alone; the relay brings it."""
         document = self.new()
         query = "select from upsert_user_setting(%s, 'dual_side', %s, p_symbol => %s)"
         fetch(self.db, query, (name[0], json.dumps(document), name[1]))
-        await drain(self.store.stores)
+        await drain(self.store._connections)
         self.versions[name].append(document)
 
     async def check(self) -> None:
-        await drain(self.store.stores)
+        await drain(self.store._connections)
         for uid in USERS:
             for name in self.names(uid):
                 wanted = self.active(name) or self.active((uid, None))
@@ -159,7 +159,7 @@ class Model:
                     number = self.random.randint(1, len(self.versions[name]))
                     kept = await self.store.get_version(uid, "dual_side", number, symbol=name[1])
                     assert (kept and kept.settings) == self.versions[name][number - 1], name
-        report = await verify(self.store.stores)
+        report = await verify(self.store._connections)
         assert report.findings.total() == 0, report.users
 
 
@@ -191,7 +191,7 @@ async def test_whatever_is_done_to_one_document_the_others_stay(
     assert value(db, "select count(*) from user_settings") == 0
     assert value(db, "select count(*) from mirror_pending") == 0
     assert set(redis.scan_iter("user:*")) == {f"user:{uid}:mirror" for uid in USERS}  # which expire
-    assert (await verify(store.stores)).findings == {}
+    assert (await verify(store._connections)).findings == {}
     for uid in USERS:
         await store.register(uid)
         found = await store.get(uid, "dual_side", symbol=SYMBOLS[1])
