@@ -41,11 +41,6 @@ class Place:
         """Return the key of an entry; an erased user's is a field of the mirror hash, too."""
         return cls(entry.owner, entry.kind, entry.suffix, "fields" if entry.kind == "user" else entry.encoding)
 
-    @property
-    def setting_type(self) -> str:
-        """The type of the document there, without its symbol."""
-        return self.kind.partition(":")[0]
-
 
 class SettingKeys:
     """The keys that hold settings, by the catalogue's types: of users, and of symbols."""
