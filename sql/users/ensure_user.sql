@@ -31,7 +31,10 @@ begin
         values (p_okx_uid, p_telegram_id, p_name, p_telegram_username)
         on conflict do nothing      -- no target: a rival's row hits two unique indexes
         returning * into v_user;
-        exit when found;
+        if found then
+            v_user := _give_access(v_user);
+            exit;
+        end if;
 
         if not exists (select from app_users u where u.okx_uid = p_okx_uid) and not _telegram_is_free(p_telegram_id) then
             raise unique_violation;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -106,8 +105,7 @@ async def _change(store: SettingsStore, say: Print) -> None:
         "--actor",
         "shell",
     ]
-    urls = {"DATABASE_URL": store.config.database_url or "", "REDIS_URL": store.config.redis_url or ""}
-    environment = {**os.environ, **urls}
+    environment = store.config.environment()
     output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
     say(f"           {output.strip()}")
 

@@ -67,9 +67,8 @@ class World:
 
     @property
     def environment(self) -> dict[str, str]:
-        urls = {"DATABASE_URL": self.config.database_url or "", "REDIS_URL": self.config.redis_url or ""}
         limits = {"REDIS_TIMEOUT": "0.2", "DB_TIMEOUT": "2"}
-        return {**os.environ, **urls, **limits, "SETTINGS_STORE_KEYS": " ".join(self.keys)}
+        return {**self.config.environment(), **limits, "SETTINGS_STORE_KEYS": " ".join(self.keys)}
 
     def start_worker(self, ops: int) -> None:
         seed, self.next_seed = self.next_seed, self.next_seed + 1
