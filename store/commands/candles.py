@@ -179,7 +179,7 @@ def candles_gaps(
 
 def _tell(written: Written, as_json: bool) -> None:
     if as_json:
-        print_json({"inserted": written.inserted, "replaced": written.replaced, "unchanged": written.unchanged})
+        print_json(written)
         return
     done = counted(written.inserted, "candle")
     say(f"{done} inserted, {written.replaced} replaced, {written.unchanged} unchanged")

@@ -9,7 +9,7 @@ import click
 
 from store.commands.common import as_json, run, tell_if_embedded
 from store.commands.log_format import configure_logs
-from store.commands.output import moment, print_json, print_table, say
+from store.commands.output import moment, plain, print_json, print_table, say
 from store.commands.progress import counting
 from store.commands.streams import acts
 
@@ -215,7 +215,6 @@ def watch(identifier: str | None, as_json: bool) -> None:
     Example:
       settings-store watch 587662504768345929
     """
-    from dataclasses import asdict
     from datetime import UTC, datetime
     from json import dumps
 
@@ -225,7 +224,7 @@ def watch(identifier: str | None, as_json: bool) -> None:
     async def follow(store: SettingsStore) -> None:
         async for change in store.watch(identifier):
             seen = f"{moment(datetime.now(UTC))} · {change.okx_uid} · {change.setting_type} version {change.version}"
-            say(dumps(asdict(change)) if as_json else seen)
+            say(dumps(plain(change)) if as_json else seen)
             sys.stdout.flush()
 
     run(follow)

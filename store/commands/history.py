@@ -10,7 +10,6 @@ from store.api.catalogue import masked
 from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, some_type, who
 from store.commands.listing import Each, JsonList, Printer, print_list
 from store.commands.output import (
-    change_json,
     counted,
     moment,
     print_changes,
@@ -19,8 +18,6 @@ from store.commands.output import (
     print_table,
     print_version,
     say,
-    setting_json,
-    version_json,
 )
 from store.commands.streams import acts
 
@@ -52,7 +49,7 @@ def history(
       settings-store history 587662504768345929 params
       settings-store history 587662504768345929 --limit 5 --json
     """
-    printer: Printer[Version] = JsonList(version_json) if as_json else Each(print_version)
+    printer: Printer[Version] = JsonList() if as_json else Each(print_version)
     count, last = run(
         lambda store: print_list(store.iter_history(identifier, setting_type, before=before, limit=limit), printer)
     )
@@ -77,7 +74,7 @@ def diff(identifier: str, setting_type: str, a: int, b: int, as_json: bool) -> N
     """
     changes = run(lambda store: store.diff(identifier, setting_type, a, b))
     if as_json:
-        print_json([change_json(change) for change in changes])
+        print_json(changes)
     else:
         print_changes(changes)
 
@@ -193,8 +190,7 @@ async def _masked(store: SettingsStore, write: Writing) -> list[SavedSetting]:
 
 def _print_saved(saved: list[SavedSetting], as_json: bool, one: bool = True) -> None:
     if as_json:
-        found = [setting_json(setting) for setting in saved]
-        print_json(found[0] if one else found)
+        print_json(saved[0] if one else saved)
         return
     for setting in saved:
         print_saved(setting)

@@ -88,10 +88,8 @@ def _rehearse(url: str, vault: Vault, as_json: bool) -> None:
     found = migrate.status(url)
     adoption = migrate.rehearse(url, vault)
     if as_json:
-        from dataclasses import asdict
-
         print_json({"dry_run": True, "pending": found.pending, "drifted": found.drifted,
-                    "adopted": adoption and asdict(adoption)})  # fmt: skip
+                    "adopted": adoption})  # fmt: skip
         return
     for name in found.pending:
         say(f"would apply {name}")
@@ -117,13 +115,11 @@ def migrate_quarantine(as_json: bool) -> None:
     Example:
       settings-store migrate quarantine
     """
-    from dataclasses import asdict
-
     from store.postgres import migrate
 
     found = migrate.quarantine(configured("database_url").database_url)
     if as_json:
-        print_json([asdict(row) for row in found])
+        print_json(found)
     else:
         _print_quarantine(found)
 

@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -81,21 +81,6 @@ def parse_object(data: bytes) -> dict[str, Any]:
     return document
 
 
-def setting_json(setting: Setting) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "okx_uid": setting.okx_uid,
-        "telegram_id": setting.telegram_id,
-        "setting_type": setting.setting_type,
-        "version": setting.version,
-        "settings": setting.settings,
-        "updated_at": setting.updated_at,
-        "source": setting.source,
-    }
-    if hasattr(setting, "mirrored"):
-        result |= {name: getattr(setting, name) for name in ("mirrored", "is_deleted", "missing_keys")}
-    return result
-
-
 def print_setting(setting: Setting) -> None:
     at = moment(setting.updated_at)
     say(f"{setting.setting_type} · version {setting.version} · {at} · from {setting.source}")
@@ -104,24 +89,6 @@ def print_setting(setting: Setting) -> None:
 
 def print_setting_values(settings: dict[str, Any]) -> None:
     print_table(None, [(key, json.dumps(value, ensure_ascii=False)) for key, value in settings.items()])
-
-
-def change_json(change: KeyChange) -> dict[str, Any]:
-    return {"key": change.key, "change": change.change, "old": change.old, "new": change.new}
-
-
-def version_json(version: Version) -> dict[str, Any]:
-    return {
-        "okx_uid": version.okx_uid,
-        "setting_type": version.setting_type,
-        "version": version.version,
-        "saved_at": version.saved_at,
-        "changed_by": version.changed_by,
-        "written_by": version.written_by,
-        "change_reason": version.change_reason,
-        "is_deleted": version.is_deleted,
-        "changes": None if version.changes is None else [change_json(change) for change in version.changes],
-    }
 
 
 def writer(version: Version | CredentialsVersion | Template) -> str:
@@ -195,11 +162,10 @@ def print_saved(saved: SavedSetting) -> None:
 
 def print_user(user: User, as_json: bool) -> None:
     """Print all there is to know of one user, a line each."""
-    found = asdict(user)
     if as_json:
-        print_json(found)
+        print_json(user)
     else:
-        print_table(None, [(name, str(plain(value))) for name, value in found.items() if value is not None])
+        print_table(None, [(name, str(plain(value))) for name, value in plain(user).items() if value is not None])
 
 
 def print_json(value: Any) -> None:
@@ -212,11 +178,14 @@ def json_text(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Make what JSON has no form for a text or a number: a length of time is seconds, an amount a text."""
+    """Write what JSON has no form for in one that it has: a dataclass as its fields, a length of time in seconds, an
+    amount as a text."""
     from datetime import datetime, timedelta
     from decimal import Decimal
     from uuid import UUID
 
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, datetime):
         return moment(value)
     if isinstance(value, timedelta):

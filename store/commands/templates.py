@@ -13,11 +13,11 @@ from store.api.catalogue import masked
 from store.commands.common import as_json, run, setting_type, some_type, who
 from store.commands.listing import JsonList, Printer, Table, print_list
 from store.commands.output import (
-    change_json,
     counted,
     moment,
     parse_object,
     parse_pairs,
+    plain,
     print_changes,
     print_json,
     print_setting_values,
@@ -74,7 +74,7 @@ def template_save(
 
     saved = run(write)
     if as_json:
-        print_json(_json(saved))
+        print_json(saved)
     else:
         say(f"saved template {saved.name} for {saved.setting_type}, {counted(len(saved.settings), 'key')}")
 
@@ -90,7 +90,7 @@ def template_list(as_json: bool) -> None:
     """
 
     def to_json(one: Template) -> dict[str, Any]:
-        return {key: value for key, value in _json(one).items() if key != "settings"}
+        return {key: value for key, value in plain(one).items() if key != "settings"}
 
     def to_row(one: Template) -> tuple[str, ...]:
         saved_at = moment(one.updated_at) if one.updated_at else ""
@@ -122,7 +122,7 @@ def template_show(name: str, setting_type: str | None, reveal: bool, as_json: bo
     if not found:
         raise click.ClickException(f"no template {name}" + (f" for {setting_type}" if setting_type else ""))
     if as_json:
-        print_json([_json(one) for one in found])
+        print_json(found)
         return
     for one in found:
         say(f"{one.name} for {one.setting_type}")
@@ -208,7 +208,7 @@ def _apply(
         raise click.UsageError("Give one of these: IDENTIFIERs, --where, --all.")
 
     counts: Counter[str] = Counter()
-    listed: JsonList[TemplateEffect] = JsonList(_effect_json)
+    listed: JsonList[TemplateEffect] = JsonList()
 
     def tell(effect: TemplateEffect) -> None:
         counts["all"] += 1
@@ -237,24 +237,3 @@ def _apply(
     if not counts["all"]:
         say(f"nobody has such {setting_type}", err=True)
         sys.exit(1)
-
-
-def _effect_json(effect: TemplateEffect) -> dict[str, Any]:
-    return {
-        "okx_uid": effect.okx_uid,
-        "setting_type": effect.setting_type,
-        "version": effect.version,
-        "changes": [change_json(change) for change in effect.changes],
-        "missing_keys": effect.missing_keys,
-    }
-
-
-def _json(template: Template) -> dict[str, Any]:
-    return {
-        "name": template.name,
-        "setting_type": template.setting_type,
-        "settings": template.settings,
-        "changed_by": template.changed_by,
-        "written_by": template.written_by,
-        "updated_at": template.updated_at,
-    }
