@@ -17,7 +17,9 @@ from store.commands.output import (
     print_saved,
     print_table,
     print_version,
+    say,
 )
+from store.commands.streams import acts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -54,7 +56,7 @@ def history(
     if last is None:
         raise click.ClickException(f"no versions of {setting_type or 'settings'} of {identifier}")
     if count >= limit and (setting_type is None or last.version > 1):
-        click.echo(f"older ones: --before '{moment(last.saved_at)}'", err=True)
+        say(f"older ones: --before '{moment(last.saved_at)}'", err=True)
 
 
 @click.command()
@@ -159,6 +161,7 @@ def restore(identifier: str, setting_type: str, expect_version: int | None, as_j
 @click.option("--okx-uid", metavar="U", help="This user only.")
 @click.option("--dry-run", is_flag=True, help="Remove nothing; tell how many would go.")
 @as_json
+@acts
 def prune(keep: int, older_than: int, okx_uid: str | None, dry_run: bool, as_json: bool) -> None:
     """Remove old versions. Besides `user erase` the only command that removes any.
 
@@ -178,7 +181,7 @@ def prune(keep: int, older_than: int, okx_uid: str | None, dry_run: bool, as_jso
         return
     if gone:
         print_table(None, [(name, str(number)) for name, number in gone.items()])
-    click.echo(f"{counted(sum(gone.values()), 'version')} {'would be ' if dry_run else ''}removed")
+    say(f"{counted(sum(gone.values()), 'version')} {'would be ' if dry_run else ''}removed")
 
 
 async def _masked(store: SettingsStore, write: Writing) -> list[SavedSetting]:

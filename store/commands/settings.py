@@ -18,6 +18,7 @@ from store.commands.output import (
     print_json,
     print_saved,
     print_setting,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def set_(
     saved, unknown = run(write)
     for key, similar in unknown.items():
         if key in document:
-            click.echo(f"{key} is saved as it is: not in the catalogue. Did you mean {similar}?", err=True)
+            say(f"{key} is saved as it is: not in the catalogue. Did you mean {similar}?", err=True)
     if as_json:
         print_json(saved)
     else:
@@ -167,4 +168,4 @@ def search(setting_type: str, pairs: Sequence[str], after: str | None, limit: in
 
     count, last = run(read)
     if last is not None and count == limit:
-        click.echo(f"more: --after {last.okx_uid}", err=True)
+        say(f"more: --after {last.okx_uid}", err=True)

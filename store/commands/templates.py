@@ -22,8 +22,10 @@ from store.commands.output import (
     print_json,
     print_setting_values,
     print_styled,
+    say,
     writer,
 )
+from store.commands.streams import acts
 
 if TYPE_CHECKING:
     from store.api.store import SettingsStore
@@ -74,7 +76,7 @@ def template_save(
     if as_json:
         print_json(saved)
     else:
-        click.echo(f"saved template {saved.name} for {saved.setting_type}, {counted(len(saved.settings), 'key')}")
+        say(f"saved template {saved.name} for {saved.setting_type}, {counted(len(saved.settings), 'key')}")
 
 
 @template.command("list")
@@ -123,7 +125,7 @@ def template_show(name: str, setting_type: str | None, reveal: bool, as_json: bo
         print_json(found)
         return
     for one in found:
-        click.echo(f"{one.name} for {one.setting_type}")
+        say(f"{one.name} for {one.setting_type}")
         print_setting_values(one.settings)
 
 
@@ -131,6 +133,7 @@ def template_show(name: str, setting_type: str | None, reveal: bool, as_json: bo
 @name
 @some_type
 @as_json
+@acts
 def template_delete(name: str, setting_type: str | None, as_json: bool) -> None:
     """Delete a template, for one TYPE or for all. Users it was applied to keep what they have.
 
@@ -142,7 +145,7 @@ def template_delete(name: str, setting_type: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"name": name, "deleted": count})
     else:
-        click.echo(f"deleted template {name} ({counted(count, 'setting type')})")
+        say(f"deleted template {name} ({counted(count, 'setting type')})")
 
 
 def _whom(command: Any) -> Any:
@@ -228,9 +231,9 @@ def _apply(
         listed.end()
     else:
         done, same = "would change" if dry_run else "changed", counts["all"] - counts["changed"]
-        click.echo(f"{counted(counts['changed'], 'user')} {done}, {same} have it so already")
+        say(f"{counted(counts['changed'], 'user')} {done}, {same} have it so already")
         if counts["incomplete"]:
-            click.echo(f"{counted(counts['incomplete'], 'document')} without keys that the catalogue lists")
+            say(f"{counted(counts['incomplete'], 'document')} without keys that the catalogue lists")
     if not counts["all"]:
-        click.echo(f"nobody has such {setting_type}", err=True)
+        say(f"nobody has such {setting_type}", err=True)
         sys.exit(1)

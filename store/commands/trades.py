@@ -14,8 +14,19 @@ import click
 
 from store.commands.common import Moment, as_json, identifier, run, whole
 from store.commands.listing import Csv, Each, JsonList, Printer, Table, print_list
-from store.commands.output import amount, counted, moment, parse_object, parse_pairs, plain, print_json, print_table
+from store.commands.output import (
+    amount,
+    counted,
+    moment,
+    parse_object,
+    parse_pairs,
+    plain,
+    print_json,
+    print_table,
+    say,
+)
 from store.commands.progress import counting
+from store.commands.streams import acts
 
 if TYPE_CHECKING:
     from store.api.store import SettingsStore
@@ -71,6 +82,7 @@ def trades() -> None:
 @click.argument("pairs", metavar="KEY=VALUE…", nargs=-1)
 @click.option("--file", "file", type=click.File("rb"), help="Read a JSON object from a file (-: standard input).")
 @as_json
+@acts
 def trades_add(identifier: str, pairs: Sequence[str], file: Any, as_json: bool) -> None:
     """Record a closed trade. One order of the exchange (exit_order_id) closes one trade: again changes nothing.
 
@@ -91,12 +103,13 @@ def trades_add(identifier: str, pairs: Sequence[str], file: Any, as_json: bool) 
         print_json(done)
     else:
         version = done.params_version or "unknown"
-        click.echo(f"{done.symbol} {done.side}: net PnL {done.net_pnl:f}, params version {version}")
+        say(f"{done.symbol} {done.side}: net PnL {done.net_pnl:f}, params version {version}")
 
 
 @trades.command("import", short_help="Record the trades of a file, all or none.")
 @click.argument("file", metavar="FILE", type=click.File("rb"))
 @as_json
+@acts
 def trades_import(file: Any, as_json: bool) -> None:
     """Record the trades of a FILE (-: standard input), all or none: CSV with a header, or a JSON object a line.
 
@@ -114,7 +127,7 @@ def trades_import(file: Any, as_json: bool) -> None:
     if as_json:
         print_json(done)
     else:
-        click.echo(f"recorded {counted(done.recorded, 'trade')}, {done.known} known already")
+        say(f"recorded {counted(done.recorded, 'trade')}, {done.known} known already")
 
 
 @trades.command("list")
@@ -153,7 +166,7 @@ def trades_list(
 
     count, last = run(read)
     if last is not None and count == limit:
-        click.echo(f"more: --before '{moment(last.exit_time)}/{last.id}'", err=True)
+        say(f"more: --before '{moment(last.exit_time)}/{last.id}'", err=True)
 
 
 @trades.command("stats")

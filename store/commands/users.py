@@ -10,7 +10,8 @@ import click
 from store.api.catalogue import masked
 from store.commands.common import as_json, confirm, identifier, run, who
 from store.commands.listing import JsonList, Printer, Table, print_list
-from store.commands.output import counted, plain, print_json, print_saved, print_user
+from store.commands.output import counted, plain, print_json, print_saved, print_user, say
+from store.commands.streams import acts
 
 if TYPE_CHECKING:
     from store.api.store import SettingsStore
@@ -48,7 +49,7 @@ def register(
         print_json(result)
         return
     telegram = f" (Telegram {result.user.telegram_id})" if result.user.telegram_id else ""
-    click.echo(f"{'registered' if result.is_new else 'registered already:'} {okx_uid}{telegram}")
+    say(f"{'registered' if result.is_new else 'registered already:'} {okx_uid}{telegram}")
     for saved in result.settings:
         print_saved(saved)
 
@@ -101,7 +102,7 @@ def user_list(after: str | None, limit: int, deleted: bool, as_json: bool) -> No
     printer: Printer[User] = JsonList() if as_json else Table(columns, to_row)
     count, last = run(lambda s: print_list(s.iter_users(deleted=deleted, after=after, limit=limit), printer))
     if last is not None and count == limit:
-        click.echo(f"more: --after {last.okx_uid}", err=True)
+        say(f"more: --after {last.okx_uid}", err=True)
 
 
 @user.command("link")
@@ -153,7 +154,7 @@ def user_delete(identifier: str, yes: bool, as_json: bool) -> None:
     if as_json:
         print_json(deleted)
     else:
-        click.echo(f"deleted {deleted.okx_uid}; back again: settings-store user restore {deleted.okx_uid}")
+        say(f"deleted {deleted.okx_uid}; back again: settings-store user restore {deleted.okx_uid}")
 
 
 @user.command("restore", short_help="Bring a deleted user back, with the settings.")
@@ -176,6 +177,7 @@ def user_restore(identifier: str, as_json: bool) -> None:
 @identifier
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @as_json
+@acts
 def user_erase(identifier: str, yes: bool, as_json: bool) -> None:
     """Remove everything of a person from PostgreSQL and Redis, history included. IRREVOCABLE.
 
@@ -198,9 +200,9 @@ def user_erase(identifier: str, yes: bool, as_json: bool) -> None:
         return
     redis = "cleared from Redis" if receipt.mirrored else "the relay will clear Redis"
     if not receipt.was_known:
-        click.echo(f"erased {receipt.okx_uid}, whom PostgreSQL didn't know (any more); {redis}")
+        say(f"erased {receipt.okx_uid}, whom PostgreSQL didn't know (any more); {redis}")
         return
-    click.echo(
+    say(
         f"erased {receipt.okx_uid}: {counted(receipt.settings, 'setting')} in {counted(receipt.versions, 'version')},"
         f" {counted(receipt.trades, 'trade')}, {counted(receipt.telegram_links, 'Telegram link')}; {redis}"
     )
