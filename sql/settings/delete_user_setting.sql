@@ -1,6 +1,4 @@
--- Deletes a document: a version of its own with deleted_at set; the old value stays in the history.
--- Idempotent; no row (all columns null) if there was none. p_symbol: of that symbol, where the user's
--- own is in force again. Raises US001, US002, US004, US007, US010.
+-- Idempotent; no row (all columns null) if there was none.
 create or replace function delete_user_setting(
     p_identifier       text,
     p_setting_type     text,

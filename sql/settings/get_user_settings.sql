@@ -1,6 +1,4 @@
--- The active documents of a user, or the one of a type. No row if there is none. With a symbol: of each type the symbol's, or
--- else the user's own; the row's setting_type says which it is.
--- Raises US002, US004, US007, US010. Reads by index, no lock.
+-- Reads by index, no lock.
 create or replace function get_user_settings(p_identifier text, p_setting_type text default null, p_symbol text default null)
 returns setof user_settings
 language plpgsql stable
