@@ -163,7 +163,8 @@ class Documents(Core):
         actor: str | None = None,
         reason: str | None = None,
     ) -> SavedSetting:
-        """Change some keys (JSON merge patch, RFC 7396). Otherwise as save().
+        """Change some keys (JSON merge patch, RFC 7396); a symbol's document begins as the user's own. Otherwise as
+        save().
 
         None puts the default of a key that the catalogue lists back, and removes any other key; objects merge, so {}
         changes nothing.

@@ -49,7 +49,7 @@ def test_every_command_keeps_the_symbol_apart(inside: Cli, redis: redis_py.Redis
     assert trigger(cli, *SYMBOL) == (OF_BTC, BTC, 5)
 
     cli("template", "save", "mine", "dual_side", "--from", OKX_UID, *SYMBOL)
-    assert cli("template", "show", "mine", "--json").json[0]["settings"] == {TRIGGER: 5}
+    assert cli("template", "show", "mine", "--json").json[0]["settings"][TRIGGER] == 5
     cli("template", "save", "eager", "dual_side", f"{TRIGGER}=9")
     for command in ("preview", "apply"):
         effects = cli("template", command, "eager", "dual_side", "--all", *SYMBOL, "--json").json

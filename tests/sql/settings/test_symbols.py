@@ -69,6 +69,18 @@ def test_every_function_keeps_the_symbol_apart_from_the_users_own(db: Connection
     assert value(db, f"select version from get_user_settings({named})") == 1
 
 
+def test_the_first_patch_of_a_symbol_begins_with_what_is_in_force(db: Connection, uid: str) -> None:
+    patch = "select version, settings from patch_user_setting(%s, 'dual_side', '{\"x\": 1}', p_symbol => %s)"
+    own = value(db, "select settings from get_user_settings(%s, 'dual_side')", (uid,))
+    assert one(db, patch, (uid, BTC)) == {"version": 1, "settings": {**own, "x": 1}}
+    fetch(db, "select from patch_user_setting(%s, 'dual_side', '{\"dual_side_entry_trigger\": 4}')", (uid,))
+    assert trigger(db, BTC) == (OF_BTC, 3)  # it has its own now
+    fetch(db, "select from delete_user_setting(%s, 'dual_side', p_symbol => %s)", (uid, BTC))
+    assert one(db, patch, (uid, BTC)) == {"version": 3, "settings": {**own, "dual_side_entry_trigger": 4, "x": 1}}
+    fetch(db, "select from delete_user_setting(%s, 'dual_side')", (uid,))
+    assert one(db, patch, (uid, ETH)) == {"version": 1, "settings": {"x": 1}}
+
+
 def test_redis_gets_a_key_of_its_own_and_the_catalogue_holds(db: Connection, uid: str) -> None:
     save(db, 5)
     state = "select suffix, encoding, version, document from mirror_state(array[%s], array[%s])"

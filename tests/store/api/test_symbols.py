@@ -37,7 +37,7 @@ async def test_a_save_of_a_symbol_reaches_a_key_of_its_own(
     before = redis.hgetall(f"user:{user}:dual_side")
     saved = await store.patch(user, "dual_side", {TRIGGER: 5}, symbol=BTC)
     assert (saved.setting_type, saved.symbol, saved.version, saved.mirrored) == (OF_BTC, BTC, 1, True)
-    assert redis.hgetall(key()) == {TRIGGER: "5"}
+    assert redis.hgetall(key()) == {**before, TRIGGER: "5"}  # it begins as the user's own
     assert redis.hget(MIRROR, OF_BTC) == "1"
     assert redis.hgetall(f"user:{user}:dual_side") == before
     assert await number(store, BTC) == (OF_BTC, 5, "redis")
@@ -48,7 +48,7 @@ async def test_a_save_of_a_symbol_reaches_a_key_of_its_own(
     ):
         assert [each.setting_type for each in found] == ["dual_side", OF_BTC, "params", "preferences"]
     assert [each.symbol for each in await store.get_all(user, symbol=BTC)] == [BTC, None, None]
-    assert [each.symbol for each in await store.history(user)].count(BTC) == 2  # registration completed it
+    assert [each.symbol for each in await store.history(user)].count(BTC) == 1
     assert await store.delete(user, "dual_side", symbol=BTC)
     assert not redis.exists(key())
     assert await number(store, BTC) == ("dual_side", 3, "redis")  # the mirrored deletion says so

@@ -58,7 +58,8 @@ class Model:
     async def patch(self, name: Name) -> None:
         self.count += 1
         await self.store.patch(name[0], "dual_side", {"by": self.count}, symbol=name[1])
-        self.versions[name].append((self.active(name) or {}) | {"by": self.count})
+        begun = self.active(name) or self.active((name[0], None)) or {}  # as the user's own
+        self.versions[name].append(begun | {"by": self.count})
 
     async def raw(self, name: Name) -> None:
         """Change it by plain SQL, as the statements of old do."""
