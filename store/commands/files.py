@@ -92,6 +92,8 @@ def import_(file: Any, dry_run: bool, as_json: bool) -> None:
                 store, data, dry_run=dry_run, tell=tell, progress=bar, expect=bar.expect
             )
         )  # fmt: skip
+    if not report.users:
+        click.echo("the file holds no users: nothing was changed", err=True)
     if as_json:
         print_json({"dry_run": dry_run, "users": report.users, "documents": report.documents,
                     "left_out": report.left_out, "incomplete": report.incomplete, "mirrored": report.mirrored,
