@@ -7,7 +7,7 @@ language plpgsql stable
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_document jsonb := _convert_settings(p_setting_type, p_settings, coalesce(p_texts, '{}'));
+    v_document jsonb := _normalised_setting(p_setting_type, _convert_settings(p_setting_type, p_settings, coalesce(p_texts, '{}')));
     v_problems jsonb := coalesce(p_problems, '{}')
                         || coalesce((select jsonb_object_agg(p.key, p.problem) from validate_user_setting(p_setting_type, v_document) p), '{}');
 begin
