@@ -123,9 +123,11 @@ class Config:
         "Where changes are published. Default: `settings:changes`, and with another database of Redis or other names of"
         " the keys one of their own (docs/redis.md).",
     ))
-    mirror_credentials: str = field(default="encrypted", metadata=_variable(
-        "MIRROR_CREDENTIALS", "How Redis holds API credentials: `encrypted`, `plain` or `off`. Default: `encrypted`.",
-        must="be encrypted, plain or off", allows=lambda mode: mode in ("encrypted", "plain", "off"),
+    mirror_credentials: str | None = field(default=None, metadata=_variable(  # None: not chosen
+        "MIRROR_CREDENTIALS",
+        "How Redis holds API credentials: `encrypted`, `plain` or `off`. Default: `encrypted`; `sync` asks for the"
+        " choice where Redis holds plain text.",
+        must="be encrypted, plain or off", allows=lambda mode: mode in (None, "encrypted", "plain", "off"),
     ))
     actor: str | None = field(default=None, metadata=_variable(  # unless acting_as or the call says one
         "SETTINGS_STORE_ACTOR",
@@ -181,7 +183,7 @@ class Config:
     def shown(self) -> dict[str, str]:
         """Return what is configured, by the bare names of the variables: addresses without passwords, no keys."""
         shown: dict[str, Any] = {name: getattr(self, name) for name in _VARIABLES if name != "may_embed"}
-        shown["channel"] = self.mirror_channel
+        shown |= {"channel": self.mirror_channel, "mirror_credentials": self.credentials_mode}
         shown["database_url"] = _shown_database(self.database_url) if self.database_url else "embedded"
         shown["redis_url"] = _shown_redis(self.redis_url) if self.redis_url else "embedded"
         return {
@@ -200,6 +202,11 @@ class Config:
 
         tag = re.search("{([^}]*)}", self.key_template.format(id="\0", suffix="\1"))
         return (tag is not None and "\0" in tag[1] and "\1" not in tag[1]) or not is_cluster(self.redis_url or "")
+
+    @property
+    def credentials_mode(self) -> str:
+        """How Redis holds API credentials: encrypted, unless another mode was chosen."""
+        return self.mirror_credentials or "encrypted"
 
     @property
     def mirror_channel(self) -> str:

@@ -225,24 +225,37 @@ def print_table(
     `widths`: of the rows printed before, under the same heading, which is not printed again.
     """
     from rich.cells import cell_len
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     cells = [[printable(cell) for cell in row] for row in rows]
     headings = columns or [""] * max(map(len, cells), default=0)
     wide = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
     wide = [max(pair) for pair in zip(wide, widths or wide, strict=True)]
-    console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
-    is_continued = widths is not None and sum(wide) + 2 * len(wide) <= console.width  # else a terminal wraps columns
-    least = wide if is_continued else [None] * len(wide)
-    table = Table(box=None, pad_edge=False, show_header=columns is not None and widths is None)
-    for heading, width in zip(headings, least, strict=True):
-        table.add_column(heading, min_width=width)
+    is_headed = columns is not None and widths is None
+    if sys.stdout.isatty():
+        _print_on_terminal(headings, cells, wide, is_headed=is_headed, is_continued=widths is not None)
+        return wide
+    for row in [list(headings), *cells] if is_headed else cells:
+        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, wide, strict=True))
+        click.echo("  ".join(padded).rstrip())
+    return wide
+
+
+def _print_on_terminal(
+    headings: Sequence[str], cells: Sequence[Sequence[str]], wide: Sequence[int], *, is_headed: bool, is_continued: bool
+) -> None:
+    """Print columns as wide as a terminal has room; its own lines wrap what is wider."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    has_room = sum(wide) + 2 * len(wide) <= console.width
+    table = Table(box=None, pad_edge=False, show_header=is_headed)
+    for heading, width in zip(headings, wide, strict=True):
+        table.add_column(heading, min_width=width if is_continued and has_room else None)
     for row in cells:
         table.add_row(*map(Text, row))
     with console.capture() as capture:
         console.print(table)
     for line in capture.get().splitlines():
         click.echo(line.rstrip())
-    return wide

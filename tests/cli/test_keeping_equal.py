@@ -60,12 +60,21 @@ def test_an_edit_in_redis_is_shown_then_taken_over(inside: Cli, redis: redis_py.
     inside("verify")
 
 
-def test_bad_data_is_reported_with_its_key(inside: Cli, redis: redis_py.Redis) -> None:
-    redis.set(f"user:{OKX_UID}:settings", '{"leverage": 1000, "signal_bot_token": "s3cr3t"}')
-    found = inside.run("sync")
-    assert found.code == 1
-    assert f"user:{OKX_UID}:settings: invalid\n  leverage: must be between 1 and 125" in found.out
-    assert "s3cr3t" not in found.out + found.err
+def test_bad_data_is_reported_with_its_key_and_left_until_asked_for(inside: Cli, redis: redis_py.Redis) -> None:
+    content = '{"leverage": 1000, "signal_bot_token": "s3cr3t", "\\u001b[2J": NaN}'
+    redis.set(f"user:{OKX_UID}:settings", content)
+    bad = ["  \\u001b[2J: must be a finite number", "  leverage: must be between 1 and 125"]
+    synced = inside.run("sync")
+    assert (synced.code, synced.lines[0]) == (1, f"user:{OKX_UID}:settings: partial")
+    assert sorted(synced.lines[1:3]) == bad
+    repaired = inside.run("verify", "--repair", "--json")
+    assert (repaired.code, repaired.json["repaired"]) == (1, 0)
+    assert [held["error"] for held in repaired.json["held"]] == ["; ".join(line.strip() for line in bad)]
+    assert redis.get(f"user:{OKX_UID}:settings") == content
+    assert inside.run("verify", "--force").code == 2  # of what?
+    inside("verify", "--repair", "--force")
+    assert inside("verify").lines == ["checked 2 keys: no findings"]
+    assert "s3cr3t" not in synced.out + synced.err + repaired.out + repaired.err
 
 
 def test_redis_is_rebuilt_from_the_database(inside: Cli, redis: redis_py.Redis) -> None:

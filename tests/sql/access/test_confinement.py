@@ -55,6 +55,8 @@ OF_A_USER = {
     "keep_losing_credentials": f"'{{who}}', {CREDENTIALS}",
     "_keep_losing_document": f"{ID.format('user_settings')} and setting_type = 'params'), '{{{{}}}}'",
     "link_telegram": "'{who}', '{telegram}'",
+    "_note_link": "'{telegram}', '{who}'",
+    "note_deleted_key": "'{who}', 'params', '{who}'",
     "patch_user_setting": "'{who}', 'params', '{{\"leverage\": 20}}'",
     "prune_user_settings": "1, '1 day', '{who}'",
     "record_trade": f"'{{who}}', '{{{{{NEW}}}}}'",
@@ -96,6 +98,7 @@ OF_ALL = {
 }
 # Lists: the confined user's part only. The column that tells whose a row is.
 LISTS = {
+    "_compare_documents": ("owner", f"{FOUND.format(who=OKX_UID)[:-2]}, {FOUND.format(who=OTHER)[2:]}, false"),
     "apply_setting_template": ("okx_uid", "'default', 'params', p_filter => '{}'"),
     "export_users": ("okx_uid", ""),
     "find_users_by_setting": ("okx_uid", "'params', '{}'"),
@@ -123,6 +126,7 @@ OF_NOBODY = {
     *("list_setting_templates", "list_setting_types", "save_setting_template", "setting_template"),
     *("validate_user_setting", "database_identity", "installed_definition"),
     *("changes_as_json", "check_identifiers", "_check_settings", "confined_owners", "confined_to", "_document_changes"),
+    *("_convert_settings", "_take_settings"),
     *("_document_problem", "_erase_predecessor", "_give_access", "_is_encrypted", "_is_permitted", "_is_valid_value"),
     *("_check_erasures", "erasures", "_forget_erased", "_erasure_digest", "is_erased", "_mark_erased"),
     *("_mark_pending", "_mask_secrets", "_merge_patch", "missing_setting_keys", "_note_reason", "_patched_setting"),

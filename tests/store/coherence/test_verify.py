@@ -81,7 +81,7 @@ async def test_repair_keeps_what_it_overwrites(
     store: SettingsStore, user: str, db: psycopg.Connection[dict[str, Any]], redis: redis_py.Redis
 ) -> None:
     redis.set(f"user:{user}:settings", '{"leverage": 9999, "mine": 1}')  # not even valid
-    await verify(store._connections, repair=True)
+    await verify(store._connections, repair=True, force=True)
     rows = db.execute(
         "select version, settings, is_active from user_settings where setting_type = 'params' order by version"
     ).fetchall()
