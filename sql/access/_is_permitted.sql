@@ -1,5 +1,4 @@
--- Whether a function of this transaction lets a trigger let something pass. The triggers run with the rights of whoever
--- writes, and nobody but the owner may read trigger_permits. Reads only.
+-- The triggers run with the rights of whoever writes, and nobody but the owner may read trigger_permits. Reads only.
 create or replace function _is_permitted(p_permit text, p_id uuid default null)
 returns boolean
 language sql stable

@@ -1,6 +1,5 @@
--- The OKX UID that this session is confined to by settings_store.okx_uid, NULL if it is to none (not set, or empty, as a
--- setting is after the transaction of a `set local`). Raises US012 for a setting that is no OKX UID: a typing error must
--- not open everything. Touches no table.
+-- None: not set, or empty, as a setting is after the transaction of a `set local`. A typing error must not open everything.
+-- Touches no table.
 create or replace function confined_to()
 returns text
 language plpgsql stable

@@ -1,5 +1,4 @@
--- How long a candle of a timeframe is; its table is named by _candle_table().
--- Raises US010 for a timeframe there isn't. No lock.
+-- Its table is named by _candle_table(). No lock.
 create or replace function _timeframe_width(p_timeframe text)
 returns interval
 language plpgsql stable

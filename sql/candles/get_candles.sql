@@ -1,6 +1,4 @@
--- The candles of a symbol in the order of ts, a page at a time (keyset): from p_from on, before p_to, after p_after. They are
--- of no user: a confined session reads them, too. Reads by the primary key, no lock. Weekly ones (1w) are made of the daily
--- ones, by the view ohlcv_1w. Raises US010.
+-- Candles are of no user: a confined session reads them, too. Reads by the primary key, no lock.
 create or replace function get_candles(
     p_symbol    text,
     p_timeframe text,

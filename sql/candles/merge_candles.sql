@@ -1,6 +1,5 @@
--- Writes what was copied into the temporary table of begin_candle_import(), all or none, by the rule of _write_candles(), and
--- drops that table. A candle that can't be taken is named by its line; the first line is the header.
--- Raises US005, US010, US012. Locks the candles.
+-- By the rule of _write_candles(). A candle that can't be taken is named by its line; the first line is the header.
+-- Drops the temporary table. Locks the candles.
 create or replace function merge_candles(p_timeframe text, p_force boolean default false)
 returns table (inserted bigint, replaced bigint, unchanged bigint)
 language plpgsql

@@ -1,5 +1,4 @@
--- The gaps in the candles of a symbol: from the first missing candle on, before to_ts, and how many. Between p_from (default:
--- the first candle there is) and before p_to (default: up to the last). Reads the primary key once, no lock. Raises US010.
+-- Reads the primary key once, no lock.
 create or replace function missing_candles(
     p_symbol    text,
     p_timeframe text,

@@ -1,6 +1,4 @@
--- Saves candles given as a JSON array of objects: ts, symbol, open, high, low, close, volume, and complete (default true). A ts
--- without an offset is UTC. All or none, by the rule of _write_candles(); saving the same again changes nothing (idempotent).
--- Raises US005, US010, US012 (a confined session reads candles only: they are of no user). Locks the candles.
+-- A ts without an offset is UTC. By the rule of _write_candles(). US012: a confined session reads candles only. Locks the candles.
 create or replace function upsert_candles(p_timeframe text, p_candles jsonb, p_force boolean default false)
 returns table (inserted bigint, replaced bigint, unchanged bigint)
 language plpgsql

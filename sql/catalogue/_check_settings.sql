@@ -1,4 +1,4 @@
--- Raises US003, naming all bad keys and no value, if validate_user_setting() finds fault with a document. Reads only.
+-- By validate_user_setting(); no value is named. Reads only.
 create or replace function _check_settings(p_setting_type text, p_settings jsonb)
 returns void
 language plpgsql stable

@@ -1,4 +1,4 @@
--- Raises US002 unless the setting type is one of setting_types; returns its row. NULL is unknown. No lock.
+-- null is unknown. No lock.
 create or replace function check_setting_type(p_setting_type text)
 returns setting_types
 language plpgsql stable

@@ -1,4 +1,4 @@
--- The document made of the catalogue's defaults. Raises US002. Reads only.
+-- Reads only.
 create or replace function default_user_setting(p_setting_type text)
 returns jsonb
 language plpgsql stable

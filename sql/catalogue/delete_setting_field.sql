@@ -1,5 +1,4 @@
--- Takes a key out of the catalogue: documents keep it, and it is saved as it comes from now on. Idempotent. Returns whether it
--- was there.
+-- The key is saved as it comes from now on. Idempotent.
 create or replace function delete_setting_field(p_setting_type text, p_key text)
 returns boolean
 language plpgsql

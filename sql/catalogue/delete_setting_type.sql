@@ -1,5 +1,4 @@
--- Deletes a setting type and its fields, as long as nothing was saved under it; idempotent. Returns whether it was there.
--- Raises US005 (documents or templates are). Waits for writers.
+-- US005: documents or templates are. Idempotent. Waits for writers.
 create or replace function delete_setting_type(p_setting_type text)
 returns boolean
 language plpgsql

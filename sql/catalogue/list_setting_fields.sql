@@ -1,4 +1,4 @@
--- The catalogue of known keys. Reads only.
+-- Reads only.
 create or replace function list_setting_fields()
 returns setof setting_fields
 language sql stable

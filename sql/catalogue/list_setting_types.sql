@@ -1,4 +1,4 @@
--- The setting types and where Redis keeps each. Reads only.
+-- Reads only.
 create or replace function list_setting_types()
 returns setof setting_types
 language sql stable

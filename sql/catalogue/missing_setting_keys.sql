@@ -1,5 +1,4 @@
--- The keys that default_user_setting() has and a document lacks, in the order of their names; {} if none. A save leaves
--- them out as it was told: readers that count on them are told by this. Reads only.
+-- In the order of their names. A save leaves them out as it was told: readers that count on them are told by this. Reads only.
 create or replace function missing_setting_keys(p_setting_type text, p_settings jsonb)
 returns text[]
 language sql stable

@@ -1,6 +1,5 @@
--- Lists a key in the catalogue, in place of what it said of the key before; idempotent. Documents that are there stay as they
--- are; whatever is saved from now on must keep to it. Raises US002, and US010 for what a field can't be: the default, too, must
--- be what the field allows. Locks the field.
+-- Documents that are there stay as they are; whatever is saved from now on must keep to it, the default, too. Idempotent.
+-- Locks the field.
 create or replace function save_setting_field(
     p_setting_type  text,
     p_key           text,

@@ -1,4 +1,4 @@
--- What is shown instead of a secret. Touches no table.
+-- Touches no table.
 create or replace function secret_mask()
 returns jsonb
 language sql immutable

@@ -1,6 +1,5 @@
--- A setting type that documents are saved under can't be renamed or removed, nor its Redis key change: the
--- old one would stay behind. Not a foreign key: its check
--- would lock the type's one row in every write, of all writers (measured: a third of the throughput).
+-- The old key would stay behind in Redis. Not a foreign key: its check would lock the type's one row in every write, of all
+-- writers (measured: a third of the throughput).
 create or replace function setting_types_in_use()
 returns trigger
 language plpgsql

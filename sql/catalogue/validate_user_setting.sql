@@ -1,5 +1,3 @@
--- Compares a document with the catalogue (setting_fields): one row per bad key, no row if all is well.
--- Keys that the catalogue doesn't list pass. Key '$' is the document as a whole (_document_problem).
 -- A problem says what is wrong and what is allowed, never the value. Reads only; no lock.
 create or replace function validate_user_setting(p_setting_type text, p_settings jsonb)
 returns table (key text, problem text)

@@ -1,5 +1,4 @@
--- Whether a row of credentials holds nothing but ciphertext of the forms that store/encryption/vault.py makes and, of release 1.0, made.
--- Touches no table.
+-- Of the forms that store/encryption/vault.py makes and, of release 1.0, made. Touches no table.
 create or replace function _is_encrypted(p_row okx_api_info)
 returns boolean
 language sql immutable

@@ -1,5 +1,4 @@
--- Who changed a user's API credentials and when, newest first; never what. Deleted users, by OKX UID or UUID, too.
--- Raises US004, US007. Reads by index, no lock.
+-- Of deleted users, too, by OKX UID or UUID. Reads by index, no lock.
 create or replace function api_credentials_history(p_identifier text)
 returns table (okx_uid text, version integer, saved_at timestamptz, changed_by text, written_by text, change_reason text, is_deleted boolean)
 language plpgsql stable

@@ -1,8 +1,7 @@
--- The rule of versions of credentials, before any insert or update of okx_api_info, as user_settings_version() has it:
--- a new active row is version 1; every change, or the deletion, is the next version; archived rows never change (US005).
--- Plain text is refused (US003) before a constraint could quote it; so are fields that weren't sealed together (they name
--- another version or set), and a change of what is still plain text: keys encrypt-existing comes first. reencrypt_api_credentials() has a permit: another
--- ciphertext of the same is no new version, of an archived row neither.
+-- As user_settings_version() has it: a new active row is version 1; every change, or the deletion, is the next version.
+-- Plain text is refused before a constraint could quote it; so are fields that weren't sealed together (they name another
+-- version or set), and a change of what is still plain text: keys encrypt-existing comes first. reencrypt_api_credentials() has
+-- a permit: another ciphertext of the same is no new version, of an archived row neither.
 create or replace function okx_api_info_version()
 returns trigger
 language plpgsql

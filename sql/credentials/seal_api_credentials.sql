@@ -1,6 +1,4 @@
--- Tells how many versions of API credentials are still plain text, and makes sure that there can't be any from now on: with
--- none left, the constraint okx_api_info_ciphertext is validated for all rows, and the tables that the database was
--- adopted from get the ciphertext, too. Reads the whole table. Raises US012 in a confined session.
+-- The tables that the database was adopted from get the ciphertext, too. Reads the whole table. US012 in a confined session.
 create or replace function seal_api_credentials()
 returns bigint
 language plpgsql

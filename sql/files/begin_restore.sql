@@ -1,6 +1,4 @@
--- Makes room for a backup: locks out writers, takes the triggers off and empties the tables, so that rows can be copied in
--- word for word. Raises US011 if there are users, settings or templates, unless p_replace: WHAT IS THERE IS LOST.
--- end_restore() belongs into the same transaction. Raises US012 in a confined session.
+-- Locks out writers, so that rows can be copied in word for word. p_replace: WHAT IS THERE IS LOST. US012 in a confined session.
 create or replace function begin_restore(p_replace boolean default false)
 returns void
 language plpgsql

@@ -1,6 +1,4 @@
--- Puts the triggers back after a backup was copied in, erases again who was erased since it was made, and marks every key
--- for Redis, whatever that holds.
--- Returns how many keys. Raises US003 if an active document is none that could be saved, and US012 in a confined session.
+-- US012 in a confined session.
 create or replace function end_restore()
 returns bigint
 language plpgsql

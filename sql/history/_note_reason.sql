@@ -1,5 +1,4 @@
--- Gives the versions that follow a reason, if the caller gave none. Returns the caller's own (empty: none), to be
--- put back into settings_store.reason afterwards: other statements of the transaction have reasons of their own.
+-- To be put back afterwards: other statements of the transaction have reasons of their own.
 create or replace function _note_reason(p_reason text)
 returns text
 language plpgsql

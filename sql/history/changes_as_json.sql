@@ -1,4 +1,4 @@
--- _document_changes() as one array, [] if nothing differs. Reads only.
+-- Reads only.
 create or replace function changes_as_json(p_setting_type text, p_old jsonb, p_new jsonb)
 returns jsonb
 language sql stable

@@ -1,6 +1,4 @@
--- No version ever saved, no user and no link is removed by DELETE or TRUNCATE, whoever asks (US005): a user or
--- link that is gone would leave marks and Redis keys of nobody. But for erase_user() and prune_user_settings(),
--- which have a permit.
+-- A user or link that is gone would leave marks and Redis keys of nobody.
 create or replace function no_removal()
 returns trigger
 language plpgsql

@@ -1,6 +1,5 @@
--- Saves the document of an earlier version again, as a new version; history stays as it is. Back to a version that
--- is a deletion means deleting. Nothing happens if that is what is active. The reason, unless one is given:
--- rollback to version N. Raises US001, US002, US003 (the catalogue has changed since), US004, US006, US007.
+-- Back to a version that is a deletion means deleting. Nothing happens if that is what is active. The reason, unless one is
+-- given: rollback to version N. US003: the catalogue has changed since.
 -- Locks the user's row (for share), so that nobody erases the version meanwhile, then the active row.
 create or replace function rollback_user_setting(
     p_identifier       text,

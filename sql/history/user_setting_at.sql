@@ -1,6 +1,4 @@
--- What was in force at a moment: the newest version saved by then, of one type or (null) of all; no row for what
--- was deleted then. Deleted users, too. Raises US002, US004, US007, and US006 if nothing had been saved by then,
--- or if what was in force was pruned, be it of one type only. Reads by index; no lock.
+-- Of deleted users, too. US006 also if what was in force was pruned of one type only. Reads by index; no lock.
 create or replace function user_setting_at(p_identifier text, p_setting_type text, p_at timestamptz)
 returns setof user_settings
 language plpgsql stable

@@ -1,6 +1,4 @@
--- Says how TimescaleDB is to keep a table of hypertable_settings; arrange_hypertables() or `migrate` brings the table to it.
--- p_drop_after: THE DATA of chunks this old are dropped. Raises US010 (no such table, or a length of time that isn't positive).
--- Locks the row.
+-- arrange_hypertables() or `migrate` brings the table to it. p_drop_after: THE DATA of chunks this old are dropped. Locks the row.
 create or replace function save_hypertable_settings(
     p_table_name     text,
     p_chunk_interval interval,

@@ -1,5 +1,4 @@
--- Deletes a template, for one setting type or (null) for all. Users it was applied to keep what they have.
--- Returns how many. Raises US009 if there is none, US010 for default.
+-- Users it was applied to keep what they have.
 create or replace function delete_setting_template(p_name text, p_setting_type text default null)
 returns integer
 language plpgsql

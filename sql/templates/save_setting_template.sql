@@ -1,5 +1,4 @@
--- Saves a template, in place of the one there is for this name and setting type. It may hold some keys only.
--- Raises US002, US003, and US010 for a name that can't be one (default is taken). Locks the template.
+-- Locks the template.
 create or replace function save_setting_template(p_name text, p_setting_type text, p_settings jsonb)
 returns setting_templates
 language plpgsql

@@ -1,4 +1,4 @@
--- One template. Raises US002, and US009 if there is none of that name for the setting type. Reads only.
+-- Reads only.
 create or replace function setting_template(p_name text, p_setting_type text)
 returns setting_templates
 language plpgsql stable

@@ -1,4 +1,4 @@
--- Who saved a template and when, before any insert or update, raw SQL too: as user_settings_version() has it.
+-- Before any insert or update, raw SQL too: as user_settings_version() has it.
 create or replace function setting_templates_written()
 returns trigger
 language plpgsql

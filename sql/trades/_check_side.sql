@@ -1,4 +1,4 @@
--- Raises US010 unless a side is long, short or NULL (both). Touches no table.
+-- null: both sides. Touches no table.
 create or replace function _check_side(p_side text)
 returns void
 language plpgsql immutable

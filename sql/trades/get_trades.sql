@@ -1,6 +1,4 @@
--- A user's trades, newest exit first, a page at a time (keyset). p_from, p_to: exits from then on, and before then.
--- p_before_time, p_before_id: the last row of the page before. Deleted users, too, by OKX UID or UUID.
--- Raises US004, US007, US010 (no side), US012. Reads by idx_trades_user_exit or idx_trades_user_symbol_exit; no lock.
+-- Of deleted users, too, by OKX UID or UUID. Reads by idx_trades_user_exit or idx_trades_user_symbol_exit; no lock.
 create or replace function get_trades(
     p_identifier  text,
     p_symbol      text default null,

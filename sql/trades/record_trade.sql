@@ -1,7 +1,5 @@
--- Records a closed trade and returns its row: see _keep_trades(). p_trade: an object of the columns of trades; numbers may be
--- given as texts, times are ISO 8601 with an offset. A repeat with the same data returns the row there is (idempotent by
--- exit_order_id). Raises US004, US007, US010 (a bad trade, detail: every key and why; recorded with other data; recorded once,
--- and dropped since by a retention policy), US012. Locks the user (for share).
+-- See _keep_trades(). US010 also: recorded with other data; recorded once, and dropped since by a retention policy.
+-- Locks the user (for share).
 create or replace function record_trade(p_identifier text, p_trade jsonb)
 returns trades
 language plpgsql

@@ -1,6 +1,5 @@
--- The keyed digest by which an erased OKX UID or Telegram ID is remembered: SHA-256 over SHA-256, each begun with a secret
--- block of its own (NMAC, which HMAC makes of one key; so it takes no more than PostgreSQL has). Called by the functions
--- of erasures only.
+-- SHA-256 over SHA-256, each begun with a secret block of its own (NMAC, which HMAC makes of one key; so it takes no more than
+-- PostgreSQL has). Called by the functions of erasures only.
 create or replace function _erasure_digest(p_owner text)
 returns bytea
 language sql stable

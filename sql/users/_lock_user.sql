@@ -1,5 +1,4 @@
--- The live user of an identifier, the row held (for share) until the transaction ends: nobody deletes or erases the user
--- meanwhile. To be called before a setting is locked. Raises US004, US007.
+-- Nobody deletes or erases the user meanwhile. To be called before a setting is locked.
 create or replace function _lock_user(p_identifier text)
 returns app_users
 language plpgsql

@@ -1,6 +1,4 @@
--- The one place that reads an identifier: OKX UID (16-20 digits), Telegram ID (5-15 digits) or UUID.
--- By length alone none can be taken for another. Reads by index, takes no lock.
--- Raises US007 for anything else (NULL too), US004 for nobody, US012 for anybody but the user the session is confined to.
+-- The one place that reads an identifier. By length alone none can be taken for another. Reads by index, takes no lock.
 create or replace function _resolve_user(p_identifier text, p_include_deleted boolean default false)
 returns app_users
 language plpgsql stable

@@ -1,5 +1,4 @@
--- Carries a changed Telegram link to where it is read: telegram_links (whom an ID leads to) and the
--- telegram_id column of the active settings. Deletes the settings and credentials of a deleted user. Marks the user for Redis.
+-- telegram_links: whom an ID leads to. Deletes the settings and credentials of a deleted user.
 -- It runs as the tables' owner, who alone may write telegram_links.
 create or replace function app_users_links()
 returns trigger

@@ -1,4 +1,4 @@
--- Raises US007 unless p_okx_uid is an OKX UID and p_telegram_id a Telegram ID or NULL. Touches no table.
+-- Touches no table.
 create or replace function check_identifiers(p_okx_uid text, p_telegram_id text)
 returns void
 language plpgsql immutable

@@ -1,5 +1,4 @@
--- Marks for Redis to lose what it has again of people who were erased (see erased_owners). Returns whom that concerns. A
--- confined session: its user only. Raises US012. Idempotent.
+-- See erased_owners(). A confined session: its user only. Idempotent.
 create or replace function clear_erased(p_owners text[])
 returns setof text
 language plpgsql

@@ -1,6 +1,5 @@
--- How many people were ever erased; waits for an erasure under way, and none begins before the transaction ends. What makes
--- users of what Redis holds asks before it reads there, and again (_check_erasures) before it writes: the mark of an erased
--- key is gone as soon as Redis is clear of it, what was read before is not.
+-- What makes users of what Redis holds asks before it reads there, and again (_check_erasures) before it writes: the mark of an
+-- erased key is gone as soon as Redis is clear of it, what was read before is not.
 create or replace function erasures()
 returns bigint
 language plpgsql

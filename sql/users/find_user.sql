@@ -1,4 +1,4 @@
--- Finds a live user, or no row. Raises US007 for what can't be an identifier. Reads by index, no lock.
+-- Reads by index, no lock.
 create or replace function find_user(p_identifier text)
 returns setof app_users
 language plpgsql stable

@@ -1,5 +1,4 @@
--- Links a Telegram ID to a user, in place of the one linked before; idempotent.
--- Raises US004, US007, and US008 if the Telegram ID leads to another live user. Locks the user's row.
+-- Idempotent. US008: another live user's. Locks the user's row.
 create or replace function link_telegram(
     p_identifier        text,
     p_telegram_id       text,

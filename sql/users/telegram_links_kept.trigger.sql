@@ -1,5 +1,4 @@
--- telegram_links follows app_users, by the trigger app_users_links; but for _note_link(), nobody writes it by hand (US005): its version guards
--- Redis, and what it says must be what app_users says.
+-- But for _note_link(), nobody writes it by hand: its version guards Redis, and what it says must be what app_users says.
 create or replace function telegram_links_kept()
 returns trigger
 language plpgsql

@@ -1,4 +1,4 @@
--- Every change of a Telegram ID's target is marked for Redis in the same transaction.
+-- In the same transaction.
 create or replace function telegram_links_mark()
 returns trigger
 language plpgsql

@@ -1,4 +1,4 @@
--- Takes the Telegram ID from a user; idempotent. Raises US004, US007. Locks the user's row.
+-- Idempotent. Locks the user's row.
 create or replace function unlink_telegram(p_identifier text)
 returns app_users
 language plpgsql

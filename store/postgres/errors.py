@@ -54,6 +54,8 @@ UNREADABLE = {
     "54000": "is too large",
 }
 
+MISSING = ("42883", "42P01", "3F000")  # a function, a table, a schema
+
 
 def _needed_role(message: str) -> str:
     """Look up in sql/ which role may do what PostgreSQL refuses, in whatever language it says so."""
@@ -81,7 +83,7 @@ def from_postgres(error: Any) -> StoreError:
         return DatabaseBusy("another transaction holds what this needs: nothing was done")
     if state in UNREADABLE:
         return document_error(UNREADABLE[state])
-    if state in ("42883", "42P01", "3F000"):
+    if state in MISSING:
         return NotMigrated("the database lacks the store's tables or functions", hint="Run: settings-store migrate")
     if state == "25006":
         hint = "With several hosts in DATABASE_URL: target_session_attrs=read-write"

@@ -43,6 +43,25 @@ def test_a_env_file_that_leads_elsewhere_is_told_once_and_without_values(inside:
     assert here.run("get", kim, REDIS_URL=given["REDIS_URL"]).err == ""
 
 
+def test_in_a_env_file_that_is_another_programs_too_ours_have_the_prefix(inside: Cli, kim: str, tmp_path: Path) -> None:
+    urls = {name: inside.env.pop(name) for name in ("DATABASE_URL", "REDIS_URL")}
+    theirs = {"DATABASE_URL": "mysql://x", "REDIS_URL": "memory://", "DB_TIMEOUT": "30s", "DB_POOL_SIZE": "1"}
+    ours = {**urls, "DB_TIMEOUT": "7", "DB_POOL_SIZE": "7", "MIRROR_CREDENTIALS": "plain"}
+    lines = [f"{name}={value}" for name, value in theirs.items()]
+    lines += [f"SETTINGS_STORE_{name}='{value}'" for name, value in ours.items()]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    here = replace(inside, cwd=tmp_path)
+    found = here.run("status", "--json", DATABASE_URL="mysql://x")
+    told = ("DATABASE_URL", "REDIS_URL", "MIRROR_CREDENTIALS=plain")
+    assert found.err == f"{tmp_path}/.env sets {', '.join(f'SETTINGS_STORE_{name}' for name in told)}\n"
+    assert found.json["config"].items() >= {"DB_TIMEOUT": "7", "MIRROR_CREDENTIALS": "plain"}.items()
+    assert found.json["prefixed"] == sorted(f"SETTINGS_STORE_{name}" for name in (*ours, "HOME"))
+    assert "SETTINGS_STORE_DB_TIMEOUT" in here.run("status").out
+    prefixed = {f"SETTINGS_STORE_{name}": value for name, value in urls.items()}
+    (tmp_path / ".env").write_text("DATABASE_URL=mysql://x\nREDIS_URL=memory://\n")
+    assert here.run("get", kim, **prefixed).err == ""  # a bare name doesn't count where the other one is set
+
+
 def test_a_env_file_that_cannot_be_used_is_named_without_its_values(inside: Cli, tmp_path: Path) -> None:
     here = replace(inside, cwd=tmp_path)
     file = tmp_path / ".env"
@@ -50,6 +69,8 @@ def test_a_env_file_that_cannot_be_used_is_named_without_its_values(inside: Cli,
     error = here.fails(1, "status")
     assert ".env, line 2: not NAME=VALUE" in error
     assert "s3cr3t" not in error
+    file.write_text("another: program's\n[section]\n")
+    assert here.run("status").code == 0
     file.write_bytes(b"\xff\xfe")
     assert "not UTF-8" in here.fails(1, "status")
     assert here.run("--env-file", "missing", "status").code == 1

@@ -167,7 +167,11 @@ def homeless(config: Config) -> Iterator[Cli]:
     """The command line without URLs, its embedded servers in a folder of their own."""
     home = Path(tempfile.mkdtemp(prefix="ss-"))
     own = Config(home=home)
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("DATABASE", "REDIS", "PG"))}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DATABASE", "REDIS", "PG", "SETTINGS_"))
+    }
     yield Cli({**env, "SETTINGS_STORE_HOME": str(home)})
     embedded.stop(own)
     shutil.rmtree(home)
@@ -182,6 +186,12 @@ def test_embedded_servers_start_are_told_about_keep_their_data_and_stop(homeless
     exports = homeless("embedded", "start").lines
     assert [line.split("=")[0] for line in exports] == ["export DATABASE_URL", "export REDIS_URL"]
     assert homeless("embedded", "start").lines == exports
+    others = homeless.run(
+        "embedded", "start", SETTINGS_STORE_DATABASE_URL="host=x", SETTINGS_STORE_REDIS_URL="redis://x"
+    )
+    assert others.lines == [
+        line.replace("export ", f"export {kind}") for line in exports for kind in ("", "SETTINGS_STORE_")
+    ]
     running = homeless("embedded", "status", "--json").json
     for name in ("postgres", "redis"):
         os.kill(running[name]["pid"], 0)
@@ -223,8 +233,10 @@ def test_one_server_is_never_compared_with_an_embedded_one(
 ) -> None:
     urls = {"DATABASE_URL": config.database_url or "", "REDIS_URL": config.redis_url or ""}
     given = {name: url for name, url in urls.items() if name != missing}
+    prefixed = {f"SETTINGS_STORE_{name}": url for name, url in given.items()}
     for words in ("status --check", "verify", "relay --once", "sync", f"backup {tmp_path / 'b.zip'}", f"get {kim}"):
         assert f"not set: {missing}\n" in homeless.fails(2, *words.split(), **given)
+        given, prefixed = prefixed, given
     assert_none_runs(homeless)
     assert not (tmp_path / "b.zip").exists()
 

@@ -140,5 +140,5 @@ async def test_an_import_killed_at_any_moment_took_all_or_nothing(
         assert row["n"] in (0, USERS)
         assert_nothing_is_locked(connect)
     async with SettingsStore(config) as store:
-        await relay.drain(store.stores)
-        assert (await verify(store.stores)).findings == {}
+        await relay.drain(store._connections)
+        assert (await verify(store._connections)).findings == {}

@@ -128,11 +128,11 @@ def test_every_table_of_ours_is_documented(db: Connection) -> None:
     assert [name for name, comment in tables.items() if not comment] == []
 
 
-def test_every_file_holds_to_the_order_contract_object_comment_rights() -> None:
+def test_every_file_holds_to_the_order_why_object_contract_rights() -> None:
     for file in sql_files():
         if kind_of(file) in ("function", "trigger"):
             text, name = file.read_text(), name_of(file)
-            assert text.startswith("-- "), f"{file.name} begins with its contract"
+            assert text.startswith("-- "), f"{file.name} doesn't begin with why it is so, or what it locks"
             marks = [f"create or replace function {name}(", f"comment on function {name}(", f"select _allow('{name}'"]
             places = [text.find(mark) for mark in marks]
             assert -1 not in places, file.name

@@ -36,6 +36,7 @@ OTHERS = {
     "is_erased": f"'{OKX_UID}'", "erased_owners": f"'{{{OKX_UID}}}'", "clear_erased": f"'{{{OKX_UID}}}'",
     "_forget_erased": f"'{OKX_UID}'", "_mark_erased": f"'{{{OKX_UID}}}'", "_erasure_digest": f"'{OKX_UID}'",
     "fail_pending": f"'{OKX_UID}', 'params', 1, 'x'", "get_candles": "'S', '1m'", "_has_predecessor": "'app_users'",
+    "_give_access": "null::public.app_users",
     "installed_definition": "'grants'",
     "_is_encrypted": "null::public.okx_api_info",
     "_is_permitted": "'restore'", "_is_valid_value": f"{FIELD}, '1'", "last_verification": "", "list_deleted_users": "",

@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
 from store import Config, NotPermitted, SettingsStore, errors
+from store.api.catalogue import masked
 from store.coherence.connections import Connections
 from store.coherence.relay import Relay
 from store.coherence.sync import Sync
@@ -334,7 +335,7 @@ async def test_a_writer_can_do_all_that_bots_do(config: Config, redis: redis_py.
         assert found is not None
         assert found.settings == {"timeframe": "5m"}
         redis.hset(f"user:{OTHER}:preferences", "timeframe", "1h")
-        assert (await Sync(store.stores).run())["new"] == 1
+        assert (await Sync(store._connections).run())["new"] == 1
         for forbidden in (
             store.erase_user(OKX_UID),
             store.prune(1, timedelta()),
@@ -358,7 +359,7 @@ async def test_a_reader_reads_everything_and_fills_redis_again(
         assert again is not None
         assert again.source == "redis"
         assert len(await store.get_all(TELEGRAM_ID)) == 3
-        assert await store.masked(found)
+        assert await masked(store, found)
         assert [u.okx_uid for u in await store.list_users()] == [user]
         assert await store.search("params", {"leverage": 10})
         assert await store.history(user)
@@ -371,14 +372,14 @@ async def test_a_reader_reads_everything_and_fills_redis_again(
             with pytest.raises(NotPermitted):
                 await forbidden
         with pytest.raises(NotPermitted):
-            await Sync(store.stores).run()
+            await Sync(store._connections).run()
     assert "error" not in (await status.gather(as_role(config, "reader")))["postgresql"]
 
 
 async def test_the_relay_mirrors_verifies_and_mends_and_saves_nothing(
     config: Config, redis: redis_py.Redis, user: str, store: SettingsStore
 ) -> None:
-    await store.stores.marks.clear()
+    await store._connections.marks.clear()
     redis.flushall()
     relaying = Connections(as_role(config, "relay"))
     try:
@@ -423,7 +424,7 @@ async def test_an_admin_does_the_rest(config: Config, user: str, tmp_path: Path)
         assert (restored.users, restored.mirrored) == (2, True)
         assert [t.settings for t in await store.list_templates("careful")] == [{"leverage": 3}]
         assert (await store.patch(user, "params", {"leverage": 4})).version == 3
-        assert (await verify(store.stores)).findings == {}
+        assert (await verify(store._connections)).findings == {}
     with psycopg.connect(config.database_url or "") as connection:  # the triggers are back
         disabled = sql.SQL("select count(*) from pg_trigger where not tgisinternal and tgenabled <> 'O'")
         assert connection.execute(disabled).fetchone() == (0,)

@@ -1,8 +1,8 @@
-"""How everything is looked up among a million users: by which index, and how many rows are read for it. Never by time.
+"""How everything is looked up among 200,000 users: by which index, and how many rows are read for it. Never by time.
 
-A million, because that is where it shows: with a few thousand users every table fits into the cache, whatever reads
-all of it still answers in milliseconds, and the planner is right to scan a small table. Plans are those PostgreSQL used
-inside the functions (auto_explain), so that no query is copied here.
+So many (on Debian's PostgreSQL a million), because that is where it shows: with a few thousand users every table fits
+into the cache, whatever reads all of it still answers in milliseconds, and the planner is right to scan a small table.
+Plans are those PostgreSQL used inside the functions (auto_explain), so that no query is copied here.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ UNSEEN = {
 
 @pytest.fixture(scope="module")
 def crowd_url(servers: Config, template: str) -> Iterator[str]:
-    """The URL of a database with a million users; no test changes it."""
+    """The URL of a database with many users; no test changes it."""
     assert servers.database_url
     with janitor(servers.database_url, f"test_{uuid4().hex[:12]}", template) as database:
         url = make_conninfo(servers.database_url, dbname=database.dbname)

@@ -25,7 +25,7 @@ NEVER_SAVED = "3000000000000001"
 
 async def synced(store: SettingsStore, **options: Any) -> dict[str, str]:
     told: list[Outcome] = []
-    await Sync(store.stores, tell=told.append, **options).run()
+    await Sync(store._connections, tell=told.append, **options).run()
     return {outcome.redis_key: outcome.outcome for outcome in told}
 
 
@@ -59,12 +59,12 @@ async def test_repair_removes_what_is_of_deleted_users_and_the_history_has_it(
         await store.delete_user(OKX_UID)
         keys = fill(redis, OKX_UID, TELEGRAM_ID, leverage)
         assert await synced(store) == dict.fromkeys(keys, "deleted")
-        report = await verify(store.stores)
+        report = await verify(store._connections)
         assert dict(report.findings) == ({"orphan": 5} if had == "everything" else {"deleted": 5})
-        report = await verify(store.stores, repair=True)
+        report = await verify(store._connections, repair=True)
         assert (report.findings.total(), report.repaired, report.failures, report.held) == (5, 5, {}, {})
         assert not redis.exists(*keys)
-        assert not (await verify(store.stores)).findings
+        assert not (await verify(store._connections)).findings
         assert await synced(store) == {}
 
         rows = db.execute("select setting_type, settings from user_settings where is_active is false").fetchall()
@@ -90,7 +90,7 @@ async def test_repair_removes_what_is_of_deleted_users_and_the_history_has_it(
             assert credentials.api_key == secrets("old")[0]
         else:
             assert (settings, credentials) == ({}, None)
-        assert not (await verify(store.stores)).findings
+        assert not (await verify(store._connections)).findings
 
 
 async def test_odd_content_of_deleted_users_goes_too(store: SettingsStore, db: Db, redis: redis_py.Redis) -> None:
@@ -100,9 +100,9 @@ async def test_odd_content_of_deleted_users_goes_too(store: SettingsStore, db: D
     redis.set(f"user:{OKX_UID}:settings", "not JSON")
     redis.sadd(f"user:{OKX_UID}:dual_side", "x")
     redis.set(f"user:{OKX_UID}:api:keys", "junk")
-    report = await verify(store.stores, repair=True)
+    report = await verify(store._connections, repair=True)
     assert (dict(report.findings), report.remaining) == ({"deleted": 4}, 0)
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_a_key_is_left_while_another_transaction_holds_the_user(
@@ -114,9 +114,9 @@ async def test_a_key_is_left_while_another_transaction_holds_the_user(
     holder: Connection = connect()
     with holder.transaction():
         holder.execute("select from app_users where okx_uid = %s for update", (OKX_UID,))
-        report = await verify(store.stores, repair=True)
+        report = await verify(store._connections, repair=True)
         assert (report.repaired, report.failures) == (0, {(OKX_UID, "params"): "another transaction holds it"})
-    assert (await verify(store.stores, repair=True)).remaining == 0
+    assert (await verify(store._connections, repair=True)).remaining == 0
 
 
 async def test_a_link_that_loses_a_conflict_goes_where_postgresql_never_had_it(
@@ -126,11 +126,11 @@ async def test_a_link_that_loses_a_conflict_goes_where_postgresql_never_had_it(
     assert await synced(store) == {f"user:{OTHER_TELEGRAM}:okx_uid": "conflict"}
     assert await synced(store, prefer="db") == {f"user:{OTHER_TELEGRAM}:okx_uid": "conflict, db wins"}
     assert not redis.exists(f"user:{OTHER_TELEGRAM}:okx_uid")
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
     assert (await store.find_user(TELEGRAM_ID)) is not None
     await store.register(NEVER_SAVED, OTHER_TELEGRAM)
     assert redis.get(f"user:{OTHER_TELEGRAM}:okx_uid") == NEVER_SAVED
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 # What is in force, and how a bot writes it at each start.
@@ -157,12 +157,12 @@ async def test_an_older_encoding_of_what_is_in_force_is_no_finding(
         ours = redis.dump(key)
         redis.set(key, content) if isinstance(content, str) else redis.hset(key, mapping=content)
         count = db.execute("select from user_settings").rowcount
-        report = await verify(store.stores)
+        report = await verify(store._connections)
         assert (dict(report.findings), report.ok) == ({}, report.checked), content
         if by == "sync":
             assert set((await synced(store)).values()) == {"same"}, content
         else:
-            assert (await verify(store.stores, repair=True)).findings.total() == 0, content
+            assert (await verify(store._connections, repair=True)).findings.total() == 0, content
         assert redis.dump(key) == ours, content
         assert db.execute("select from user_settings").rowcount == count, content
 
@@ -171,6 +171,6 @@ async def test_another_value_in_an_older_encoding_is_one(
     store: SettingsStore, user: str, redis: redis_py.Redis, config: Config
 ) -> None:
     redis.hset(f"user:{user}:dual_side", "use_dual_side_entry", "1")
-    assert dict((await verify(store.stores)).findings) == {"edited": 1}
+    assert dict((await verify(store._connections)).findings) == {"edited": 1}
     async with SettingsStore(replace(config)) as other:
         assert await synced(other, dry_run=True) == {f"user:{user}:dual_side": "edited"}

@@ -34,21 +34,21 @@ async def test_sync_asks_before_it_changes_anything(unchosen: Config, db: Db, re
             await store.save_credentials(OKX_UID, *secrets(1))
         rogue(redis, secrets(1))
         redis.set(f"user:{OTHER}:settings", '{"leverage": 33}')
-        await store.stores.marks.clear()
+        await store._connections.marks.clear()
         before = everything(db, redis)
         for dry_run in (True, False):
             for source in ("redis", "db"):
                 with pytest.raises(ConfigError, match=SAID) as error:
-                    await service.sync(store.stores, source, None, None, dry_run, lambda _: None)
+                    await service.sync(store._connections, source, None, None, dry_run, lambda _: None)
                 assert error.value.exit_code == 2
                 assert all(mode in (error.value.hint or "") for mode in ("plain", "encrypted", "off"))
         assert everything(db, redis) == before
-        report = await verify(store.stores, okx_uid=OKX_UID, repair=True)
+        report = await verify(store._connections, okx_uid=OKX_UID, repair=True)
         assert report.held == (
             {(OKX_UID, "api_keys"): f"Redis holds API keys in plain text, and {SAID}"} if is_known else {}
         )
         assert redis.hget(DATA, "api_key") == secrets(1)[0]
-        assert await Sync(store.stores, okx_uid=OTHER).run() == {"new": 1}  # of whom there are none
+        assert await Sync(store._connections, okx_uid=OTHER).run() == {"new": 1}  # of whom there are none
 
 
 def test_the_command_says_what_to_set(unchosen: Config, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ async def test_notes_beside_the_keys_stay_in_redis_and_in_the_history(
             assert set(redis.hgetall(DATA)) == ({*FIELDS, *NOTES} if mode != "off" else set())
             assert is_plain_anywhere(db, redis) is (mode == "plain")
             assert await run_sync(store) == []
-            assert not (await verify(store.stores)).findings
+            assert not (await verify(store._connections)).findings
             found = await read(store)
             assert found is not None
             assert (found[0], found[2]) == (secrets(n), "db" if mode == "off" else "redis")
@@ -115,5 +115,5 @@ async def test_notes_beside_the_keys_stay_in_redis_and_in_the_history(
 async def test_a_long_note_or_another_field_is_none(store: SettingsStore, user: str, redis: Redis) -> None:
     await store.save_credentials(user, *secrets(1))
     put(redis, DATA, {"uid": "x" * 1000, "other": "1"})
-    assert dict((await verify(store.stores, repair=True)).findings) == {"edited": 1}
+    assert dict((await verify(store._connections, repair=True)).findings) == {"edited": 1}
     assert set(redis.hgetall(HASH.format(user))) == set(FIELDS)
