@@ -11,6 +11,7 @@ import click
 from store.api.catalogue import each_masked, masked, mistyped
 from store.commands.common import (
     Moment,
+    Number,
     as_json,
     expect_version,
     identifier,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 @of_symbol
 @click.option("--source", type=click.Choice(["auto", "redis", "db"]), default="auto", show_default=True,
               help="Which store to ask; auto: Redis, then PostgreSQL.")  # fmt: skip
-@click.option("--version", "version", type=click.IntRange(1), metavar="N", help="This version of the TYPE.")
+@click.option("--version", "version", type=Number(1), metavar="N", help="This version of the TYPE.")
 @click.option("--at", "at", type=Moment(), metavar="TIME", help="What was in force then.")
 @click.option("--reveal", is_flag=True, help="Show secrets (signal_bot_token), too.")
 @as_json
@@ -143,6 +144,8 @@ def set_(
         return await masked(store, saved), await mistyped(store, saved)
 
     saved, unknown = run(write)
+    if not document:
+        say("the object given is empty", err=True)
     for key, similar in unknown.items():
         if key in document:
             say(f"{key} is saved as it is: not in the catalogue. Did you mean {similar}?", err=True)
@@ -167,7 +170,7 @@ def _unwrapped(document: dict[str, Any], setting_type: str, symbol: str | None) 
 @click.argument("pairs", metavar="KEY=VALUE…", nargs=-1, required=True)
 @of_symbol
 @click.option("--after", metavar="OKX_UID", help="Start after this user.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", default=100, show_default=True, help="Users at most.")
+@click.option("--limit", type=Number(1), metavar="N", default=100, show_default=True, help="Users at most.")
 @as_json
 def search(
     setting_type: str, pairs: Sequence[str], symbol: str | None, after: str | None, limit: int, as_json: bool
