@@ -1,5 +1,4 @@
--- The active settings that contain p_filter (jsonb @>), by the GIN index idx_user_settings_jsonb,
--- in the order of OKX UIDs, a page at a time (keyset). A confined session's user only. Raises US002, US012. No lock.
+-- By the GIN index idx_user_settings_jsonb, in the order of OKX UIDs. A confined session's user only. Raises US012. No lock.
 create or replace function find_users_by_setting(
     p_setting_type text,
     p_filter       jsonb,

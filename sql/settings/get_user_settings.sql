@@ -1,5 +1,4 @@
--- The active documents of a user, or the one of a type. No row if there is none.
--- Raises US002, US004, US007. Reads by index, no lock.
+-- Reads by index, no lock.
 create or replace function get_user_settings(p_identifier text, p_setting_type text default null)
 returns setof user_settings
 language plpgsql stable

@@ -10,7 +10,6 @@ from store.api.catalogue import masked
 from store.commands.common import Moment, Number, as_json, expect_version, identifier, run, setting_type, some_type, who
 from store.commands.listing import Each, JsonList, Printer, print_list
 from store.commands.output import (
-    change_json,
     counted,
     moment,
     print_changes,
@@ -18,9 +17,9 @@ from store.commands.output import (
     print_saved,
     print_table,
     print_version,
-    setting_json,
-    version_json,
+    say,
 )
+from store.commands.streams import acts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,14 +49,14 @@ def history(
       settings-store history 587662504768345929 params
       settings-store history 587662504768345929 --limit 5 --json
     """
-    printer: Printer[Version] = JsonList(version_json) if as_json else Each(print_version)
+    printer: Printer[Version] = JsonList() if as_json else Each(print_version)
     count, last = run(
         lambda store: print_list(store.iter_history(identifier, setting_type, before=before, limit=limit), printer)
     )
     if last is None:
         raise click.ClickException(f"no versions of {setting_type or 'settings'} of {identifier}")
     if count >= limit and (setting_type is None or last.version > 1):
-        click.echo(f"older ones: --before '{moment(last.saved_at)}'", err=True)
+        say(f"older ones: --before '{moment(last.saved_at)}'", err=True)
 
 
 @click.command()
@@ -75,7 +74,7 @@ def diff(identifier: str, setting_type: str, a: int, b: int, as_json: bool) -> N
     """
     changes = run(lambda store: store.diff(identifier, setting_type, a, b))
     if as_json:
-        print_json([change_json(change) for change in changes])
+        print_json(changes)
     else:
         print_changes(changes)
 
@@ -162,6 +161,7 @@ def restore(identifier: str, setting_type: str, expect_version: int | None, as_j
 @click.option("--okx-uid", metavar="U", help="This user only.")
 @click.option("--dry-run", is_flag=True, help="Remove nothing; tell how many would go.")
 @as_json
+@acts
 def prune(keep: int, older_than: int, okx_uid: str | None, dry_run: bool, as_json: bool) -> None:
     """Remove old versions. Besides `user erase` the only command that removes any.
 
@@ -181,7 +181,7 @@ def prune(keep: int, older_than: int, okx_uid: str | None, dry_run: bool, as_jso
         return
     if gone:
         print_table(None, [(name, str(number)) for name, number in gone.items()])
-    click.echo(f"{counted(sum(gone.values()), 'version')} {'would be ' if dry_run else ''}removed")
+    say(f"{counted(sum(gone.values()), 'version')} {'would be ' if dry_run else ''}removed")
 
 
 async def _masked(store: SettingsStore, write: Writing) -> list[SavedSetting]:
@@ -190,8 +190,7 @@ async def _masked(store: SettingsStore, write: Writing) -> list[SavedSetting]:
 
 def _print_saved(saved: list[SavedSetting], as_json: bool, one: bool = True) -> None:
     if as_json:
-        found = [setting_json(setting) for setting in saved]
-        print_json(found[0] if one else found)
+        print_json(saved[0] if one else saved)
         return
     for setting in saved:
         print_saved(setting)

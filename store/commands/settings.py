@@ -18,7 +18,7 @@ from store.commands.output import (
     print_json,
     print_saved,
     print_setting,
-    setting_json,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def get(
 
     found = run(read)
     if as_json and setting_type is None:
-        print_json([setting_json(setting) for setting in found])
+        print_json(found)
     if not found:
         where = (
             f" in {ask}" if ask else f": version {version} is a deletion" if version else " at that time" if at else ""
@@ -80,7 +80,7 @@ def get(
         raise click.ClickException(f"no {setting_type or 'settings'} of {identifier}{where}")
     if as_json:
         if setting_type is not None:
-            print_json(setting_json(found[0]))
+            print_json(found[0])
         return
     for setting in found:
         print_setting(setting)
@@ -124,12 +124,12 @@ def set_(
 
     saved, unknown = run(write)
     if not document:
-        click.echo("the object given is empty", err=True)
+        say("the object given is empty", err=True)
     for key, similar in unknown.items():
         if key in document:
-            click.echo(f"{key} is saved as it is: not in the catalogue. Did you mean {similar}?", err=True)
+            say(f"{key} is saved as it is: not in the catalogue. Did you mean {similar}?", err=True)
     if as_json:
-        print_json(setting_json(saved))
+        print_json(saved)
     else:
         print_saved(saved)
 
@@ -162,7 +162,7 @@ def search(setting_type: str, pairs: Sequence[str], after: str | None, limit: in
         return setting.okx_uid, setting.telegram_id or "", str(setting.version), moment(setting.updated_at)
 
     columns = ("okx_uid", "telegram_id", "version", "updated_at")
-    printer: Printer[Setting] = JsonList(setting_json) if as_json else Table(columns, to_row)
+    printer: Printer[Setting] = JsonList() if as_json else Table(columns, to_row)
 
     async def read(store: SettingsStore) -> tuple[int, Setting | None]:
         found = store.iter_search(setting_type, wanted, after=after, limit=limit)
@@ -170,4 +170,4 @@ def search(setting_type: str, pairs: Sequence[str], after: str | None, limit: in
 
     count, last = run(read)
     if last is not None and count == limit:
-        click.echo(f"more: --after {last.okx_uid}", err=True)
+        say(f"more: --after {last.okx_uid}", err=True)

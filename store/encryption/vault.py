@@ -209,7 +209,7 @@ def create_key_file(path: Path) -> bool:
         return False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", prefix=".key-", dir=path.parent) as file:  # O_EXCL, mode 0600
+        with NamedTemporaryFile("w", encoding="utf-8", prefix=".key-", dir=path.parent) as file:  # O_EXCL, mode 0600
             file.write(f"# The stored API credentials can't be read without this key: keep a copy.\n{generate_key()}\n")
             file.flush()
             os.fsync(file.fileno())

@@ -18,6 +18,7 @@ from store.json_writer import shown_key
 from store.mirror.keys import OKX_UID
 from store.models import KeyChange
 from store.postgres import functions
+from store.shown import shown_json
 
 FORMAT = "settings-store export"
 VERSION = 1
@@ -91,7 +92,7 @@ async def export_users(
             if not rows:
                 break
             for row in rows:
-                document = str(row["document"]).replace("\n", "\n" + " " * 8)
+                document = shown_json(row["document"]).replace("\n", "\n" + " " * 8)
                 file.write(f"{',' if count else ''}\n{' ' * 8}{document}".encode())
                 count += 1
             progress(len(rows))

@@ -12,7 +12,7 @@ from store.api.base import Core
 from store.errors import InvalidArgument, InvalidSettings, StoreError
 from store.files.spreadsheet import unguarded
 from store.json_reader import NotJson, Reader, Untakeable, parse
-from store.json_writer import json_text
+from store.json_writer import json_text, shown_key
 from store.models import TradesRecorded
 from store.postgres import functions
 
@@ -66,7 +66,7 @@ def _by_line(error: InvalidArgument | InvalidSettings, batch: Sequence[Row]) -> 
         index, dot, key = name.partition(".")
         is_placed = dot and index.isdigit()
         line = batch[int(index)][0] if is_placed else batch[0][0]
-        found.append((line, f"line {line}: {key}: {why}" if is_placed else f"from line {line} on: {why}"))
+        found.append((line, f"line {line}: {shown_key(key)}: {why}" if is_placed else f"from line {line} on: {why}"))
     return "\n".join(text for _, text in sorted(found))
 
 

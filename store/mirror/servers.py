@@ -34,7 +34,7 @@ from store.arguments import is_plain_number
 from store.ending import end
 from store.errors import RedisUnavailable, first_line
 from store.mirror.pipeline import Listener
-from store.sockets import AsyncOwnSocket
+from store.sockets import AsyncOwnSocket, socket_path
 
 SEVERAL = re.compile(
     r"(?P<scheme>rediss?)\+(?P<kind>sentinel|cluster)://(?P<login>[^@/?]*@)?(?P<hosts>[^@/?]+)"
@@ -183,7 +183,9 @@ def connect(url: str, timeout: float, is_embedded: bool = False) -> Redis | Redi
     servers = parse(url)
     if servers is None:
         parsed = parse_url(url)
-        own = {"connection_class": AsyncOwnSocket} if is_embedded else {}
+        own: dict[str, Any] = {"connection_class": AsyncOwnSocket} if is_embedded else {}
+        if path := socket_path(url):
+            own["path"] = path  # redis-py takes it for UTF-8, whatever the names of files are in
         return _connect_to_one({**_tls(parsed), **parsed, **own}, timeout)
     if servers.kind == "cluster":
         return _connect_to_cluster(servers, timeout)

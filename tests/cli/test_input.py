@@ -135,7 +135,7 @@ def test_the_longest_argument_that_the_system_passes_on_is_saved(inside: Cli, ki
 
 def test_a_full_disk_behind_standard_output_is_one_clear_error(cli: Cli, kim: str) -> None:
     for arguments in (["user", "list"], ["get", kim, "params", "--json"], ["export", "--all"]):
-        with open("/dev/full", "w") as full:
+        with open("/dev/full", "w", encoding="utf-8") as full:
             done = subprocess.run(
                 [*cli.command, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, env=cli.env, check=False
             )
