@@ -32,7 +32,13 @@ begin
                 hint = 'Run: settings-store keys encrypt-existing';
         end if;
         if (new.api_key, new.api_secret, new.passphrase) is not distinct from (old.api_key, old.api_secret, old.passphrase) then
+            if new.version is distinct from old.version then
+                perform _check_numbering(new.version, old.version);
+            end if;
             return old;
+        end if;
+        if new.version is distinct from old.version then
+            perform _check_numbering(new.version, old.version + 1);
         end if;
         new.version    := old.version + 1;
         new.updated_at := greatest(clock_timestamp(), old.updated_at + interval '1 microsecond');

@@ -17,14 +17,17 @@ begin
                           and (not _is_valid_value(f, v.value) or f.json_type = 'string' and p_texts ? f.key)) then
         return jsonb_build_object('document', p_settings, 'problems', null);
     end if;
-    v_document := _convert_settings(p_setting_type, p_settings, coalesce(p_texts, '{}'));
+    v_document := _normalised_setting(p_setting_type, _convert_settings(p_setting_type, p_settings, coalesce(p_texts, '{}')));
     v_problems := coalesce(p_problems, '{}')
                   || coalesce((select jsonb_object_agg(p.key, p.problem) from validate_user_setting(p_setting_type, v_document) p), '{}');
     if v_problems = '{}' then
         return jsonb_build_object('document', v_document, 'problems', null);
     end if;
+    if v_problems ? '$' then
+        return jsonb_build_object('document', null, 'problems', v_problems);
+    end if;
     v_document := v_document - array(select jsonb_object_keys(v_problems));
-    return jsonb_build_object('document', case when not v_problems ? '$' then nullif(v_document, '{}') end, 'problems', v_problems);
+    return jsonb_build_object('document', nullif(v_document, '{}'), 'problems', v_problems);
 end
 $$;
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from store.api.catalogue import masked
-from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, some_type, who
+from store.commands.common import Moment, Number, as_json, expect_version, identifier, run, setting_type, some_type, who
 from store.commands.listing import Each, JsonList, Printer, print_list
 from store.commands.output import (
     counted,
@@ -22,20 +22,17 @@ from store.commands.output import (
 from store.commands.streams import acts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from store.api.store import SettingsStore
     from store.models import SavedSetting, Version
-
-    Writing = Callable[[SettingsStore], Awaitable[list[SavedSetting]]]
 
 
 @click.command(short_help="Show who changed what, when and why.")
 @identifier
 @some_type
 @click.option("--before", type=Moment(), metavar="TIME", help="Versions saved before then: the next page.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", default=20, show_default=True, help="Versions at most.")
+@click.option("--limit", type=Number(1), metavar="N", default=20, show_default=True, help="Versions at most.")
 @as_json
 def history(
     identifier: str, setting_type: str | None, before: datetime | None, limit: int, as_json: bool
@@ -62,8 +59,8 @@ def history(
 @click.command()
 @identifier
 @setting_type
-@click.argument("a", type=click.IntRange(1))
-@click.argument("b", type=click.IntRange(1))
+@click.argument("a", type=Number(1))
+@click.argument("b", type=Number(1))
 @as_json
 def diff(identifier: str, setting_type: str, a: int, b: int, as_json: bool) -> None:
     """Show what differs between two versions, A and B. Nothing is printed if nothing does.
@@ -82,7 +79,7 @@ def diff(identifier: str, setting_type: str, a: int, b: int, as_json: bool) -> N
 @click.command(short_help="Save an earlier version again, as a new one.")
 @identifier
 @some_type
-@click.argument("version", metavar="[VERSION]", type=click.IntRange(1), required=False)
+@click.argument("version", metavar="[VERSION]", type=Number(1), required=False)
 @click.option("--at", type=Moment(), metavar="TIME", help="All types, to what was in force then.")
 @expect_version
 @who
@@ -105,12 +102,14 @@ def rollback(
 
     async def write(store: SettingsStore) -> list[SavedSetting]:
         if at is not None:
-            return await store.rollback_all(identifier, at)
-        assert setting_type is not None
-        assert version is not None
-        return [await store.rollback(identifier, setting_type, version, expected_version=expect_version)]
+            saved = await store.rollback_all(identifier, at)
+        else:
+            assert setting_type is not None
+            assert version is not None
+            saved = [await store.rollback(identifier, setting_type, version, expected_version=expect_version)]
+        return [await masked(store, setting) for setting in saved]
 
-    _print_saved(run(lambda store: _masked(store, write)), as_json, one=at is None)
+    _print_saved(run(write), as_json, one=at is None)
 
 
 @click.command()
@@ -148,15 +147,15 @@ def restore(identifier: str, setting_type: str, expect_version: int | None, as_j
       settings-store restore 587662504768345929 dual_side
     """
 
-    async def write(store: SettingsStore) -> list[SavedSetting]:
-        return [await store.restore(identifier, setting_type, expected_version=expect_version)]
+    async def write(store: SettingsStore) -> SavedSetting:
+        return await masked(store, await store.restore(identifier, setting_type, expected_version=expect_version))
 
-    _print_saved(run(lambda store: _masked(store, write)), as_json)
+    _print_saved([run(write)], as_json)
 
 
 @click.command()
-@click.option("--keep", type=click.IntRange(1), required=True, metavar="N", help="Newest versions to keep of each.")
-@click.option("--older-than", type=click.IntRange(0, 36500), required=True, metavar="DAYS",
+@click.option("--keep", type=Number(1), required=True, metavar="N", help="Newest versions to keep of each.")
+@click.option("--older-than", type=Number(0, 36500), required=True, metavar="DAYS",
               help="Remove only what went out of force more than so many days ago.")  # fmt: skip
 @click.option("--okx-uid", metavar="U", help="This user only.")
 @click.option("--dry-run", is_flag=True, help="Remove nothing; tell how many would go.")
@@ -182,10 +181,6 @@ def prune(keep: int, older_than: int, okx_uid: str | None, dry_run: bool, as_jso
     if gone:
         print_table(None, [(name, str(number)) for name, number in gone.items()])
     say(f"{counted(sum(gone.values()), 'version')} {'would be ' if dry_run else ''}removed")
-
-
-async def _masked(store: SettingsStore, write: Writing) -> list[SavedSetting]:
-    return [await masked(store, saved) for saved in await write(store)]
 
 
 def _print_saved(saved: list[SavedSetting], as_json: bool, one: bool = True) -> None:
