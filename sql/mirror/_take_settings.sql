@@ -17,7 +17,7 @@ begin
                           and (not _is_valid_value(f, v.value) or f.json_type = 'string' and p_texts ? f.key)) then
         return jsonb_build_object('document', p_settings, 'problems', null);
     end if;
-    v_document := _convert_settings(p_setting_type, p_settings, coalesce(p_texts, '{}'));
+    v_document := _normalised_setting(p_setting_type, _convert_settings(p_setting_type, p_settings, coalesce(p_texts, '{}')));
     v_problems := coalesce(p_problems, '{}')
                   || coalesce((select jsonb_object_agg(p.key, p.problem) from validate_user_setting(p_setting_type, v_document) p), '{}');
     if v_problems = '{}' then

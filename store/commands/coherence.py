@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.commands.common import as_json, run, tell_if_embedded
+from store.commands.common import Number, as_json, run, tell_if_embedded
 from store.commands.log_format import configure_logs
 from store.commands.output import moment, plain, print_json, print_table, say
 from store.commands.progress import counting
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Mirror what is marked now, and end; for cron and tests.")
 @click.option(
     "--poll",
-    type=click.FloatRange(0.001, 60),
+    type=Number(0.001, 60, is_whole=False),
     metavar="SECONDS",
     default=0.02,
     show_default=True,
     help="Seconds between looks.",
 )
-@click.option("--metrics-port", type=click.IntRange(1, 65535), metavar="N", help="Serve metrics for Prometheus there.")
+@click.option("--metrics-port", type=Number(1, 65535), metavar="N", help="Serve metrics for Prometheus there.")
 @click.option("--metrics-host", default="127.0.0.1", show_default=True, help="The address to serve metrics on.")
 @as_json
 @acts

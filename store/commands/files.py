@@ -93,6 +93,8 @@ def import_(file: Any, dry_run: bool, as_json: bool) -> None:
                 store, data, dry_run=dry_run, tell=tell, progress=bar, expect=bar.expect
             )
         )  # fmt: skip
+    if not report.users:
+        say("the file holds no users: nothing was changed", err=True)
     if as_json:
         print_json({"dry_run": dry_run, **plain(report), "effects": effects})
         return

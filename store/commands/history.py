@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from store.api.catalogue import masked
-from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, some_type, who
+from store.commands.common import Moment, Number, as_json, expect_version, identifier, run, setting_type, some_type, who
 from store.commands.listing import Each, JsonList, Printer, print_list
 from store.commands.output import (
     counted,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @identifier
 @some_type
 @click.option("--before", type=Moment(), metavar="TIME", help="Versions saved before then: the next page.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", default=20, show_default=True, help="Versions at most.")
+@click.option("--limit", type=Number(1), metavar="N", default=20, show_default=True, help="Versions at most.")
 @as_json
 def history(
     identifier: str, setting_type: str | None, before: datetime | None, limit: int, as_json: bool
@@ -62,8 +62,8 @@ def history(
 @click.command()
 @identifier
 @setting_type
-@click.argument("a", type=click.IntRange(1))
-@click.argument("b", type=click.IntRange(1))
+@click.argument("a", type=Number(1))
+@click.argument("b", type=Number(1))
 @as_json
 def diff(identifier: str, setting_type: str, a: int, b: int, as_json: bool) -> None:
     """Show what differs between two versions, A and B. Nothing is printed if nothing does.
@@ -82,7 +82,7 @@ def diff(identifier: str, setting_type: str, a: int, b: int, as_json: bool) -> N
 @click.command(short_help="Save an earlier version again, as a new one.")
 @identifier
 @some_type
-@click.argument("version", metavar="[VERSION]", type=click.IntRange(1), required=False)
+@click.argument("version", metavar="[VERSION]", type=Number(1), required=False)
 @click.option("--at", type=Moment(), metavar="TIME", help="All types, to what was in force then.")
 @expect_version
 @who
@@ -155,8 +155,8 @@ def restore(identifier: str, setting_type: str, expect_version: int | None, as_j
 
 
 @click.command()
-@click.option("--keep", type=click.IntRange(1), required=True, metavar="N", help="Newest versions to keep of each.")
-@click.option("--older-than", type=click.IntRange(0, 36500), required=True, metavar="DAYS",
+@click.option("--keep", type=Number(1), required=True, metavar="N", help="Newest versions to keep of each.")
+@click.option("--older-than", type=Number(0, 36500), required=True, metavar="DAYS",
               help="Remove only what went out of force more than so many days ago.")  # fmt: skip
 @click.option("--okx-uid", metavar="U", help="This user only.")
 @click.option("--dry-run", is_flag=True, help="Remove nothing; tell how many would go.")

@@ -9,16 +9,16 @@ from typing import Literal
 
 import click
 
-from store.commands.common import as_json, configured, tell_if_embedded
+from store.commands.common import Number, as_json, configured, tell_if_embedded
 from store.commands.output import print_json, print_table, print_text, say
 from store.commands.streams import acts, output_is_needed
 
 
 @click.command()
 @click.option("--check", is_flag=True, help="Look only whether all is well, and fail if not; for health probes.")
-@click.option("--max-age", type=click.IntRange(0), default=60, show_default=True, metavar="S",
+@click.option("--max-age", type=Number(0), default=60, show_default=True, metavar="S",
               help="With --check: seconds a key may wait for the relay.")  # fmt: skip
-@click.option("--timeout", type=click.IntRange(1, 3600), default=5, show_default=True, metavar="S",
+@click.option("--timeout", type=Number(1, 3600), default=5, show_default=True, metavar="S",
               help="With --check: seconds for everything; who hasn't answered by then is away.")  # fmt: skip
 @as_json
 def status(check: bool, max_age: float, timeout: float, as_json: bool) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from store.commands.streams import is_utf8
-from store.json_reader import DuplicateKey, refuse_constant, unique
+from store.json_reader import NotJson, Untakeable, decoded, parse
+from store.json_writer import shown_key
 from store.shown import shown, shown_json
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ def counted(number: int, noun: str) -> str:
 
 def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
     """Read KEY=VALUE pairs: a value is JSON where it parses as JSON, else text."""
-    from decimal import Decimal
-
-    document = {}
+    document: dict[str, Any] = {}
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not key or not separator:
@@ -52,30 +51,22 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
         if key in document:
             raise click.UsageError("A key is given twice.")
         try:
-            document[key] = json.loads(text, parse_float=Decimal, parse_constant=refuse_constant)
-        except (ValueError, ArithmeticError, RecursionError):
+            document[key] = parse(text)
+        except NotJson:
             document[key] = text
+        except Untakeable as error:
+            raise click.ClickException(f"{shown_key(key)} can't be taken: {error}") from None
     return document
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
     """Read a JSON object. The error says where it breaks off, not what is there."""
-    from decimal import Decimal
-
     try:
-        document = json.loads(
-            data, parse_float=Decimal, parse_constant=refuse_constant, object_pairs_hook=unique
-        )  # every digit
-    except DuplicateKey:
-        raise click.ClickException("not JSON that can be taken: a key is there twice in one object") from None
-    except json.JSONDecodeError as error:
-        raise click.ClickException(f"not JSON: {error.msg}, line {error.lineno} column {error.colno}") from None
-    except UnicodeDecodeError:
-        raise click.ClickException("not JSON: the text is not UTF-8") from None
-    except RecursionError:
-        raise click.ClickException("not JSON: nested too deep") from None
-    except (ValueError, ArithmeticError):
-        raise click.ClickException("not JSON: it holds NaN, Infinity or a number of thousands of digits") from None
+        document = parse(decoded(data))
+    except NotJson as error:
+        raise click.ClickException(f"not JSON: {error}") from None
+    except Untakeable as error:
+        raise click.ClickException(f"not JSON that can be taken: {error}") from None
     if not isinstance(document, dict):
         raise click.ClickException("not a JSON object")
     return document
@@ -211,7 +202,7 @@ def print_table(
     wide = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
     is_first = widths is None
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    if columns and not widths and (not is_first or sum(wide) + 2 * len(wide) - 2 > room):
+    if columns and cells and not widths and (not is_first or sum(wide) + 2 * len(wide) - 2 > room):
         for number, row in enumerate(cells):
             if number or not is_first:
                 say("")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from store.api.catalogue import each_masked, masked, mistyped
-from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, some_type, who
+from store.commands.common import Moment, Number, as_json, expect_version, identifier, run, setting_type, some_type, who
 from store.commands.listing import JsonList, Printer, Table, print_list
 from store.commands.output import (
     moment,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @some_type
 @click.option("--source", type=click.Choice(["auto", "redis", "db"]), default="auto", show_default=True,
               help="Which store to ask; auto: Redis, then PostgreSQL.")  # fmt: skip
-@click.option("--version", "version", type=click.IntRange(1), metavar="N", help="This version of the TYPE.")
+@click.option("--version", "version", type=Number(1), metavar="N", help="This version of the TYPE.")
 @click.option("--at", "at", type=Moment(), metavar="TIME", help="What was in force then.")
 @click.option("--reveal", is_flag=True, help="Show secrets (signal_bot_token), too.")
 @as_json
@@ -123,6 +123,8 @@ def set_(
         return saved, await mistyped(store, saved)
 
     saved, unknown = run(write)
+    if not document:
+        say("the object given is empty", err=True)
     for key, similar in unknown.items():
         if key in document:
             say(f"{key} is saved as it is: not in the catalogue. Did you mean {similar}?", err=True)
@@ -145,7 +147,7 @@ def _unwrapped(document: dict[str, Any], setting_type: str) -> dict[str, Any]:
 @setting_type
 @click.argument("pairs", metavar="KEY=VALUE…", nargs=-1, required=True)
 @click.option("--after", metavar="OKX_UID", help="Start after this user.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", default=100, show_default=True, help="Users at most.")
+@click.option("--limit", type=Number(1), metavar="N", default=100, show_default=True, help="Users at most.")
 @as_json
 def search(setting_type: str, pairs: Sequence[str], after: str | None, limit: int, as_json: bool) -> None:
     """Find the users whose active settings hold all these values (by index).

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import click
 
-from store.commands.common import Moment, as_json, identifier, run, whole
+from store.commands.common import Moment, Number, as_json, identifier, run, whole
 from store.commands.listing import Csv, Each, JsonList, Printer, Table, print_list
 from store.commands.output import (
     amount,
@@ -111,10 +111,11 @@ def trades_add(identifier: str, pairs: Sequence[str], file: Any, as_json: bool) 
 @as_json
 @acts
 def trades_import(file: Any, as_json: bool) -> None:
-    """Record the trades of a FILE (-: standard input), all or none: CSV with a header, or a JSON object a line.
+    """Record the trades of a FILE (-: standard input), all or none: CSV with a header, or JSON.
 
-    Columns are those of `trades add`, and okx_uid; an empty cell is a column that isn't given. Trades recorded before
-    are passed over, so an import may be repeated. An error rejects the whole file and is named by line and column.
+    JSON is an object a line, or an array of objects. Columns are those of `trades add`, and okx_uid; an empty cell is a
+    column that isn't given. What `trades list` prints with --csv or --json is read. Trades recorded before are passed
+    over, so an import may be repeated. An error rejects the whole file and is named by line and column.
 
     \b
     Example:
@@ -124,6 +125,8 @@ def trades_import(file: Any, as_json: bool) -> None:
 
     with whole(file) as data, counting("import", "trades") as count:
         done = run(lambda store: trades.import_trades(store, data, count))
+    if not done.recorded + done.known:
+        say("the file holds no trades: nothing was recorded", err=True)
     if as_json:
         print_json(done)
     else:
@@ -134,7 +137,7 @@ def trades_import(file: Any, as_json: bool) -> None:
 @identifier
 @_selection
 @click.option("--before", type=Place(), metavar="TIME/ID", help="The next page: those after this one in this order.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", default=100, show_default=True, help="Trades at most.")
+@click.option("--limit", type=Number(1), metavar="N", default=100, show_default=True, help="Trades at most.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, which `trades import` reads.")
 @as_json
 def trades_list(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from store.api.catalogue import masked
-from store.commands.common import as_json, confirm, identifier, run, who
+from store.commands.common import Number, as_json, confirm, identifier, run, who
 from store.commands.listing import JsonList, Printer, Table, print_list
 from store.commands.output import counted, plain, print_json, print_saved, print_user, say
 from store.commands.streams import acts
@@ -82,7 +82,7 @@ def user_find(identifier: str, as_json: bool) -> None:
 
 @user.command("list")
 @click.option("--after", metavar="OKX_UID", help="Start after this user.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", default=100, show_default=True, help="Users at most.")
+@click.option("--limit", type=Number(1), metavar="N", default=100, show_default=True, help="Users at most.")
 @click.option("--deleted", is_flag=True, help="Those whom `user restore` would bring back, in place of the others.")
 @as_json
 def user_list(after: str | None, limit: int, deleted: bool, as_json: bool) -> None:

@@ -50,9 +50,9 @@ select u.telegram_id, u.okx_uid, u.okx_uid from app_users u where u.telegram_id 
 -- restore_user() knows by it what to bring back.
 insert into user_settings (id, user_id, okx_uid, telegram_id, setting_type, settings, version, is_active,
                            created_at, updated_at, changed_by, change_reason)
-select v.id, v.user_id, v.okx_uid, u.telegram_id, v.setting_type, v.settings,
-       greatest(v.newest, v.count) - v.count + v.nth, v.is_live and v.user_deleted_at is null and v.nth = v.count,
-       v.created_at,
+select v.id, v.user_id, v.okx_uid, u.telegram_id, v.setting_type,
+       case when a.is_active then _normalised_setting(v.setting_type, v.settings) else v.settings end,
+       greatest(v.newest, v.count) - v.count + v.nth, a.is_active, v.created_at,
        v.saved_at + (row_number() over (partition by v.user_id, v.setting_type, v.saved_at order by v.nth) - 1) * interval '1 microsecond',
        'predecessor', 'adopted'
   from (select s.*,
@@ -63,7 +63,8 @@ select v.id, v.user_id, v.okx_uid, u.telegram_id, v.setting_type, v.settings,
           from found_settings s
          where s.reason is null
         window one_by_one as (partition by s.user_id, s.setting_type order by s.is_live, s.updated_at, s.version, s.id)) v
-  join app_users u on u.id = v.user_id;
+  join app_users u on u.id = v.user_id
+ cross join lateral (select v.is_live and v.user_deleted_at is null and v.nth = v.count as is_active) a;
 
 insert into user_settings (user_id, okx_uid, telegram_id, setting_type, settings, version, created_at, updated_at, deleted_at,
                            changed_by, change_reason)
