@@ -1,17 +1,27 @@
--- The active documents of a user, or the one of a type. No row if there is none.
+-- The active documents of a user, or the one of a type. No row if there is none. An unknown user is an error, but for callers of
+-- the older schema, whose function returned no row: in a database adopted from it, unless p_must_exist.
 -- Raises US002, US004, US007. Reads by index, no lock.
-create or replace function get_user_settings(p_identifier text, p_setting_type text default null)
+create or replace function get_user_settings(p_identifier text, p_setting_type text default null, p_must_exist boolean default null)
 returns setof user_settings
 language plpgsql stable
 security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_user app_users := _resolve_user(p_identifier);
+    v_user app_users;
 begin
-    if p_setting_type is not null then
-        perform check_setting_type(p_setting_type);
-    end if;
+    begin
+        v_user := _resolve_user(p_identifier);
+        if p_setting_type is not null then
+            perform check_setting_type(p_setting_type);
+        end if;
+    exception
+        when sqlstate 'US002' or sqlstate 'US004' or sqlstate 'US007' then
+            if coalesce(p_must_exist, not _has_predecessor('app_users')) then
+                raise;
+            end if;
+            return;
+    end;
     return query
     select * from user_settings s
      where s.user_id = v_user.id and s.is_active and s.deleted_at is null
@@ -20,6 +30,6 @@ begin
 end
 $$;
 
-comment on function get_user_settings(text, text) is
-'The active settings of a user: a row per setting type, or the one of p_setting_type; none if nothing was saved. Raises US002 (unknown type), US004 (unknown user), US007 (bad identifier).';
-revoke execute on function get_user_settings(text, text) from public;
+comment on function get_user_settings(text, text, boolean) is
+'The active settings of a user: a row per setting type, or the one of p_setting_type; none if nothing was saved. Raises US002 (unknown type), US004 (unknown user), US007 (bad identifier); in an adopted database only if p_must_exist, else these have no rows, as in the older schema.';
+revoke execute on function get_user_settings(text, text, boolean) from public;

@@ -155,11 +155,10 @@ def _apply(connection: psycopg.Connection[Any], migrations: Sequence[Any], vault
         connection.execute(Path(migration.path).read_bytes())
     _apply_sql(connection)
     _record_parts(connection)
-    return (
-        predecessor.take_over(connection, tables, resources("sql") / "predecessor" / "adoption", vault or Vault({}))
-        if tables
-        else None
-    )
+    if tables:
+        return predecessor.take_over(connection, tables, _adoption(), vault or Vault({}))
+    predecessor.keep_old_code(connection, _adoption())
+    return None
 
 
 def _take_back(
@@ -167,7 +166,7 @@ def _take_back(
 ) -> None:
     """Drop what sql/ made, and roll migrations back; the tables, of a predecessor's, come back."""
     if tables:
-        predecessor.carry_back(connection, tables, resources("sql") / "predecessor" / "adoption", vault)
+        predecessor.carry_back(connection, tables, _adoption(), vault)
     _drop_sql(connection)
     for migration in migrations:
         connection.execute(Path(migration.path).with_suffix(".rollback.sql").read_bytes())
@@ -181,6 +180,10 @@ def _record_parts(connection: psycopg.Connection[Any]) -> None:
         migrations = yoyo.read_migrations(str(resources("migrations")))
         text = "".join(Path(migration.path).read_text() for migration in migrations)
         drift.record_parts(connection, tables_of(migrations), text)
+
+
+def _adoption() -> Path:
+    return resources("sql") / "predecessor" / "adoption"
 
 
 def _functions() -> list[str]:

@@ -28,6 +28,12 @@ PEOPLE = {
     "okx_api_info": ("id", "user_id", "api_key", "api_secret", "passphrase"),
 }
 
+# Functions of ours in the schema predecessor: sql/predecessor/adoption/old_code.sql.
+FOR_OLD_CODE = (
+    "select oid::regprocedure::text from pg_proc"
+    " where pronamespace = to_regnamespace('predecessor') and proname like 'for\\_old\\_code\\_%'"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
@@ -97,7 +103,8 @@ def take_over(connection: Connection, tables: Sequence[str], folder: Path, vault
     def run(name: str) -> None:
         connection.execute((folder / name).read_bytes())
 
-    before = _count(connection, tables, "public")
+    market = [name for name in tables if name not in PEOPLE]
+    before = _count(connection, market, "public")
     run("quarantine.sql")
     if "app_users" in tables:
         run("find.sql")
@@ -105,6 +112,8 @@ def take_over(connection: Connection, tables: Sequence[str], folder: Path, vault
         if not vault.is_empty:
             _encrypt(connection, vault)
         run("finish.sql")
+        run("old_code.sql")
+        run("taken.sql")
         _check_complete(connection)
         _point_to(connection, "public")
     if "trades" in tables:
@@ -112,8 +121,18 @@ def take_over(connection: Connection, tables: Sequence[str], folder: Path, vault
     if any(name.startswith("ohlcv_") for name in tables):
         run("candles.sql")
     run("identities.sql")
-    taken = {name: count - before[name] for name, count in _count(connection, tables, "public").items()}
+    taken = {name: count - before[name] for name, count in _count(connection, market, "public").items()}
+    for name in PEOPLE if "app_users" in tables else ():
+        query = sql.SQL("select count(*) from public.{0} join predecessor.{0} using (id)").format(sql.Identifier(name))
+        taken[name] = connection.execute(query).fetchone()[0]  # type: ignore[index]
     return Adoption(taken, quarantine(connection))
+
+
+def keep_old_code(connection: Connection, folder: Path) -> None:
+    """Make again, in an adopted database, what lets old code go on beside the store."""
+    if _exists(connection, "predecessor", "app_users"):
+        connection.execute((folder / "quarantine.sql").read_bytes())
+        connection.execute((folder / "old_code.sql").read_bytes())
 
 
 def _check_complete(connection: Connection) -> None:
@@ -129,7 +148,7 @@ def _check_complete(connection: Connection) -> None:
 
 def _encrypt(connection: Connection, vault: Vault) -> None:
     rows = connection.execute(
-        "select id, okx_uid, version, api_key, api_secret, passphrase from okx_api_info where deleted_at is null"
+        "select id, okx_uid, version, api_key, api_secret, passphrase from okx_api_info where api_key is not null"
     ).fetchall()
     changes = []
     for id, okx_uid, version, *fields in rows:
@@ -189,13 +208,19 @@ def put_back(connection: Connection, tables: Sequence[str], functions: Sequence[
         connection.execute(sql.SQL("alter table predecessor.{} set schema public").format(sql.Identifier(name)))
     if "app_users" in tables:
         _move_functions(connection, functions, "predecessor", "public")
+        for (name,) in connection.execute(FOR_OLD_CODE).fetchall():
+            connection.execute(sql.SQL("drop function {}").format(sql.SQL(name)))
     left = connection.execute(
         "select from pg_class where relnamespace = 'predecessor'::regnamespace and relkind in ('r', 'p')"
-        " and relname not in ('quarantine', 'foreign_keys')"
+        " and relname not in ('quarantine', 'foreign_keys', 'taken', 'kept')"
     ).fetchone()
     if left is None:
-        connection.execute("drop table if exists predecessor.quarantine, predecessor.foreign_keys")
-        connection.execute("drop schema predecessor")
+        connection.execute(
+            "drop table if exists predecessor.quarantine, predecessor.foreign_keys, predecessor.taken"
+        )
+        if connection.execute("select from predecessor.kept limit 1").fetchone() is None:
+            connection.execute("drop table predecessor.kept")
+            connection.execute("drop schema predecessor")
 
 
 def _point_to(connection: Connection, schema: str) -> None:

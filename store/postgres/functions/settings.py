@@ -17,12 +17,12 @@ ROW = (
 
 
 def get_user_settings(identifier: str, setting_type: str | None) -> Call:
-    return _read(SETTING, "get_user_settings", identifier=identifier, setting_type=setting_type)
+    return _read(SETTING, "get_user_settings", identifier=identifier, setting_type=setting_type, must_exist=True)
 
 
 def user_setting_rows(identifier: str, setting_type: str | None) -> Call:
     """The active documents with every column that callers of the older schema know."""
-    return _read(ROW, "get_user_settings", identifier=identifier, setting_type=setting_type)
+    return _read(ROW, "get_user_settings", identifier=identifier, setting_type=setting_type, must_exist=True)
 
 
 def find_users_by_setting(setting_type: str, filter: Document, after: str | None, limit: int | None) -> Call:
