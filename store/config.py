@@ -28,7 +28,8 @@ VARIABLES = {
     "SETTINGS_STORE_ACTOR": "Who writes. Default: the user of the operating system; in Python the database user.",
     "SETTINGS_STORE_KEYS": "Encryption keys of the API credentials, base64, separated by blanks; the first one writes.",
     "SETTINGS_STORE_KEYS_FILE": "A file with them, mode 0600. Default: `encryption.keys` of the embedded servers.",
-    "MIRROR_CREDENTIALS": "How Redis holds API credentials: `encrypted`, `plain` or `off`. Default: `encrypted`.",
+    "MIRROR_CREDENTIALS": "How Redis holds API credentials: `encrypted`, `plain` or `off`. Default: `encrypted`;"
+    " `sync` asks for the choice where Redis holds plain text.",
     "MIRROR_KEY_TEMPLATE": "Names of the Redis keys. Default: `user:{id}:{suffix}`; for Redis Cluster"
     " `user:{{{id}}}:{suffix}`.",
     "MIRROR_CHANNEL": "Where changes are published. Default: `settings:changes`, and with another database of Redis or"
@@ -73,7 +74,7 @@ class Config:
     redis_retry_after: float = 1.0  # seconds to leave Redis alone after it failed
     key_template: str = "user:{id}:{suffix}"
     channel: str | None = None  # where changes are published; None: mirror_channel says
-    mirror_credentials: str = "encrypted"  # how Redis holds API credentials: encrypted, plain, off
+    mirror_credentials: str | None = None  # how Redis holds API credentials: encrypted, plain, off; None: not chosen
     actor: str | None = None  # who writes, unless acting_as or the call says; None: the database user
     vault: Vault | None = field(default=None, repr=False, compare=False)  # None: the keys of the environment
 
@@ -84,7 +85,7 @@ class Config:
             fields = []
         if sorted(fields, key=str) != [("id", "", None), ("suffix", "", None)]:
             raise ConfigError("MIRROR_KEY_TEMPLATE must hold {id} and {suffix} once each, as in user:{id}:{suffix}")
-        if self.mirror_credentials not in ("encrypted", "plain", "off"):
+        if self.mirror_credentials not in (None, "encrypted", "plain", "off"):
             raise ConfigError("MIRROR_CREDENTIALS must be encrypted, plain or off")
         for name, seconds in (("DB_TIMEOUT", self.db_timeout), ("REDIS_TIMEOUT", self.redis_timeout)):
             if not 0 < seconds < 86400:
@@ -122,7 +123,7 @@ class Config:
             "REDIS_URL": _shown_redis(self.redis_url) if self.redis_url else "embedded",
             "SETTINGS_STORE_HOME": str(self.home),
             "SETTINGS_STORE_ACTOR": self.actor or "",
-            "MIRROR_CREDENTIALS": self.mirror_credentials,
+            "MIRROR_CREDENTIALS": self.credentials_mode,
             "MIRROR_KEY_TEMPLATE": self.key_template,
             "MIRROR_CHANNEL": self.mirror_channel,
             "DB_POOL_SIZE": str(self.db_pool_size),
@@ -137,6 +138,11 @@ class Config:
 
         tag = re.search("{([^}]*)}", self.key_template.format(id="\0", suffix="\1"))
         return (tag is not None and "\0" in tag[1] and "\1" not in tag[1]) or not is_cluster(self.redis_url or "")
+
+    @property
+    def credentials_mode(self) -> str:
+        """How Redis holds API credentials: encrypted, unless another mode was chosen."""
+        return self.mirror_credentials or "encrypted"
 
     @property
     def mirror_channel(self) -> str:
@@ -193,7 +199,7 @@ class Config:
             redis_timeout=number("REDIS_TIMEOUT", float, cls.redis_timeout),
             key_template=environ.get("MIRROR_KEY_TEMPLATE") or cls.key_template,
             channel=environ.get("MIRROR_CHANNEL") or None,
-            mirror_credentials=environ.get("MIRROR_CREDENTIALS") or cls.mirror_credentials,
+            mirror_credentials=environ.get("MIRROR_CREDENTIALS") or None,
             actor=environ.get("SETTINGS_STORE_ACTOR") or None,
         )
 

@@ -1,6 +1,6 @@
 -- Puts API credentials that were found in Redis, encrypted by the caller, and that lose against the active ones, into the
--- history: they become a version, which the active ones (or the deletion) then replace again. Nothing happens to a user
--- who never had any, or whose earlier ones were erased. Raises US003 (plain text), US012. Locks the active row, and waits for
+-- history: they become a version, which the active ones (or the deletion, of a deleted user, too) then replace again. Nothing
+-- happens to a user who never had any, or whose earlier ones were erased. Raises US003 (plain text), US012. Locks the active row, and waits for
 -- nobody: returns whether it was done, false if another transaction holds a row.
 create or replace function keep_losing_credentials(p_okx_uid text, p_api_key text, p_api_secret text, p_passphrase text)
 returns boolean
@@ -15,11 +15,11 @@ declare
 begin
     perform check_confinement(p_okx_uid);
     select * into v_active from okx_api_info c where c.okx_uid = p_okx_uid and c.is_active for no key update;
-    if not found or exists (select from app_users u where u.id = v_active.user_id and u.deleted_at is not null)
-       or exists (select from mirror_pending p where p.owner = p_okx_uid and p.kind = 'api_keys' and p.discards) then
+    if not found or exists (select from mirror_pending p where p.owner = p_okx_uid and p.kind = 'api_keys' and p.discards) then
         return true;
     end if;
     v_given := _note_reason('found in Redis, lost against PostgreSQL');
+    insert into trigger_permits (permit, id) values ('keep as found', v_active.id);
     update okx_api_info c
        set api_key = p_api_key, api_secret = p_api_secret, passphrase = p_passphrase, deleted_at = null
      where c.id = v_active.id;
@@ -29,6 +29,7 @@ begin
            deleted_at = v_active.deleted_at
      where c.id = v_active.id;
     perform set_config('settings_store.reason', v_given, true);
+    delete from trigger_permits p where p.permit = 'keep as found' and p.id is not distinct from v_active.id;
     return true;
 exception when lock_not_available then
     return false;

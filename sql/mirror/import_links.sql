@@ -3,7 +3,7 @@
 -- p_items: [{"owner": Telegram ID, "version": that Redis was given (0: never by us), "okx_uid": whom Redis
 -- leads to (null: nobody)}, …]. The outcome of each is ok, same, stale, missing, new, edited, conflict as in
 -- import_documents(); conflict too if the user or the Telegram ID has another link in PostgreSQL that Redis
--- wasn't given. p_prefer 'redis' takes Redis's link then. Raises US012 in a confined session if any side of a link is
+-- wasn't given. p_prefer 'redis' takes Redis's link then; with 'db' Redis is to lose a Telegram ID that PostgreSQL never had. Raises US012 in a confined session if any side of a link is
 -- another user's.
 create or replace function import_links(
     p_items   jsonb,
@@ -71,6 +71,8 @@ begin
             update app_users u set telegram_id = null
              where u.telegram_id = v_item.owner and u.okx_uid <> v_item.okx_uid and u.deleted_at is null;
             perform ensure_user(v_item.okx_uid, v_item.owner);
+        elsif not p_dry_run and v_item.outcome = 'conflict' and p_prefer = 'db' then
+            perform _note_link(v_item.owner, v_item.okx_uid);
         end if;
         owner := v_item.owner;
         outcome := v_item.outcome;

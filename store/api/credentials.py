@@ -126,7 +126,7 @@ class ApiCredentials(Core):
         fields, version, updated_at = found
         # Whoever can write into Redis could put keys of their own there: plain text counts only where it is the mode;
         # old ciphertext beside the number of the current version, or of a version unknown (the old form), never does.
-        is_plain = self.config.mirror_credentials == "plain" and set(fields) == set(FIELDS)
+        is_plain = self.config.credentials_mode == "plain" and set(fields) == set(FIELDS)
         if version < max(min_version, self._versions.get(okx_uid, 0)) or not (
             sealed_version(fields) == version or (is_plain and not any(map(is_ciphertext, fields.values())))
         ):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from store.coherence.connections import Connections
 from store.encryption.fields import FIELDS, Secrets, is_same, is_sealed, seal, sealed_version, unseal
 from store.encryption.vault import DamagedCredential, NoEncryptionKey, WrongEncryptionKey
-from store.errors import DatabaseUnavailable, InvalidArgument, InvalidSettings, NotPermitted, StoreError
-from store.mirror.entries import CREDENTIALS, Found, Place
-from store.mirror.old_encodings import Field, Unreadable, read_document
+from store.errors import DatabaseUnavailable, InvalidArgument, NotPermitted, StoreError
+from store.json_writer import json_text
+from store.mirror.entries import CREDENTIALS, LARGEST, Found, Place
+from store.mirror.old_encodings import Unreadable, read_document
 from store.postgres import functions
 
 
@@ -35,25 +36,41 @@ async def keep(stores: Connections, finds: Iterable[tuple[Place, Found]]) -> Non
 
 async def _keep_document(stores: Connections, place: Place, found: Found) -> None:
     if found.type == "large":
-        await _keep(stores, item(place, found.version, json.dumps({"$too_large": found.content})))
+        await _keep(stores, _item(place, found, json.dumps({"$too_large": found.content})))
         return
     try:
-        document = read_document(found.type, found.content, {})
-        # The same value in an older encoding (`False`, `1`) is no other document.
-        by_types = read_document(found.type, found.content, await _fields(stores, place.kind))
-        await _keep(stores, item(place, found.version, document, by_types))
-        return
+        await _keep(stores, found_item(place, found))
     except (DatabaseUnavailable, NotPermitted, Held):
         raise
     except (Unreadable, StoreError):  # not JSON, or JSON that PostgreSQL doesn't take
-        text = found.content if found.type == "string" else json.dumps(found.content)
+        await _keep(stores, _item(place, found, _as_text(found)))
+
+
+def found_item(place: Place, found: Found) -> str:
+    """Write a document that was found as an item for import_documents() or keep_documents(). Raises Unreadable."""
+    read = read_document(found.type, found.content)
+    more = {"texts": json_text(read.texts)} if read.texts else {}
+    if read.problems:
+        more |= {"problems": json_text(read.problems), "found": _as_text(found)}
+    return _item(place, found, read.document, more)
+
+
+def _item(place: Place, found: Found, document: str, more: Mapping[str, str] | None = None) -> str:
+    """Write an item; the document and what there is more are JSON text already."""
+    head = json.dumps({"owner": place.owner, "kind": place.kind, "version": found.version})
+    rest = "".join(f', "{name}": {text}' for name, text in {"document": document, **(more or {})}.items())
+    return f"{head[:-1]}{rest}}}"
+
+
+def _as_text(found: Found) -> str:
+    """Write what isn't a document, all of it, as one that can be kept: its text, or a note if that is too long."""
+    text = found.content if found.type == "string" else json.dumps(found.content)
     plain = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-    try:
-        await _keep(stores, item(place, found.version, json.dumps({"$unreadable": plain})))
-    except InvalidSettings:  # as text, it takes more than a document may
-        size = len(text.encode("utf-8", "surrogateescape"))
-        note = {"bytes": str(size), "sha1": found.digest, "type": found.type}
-        await _keep(stores, item(place, found.version, json.dumps({"$too_large": note})))
+    kept = json.dumps({"$unreadable": plain}, ensure_ascii=False)
+    if len(kept.encode()) <= LARGEST:
+        return kept
+    size = len(text.encode("utf-8", "surrogateescape"))
+    return json.dumps({"$too_large": {"bytes": str(size), "sha1": found.digest, "type": found.type}})
 
 
 async def _keep_credentials(stores: Connections, okx_uid: str, version: int, content: Secrets) -> None:
@@ -86,18 +103,7 @@ async def _keep_credentials(stores: Connections, okx_uid: str, version: int, con
         raise Held
 
 
-async def _fields(stores: Connections, kind: str) -> dict[str, Field]:
-    rows = await stores.database.fetch(functions.catalogue.list_setting_fields())
-    return {row["key"]: Field(row["json_type"], row["is_nullable"]) for row in rows if row["setting_type"] == kind}
-
-
 async def _keep(stores: Connections, one: str) -> None:
     (kept,) = await stores.database.fetch(functions.mirror.keep_documents(f"[{one}]"))
     if kept["outcome"] == "locked":
         raise Held
-
-
-def item(place: Place, version: int, document: str, as_given: str = "null") -> str:
-    """Write an item for import_documents() or keep_documents(); the documents are JSON text already."""
-    head = json.dumps({"owner": place.owner, "kind": place.kind, "version": version})
-    return f'{head[:-1]}, "document": {document}, "as_given": {as_given}}}'

@@ -20,14 +20,15 @@ from store.batches import cut, halve
 from store.coherence import relay
 from store.coherence.connections import Connections
 from store.coherence.mirror_source import complete, some_entries
-from store.coherence.preserve import item
+from store.coherence.preserve import found_item
 from store.coherence.relay import BATCH
-from store.coherence.sync_credentials import import_credentials
+from store.coherence.sync_credentials import UNCHOSEN, import_credentials, is_plain, require_mode
 from store.ending import end
 from store.errors import DatabaseUnavailable, NotPermitted, StoreError, VersionConflict
+from store.json_writer import shown_key
 from store.mirror.entries import CREDENTIALS, TELEGRAM, Found, Place
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
-from store.mirror.old_encodings import Field, Unreadable, read_document
+from store.mirror.old_encodings import Unreadable
 from store.models import MirrorEntry
 from store.postgres import functions
 from store.postgres.call import Call
@@ -37,8 +38,11 @@ Prefer = Literal["redis", "db"]
 
 # Outcomes after which Redis gets PostgreSQL's current state.
 TO_MIRROR = {"same", "stale", "missing", "new", "edited"}
-# Outcomes that leave both sides as they are, though they differ.
-NOTHING_DONE = ("conflict", "deleted", "invalid", "bad", "busy", "refused")
+# Outcomes that leave Redis as it is, though it differs.
+NOTHING_DONE = ("conflict", "deleted", "partial", "invalid", "bad", "busy", "refused")
+
+# What is to be written to Redis: the content, or (a version) of what was taken in part only that.
+Settled = tuple[Place, int | None]
 
 # Batches under way: while PostgreSQL takes one over, the next is read, and the one before is written back.
 UNDER_WAY = 3
@@ -56,7 +60,8 @@ class Outcome:
 
 
 class Sync:
-    """One run. Raises RedisUnavailable, DatabaseUnavailable; bad data of one user never stops another's."""
+    """One run. Raises RedisUnavailable, DatabaseUnavailable, ConfigError (MIRROR_CREDENTIALS must be chosen first); bad
+    data of one user never stops another's."""
 
     def __init__(
         self,
@@ -75,7 +80,6 @@ class Sync:
         self._tell = tell
         self._progress = progress
         self._kinds: dict[str, Place] = {TELEGRAM.suffix: TELEGRAM, CREDENTIALS.suffix: CREDENTIALS}
-        self._fields: dict[str, dict[str, Field]] = {}
         self._outcomes: Counter[str] = Counter()
         # One batch at a time: two would wait for each other's users, in PostgreSQL and for good.
         self._writing = asyncio.Lock()
@@ -87,7 +91,8 @@ class Sync:
             check_okx_uid(self._okx_uid)
         if await self._stores.confinement.known() not in ("", self._okx_uid):
             raise refusal()
-        await self._load_catalogue()
+        await require_mode(self._stores, self._okx_uid)
+        await self._load_types()
         # Links first: a user who comes with the link comes at once, and a link that comes later changes the documents.
         await self._take_over(self._found_keys(TELEGRAM.suffix))
         await self._take_over(self._found_keys())
@@ -102,15 +107,12 @@ class Sync:
     async def take_over(self, okx_uid: str) -> None:
         """Take over the documents of one user, without searching Redis for anything else; the marks of the
         user stay for the caller."""
-        await self._load_catalogue()
+        await self._load_types()
         await self._batch([(okx_uid, suffix) for suffix in self._kinds if suffix != TELEGRAM.suffix])
 
-    async def _load_catalogue(self) -> None:
+    async def _load_types(self) -> None:
         for row in await self._stores.database.fetch(functions.catalogue.list_setting_types()):
             self._kinds[row["redis_suffix"]] = Place("", row["name"], row["redis_suffix"], row["redis_encoding"])
-        for row in await self._stores.database.fetch(functions.catalogue.list_setting_fields()):
-            fields = self._fields.setdefault(row["setting_type"], {})
-            fields[row["key"]] = Field(row["json_type"], row["is_nullable"])
 
     async def _found_keys(self, suffix: str | None = None) -> AsyncIterator[list[tuple[str, str]]]:
         """List the keys of Redis with this suffix, or all but the links, in batches; a key may come twice."""
@@ -170,21 +172,25 @@ class Sync:
                 if place.kind == TELEGRAM.kind:
                     links[place] = self._link(place, found)
                 elif place.kind == CREDENTIALS.kind:
+                    if is_plain(found) and not self._stores.mirror.is_mode_chosen:  # written since the run began
+                        raise Unreadable(UNCHOSEN)
                     credentials[place] = self._checked_owner(place, found)
                 else:
                     documents[place] = self._document(place, found)
             except Unreadable as error:
                 unreadable[place] = str(error)
         async with self._writing:
-            to_mirror = await self._import(functions.mirror.import_links, links, erasures)
-            to_mirror += await self._import(functions.mirror.import_documents, documents, erasures)
+            settled = await self._import(functions.mirror.import_links, links, erasures)
+            settled += await self._import(functions.mirror.import_documents, documents, erasures)
             if credentials:
                 rows = await import_credentials(self._stores, credentials, self._prefer, self._dry_run, erasures)
-                to_mirror += self._settle(credentials, rows)
+                settled += self._settle(credentials, rows)
         for place, why in unreadable.items():
             self._count(place, "bad", {"$": why})
-        if to_mirror and not self._dry_run:
-            await self._write_back({place: finds[place] for place in to_mirror}, size)
+        if settled and not self._dry_run:
+            await self._write_back({place: finds[place] for place, version in settled if version is None}, size)
+            partial = {place: version for place, version in settled if version is not None}
+            await self._write_back({place: finds[place] for place in partial}, size, partial)
 
     def _checked_owner(self, place: Place, found: Found) -> Found:
         if not OKX_UID.fullmatch(place.owner):
@@ -196,10 +202,7 @@ class Sync:
         expected = "hash" if place.encoding == "hash" else "string"
         if found.type != expected:
             raise Unreadable(f"not a Redis {expected}")
-        document = read_document(found.type, found.content, self._fields.get(place.kind, {}))
-        # In our own encoding what we wrote reads back exactly; the catalogue's types are for what others wrote.
-        as_given = read_document(found.type, found.content, {}) if found.version else "null"
-        return item(place, found.version, document, as_given)
+        return found_item(place, found)
 
     def _link(self, place: Place, found: Found) -> str:
         if not TELEGRAM_ID.fullmatch(place.owner):
@@ -213,43 +216,49 @@ class Sync:
         call: Callable[[str, Prefer | None, bool, int | None], Call],
         items: dict[Place, str],
         erasures: int | None,
-    ) -> list[Place]:
+    ) -> list[Settled]:
         """Have PostgreSQL compare and take over; what it refuses is bad. Return what is to be written back to Redis."""
 
-        async def take_over(places: Sequence[Place]) -> list[Place]:
+        async def take_over(places: Sequence[Place]) -> list[Settled]:
             text = f"[{','.join(items[place] for place in places)}]"
             rows = await self._stores.database.fetch(call(text, self._prefer, self._dry_run, erasures))
             return self._settle(places, rows)
 
-        def refused(place: Place, error: StoreError) -> list[Place]:
+        def refused(place: Place, error: StoreError) -> list[Settled]:
             self._count(place, "bad", {"$": str(error)})
             return []
 
         ours = (DatabaseUnavailable, NotPermitted, VersionConflict)
         return await halve(list(items), take_over, refused, unless=ours) if items else []
 
-    def _settle(self, places: Iterable[Place], rows: Sequence[dict[str, Any]]) -> list[Place]:
+    def _settle(self, places: Iterable[Place], rows: Sequence[dict[str, Any]]) -> list[Settled]:
         """Count the outcomes; return what is to be written back to Redis."""
         by_key = {(place.owner, place.kind): place for place in places}
-        to_mirror = []
+        settled: list[Settled] = []
         for row in rows:
             place, outcome = by_key[row["owner"], row.get("kind", TELEGRAM.kind)], row["outcome"]
             is_decided = outcome == "conflict" and self._prefer is not None
-            if outcome in TO_MIRROR or is_decided:
-                to_mirror.append(place)
+            if outcome in TO_MIRROR or is_decided or row.get("version") is not None:
+                settled.append((place, row.get("version")))
             self._count(place, f"conflict, {self._prefer} wins" if is_decided else outcome, row.get("problems"))
-        return to_mirror
+        return settled
 
-    async def _write_back(self, finds: Mapping[Place, Found], size: int) -> None:
-        """Write what PostgreSQL has now over what was looked at. What somebody has written there since stays,
-        for the next run."""
+    async def _write_back(
+        self, finds: Mapping[Place, Found], size: int, partial: Mapping[Place, int] | None = None
+    ) -> None:
+        """Write what PostgreSQL has now over what was looked at; of what was taken in part, these versions only. What
+        somebody has written there since stays, for the next run."""
+        if not finds:
+            return
         call = some_entries([place.owner for place in finds], [place.kind for place in finds])
         listed = [MirrorEntry(**row) for row in await self._stores.database.fetch(call)]
         by_key = {(place.owner, place.kind): found for place, found in finds.items()}
         for part in cut(listed, lambda entry: entry.length):
             entries = [entry for entry in await complete(self._stores, part) if entry]
+            if partial:  # of a version that somebody saved since, Redis is to get the content
+                entries = [entry for entry in entries if partial[Place.of(entry)] == entry.version]
             seen = [by_key[entry.owner, entry.kind] for entry in entries]
-            results = await self._stores.mirror.apply(entries, seen, size)
+            results = await self._stores.mirror.apply(entries, seen, size, version_only=partial is not None)
             for entry, result in zip(entries, results, strict=True):
                 if result.is_current:
                     self._stores.marks.done(entry, entry.version)
@@ -260,4 +269,5 @@ class Sync:
     def _count(self, place: Place, outcome: str, problems: dict[str, str] | None = None) -> None:
         self._outcomes[outcome] += 1
         if outcome != "ok":
-            self._tell(Outcome(self._stores.mirror.keys.of(place.owner, place.suffix), outcome, problems))
+            shown = problems and {shown_key(key): why for key, why in problems.items()}
+            self._tell(Outcome(self._stores.mirror.keys.of(place.owner, place.suffix), outcome, shown))

@@ -7,20 +7,55 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
-from store.batches import halve
+from store.batches import cut, halve
 from store.coherence.connections import Connections
+from store.coherence.relay import BATCH
 from store.encryption.fields import FIELDS, Secrets, is_same, is_sealed, seal, unseal
-from store.errors import DatabaseUnavailable, StoreError, VersionConflict
-from store.mirror.entries import CREDENTIALS, Found, Place
+from store.encryption.vault import is_ciphertext
+from store.errors import ConfigError, DatabaseUnavailable, StoreError, VersionConflict
+from store.json_writer import shown_key
+from store.mirror.entries import CREDENTIALS, NOTES, Found, Place, without_notes
 from store.models import MirrorEntry
 from store.postgres import functions
 
 Row = dict[str, Any]
 
-# What the bots of the predecessor write beside the three: whose they are, and when they were written.
-NOTES = {"uid", "last_update_time", "last_update_time_kr"}
+UNCHOSEN = "Redis holds API keys in plain text, and MIRROR_CREDENTIALS isn't set"
+
+
+async def require_mode(stores: Connections, okx_uid: str | None = None) -> None:
+    """Refuse to go on where what becomes of plain text in Redis (of this user, if given) wasn't decided. Raises
+    ConfigError."""
+    if stores.mirror.is_mode_chosen:
+        return
+    async for keys in stores.mirror.scan(BATCH, CREDENTIALS.suffix):
+        places = [replace(CREDENTIALS, owner=owner) for owner, _ in keys if okx_uid in (None, owner)]
+        sizes = await stores.mirror.sizes(places)
+        for part in cut(zip(places, sizes, strict=True), itemgetter(1)):
+            finds = await stores.mirror.inspect([place for place, _ in part], sum(size for _, size in part))
+            if any(map(is_plain, finds)):
+                raise ConfigError(
+                    UNCHOSEN,
+                    hint="plain: bots go on reading them themselves; encrypted: only this store can; off: they leave"
+                    " Redis. Set it to the same in every process. Nothing was changed.",
+                )
+
+
+def is_plain(found: Found) -> bool:
+    """Tell whether this is a hash of credentials that holds plain text."""
+    return found.type == "hash" and any(
+        (text := found.content.get(name)) and not is_ciphertext(text) for name in FIELDS
+    )
+
+
+def _reason(what: str, found: Found) -> str:
+    """Say where a version came from, and which notes stood beside it: they aren't the store's to keep elsewhere."""
+    notes = [f"{name} {shown_key(found.content[name])}" for name in sorted(NOTES & set(found.content))]
+    return f"{what}, with {', '.join(notes)}" if notes else what
 
 
 async def import_credentials(
@@ -44,8 +79,10 @@ async def import_credentials(
         versions.setdefault(row["okx_uid"], []).append(dict(row))
     rows: dict[str, Row] = {}
     fresh: dict[str, dict[str, str]] = {}
-    for place, found in finds.items():
-        owner, outcome = place.owner, "ok"
+    for place, given in finds.items():
+        owner, outcome, found = place.owner, "ok", given
+        if found.type == "hash":
+            found = replace(found, content=Secrets(without_notes(found.content)))
         problems: dict[str, str] | None = None
         active, user = states.get((owner, CREDENTIALS.kind)), states.get((owner, "user"))
         try:
@@ -55,9 +92,11 @@ async def import_credentials(
                 if owner in erased:
                     outcome = "deleted"
                 if outcome == "new" and not dry_run:
-                    fresh[owner] = seal(stores.vault, owner, plain, 1)
+                    reason = _reason("found in Redis", given)
+                    fresh[owner] = {**seal(stores.vault, owner, plain, 1), "reason": reason}
                 elif not dry_run:
-                    outcome = await _settle(stores, owner, plain, active, outcome, prefer)
+                    reason = _reason("edited in Redis", given)
+                    outcome = await _settle(stores, owner, plain, active, outcome, prefer, reason)
         except DatabaseUnavailable:
             raise
         except StoreError as error:
@@ -102,7 +141,7 @@ def _plain(stores: Connections, owner: str, found: Found) -> Secrets:
     lacking = [name for name in FIELDS if not found.content.get(name)]
     if lacking:
         raise StoreError(f"lacks {', '.join(lacking)}")
-    unknown = len(set(found.content) - set(FIELDS) - NOTES)
+    unknown = len(set(found.content) - set(FIELDS))
     if unknown:
         raise StoreError(f"holds {unknown} fields besides {', '.join(FIELDS)}")
     return unseal(stores.vault, owner, found.content)
@@ -131,7 +170,7 @@ def _outcome(
 
 
 async def _settle(
-    stores: Connections, owner: str, plain: Secrets, active: Row | None, outcome: str, prefer: str | None
+    stores: Connections, owner: str, plain: Secrets, active: Row | None, outcome: str, prefer: str | None, reason: str
 ) -> str:
     """Write what the outcome asks for; return the outcome."""
     if outcome != "edited" and not (outcome == "conflict" and prefer):
@@ -139,9 +178,7 @@ async def _settle(
     sealed = seal(stores.vault, owner, plain, active["version"] + 1 if active else 1)
     try:
         if active and (outcome == "edited" or prefer == "redis"):
-            call = functions.credentials.save_api_credentials(owner, sealed, active["version"]).by(
-                None, "edited in Redis"
-            )
+            call = functions.credentials.save_api_credentials(owner, sealed, active["version"]).by(None, reason)
         else:
             call = functions.credentials.keep_losing_credentials(owner, sealed)
         (row,) = await stores.database.fetch(call)

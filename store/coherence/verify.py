@@ -2,19 +2,19 @@
 
 Kinds of finding: missing, stale (Redis is older), ahead (Redis is newer: PostgreSQL came back from a
 backup), edited (right version, other content), orphan (PostgreSQL has no such document), unmarked (never
-mirrored by us), large (more than a document can be), erased (of a person who was erased: an old Redis came back),
-pending (missing or stale, but marked: the relay is about to mend it).
+mirrored by us), deleted (never mirrored by us, of a deleted user), large (more than a document can be), erased (of a
+person who was erased: an old Redis came back), pending (missing or stale, but marked: the relay is about to mend it).
+
+What is in force, in an older encoding, is no finding: as for sync, see judge.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -22,12 +22,14 @@ from store.arguments import check_okx_uid
 from store.batches import cut
 from store.coherence import mirroring, relay
 from store.coherence.connections import Connections
+from store.coherence.judge import Judgement, judge, owner_of
+from store.coherence.looks import Look
 from store.coherence.mirror_source import all_entries, complete
+from store.coherence.preserve import Held
 from store.coherence.relay import BATCH
 from store.encryption.vault import DamagedCredential, WrongEncryptionKey
 from store.ending import end
-from store.mirror.encoding import encode_hash
-from store.mirror.entries import CREDENTIALS, TELEGRAM, Found, Place
+from store.mirror.entries import CREDENTIALS, TELEGRAM, Place
 from store.mirror.keys import OKX_UID
 from store.models import MirrorEntry
 from store.postgres import functions
@@ -37,7 +39,8 @@ T = TypeVar("T")
 LOOKS = 10  # at a key that keeps changing
 BETWEEN_LOOKS = 0.05  # seconds, for a write to get from one store to the other
 USERS_NAMED = 100
-FINDINGS = ("missing", "stale", "ahead", "edited", "orphan", "unmarked", "large", "erased", "pending")
+FAILURES_NAMED = 10_000
+FINDINGS = ("missing", "stale", "ahead", "edited", "orphan", "unmarked", "deleted", "large", "erased", "pending")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Finding:
 @dataclass
 class Report:
     """The outcome. `users`: the first findings; `repaired`: how many of all findings are no more; `failures`: why some
-    couldn't be mended."""
+    couldn't be mended; `held`: why some weren't, as that must be asked for."""
 
     checked: int = 0
     ok: int = 0
@@ -62,6 +65,13 @@ class Report:
     repaired: int = 0
     users: list[Finding] = field(default_factory=list)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
+    held: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def fail(self, place: Place, why: str, held: bool = False) -> None:
+        """Note why a key wasn't mended."""
+        noted = self.held if held else self.failures
+        if len(noted) < FAILURES_NAMED:
+            noted[place.owner, place.kind] = why
 
     def add(self, findings: Sequence[Finding]) -> None:
         """Count findings, and keep the first."""
@@ -73,59 +83,20 @@ class Report:
         return self.findings.total() - self.repaired
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One look at a key: what should be there (None: PostgreSQL never had it) and what is."""
-
-    place: Place
-    entry: MirrorEntry | None
-    found: Found
-
-    def finding(self) -> str | None:
-        """Name what is wrong, None if nothing is."""
-        version = self.entry.version if self.entry else None
-        if self.found.type == "large":
-            return "large"
-        if (
-            self.entry is None
-            or self.entry.is_erased
-            or (self.entry.document is None and self.place.encoding != "fields")
-        ):
-            return self._finding_where_nothing_should_be(version)
-        if self.found.version > self.entry.version:
-            return "ahead"
-        if self.found.type == "none" and not (self.found.version == version and self.entry.document == "{}"):
-            return "missing"
-        if self.found.version == 0:
-            return "unmarked"
-        if self.found.version < self.entry.version:
-            return "stale"
-        if self.found.type == "none":
-            return None  # an empty hash
-        return None if _same_content(self.entry, self.found) else "edited"
-
-    def _finding_where_nothing_should_be(self, version: int | None) -> str | None:
-        if self.found.type == "none":
-            return None
-        if version is None:
-            return "orphan" if self.found.version else "unmarked"
-        if self.found.version > version:
-            return "ahead"
-        return "stale" if 0 < self.found.version < version else "orphan"
-
-
 async def verify(
     stores: Connections,
     *,
     okx_uid: str | None = None,
     repair: bool = False,
+    force: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Report:
     """Compare all keys, or those of one user. `progress` is told how many keys were looked at since.
 
     With `repair`, PostgreSQL wins; a document found only in Redis is kept in the history first. Left as it
     is: what Redis holds of users PostgreSQL doesn't know (unmarked, orphan) — `sync` imports that, but not what is
-    left of erased people, which goes. A confined session: of its user only. Raises NotPermitted,
+    left of erased people, which goes; and, without `force`, a document of which sync can't read every key, and plain
+    API keys while MIRROR_CREDENTIALS isn't chosen. A confined session: of its user only. Raises NotPermitted,
     RedisUnavailable, DatabaseUnavailable.
     """
     report = Report()
@@ -155,11 +126,18 @@ async def verify(
         if repair:
             suspects = await _fill(stores, suspects, report)
         confirmed = await _confirmed(stores, suspects)
-        report.ok += len(suspects) - len(confirmed)
-        findings = await _named(stores, confirmed)
+        judgement = await judge(stores, confirmed)
+        differing = [look for look in confirmed if look.place not in judgement.same]
+        report.ok += len(suspects) - len(differing)
+        findings = await _named(stores, differing, judgement)
         report.add(findings)
         if repair and confirmed:
-            mended = await _repair(stores, confirmed, report)  # another batch counts meanwhile
+            held = {} if force else judgement.held
+            for look in differing:
+                if look.place in held:
+                    report.fail(look.place, held[look.place], held=True)
+            at_hand = [look for look in confirmed if look.place not in held]
+            mended = await _repair(stores, at_hand, judgement, report)  # another batch counts meanwhile
             report.repaired += mended
         progress(len(looks))
 
@@ -297,8 +275,8 @@ async def _still_ahead(stores: Connections, suspects: Sequence[Look]) -> list[Lo
     return [look for look in suspects if not is_caught_up(look)]
 
 
-async def _named(stores: Connections, looks: Sequence[Look]) -> list[Finding]:
-    """Put findings in words; tell those apart that the relay has yet to mend."""
+async def _named(stores: Connections, looks: Sequence[Look], judgement: Judgement | None = None) -> list[Finding]:
+    """Put findings in words; tell those apart that the relay has yet to mend, or that are of deleted users."""
     owners = sorted({look.place.owner for look in looks})
     marked = set()
     if owners:
@@ -312,6 +290,8 @@ async def _named(stores: Connections, looks: Sequence[Look]) -> list[Finding]:
         place, kind = look.place, look.finding() or ""
         if look.entry is None and place.owner in erased:
             kind = "erased"
+        elif judgement is not None and judgement.is_of_deleted(look):
+            kind = "deleted"
         if kind in ("missing", "stale") and (place.owner, place.kind) in marked:
             kind = "pending"
         version = look.entry.version if look.entry else None
@@ -336,8 +316,9 @@ async def _fill(stores: Connections, suspects: Sequence[Look], report: Report) -
     return rest + [look for look, result in zip(lacking, results, strict=True) if result.status < 0]
 
 
-async def _repair(stores: Connections, looks: Sequence[Look], report: Report) -> int:
-    """Mend confirmed findings; return how many are mended. What is of nobody PostgreSQL knows is sync's."""
+async def _repair(stores: Connections, looks: Sequence[Look], judgement: Judgement, report: Report) -> int:
+    """Mend confirmed findings; return how many are mended. What is of nobody PostgreSQL knows is sync's. What is the
+    same in an older encoding is no finding, and is written anew."""
     known = [look for look in looks if look.entry is not None]
     unknown = sorted({look.place.owner for look in looks if look.entry is None})
     if (
@@ -348,39 +329,19 @@ async def _repair(stores: Connections, looks: Sequence[Look], report: Report) ->
         await relay.drain(stores, erased)
     lacking = [look for look in known if look.finding() in ("missing", "stale")]
     rest = [look for look in known if look not in lacking]
+    for look in looks:
+        if judgement.is_of_deleted(look) and look.place.owner not in erased:
+            call = functions.mirror.note_deleted_key(look.place.owner, look.place.kind, owner_of(look) or "")
+            if (await stores.database.fetch(call))[0]["r"]:
+                rest.append(look)
+            else:
+                report.fail(look.place, str(Held()))
     results = await mirroring.mirror(stores, [look.entry for look in lacking if look.entry is not None])
     results += [await mirroring.overwrite(stores, look.place, look.found) for look in rest]
     for look, result in zip(lacking + rest, results, strict=True):
-        if result.error is not None and len(report.failures) < USERS_NAMED:
-            report.failures[look.place.owner, look.place.kind] = str(result.error)
+        if result.error is not None:
+            report.fail(look.place, str(result.error))
     await stores.marks.clear()
-    again = await _look_again(stores, [look.place for look in looks])
+    again = await _look_again(stores, [look.place for look in looks if look.place not in judgement.same])
     # What an erasure leaves of a mirror hash expires.
     return sum(look.finding() is None or look.place.encoding == "mirror" for look in again)
-
-
-def _same_content(entry: MirrorEntry, found: Found) -> bool:
-    if entry.encoding == "fields":
-        return bool(found.content == (json.loads(entry.document or "{}").get("telegram_id") or ""))
-    is_hash = entry.encoding in ("hash", CREDENTIALS.encoding)
-    if entry.document is None or found.type != ("hash" if is_hash else "string"):
-        return False
-    if entry.encoding == CREDENTIALS.encoding:
-        return bool(found.content == json.loads(entry.document))
-    if entry.encoding == "string":
-        return bool(found.content == json.loads(entry.document))
-    if entry.encoding == "hash":
-        return bool(found.content == encode_hash(entry.document))
-    return bool(found.content == entry.document) or _parsed(found.content) == _parsed(entry.document)
-
-
-def _parsed(text: str) -> Any:
-    """Read JSON for a comparison that tells 1 from true, and every digit."""
-    try:
-        return json.loads(text, parse_int=_number, parse_float=_number)
-    except (ValueError, RecursionError, ArithmeticError):
-        return None
-
-
-def _number(text: str) -> tuple[str, Decimal]:
-    return "number", Decimal(text)

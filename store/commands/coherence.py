@@ -74,17 +74,24 @@ def _failures(problems: dict[tuple[str, str], str]) -> list[dict[str, str]]:
 @click.command()
 @click.option("--okx-uid", metavar="U", help="This user only.")
 @click.option("--repair", is_flag=True, help="Mend what differs: PostgreSQL wins, Redis's value goes into the history.")
+@click.option("--force", is_flag=True, help="With --repair: also where Redis holds what sync couldn't read.")
 @as_json
-def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
+def verify(okx_uid: str | None, repair: bool, force: bool, as_json: bool) -> None:
     """Compare every key of both sides. Exit code 0 if equal, 1 if findings remain.
 
     Findings: missing (not in Redis), stale (older in Redis), pending (missing or stale, but marked for the
     relay), ahead (newer in Redis: PostgreSQL came back from a backup), edited (somebody wrote into Redis),
-    unmarked (never mirrored by us: `sync` takes it over), orphan (PostgreSQL has no such document), large
-    (more than a document can be: of this --repair keeps a note in the history), erased (of a person who was
-    erased, in an old copy of Redis: --repair removes it). API credentials (api_keys) are edited or orphan,
-    too, after a change of MIRROR_CREDENTIALS: --repair. PostgreSQL's and Redis's versions are shown, values
-    never. What a verify of all keys found is kept for `status` and the relay's metrics.
+    unmarked (never mirrored by us: `sync` takes it over), orphan (PostgreSQL has no such document), deleted
+    (unmarked, of a deleted user: --repair keeps it in the history and removes it), large (more than a
+    document can be: of this --repair keeps a note in the history), erased (of a person who was erased, in an
+    old copy of Redis: --repair removes it). API credentials (api_keys) are edited or orphan, too, after a
+    change of MIRROR_CREDENTIALS: --repair. A value in an older encoding (`False`, 0) is no finding.
+    PostgreSQL's and Redis's versions are shown, values never. What a verify of all keys found is kept for
+    `status` and the relay's metrics.
+
+    A document that has keys which `sync` couldn't read stays as Redis has it: --repair says whose it is and
+    which keys these are, and overwrites it with --force. Plain API keys stay, too, until MIRROR_CREDENTIALS
+    is set.
 
     \b
     Example:
@@ -93,12 +100,14 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
     """
     from store.operations import service
 
+    if force and not repair:
+        raise click.UsageError("--force is for --repair.")
     tell_if_embedded()
 
     async def work(store: SettingsStore) -> Report:
         if bar.is_shown and okx_uid is None:
             bar.expect(await service.key_count(store.stores), is_estimate=True)
-        return await service.verify_and_record(store.stores, okx_uid, repair, bar)
+        return await service.verify_and_record(store.stores, okx_uid, repair, force, bar)
 
     with counting("verify") as bar:
         report = run(work)
@@ -111,7 +120,7 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
     if as_json:
         print_json({"checked": report.checked, "ok": report.ok, "findings": dict(report.findings),
                     "repaired": report.repaired, "users": users, "unnamed": unnamed,
-                    "failures": _failures(report.failures)})  # fmt: skip
+                    "failures": _failures(report.failures), "held": _failures(report.held)})  # fmt: skip
     else:
         if users:
             columns = ("owner", "kind", "finding", "PostgreSQL", "Redis")
@@ -122,6 +131,10 @@ def verify(okx_uid: str | None, repair: bool, as_json: bool) -> None:
         click.echo(f"checked {report.checked} keys: {found}" + (f"; {report.repaired} repaired" if repair else ""))
         for (owner, kind), why in report.failures.items():
             click.echo(f"  {kind} of {owner}: {why}", err=True)
+        for (owner, kind), why in report.held.items():
+            click.echo(f"  {kind} of {owner}, left as Redis has it: {why}", err=True)
+        if report.held:
+            click.echo("PostgreSQL's are put there all the same by: settings-store verify --repair --force", err=True)
         if report.findings["pending"] and not repair:
             click.echo("pending keys are brought by: settings-store relay, or relay --once", err=True)
         if report.findings["unmarked"] + report.findings["orphan"] and report.remaining:
@@ -176,8 +189,13 @@ def sync(dry_run: bool, okx_uid: str | None, source: str, prefer: Any, as_json: 
         click.echo(
             ", ".join(f"{number} {would}{name}" for name, number in report.outcomes.items()) or "Redis has no settings"
         )
-        if report.outcomes.get("bad") or report.outcomes.get("invalid"):
-            click.echo("bad values stay; PostgreSQL's are put back by: settings-store verify --repair", err=True)
+        if report.outcomes.get("bad"):
+            click.echo(
+                "what is no document stays; PostgreSQL's is put back by: settings-store verify --repair", err=True
+            )
+        if report.outcomes.get("partial") or report.outcomes.get("invalid"):
+            text = "bad values stay in Redis; PostgreSQL's are put back by: settings-store verify --repair --force"
+            click.echo(text, err=True)
         if report.outcomes.get("deleted"):
             click.echo("what is left of people deleted or erased goes by: settings-store verify --repair", err=True)
     if report.unresolved:

@@ -10,13 +10,17 @@
 --         5, 6 the version and digest the caller saw there and has dealt with: write, whatever they are,
 --              unless they moved ('': write only if newer, or if the data key is gone)
 --         7 channel, '' if this is no settings document   8 message
---         9… the content: field, value, … or one string
+--         9 'version': of the content only the digest is written, what the caller saw there stays as it is: it isn't
+--           all in PostgreSQL, and the next write keeps it first; '' else
+--         10… the content: field, value, … or one string
 --
 -- Returns {status, version}: 1 written, 0 there already, -1 refused (Redis has another version), with the
 -- version that Redis has afterwards; or {-2, version, type, content, digest}: refused, what is there isn't
 -- what we wrote, or isn't what this version is said to be.
 local kind, version, updated_at, encoding = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local seen, seen_digest, channel, message, first = ARGV[5], ARGV[6], ARGV[7], ARGV[8], 9
+local seen, seen_digest, channel, message, first = ARGV[5], ARGV[6], ARGV[7], ARGV[8], 10
+local is_version_only = ARGV[9] == 'version'
+local is_credentials = kind == 'api_keys'
 local is_document = channel ~= ''
 local is_erased = encoding == 'erased'
 local ERASED_FOR = 3600    -- seconds
@@ -65,7 +69,7 @@ elseif version == current and type_ == expected and is_same then
 end
 
 if is_document and type_ ~= 'none' and not is_erased then
-    local looks_like, content, found = look(KEYS[1])
+    local looks_like, content, found = look(KEYS[1], is_credentials)
     -- Ours, and in the history; of the same version, too, if that was encrypted anew. (Not of a life before an erasure.)
     local is_known = found == given and (version > current or is_same or mirrored_at == updated_at)
     if seen ~= '' then
@@ -81,6 +85,9 @@ if is_document then
     redis.call('HSET', KEYS[2], kind, ARGV[2], kind .. ':updated_at', updated_at, kind .. ':digest', written)
 else
     redis.call('HSET', KEYS[2], kind, ARGV[2], kind .. ':updated_at', updated_at)
+end
+if is_version_only then
+    return {1, version}
 end
 if is_erased and not is_document then    -- of the mirror hash only versions stay, whoever wrote there
     local fields = {}
@@ -99,6 +106,12 @@ if is_erased and not is_document then    -- of the mirror hash only versions sta
 end
 if is_erased and KEYS[1] == KEYS[2] then
     -- that was all: the versions are in this very key
+elseif is_credentials and encoding == 'hash' and type_ == 'hash' and size_of(KEYS[1], 'hash') <= LARGEST then
+    for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
+        if not is_note(name) or redis.call('HSTRLEN', KEYS[1], name) > 256 then
+            redis.call('HDEL', KEYS[1], name)
+        end
+    end
 elseif type_ ~= 'none' and (encoding == 'hash' or type_ ~= expected or is_erased) then
     remove(KEYS[1])
 end

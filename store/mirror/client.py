@@ -25,6 +25,7 @@ from store.mirror import servers
 from store.mirror.encoding import decode_hash
 from store.mirror.entries import (
     CREDENTIALS,
+    LARGEST,
     LOOKS,
     NOTHING,
     Applied,
@@ -37,6 +38,7 @@ from store.mirror.entries import (
     pairs,
     refusal,
     to_words,
+    without_notes,
 )
 from store.mirror.keys import Keys
 from store.mirror.pipeline import Command, Script, exchange
@@ -52,7 +54,6 @@ SIZES = Script.load("size.lua", "sizes.lua")
 SCAN = Script.load("scan.lua")
 VERSIONS = Script.load("size.lua", "versions.lua")
 
-LARGEST = 1_048_576  # bytes of a document, as size.lua has it
 LONGEST_KEY = 512  # bytes
 SHORT = 4095  # bytes, less one, of a value that is a name; what is longer is none
 
@@ -78,7 +79,8 @@ class Mirror:
     def __init__(self, redis: Redis, config: Config, vault: Callable[[], Vault]) -> None:
         self.redis = redis
         self._config = config
-        self.credentials_mode = config.mirror_credentials
+        self.credentials_mode = config.credentials_mode
+        self.is_mode_chosen = config.mirror_credentials is not None
         self._vault = vault
         self.keys = Keys(config.key_template)
         self.channel = config.mirror_channel
@@ -107,7 +109,9 @@ class Mirror:
         """Read credentials as Redis has them, with version and time; None if we didn't mirror any."""
         found = await self._read(okx_uid, CREDENTIALS.suffix, CREDENTIALS.kind, "hash")
         try:
-            return None if found is None else (pairs(found[3]), int(found[0]), datetime.fromisoformat(found[1]))
+            if found is None:
+                return None
+            return without_notes(pairs(found[3])), int(found[0]), datetime.fromisoformat(found[1])
         except (TypeError, ValueError):
             return None
 
@@ -117,11 +121,13 @@ class Mirror:
         return await self._get(key)
 
     async def apply(
-        self, entries: Sequence[MirrorEntry], seen: Sequence[Found] | None = None, size: int = 0
-    ) -> list[Applied]:
+        self, entries: Sequence[MirrorEntry], seen: Sequence[Found] | None = None, size: int = 0, *,
+        version_only: bool = False,
+    ) -> list[Applied]:  # fmt: skip
         """Write entries in one round trip, each guarded by its version; one refused by Redis doesn't stop
         the others. `seen`: what the caller found there and has dealt with, to write over that whatever its
-        version, unless it changed. `size`: bytes that are there, see sizes(), to be patient with."""
+        version, unless it changed. `size`: bytes that are there, see sizes(), to be patient with. `version_only`: Redis
+        gets the version, and keeps what the caller saw there."""
         refused: dict[int, Applied] = {}
         if not entries:
             return []
@@ -133,7 +139,7 @@ class Mirror:
                 except StoreError as error:  # credentials that can't be decrypted
                     refused[i] = Applied(-1, 0, None, error)
                 else:
-                    yield self._apply_command(shown, seen[i] if seen else None)
+                    yield self._apply_command(shown, seen[i] if seen else None, version_only)
 
         replies = iter(await self._call(lambda: self._run(APPLY, commands, size)))
         return [refused[i] if i in refused else as_applied(next(replies)) for i in range(len(entries))]
@@ -333,7 +339,7 @@ class Mirror:
         value = await self._call(lambda: self.redis.getrange(key, 0, SHORT))
         return str(value) or None
 
-    def _apply_command(self, entry: MirrorEntry, seen: Found | None) -> Command:
+    def _apply_command(self, entry: MirrorEntry, seen: Found | None, version_only: bool = False) -> Command:
         encoding = entry.encoding if entry.document is not None or entry.encoding in ("fields", "erased") else "none"
         if encoding == CREDENTIALS.encoding:
             encoding = "hash"
@@ -352,6 +358,7 @@ class Mirror:
             "" if seen is None else seen.digest,
             channel,
             message,
+            "version" if version_only else "",
             *to_words(entry),
         )
         return APPLY.call(self._keys(entry.owner, entry.suffix), arguments)

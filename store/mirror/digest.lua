@@ -1,5 +1,24 @@
 -- Put before apply.lua and inspect.lua, after size.lua: what a data key holds, and a digest of that.
 
+-- What the predecessor's bots write beside credentials: whose they are, and when they were written. Theirs, and left there.
+local NOTES = {'uid', 'last_update_time', 'last_update_time_kr'}
+
+local function is_note(name)    -- beside credentials
+    return name == NOTES[1] or name == NOTES[2] or name == NOTES[3]
+end
+
+-- Names and values of a hash without those of the notes.
+local function without_notes(flat)
+    local rest = {}
+    for i = 1, #flat, 2 do
+        if not is_note(flat[i]) then
+            rest[#rest + 1] = flat[i]
+            rest[#rest + 1] = flat[i + 1]
+        end
+    end
+    return rest
+end
+
 -- A digest of fields and values, flat in an array from an index on, in the order of the names.
 local function digest_fields(flat, first)
     local names, values, joined, n, is_sorted = {}, {}, {}, 0, true
@@ -32,8 +51,8 @@ local function note(...)
 end
 
 -- Redis type, content (of a hash or a string), digest; or 'large' and a note. That has the digest of a string's first MiB
--- only, and of a huge hash none: Redis would stand still over it.
-local function look(key)
+-- only, and of a huge hash none: Redis would stand still over it. The digest of credentials is that without the notes.
+local function look(key, is_credentials)
     local type_ = redis.call('TYPE', key).ok
     local size = size_of(key, type_)
     if type_ == 'string' then
@@ -49,7 +68,7 @@ local function look(key)
             return note('bytes in Redis', tostring(size), 'fields', fields, 'type', type_)
         end
         local content = redis.call('HGETALL', key)
-        local digest = digest_fields(content, 1)
+        local digest = digest_fields(is_credentials and without_notes(content) or content, 1)
         if size > LARGEST then
             local bytes = 0
             for i = 1, #content do

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from store.errors import RedisUnavailable, StoreError, first_line
 from store.mirror.encoding import encode_hash
 from store.models import MirrorEntry
 
+LARGEST = 1_048_576  # bytes of a document, as size.lua has it
 LOOKS = {"hash": "HGETALL", "credentials": "HGETALL", "json": "GET", "string": "GET"}  # for others TYPE says enough
 
 # Redis says so of itself, not of the key: every other key would be refused too.
@@ -40,6 +42,14 @@ class Place:
 
 TELEGRAM = Place("", "telegram", "okx_uid", "string")  # of any Telegram ID
 CREDENTIALS = Place("", "api_keys", "api:keys", "credentials")  # of any user
+# What the predecessor's bots write beside credentials, and what stays there, as digest.lua has it: whose they are, and
+# when they were written.
+NOTES = {"uid", "last_update_time", "last_update_time_kr"}
+
+
+def without_notes(content: Mapping[str, str]) -> dict[str, str]:
+    """Return a hash of credentials without the notes."""
+    return {name: text for name, text in content.items() if name not in NOTES}
 
 
 @dataclass(frozen=True, slots=True)

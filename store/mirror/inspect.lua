@@ -14,4 +14,4 @@ if ARGV[2] == 'fields' then
     local is_long = redis.call('HSTRLEN', KEYS[1], 'telegram_id') > #fields[2]
     return {version, 'string', is_long and '?' or fields[2], ''}
 end
-return {version, look(KEYS[1])}
+return {version, look(KEYS[1], ARGV[1] == 'api_keys')}

@@ -1,7 +1,7 @@
-"""Reads what other writers put into Redis: the older encodings, by the catalogue's types.
+"""Reads what other writers put into Redis, key by key: what can't be read of one key doesn't take the others along.
 
-Booleans came as `True`/`False`, `true`/`false`, `1`/`0`; null as an empty text; numbers as text. What isn't
-in the catalogue is read as our own encoding.
+Which value an older encoding stands for (`True`, `1`, an empty text) is the catalogue's to say, in SQL: see
+_convert_settings().
 """
 
 from __future__ import annotations
@@ -9,71 +9,105 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
+from store.errors import InvalidSettings
 from store.json_reader import refuse_constant
-from store.mirror.encoding import decode_value
+from store.json_writer import json_text, shown_key
 from store.models import Document
 
 _quote = json.encoder.encode_basestring_ascii  # json.dumps() of a text, at a fraction of what that costs
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 NULLS = ("", "null", "None")
-BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A key of the catalogue."""
-
-    json_type: str
-    is_nullable: bool
+NO_NUMBER = Decimal("NaN")
 
 
 class Unreadable(ValueError):
     """The content of a Redis key is no settings document. The message holds no value."""
 
 
-def read_document(kind: str, content: Any, fields: Mapping[str, Field]) -> str:
-    """Read a document from a hash's fields (kind 'hash') or from a text (kind 'string'); return it as JSON
-    text, in which numbers keep every digit.
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What could be read. `document`: JSON text, in which numbers keep every digit. `texts`: of a hash, those that may
+    mean something else by the catalogue than what they read as. `problems`: key -> why it couldn't be read."""
 
-    Raises Unreadable. A key whose null the catalogue doesn't allow is left out: it was never set.
-    """
-    if kind == "hash":
-        texts = dict(content)
-        values = {key: _typed_text(text, fields.get(key)) for key, text in texts.items()}
-    else:
-        texts = {}
+    document: str
+    texts: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def read_document(kind: str, content: Any) -> Read:
+    """Read a document from a hash's fields (kind 'hash') or from a text (kind 'string'). Raises Unreadable."""
+    return _read_hash(content) if kind == "hash" else _read_text(content)
+
+
+def _read_text(content: str) -> Read:
+    try:
+        found = json.loads(content, parse_constant=refuse_constant)
+        if isinstance(found, dict) and _well_formed(found):
+            return Read(content)
+    except (ValueError, RecursionError):
+        pass  # perhaps because of a single member
+    try:
+        found = _lenient.decode(content)
+    except (ValueError, RecursionError):
+        raise Unreadable("not JSON") from None
+    if not isinstance(found, dict):
+        raise Unreadable("not a JSON object")
+    members: list[str] = []
+    problems: dict[str, str] = {}
+    for key, value in found.items():
+        _write(key, value, members, problems)
+    return Read(f"{{{', '.join(members)}}}", {}, problems)
+
+
+def _read_hash(content: Mapping[str, str]) -> Read:
+    members: list[str] = []
+    texts: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    for key, text in content.items():
         try:
-            found = json.loads(content, parse_constant=refuse_constant)
-        except (ValueError, RecursionError):
-            raise Unreadable("not JSON") from None
-        if not isinstance(found, dict):
-            raise Unreadable("not a JSON object")
-        values = {
-            key: _typed_member(value, fields[key]) if isinstance(value, str) and key in fields else value
-            for key, value in found.items()
-        }
-        if values == found and _well_formed(values):
-            return str(content)
-    kept = {key: value for key, value in values.items() if value is not None or _nullable(fields.get(key))}
-    if not _well_formed(kept):
-        raise Unreadable("not UTF-8 text, or a character or number that PostgreSQL doesn't know")
-    members = [f"{_quote(key)}: {_as_json(value, texts.get(key))}" for key, value in kept.items()]
-    return "{" + ", ".join(members) + "}"
+            value = json.loads(text, parse_constant=refuse_constant)
+            is_plain = key.isascii() and key.isprintable() and (value is None or type(value) in (int, bool))
+            if not is_plain and not _well_formed({key: value}):
+                raise ValueError("not what PostgreSQL knows")
+        except (ValueError, RecursionError):  # not JSON: the text itself
+            if _write(key, text, members, problems) and text in NULLS:
+                texts[key] = text
+        else:
+            members.append(f"{_quote(key)}: {text.strip()}")
+            if not isinstance(value, str):
+                texts[key] = text
+    return Read(f"{{{', '.join(members)}}}", texts, problems)
 
 
-def _as_json(value: Any, text: str | None) -> str:
-    """Write a value as JSON; a number as the text it was read from."""
-    if isinstance(value, str):
-        return _quote(value)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return text.strip() if is_number and text is not None else json.dumps(value)
+def _write(key: str, value: Any, members: list[str], problems: dict[str, str]) -> bool:
+    """Write a member, or why it can't be, which stands under what PostgreSQL can take of the key. Return whether it
+    was written."""
+    name = shown_key(key)
+    try:
+        quoted = json_text(key)
+        name = key
+        members.append(f"{quoted}: {json_text(value)}")
+    except InvalidSettings as error:
+        ((path, why),) = error.problems.items()
+        problems[name] = why if path == "$" else f"{path} {why}"
+        return False
+    return True
 
 
-def _nullable(field: Field | None) -> bool:
-    return field is None or field.is_nullable
+def _number(text: str) -> Decimal:
+    """Read a number with every digit; NaN for one that is no double."""
+    try:
+        number = Decimal(text)
+        return number if abs(number) < Decimal("1.8e308") else NO_NUMBER
+    except ArithmeticError:
+        return NO_NUMBER
+
+
+_lenient = json.JSONDecoder(parse_int=_number, parse_float=_number, parse_constant=lambda _: NO_NUMBER)
 
 
 def _well_formed(document: Document) -> bool:
@@ -84,26 +118,3 @@ def _well_formed(document: Document) -> bool:
     except (ValueError, RecursionError):
         return False
     return "\\u0000" not in text or not NUL.search(text)
-
-
-def _typed_text(text: str, field: Field | None) -> Any:
-    """Read a hash's field as the catalogue's type."""
-    if field is None:
-        return decode_value(text)
-    if field.json_type != "string":
-        return _typed_member(text, field)
-    quoted = decode_value(text) if text.startswith('"') else None
-    return quoted if isinstance(quoted, str) else _typed_member(text, field)
-
-
-def _typed_member(text: str, field: Field) -> Any:
-    """Read a text that stands for a value of the catalogue's type; what doesn't fit stays a text, which
-    validation then refuses."""
-    if field.json_type == "string":
-        return None if field.is_nullable and text in NULLS else text
-    if text in NULLS:
-        return None
-    if field.json_type == "boolean":
-        return BOOLEANS.get(text.lower(), text)
-    read = decode_value(text)
-    return text if isinstance(read, bool) else read

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from store.coherence.connections import Connections
 from store.coherence.relay import Progress, Relay
 from store.coherence.sync import NOTHING_DONE, Outcome, Prefer, Sync
+from store.coherence.sync_credentials import require_mode
 from store.coherence.verify import Report, verify
 from store.ending import end
 from store.errors import RedisUnavailable, StoreError
@@ -78,10 +79,10 @@ async def key_count(stores: Connections, source: str = "db") -> int | None:
 
 
 async def verify_and_record(
-    stores: Connections, okx_uid: str | None, repair: bool, progress: Callable[[int], None]
+    stores: Connections, okx_uid: str | None, repair: bool, force: bool, progress: Callable[[int], None]
 ) -> Report:
     """Verify; if all keys, record the outcome for `status` and the relay's metrics."""
-    report = await verify(stores, okx_uid=okx_uid, repair=repair, progress=progress)
+    report = await verify(stores, okx_uid=okx_uid, repair=repair, force=force, progress=progress)
     if okx_uid is None:
         try:
             await stores.database.fetch(
@@ -140,7 +141,8 @@ async def sync(
     """Sync in either direction. From PostgreSQL it is verify, with everything mended."""
     report = SyncReport()
     if source == "db":
-        checked = await verify(stores, okx_uid=okx_uid, repair=not dry_run, progress=progress)
+        await require_mode(stores, okx_uid)
+        checked = await verify(stores, okx_uid=okx_uid, repair=not dry_run, force=True, progress=progress)
         report.outcomes = {"ok": checked.ok, **checked.findings}
         report.keys = [{"key": f"{f.owner} {f.kind}", "outcome": f.finding} for f in checked.users]
         report.unresolved = 0 if dry_run else checked.remaining

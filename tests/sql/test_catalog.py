@@ -31,28 +31,6 @@ ARGUMENTS: dict[Any, Any] = {
     Candle: Candle(MOMENT, "BTC-USDT-SWAP", Decimal(2), Decimal(4), Decimal(1), Decimal(3), Decimal(9)),
 }  # fmt: skip
 
-CATALOGUE = {
-    "preferences": {"timeframe", "symbol"},
-    "params": {
-        *("btc_investment", "eth_investment", "sol_investment", "entry_amount_option", "symbol_investments"),
-        *("execution_mode", "signal_bot_token", "signal_bot_webhook_url", "symbol_execution_modes", "leverage"),
-        *("direction", "entry_multiplier", "use_cooldown", "cooldown_time", "use_trend_logic", "trend_timeframe"),
-        *("use_trend_close", "rsi_length", "rsi_oversold", "rsi_overbought", "entry_option", "tp_option", "tp1_ratio"),
-        *("tp2_ratio", "tp3_ratio", "tp1_value", "tp2_value", "tp3_value", "use_tp1", "use_tp2", "use_tp3", "use_sl"),
-        *("use_sl_on_last", "sl_option", "sl_value", "use_break_even", "use_break_even_tp2", "use_break_even_tp3"),
-        *("use_check_DCA_with_price", "use_rsi_with_pyramiding", "entry_criterion", "pyramiding_type"),
-        *("pyramiding_limit", "pyramiding_entry_type", "pyramiding_value", "trailing_stop_active"),
-        *("trailing_start_point", "trailing_stop_type", "use_trailing_stop_value_with_tp2_tp3_difference"),
-        "trailing_stop_offset_value",
-    },
-    "dual_side": {
-        *("use_dual_side_entry", "dual_side_entry_trigger", "dual_side_entry_ratio_type"),
-        *("dual_side_entry_ratio_value", "dual_side_entry_tp_trigger_type", "dual_side_entry_tp_value"),
-        *("close_main_on_hedge_tp", "use_dual_sl", "dual_side_entry_sl_trigger_type", "dual_side_entry_sl_value"),
-        *("dual_side_pyramiding_limit", "activate_tp_sl_after_all_dca", "dual_side_trend_close"),
-    },
-}
-
 FUNCTIONS = """
     select p.proname as name, p.oid::regprocedure::text as signature, p.prorettype::regtype::text as returns,
            obj_description(p.oid, 'pg_proc') as comment, coalesce(p.proconfig, '{}') as settings,
@@ -213,46 +191,3 @@ def test_every_call_of_python_fits_the_function_it_names(db: Connection) -> None
 def test_the_types_python_knows_are_those_of_the_database(db: Connection) -> None:
     rows = fetch(db, "select setting_type as name, redis_suffix, redis_encoding from setting_types")
     assert {row["name"]: models.SettingType(**row) for row in rows} == models.BUILT_IN_TYPES
-
-
-def test_the_catalogue_has_the_known_keys(db: Connection) -> None:
-    rows = fetch(db, "select * from setting_fields")
-    found = {name: {row["key"] for row in rows if row["setting_type"] == name} for name in CATALOGUE}
-    assert found == CATALOGUE
-    assert {name: len(keys) for name, keys in found.items()} == {"preferences": 2, "params": 50, "dual_side": 13}
-    assert [row["key"] for row in rows if row["is_secret"]] == ["signal_bot_token"]
-    assert {row["key"] for row in rows if row["is_nullable"]} == {"signal_bot_token", "signal_bot_webhook_url"}
-
-
-KNOWN: dict[str, tuple[Any, ...]] = {  # key: type, default, minimum, maximum
-    "leverage": ("integer", 10, 1, 125),
-    "btc_investment": ("number", 20, 1, 1000000),
-    "sl_value": ("number", 5.0, 0.1, 100),
-    "cooldown_time": ("integer", 300, 0, 3000),
-    "pyramiding_limit": ("integer", 4, 1, 10),
-    "rsi_oversold": ("integer", 30, 0, 100),
-    "direction": ("string", "롱숏", None, None),
-    "signal_bot_token": ("string", None, None, None),
-    "pyramiding_type": ("string", "0", None, None),
-    "dual_side_entry_tp_value": ("number", 0.3, None, None),
-}
-
-
-def test_the_catalogue_has_the_known_limits(db: Connection) -> None:
-    rows = fetch(db, "select * from setting_fields where key = any (%s)", (list(KNOWN),))
-    found = {
-        row["key"]: (
-            row["json_type"],
-            row["default_value"],
-            *(None if limit is None else float(limit) for limit in (row["minimum"], row["maximum"])),
-        )
-        for row in rows
-    }
-    assert found == KNOWN
-
-
-def test_the_defaults_are_valid(db: Connection) -> None:
-    for name, keys in CATALOGUE.items():
-        (row,) = fetch(db, "select default_user_setting(%s) as document", (name,))
-        assert set(row["document"]) == keys
-        assert fetch(db, "select key from validate_user_setting(%s, default_user_setting(%s))", (name, name)) == []

@@ -22,16 +22,17 @@ def save_api_credentials(okx_uid: str, sealed: Mapping[str, str], expected_versi
 
 
 def take_over_credentials(sealed: Mapping[str, Mapping[str, str]], erasures: int | None = None) -> Call:
-    """`sealed`: OKX UID -> the three fields, encrypted. One transaction, in the order in which users are locked."""
-    items = [{"okx_uid": okx_uid, **_fields(sealed[okx_uid])} for okx_uid in sorted(sealed)]
-    columns = ", ".join(f"{name} text" for name in ("okx_uid", *FIELDS))
-    named = ", ".join(f"p_{name} => i.{name}" for name in ("okx_uid", *FIELDS))
+    """`sealed`: OKX UID -> the three fields, encrypted, and a `reason`. One transaction, in the order in which users
+    are locked."""
+    items = [{"okx_uid": okx_uid, **sealed[okx_uid]} for okx_uid in sorted(sealed)]
+    columns = ", ".join(f"{name} text" for name in ("okx_uid", *FIELDS, "reason"))
+    named = ", ".join(f"p_{name} => i.{name}" for name in ("okx_uid", *FIELDS, "reason"))
     query = (
         f"select i.okx_uid, r.version from {IMPORTER}jsonb_to_recordset(writer.identifier::jsonb) as i ({columns})"
         f" cross join lateral public.take_over_credentials({named}) r"
     )
     params = {"identifier": json_text(items), "lock_timeout": "", "erasures": seen(erasures)}
-    return Call(query, params).by(None, "found in Redis")
+    return Call(query, params).by(None, None)
 
 
 def get_api_credentials(identifier: str) -> Call:

@@ -78,8 +78,12 @@ def import_documents(items: str, prefer: str | None, dry_run: bool, erasures: in
     return _import("r.*", "import_documents", items, erasures, prefer=prefer, dry_run=dry_run)
 
 
-def keep_documents(items: str) -> Call:
-    return _read("r.*", "keep_documents", items=items)
+def keep_documents(items: str, dry_run: bool = False) -> Call:
+    return _read("r.*", "keep_documents", items=items, dry_run=dry_run)
+
+
+def note_deleted_key(owner: str, kind: str, okx_uid: str) -> Call:
+    return _read("r", "note_deleted_key", owner=owner, kind=kind, okx_uid=okx_uid)
 
 
 def import_links(items: str, prefer: str | None, dry_run: bool, erasures: int | None = None) -> Call:

@@ -123,6 +123,7 @@ OF_NOBODY = {
     *("list_setting_templates", "list_setting_types", "save_setting_template", "setting_template"),
     *("validate_user_setting", "database_identity", "installed_definition"),
     *("changes_as_json", "check_identifiers", "_check_settings", "confined_owners", "confined_to", "_document_changes"),
+    *("_convert_settings", "_take_settings"),
     *("_document_problem", "_erase_predecessor", "_is_encrypted", "_is_permitted", "_is_valid_value"),
     *("_check_erasures", "erasures", "_forget_erased", "_erasure_digest", "is_erased", "_mark_erased"),
     *("_mark_pending", "_mask_secrets", "_merge_patch", "missing_setting_keys", "_note_reason", "_patched_setting"),

@@ -1,0 +1,24 @@
+-- What can be taken of a document that somebody wrote into Redis: {"document": its valid keys, converted by the catalogue,
+-- "problems": bad key -> why}. document is null if nothing is left; problems is null if all is well. p_problems: what the
+-- reader couldn't pass on (NaN, say). Key '$' is the document as a whole: then nothing can be taken. Reads only.
+create or replace function _take_settings(p_setting_type text, p_settings jsonb, p_texts jsonb, p_problems jsonb)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    v_document jsonb := _convert_settings(p_setting_type, p_settings, coalesce(p_texts, '{}'));
+    v_problems jsonb := coalesce(p_problems, '{}')
+                        || coalesce((select jsonb_object_agg(p.key, p.problem) from validate_user_setting(p_setting_type, v_document) p), '{}');
+begin
+    if v_problems = '{}' then
+        return jsonb_build_object('document', v_document, 'problems', null);
+    end if;
+    v_document := v_document - array(select jsonb_object_keys(v_problems));
+    return jsonb_build_object('document', case when not v_problems ? '$' then nullif(v_document, '{}') end, 'problems', v_problems);
+end
+$$;
+
+comment on function _take_settings(text, jsonb, jsonb, jsonb) is
+'What can be taken of a document found in Redis: {"document": the valid keys, converted by the catalogue (null: none), "problems": bad key -> why (null: none)}. Used by _compare_documents().';
+revoke execute on function _take_settings(text, jsonb, jsonb, jsonb) from public;
