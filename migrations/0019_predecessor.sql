@@ -33,6 +33,13 @@ begin
      where not c.is_active and c.api_key is not null;
     alter table okx_api_info enable trigger user;
 
+    create table predecessor.sealed (
+        is_sealed boolean primary key default true,
+        since     timestamptz not null default now()
+    );
+    insert into predecessor.sealed
+    select where not exists (select from okx_api_info c where c.api_key is not null and c.api_key !~ '^v[12]\.[0-9a-f]{8}\.');
+
     create table predecessor.taken (
         table_name text not null,
         id         uuid not null,

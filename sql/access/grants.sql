@@ -151,6 +151,7 @@ begin
         ('save_setting_template',     '                    admin', 'execute'),
         ('save_setting_type',         '                    admin', 'execute'),
         ('save_user_settings',        '       writer       admin', 'execute'),
+        ('seal_plain_credentials',    '              relay admin', 'execute'),
         ('seal_api_credentials',      '                    admin', 'execute'),
         ('secret_mask',               '                    admin', 'execute'),
         ('setting_template',          'reader writer       admin', 'execute'),

@@ -111,6 +111,7 @@ def take_over(connection: Connection, tables: Sequence[str], folder: Path, vault
         run("take.sql")
         if not vault.is_empty:
             _encrypt(connection, vault)
+            connection.execute("insert into predecessor.sealed default values")
         run("finish.sql")
         run("old_code.sql")
         run("taken.sql")
@@ -212,12 +213,11 @@ def put_back(connection: Connection, tables: Sequence[str], functions: Sequence[
             connection.execute(sql.SQL("drop function {}").format(sql.SQL(name)))
     left = connection.execute(
         "select from pg_class where relnamespace = 'predecessor'::regnamespace and relkind in ('r', 'p')"
-        " and relname not in ('quarantine', 'foreign_keys', 'taken', 'kept')"
+        " and relname not in ('quarantine', 'foreign_keys', 'taken', 'sealed', 'kept')"
     ).fetchone()
     if left is None:
-        connection.execute(
-            "drop table if exists predecessor.quarantine, predecessor.foreign_keys, predecessor.taken"
-        )
+        for name in ("quarantine", "foreign_keys", "taken", "sealed"):
+            connection.execute(sql.SQL("drop table if exists predecessor.{}").format(sql.Identifier(name)))
         if connection.execute("select from predecessor.kept limit 1").fetchone() is None:
             connection.execute("drop table predecessor.kept")
             connection.execute("drop schema predecessor")

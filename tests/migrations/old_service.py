@@ -19,8 +19,9 @@ API = ("id", "user_id", "api_key", "api_secret", "passphrase", "telegram_id", "t
        "created_at", "updated_at")  # fmt: skip
 KEYS = ("api_key", "api_secret", "passphrase")
 
+SELECTED = ", ".join([f"au.{name} as user_{name}" for name in USER] + [f"oi.{name} as api_{name}" for name in API])
 SELECT_USER = f"""
-    select {", ".join(f"au.{name} as user_{name}" for name in USER)}, {", ".join(f"oi.{name} as api_{name}" for name in API)}
+    select {SELECTED}
       from app_users as au
       left join okx_api_info as oi on oi.user_id = au.id and oi.deleted_at is null
      where au.deleted_at is null
@@ -29,8 +30,9 @@ SELECT_USER = f"""
      order by oi.updated_at desc nulls last, au.updated_at desc nulls last
      limit 1"""
 INSERT_USER = """
-    insert into app_users (email, name, telegram_linked, telegram_id, telegram_userid, telegram_username, okx_uid, okx_linked,
-                           has_trading_access, has_analytics_access, has_realtime_access, created_at, updated_at)
+    insert into app_users (email, name, telegram_linked, telegram_id, telegram_userid, telegram_username, okx_uid,
+                           okx_linked, has_trading_access, has_analytics_access, has_realtime_access, created_at,
+                           updated_at)
     values (%(email)s, %(name)s, true, %(telegram_id)s::text, %(telegram_id)s::text, %(username)s, %(okx_uid)s, true,
             true, true, true, now(), now())
     returning id"""
@@ -45,14 +47,16 @@ LINK_USER = """
      where id = %(user_id)s"""
 LINK_API = """
     update okx_api_info
-       set telegram_id = %(telegram_id)s, telegram_linked = true, okx_uid = coalesce(okx_uid, %(okx_uid)s), okx_linked = true,
-           updated_at = now()
+       set telegram_id = %(telegram_id)s, telegram_linked = true, okx_uid = coalesce(okx_uid, %(okx_uid)s),
+           okx_linked = true, updated_at = now()
      where id = %(api_id)s"""
 UNLINK_USER = """
     update app_users
-       set telegram_linked = false, telegram_id = null, telegram_userid = null, telegram_username = null, updated_at = now()
+       set telegram_linked = false, telegram_id = null, telegram_userid = null, telegram_username = null,
+           updated_at = now()
      where id = %(user_id)s"""
-UNLINK_API = "update okx_api_info set telegram_id = null, telegram_linked = false, updated_at = now() where id = %(api_id)s"
+UNLINK_API = """
+    update okx_api_info set telegram_id = null, telegram_linked = false, updated_at = now() where id = %(api_id)s"""
 FREE_TELEGRAM_ID = (
     "update app_users set telegram_id = null, telegram_linked = false, updated_at = now() where telegram_id = %(id)s"
 )
@@ -63,14 +67,17 @@ RESET = (
 UPDATE_KEYS = """
     update okx_api_info
        set api_key = coalesce(%(api_key)s, api_key), api_secret = coalesce(%(api_secret)s, api_secret),
-           passphrase = coalesce(%(passphrase)s, passphrase), okx_uid = coalesce(okx_uid, %(okx_uid)s), updated_at = now()
+           passphrase = coalesce(%(passphrase)s, passphrase), okx_uid = coalesce(okx_uid, %(okx_uid)s),
+           updated_at = now()
      where id = %(api_id)s"""
 INSERT_KEYS = """
     insert into okx_api_info (user_id, okx_uid, api_key, api_secret, passphrase, created_at, updated_at)
     values (%(user_id)s, %(okx_uid)s, %(api_key)s, %(api_secret)s, %(passphrase)s, now(), now())"""
-DELETE_KEYS = "update okx_api_info set deleted_at = now(), is_active = false where user_id = %(user_id)s and deleted_at is null"
+DELETE_KEYS = """
+    update okx_api_info set deleted_at = now(), is_active = false where user_id = %(user_id)s and deleted_at is null"""
 GET_SETTINGS = "select * from get_user_settings(%(id)s, %(type)s)"
-UPSERT_SETTINGS = "select upsert_user_settings(%(user_id)s::uuid, %(okx_uid)s, %(telegram_id)s, %(type)s, %(settings)s::jsonb)"
+UPSERT_SETTINGS = """
+    select upsert_user_settings(%(user_id)s::uuid, %(okx_uid)s, %(telegram_id)s, %(type)s, %(settings)s::jsonb)"""
 DELETE_SETTINGS = """
     update user_settings set deleted_at = now(), is_active = false
      where user_id = %(user_id)s and setting_type = %(type)s and deleted_at is null and is_active"""
@@ -95,7 +102,8 @@ class OldService:
         rows = self.run(SELECT_USER, id=identifier)
         if not rows:
             return None
-        user, api = ({name: rows[0][f"{kind}_{name}"] for name in names} for kind, names in (("user", USER), ("api", API)))
+        user = {name: rows[0][f"user_{name}"] for name in USER}
+        api = {name: rows[0][f"api_{name}"] for name in API}
         return user, api if any(api.values()) else None
 
     def get_api_keys(self, identifier: str) -> tuple[str, ...] | None:
@@ -108,7 +116,8 @@ class OldService:
             with self.connection.transaction():
                 (row,) = self.run(INSERT_USER, email=f"uid_{okx_uid}@autogen.tradingboost", name=f"User {okx_uid}",
                                   telegram_id=telegram_id, username=None, okx_uid=okx_uid)  # fmt: skip
-                self.run(INSERT_LINK, user_id=row["id"], okx_uid=okx_uid, telegram_id=telegram_id, linked=bool(telegram_id))
+                values = {"user_id": row["id"], "okx_uid": okx_uid, "telegram_id": telegram_id}
+                self.run(INSERT_LINK, linked=bool(telegram_id), **values)
         return self.fetch_user(okx_uid)
 
     def set_telegram_link(self, okx_uid: str, telegram_id: str, username: str | None = None) -> None:

@@ -178,8 +178,7 @@ set search_path = pg_catalog, public, pg_temp
 as $$
 begin
     if new.is_active then
-        update okx_api_info c set deleted_at = case when new.deleted_at is null then clock_timestamp() end,
-                                  telegram_id = new.telegram_id, telegram_linked = new.telegram_linked
+        update okx_api_info c set deleted_at = case when new.deleted_at is null then clock_timestamp() end
          where c.user_id = new.user_id and c.version = 0 and (c.deleted_at is null) = (new.deleted_at is null);
     end if;
     if (new.is_active or new.version = 0) and new.deleted_at is null and (tg_op = 'INSERT' or new.telegram_id is distinct from old.telegram_id) then

@@ -26,3 +26,9 @@ create table if not exists predecessor.kept (
     primary key (table_name, id)
 );
 comment on table predecessor.kept is 'What the older tables have no columns for, of a database that was adopted and rolled back: numbers, authors and reasons of the versions, for `migrate` to find again. digest: of the row it belongs to, null if only the store had it. Stays after a rollback; of no use to old code.';
+
+create table if not exists predecessor.sealed (
+    is_sealed boolean primary key default true,
+    since     timestamptz not null default now()
+);
+comment on table predecessor.sealed is 'A row once the API keys were encrypted, by `migrate` or `keys encrypt-existing`: from then on the relay encrypts what old code writes in plain text.';
