@@ -11,6 +11,13 @@ begin
     end loop;
 end
 $$;
+do $$
+begin
+    if to_regnamespace('predecessor') is not null then
+        drop table if exists predecessor.taken, predecessor.sealed;
+    end if;
+end
+$$;
 drop function if exists get_user_settings(text, text, boolean);
 delete from okx_api_info where version = 0;
 update okx_api_info set deleted_at = null where api_key is not null;

@@ -10,6 +10,7 @@ as $$
 declare
     v_is_sealed boolean := false;
 begin
+    perform check_confinement((select c.okx_uid from okx_api_info c where c.id = p_id));
     if _has_predecessor('sealed') then
         execute 'select exists (select from predecessor.sealed)' into v_is_sealed;
     end if;

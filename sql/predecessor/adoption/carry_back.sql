@@ -51,6 +51,13 @@ select 0, o.table_name, o.id, false, false, '{"telegram_id": null, "telegram_use
   from linked l
   join old_rows o on l.telegram_id in (btrim(o.row_data ->> 'telegram_id'), btrim(o.row_data ->> 'telegram_userid'))
                  and o.table_name <> 'user_settings' and o.user_id <> l.user_id
+union all    -- whose link stood in a row of keys that is deleted now, perhaps
+select 0, 'app_users', o.id, false, false, jsonb_build_object('telegram_id', s.row_data -> 'telegram_id', 'telegram_userid', s.row_data -> 'telegram_id',
+                                                              'telegram_linked', true)
+  from chains c
+  join store_rows s on s.table_name = 'app_users' and s.id = c.user_id and s.row_data ->> 'telegram_id' is not null
+  join old_rows o on o.table_name = s.table_name and o.id = s.id and coalesce(o.row_data ->> 'telegram_id', o.row_data ->> 'telegram_userid') is null
+ where c.table_name = 'okx_api_info'
 union all
 select 0, 'app_users', o.id, false, false, jsonb_build_object('email', format('%s#%s', o.row_data ->> 'email', o.id))
   from old_rows o

@@ -51,7 +51,8 @@ analyze found_users;
 
 -- Settings: those of a duplicate go to the user who was taken.
 create temporary table found_settings on commit drop as
-select (j.row_data ->> 'id')::uuid as id, u.keeper as user_id, u.okx_uid, j.row_data ->> 'setting_type' as setting_type,
+select (j.row_data ->> 'id')::uuid as id, (j.row_data ->> 'user_id')::uuid as owner_id, u.keeper as user_id, u.okx_uid,
+       j.row_data ->> 'setting_type' as setting_type,
        _convert_settings(j.row_data ->> 'setting_type', j.row_data -> 'settings') as settings,
        (j.row_data ->> 'version')::integer as version,
        coalesce((j.row_data ->> 'is_active')::boolean, true) and j.row_data ->> 'deleted_at' is null

@@ -50,7 +50,7 @@ select v.id, v.user_id, v.okx_uid, u.telegram_id, v.setting_type, v.settings,
                max(s.version) over (partition by s.user_id, s.setting_type) as newest
           from found_settings s
          where s.reason is null
-        window one_by_one as (partition by s.user_id, s.setting_type order by s.is_live, s.updated_at, s.version, s.id)) v
+        window one_by_one as (partition by s.user_id, s.setting_type order by s.is_live, s.updated_at, s.owner_id = s.user_id, s.version, s.id)) v
   join app_users u on u.id = v.user_id
   left join intact_chains c on c.table_name = 'user_settings' and c.user_id = v.user_id and c.setting_type = v.setting_type
   left join lateral jsonb_populate_record(null::user_settings, v.kept) k on true
@@ -94,7 +94,7 @@ select v.id, v.user_id, v.okx_uid, v.api_key, v.api_secret, v.passphrase, v.vers
                        count(*) over (partition by f.user_id) as count
                   from found_credentials f
                  where f.reason is null and not f.is_empty
-                window one_by_one as (partition by f.user_id order by f.is_live, f.updated_at, f.id)) w
+                window one_by_one as (partition by f.user_id order by f.is_live, f.updated_at, f.owner_id = f.user_id, f.id)) w
           left join intact_chains c on c.table_name = 'okx_api_info' and c.user_id = w.user_id
           left join lateral jsonb_populate_record(null::okx_api_info, w.kept) k on true
           left join lateral jsonb_populate_record(null::okx_api_info, case when c.user_id is not null then w.kept end) i on true) v;
