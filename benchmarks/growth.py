@@ -64,11 +64,11 @@ async def _jobs(config: Config, users: int) -> dict[str, float]:
             for n in range(100):
                 assert await store.search("params", {"btc_investment": n + 1})
 
-        await timed("sync", lambda: Sync(store.stores).run())
+        await timed("sync", lambda: Sync(store._connections).run())
         await connection.execute("vacuum analyze")
-        await timed("verify", lambda: verify(store.stores))
+        await timed("verify", lambda: verify(store._connections))
         await redis.flushall()
-        await timed("rebuild", lambda: service.sync(store.stores, "db", None, None, False, lambda _: None))
+        await timed("rebuild", lambda: service.sync(store._connections, "db", None, None, False, lambda _: None))
         await timed("export", lambda: export.export_users(store, io.BytesIO()))
         await timed("100 searches", search)
     return found

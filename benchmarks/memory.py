@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import tempfile
@@ -57,7 +56,7 @@ async def measure(config: Config) -> list[Outcome]:
 
 def _peak(config: Config, arguments: list[str]) -> float:
     environ = {
-        **os.environ, "DATABASE_URL": str(config.database_url), "REDIS_URL": str(config.redis_url),
+        **config.environment(),
         "SETTINGS_STORE_HOME": str(config.home), "SETTINGS_STORE_KEYS_FILE": str(config.key_file),
     }  # fmt: skip
     command = [sys.executable, "-c", PROGRAM, *arguments]

@@ -35,7 +35,7 @@ async def measure(config: Config) -> list[Outcome]:
 
         async def ours() -> float:
             began = await start()
-            report = await service.sync(store.stores, "db", None, None, False, lambda _: None)
+            report = await service.sync(store._connections, "db", None, None, False, lambda _: None)
             assert report.unresolved == 0
             seconds = time.perf_counter() - began
             assert await redis.dbsize() == keys
@@ -51,8 +51,10 @@ async def measure(config: Config) -> list[Outcome]:
 
         async def read() -> float:
             began, kept = await start(), not prepared
-            async for rows in store.stores.database.stream(functions.mirror.mirror_source(), people.BATCH):
-                commands = [command for row in rows for command in _commands(store.stores.mirror, MirrorEntry(**row))]
+            async for rows in store._connections.database.stream(functions.mirror.mirror_source(), people.BATCH):
+                commands = [
+                    command for row in rows for command in _commands(store._connections.mirror, MirrorEntry(**row))
+                ]
                 await write(commands)
                 if kept:
                     prepared.append(commands)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import sys
 import threading
@@ -41,7 +40,7 @@ async def measure(config: Config) -> list[Outcome]:
     """Measure the lag, in milliseconds, and the rate that the writers reached."""
     await people.empty(config)
     await people.fill_database(config, USERS)
-    environ = {**os.environ, "DATABASE_URL": str(config.database_url), "REDIS_URL": str(config.redis_url)}
+    environ = config.environment()
     program = str(Path(sys.executable).with_name("settings-store"))
     once = await asyncio.create_subprocess_exec(
         program, "relay", "--once", env=environ, stdout=asyncio.subprocess.DEVNULL

@@ -58,10 +58,10 @@ async def measure(config: Config) -> list[Outcome]:
     async def ours() -> float:
         began = await start()
         async with SettingsStore(config) as store:
-            outcomes = await Sync(store.stores).run()
+            outcomes = await Sync(store._connections).run()
             assert outcomes["new"] == 4 * users, outcomes
             taken, began = time.perf_counter() - began, time.perf_counter()
-            outcomes = await Sync(store.stores).run()
+            outcomes = await Sync(store._connections).run()
             assert outcomes == {"ok": 4 * users}, outcomes
         repeated.append(users / (time.perf_counter() - began))
         return users / taken
@@ -83,8 +83,8 @@ async def measure(config: Config) -> list[Outcome]:
             began = time.perf_counter()
             await people.run(connection, INSERT, users)
             inserted.append(users / (time.perf_counter() - began))
-            async for rows in store.stores.database.stream(functions.mirror.mirror_source(), people.BATCH):
-                await store.stores.mirror.apply([MirrorEntry(**row) for row in rows])
+            async for rows in store._connections.database.stream(functions.mirror.mirror_source(), people.BATCH):
+                await store._connections.mirror.apply([MirrorEntry(**row) for row in rows])
             return users / (time.perf_counter() - began)
 
     async def loop() -> float:

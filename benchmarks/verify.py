@@ -22,19 +22,19 @@ async def measure(config: Config) -> list[Outcome]:
     await people.empty(config)
     await people.fill_database(config, users)
     async with SettingsStore(config) as store, people.servers(config) as (_, redis):
-        await service.sync(store.stores, "db", None, None, False, lambda _: None)
+        await service.sync(store._connections, "db", None, None, False, lambda _: None)
 
         async def ours() -> float:
             began = time.perf_counter()
-            report = await verify(store.stores)
+            report = await verify(store._connections)
             assert (report.checked, report.ok) == (keys, keys), report
             return (time.perf_counter() - began) / keys * 1e6
 
         async def read() -> float:
             """Read every row, and the key of each; then search Redis for keys that nobody knows, as one must."""
             began = time.perf_counter()
-            name = store.stores.mirror.keys.of
-            async for rows in store.stores.database.stream(functions.mirror.mirror_source(), people.BATCH):
+            name = store._connections.mirror.keys.of
+            async for rows in store._connections.database.stream(functions.mirror.mirror_source(), people.BATCH):
                 async with redis.pipeline(transaction=False) as pipeline:
                     for row in rows:
                         get = pipeline.get if row["encoding"] in ("json", "string") else pipeline.hgetall

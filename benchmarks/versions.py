@@ -54,7 +54,7 @@ async def measure(config: Config) -> list[Outcome]:
             saved = await store.register(okx_uid)
             document = {setting.setting_type: setting.settings for setting in saved.settings}["params"]
             await connection.execute(GROW.format(versions=versions, okx_uid=okx_uid).encode())
-        await drain(store.stores)  # no save of this store's made them
+        await drain(store._connections)  # no save of this store's made them
         await connection.execute("vacuum analyze")
 
         async def read(okx_uid: str) -> None:
@@ -74,7 +74,7 @@ async def measure(config: Config) -> list[Outcome]:
             await store.rollback(okx_uid, "params", before)
 
         async def checked(okx_uid: str) -> None:
-            assert not (await verify(store.stores, okx_uid=okx_uid)).findings
+            assert not (await verify(store._connections, okx_uid=okx_uid)).findings
 
         jobs: dict[str, Job] = {
             "read": read, "write": write, f"page of {PAGE} versions": page, "version of a moment": moment,

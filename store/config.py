@@ -1,49 +1,44 @@
-"""Configuration, from the environment."""
+"""Configuration, from the environment: each variable stands here once, at the field of Config that it gives."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from string import Formatter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from store.errors import ConfigError
 
 if TYPE_CHECKING:
     from store.encryption.vault import Vault
 
-
-# What each variable of the environment means: for docs/cli.md, and what a .env file may hold.
-VARIABLES = {
-    "DATABASE_URL": "PostgreSQL, any libpq connection string. Default: the embedded PostgreSQL.",
-    "REDIS_URL": "`redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `redis+cluster://`."
-    " Default: the embedded Redis.",
-    "SETTINGS_STORE_HOME": "Folder of the embedded servers. Default: the user's data folder; root's is"
-    " `/var/lib/settings-store`.",
-    "SETTINGS_STORE_EMBEDDED": "`never`: a URL that isn't set is an error, and no reason to use the embedded"
-    " servers; nor is their key file read.",
-    "SETTINGS_STORE_ACTOR": "Who writes. Default: the user of the operating system; in Python the database user.",
-    "SETTINGS_STORE_KEYS": "Encryption keys of the API credentials, base64, separated by blanks; the first one writes.",
-    "SETTINGS_STORE_KEYS_FILE": "A file with them, mode 0600. Default: `encryption.keys` of the embedded servers.",
-    "MIRROR_CREDENTIALS": "How Redis holds API credentials: `encrypted`, `plain` or `off`. Default: `encrypted`;"
-    " `sync` asks for the choice where Redis holds plain text.",
-    "MIRROR_KEY_TEMPLATE": "Names of the Redis keys. Default: `user:{id}:{suffix}`; for Redis Cluster"
-    " `user:{{{id}}}:{suffix}`.",
-    "MIRROR_CHANNEL": "Where changes are published. Default: `settings:changes`, and with another database of Redis or"
-    " other names of the keys one of their own (docs/redis.md).",
-    "DB_POOL_SIZE": "Connections at most, 2 or more. Default: 5.",
-    "DB_TIMEOUT": "Seconds to wait for a connection. Default: 5.",
-    "DB_LOCK_TIMEOUT": "Seconds that a save waits for somebody else's open transaction before it fails (exit code"
-    " 3); 0: as long as it takes. Default: 5.",
-    "REDIS_TIMEOUT": "Seconds a Redis command may take. Default: 0.5.",
-}
-
-
+PREFIX = "SETTINGS_STORE_"
 CHANNEL = "settings:changes"
 CLUSTER_TEMPLATE = "user:{{{id}}}:{suffix}"
+
+
+@dataclass(frozen=True)
+class _Variable:
+    """A variable of the environment."""
+
+    name: str
+    meaning: str
+    read: Callable[[str], Any] = str
+    must: str = ""  # what an error says of a value that can't be read, or isn't allowed
+    allows: Callable[[Any], bool] = lambda _: True
+    hint: str | None = None
+
+
+def _variable(name: str, meaning: str, **more: Any) -> dict[str, _Variable]:
+    return {"variable": _Variable(name, meaning, **more)}
+
+
+def names(name: str) -> tuple[str, ...]:
+    """Return the names of a variable, the one that wins first: with our prefix, then without."""
+    return (name,) if name.startswith(PREFIX) else (PREFIX + name, name)
 
 
 def default_home() -> Path:
@@ -58,79 +53,148 @@ def default_home() -> Path:
     return user_data_path("settings-store")
 
 
+def _read_embedded(text: str) -> bool:
+    if text != "never":
+        raise ValueError
+    return False
+
+
+def _is_template(template: str) -> bool:
+    """Tell whether each user and each suffix has a key of its own."""
+    try:
+        parts = [part[1:] for part in Formatter().parse(template) if part[1] is not None]
+    except ValueError:
+        return False
+    return sorted(parts, key=str) == [("id", "", None), ("suffix", "", None)]
+
+
 @dataclass(frozen=True)
 class Config:
     """How to reach the two stores. URLs never show in the repr, as they may hold passwords."""
 
-    database_url: str | None = field(default=None, repr=False)  # None: the embedded PostgreSQL
-    redis_url: str | None = field(default=None, repr=False)  # None: the embedded Redis
-    home: Path = field(default_factory=default_home)
-    may_embed: bool = True  # whether embedded servers are used without URLs
-    db_pool_size: int = 5  # connections at most
-    db_timeout: float = 5.0  # seconds to wait for a connection
-    db_lock_timeout: float = 5.0  # seconds a save waits for others' transactions; 0: as long as it takes
+    # fmt: off
+    database_url: str | None = field(default=None, repr=False, metadata=_variable(
+        "DATABASE_URL",
+        "PostgreSQL, any libpq connection string or SQLAlchemy URL. Default: the embedded PostgreSQL.",
+    ))
+    redis_url: str | None = field(default=None, repr=False, metadata=_variable(
+        "REDIS_URL",
+        "`redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `redis+cluster://`. Default: the embedded Redis.",
+    ))
+    home: Path = field(default_factory=default_home, metadata=_variable(
+        "SETTINGS_STORE_HOME",
+        "Folder of the embedded servers. Default: the user's data folder; root's is `/var/lib/settings-store`.",
+        read=lambda text: Path(text).absolute(),
+    ))
+    may_embed: bool = field(default=True, metadata=_variable(
+        "SETTINGS_STORE_EMBEDDED",
+        "`never`: a URL that isn't set is an error, and no reason to use the embedded servers; nor is their key file"
+        " read.",
+        read=_read_embedded, must="be never, or not set",
+    ))
+    db_pool_size: int = field(default=5, metadata=_variable(
+        "DB_POOL_SIZE", "Connections at most, 2 or more. Default: 5.",
+        read=int, must="be at least 2, a whole number", allows=lambda size: size >= 2,
+        hint="A job that reads by one connection writes by another.",
+    ))
+    db_timeout: float = field(default=5.0, metadata=_variable(
+        "DB_TIMEOUT", "Seconds to wait for a connection. Default: 5.",
+        read=float, must="be a positive number of seconds", allows=lambda seconds: 0 < seconds < 86400,
+    ))
+    db_lock_timeout: float = field(default=5.0, metadata=_variable(
+        "DB_LOCK_TIMEOUT",
+        "Seconds that a save waits for somebody else's open transaction before it fails (exit code 3); 0: as long as it"
+        " takes. Default: 5.",
+        read=float, must="be a number of seconds, or 0", allows=lambda seconds: 0 <= seconds < 86400,
+    ))
     application: str = "settings-store python"  # application_name, unless the URL or PGAPPNAME says one
-    redis_timeout: float = 0.5  # seconds a command may take
+    redis_timeout: float = field(default=0.5, metadata=_variable(
+        "REDIS_TIMEOUT", "Seconds a Redis command may take. Default: 0.5.",
+        read=float, must="be a positive number of seconds", allows=lambda seconds: 0 < seconds < 86400,
+    ))
     redis_retry_after: float = 1.0  # seconds to leave Redis alone after it failed
-    key_template: str = "user:{id}:{suffix}"
-    channel: str | None = None  # where changes are published; None: mirror_channel says
-    mirror_credentials: str | None = None  # how Redis holds API credentials: encrypted, plain, off; None: not chosen
-    actor: str | None = None  # who writes, unless acting_as or the call says; None: the database user
+    key_template: str = field(default="user:{id}:{suffix}", metadata=_variable(
+        "MIRROR_KEY_TEMPLATE",
+        "Names of the Redis keys. Default: `user:{id}:{suffix}`; for Redis Cluster `user:{{{id}}}:{suffix}`.",
+        must="hold {id} and {suffix} once each, as in user:{id}:{suffix}", allows=_is_template,
+    ))
+    channel: str | None = field(default=None, metadata=_variable(  # None: mirror_channel says
+        "MIRROR_CHANNEL",
+        "Where changes are published. Default: `settings:changes`, and with another database of Redis or other names of"
+        " the keys one of their own (docs/redis.md).",
+    ))
+    mirror_credentials: str | None = field(default=None, metadata=_variable(  # None: not chosen
+        "MIRROR_CREDENTIALS",
+        "How Redis holds API credentials: `encrypted`, `plain` or `off`. Default: `encrypted`; `sync` asks for the"
+        " choice where Redis holds plain text.",
+        must="be encrypted, plain or off", allows=lambda mode: mode in (None, "encrypted", "plain", "off"),
+    ))
+    actor: str | None = field(default=None, metadata=_variable(  # unless acting_as or the call says one
+        "SETTINGS_STORE_ACTOR",
+        "Who writes. Default: the user of the operating system; in Python the database user.",
+    ))
+    # fmt: on
     vault: Vault | None = field(default=None, repr=False, compare=False)  # None: the keys of the environment
+    prefixed: frozenset[str] = field(default=frozenset(), repr=False, compare=False)  # fields given as SETTINGS_STORE_…
 
     def __post_init__(self) -> None:
-        try:
-            fields = [field[1:] for field in Formatter().parse(self.key_template) if field[1] is not None]
-        except ValueError:
-            fields = []
-        if sorted(fields, key=str) != [("id", "", None), ("suffix", "", None)]:
-            raise ConfigError("MIRROR_KEY_TEMPLATE must hold {id} and {suffix} once each, as in user:{id}:{suffix}")
-        if self.mirror_credentials not in (None, "encrypted", "plain", "off"):
-            raise ConfigError("MIRROR_CREDENTIALS must be encrypted, plain or off")
-        for name, seconds in (("DB_TIMEOUT", self.db_timeout), ("REDIS_TIMEOUT", self.redis_timeout)):
-            if not 0 < seconds < 86400:
-                raise ConfigError(f"{name} must be a positive number of seconds")
-        if not 0 <= self.db_lock_timeout < 86400:
-            raise ConfigError("DB_LOCK_TIMEOUT must be a number of seconds, or 0")
-        if self.db_pool_size < 2:
-            raise ConfigError(
-                "DB_POOL_SIZE must be at least 2", hint="A job that reads by one connection writes by another."
-            )
+        for name, variable in _VARIABLES.items():
+            if not variable.allows(getattr(self, name)):
+                raise ConfigError(f"{self.variable(name)} must {variable.must}", hint=variable.hint)
+
+    def variable(self, name: str) -> str:
+        """Return the name of the variable that gave a field, or would."""
+        return names(_VARIABLES[name].name)[0 if name in self.prefixed else -1]
 
     def checked(self) -> Config:
-        """Return this configuration if its URLs can be read. Raises ConfigError, which doesn't quote them."""
-        if self.database_url is not None and not _is_database_url(self.database_url):
-            raise ConfigError(
-                "DATABASE_URL is not a PostgreSQL connection string",
-                hint="postgresql://user:password@host:5432/database; percent-encode @ : / in a password.",
-            )
+        """Return this configuration if its URLs can be read, SQLAlchemy's as libpq has them. Raises ConfigError, which
+        doesn't quote them."""
+        found = self
+        if self.database_url is not None:
+            found = replace(self, database_url=self._libpq_url(self.database_url))
         if self.redis_url is not None and not _is_redis_url(self.redis_url):
             raise ConfigError(
-                "REDIS_URL is not a Redis URL, or has an option that redis-py doesn't know",
+                f"{self.variable('redis_url')} is not a Redis URL, or has an option that redis-py doesn't know",
                 hint="redis://, rediss://, unix://, redis+sentinel://host:26379/service or redis+cluster://host:6379",
             )
         if self.redis_url is not None and not self._suits_cluster():
             raise ConfigError(
-                "MIRROR_KEY_TEMPLATE must put {id} in a hash tag for Redis Cluster",
+                f"{self.variable('key_template')} must put {{id}} in a hash tag for Redis Cluster",
                 hint=f"{CLUSTER_TEMPLATE} makes keys such as user:{{587662504768345929}}:settings",
             )
-        return self
+        return found
+
+    def _libpq_url(self, url: str) -> str:
+        from store.postgres.urls import UnknownParameters, to_libpq
+
+        try:
+            return to_libpq(url)
+        except UnknownParameters as error:
+            raise ConfigError(
+                f"{self.variable('database_url')} has parameters that libpq has no equivalent of: {error}",
+                hint=f"Give the store a URL of its own, {names('DATABASE_URL')[0]}.",
+            ) from None
+        except ValueError:
+            raise ConfigError(
+                f"{self.variable('database_url')} is not a PostgreSQL connection string",
+                hint="postgresql://user:password@host:5432/database; percent-encode @ : / in a password.",
+            ) from None
 
     def shown(self) -> dict[str, str]:
-        """Return what is configured, by the names of the variables: addresses without passwords, no keys."""
+        """Return what is configured, by the bare names of the variables: addresses without passwords, no keys."""
+        shown: dict[str, Any] = {name: getattr(self, name) for name in _VARIABLES if name != "may_embed"}
+        shown |= {"channel": self.mirror_channel, "mirror_credentials": self.credentials_mode}
+        shown["database_url"] = _shown_database(self.database_url) if self.database_url else "embedded"
+        shown["redis_url"] = _shown_redis(self.redis_url) if self.redis_url else "embedded"
         return {
-            "DATABASE_URL": _shown_database(self.database_url) if self.database_url else "embedded",
-            "REDIS_URL": _shown_redis(self.redis_url) if self.redis_url else "embedded",
-            "SETTINGS_STORE_HOME": str(self.home),
-            "SETTINGS_STORE_ACTOR": self.actor or "",
-            "MIRROR_CREDENTIALS": self.credentials_mode,
-            "MIRROR_KEY_TEMPLATE": self.key_template,
-            "MIRROR_CHANNEL": self.mirror_channel,
-            "DB_POOL_SIZE": str(self.db_pool_size),
-            "DB_TIMEOUT": f"{self.db_timeout:g}",
-            "DB_LOCK_TIMEOUT": f"{self.db_lock_timeout:g}",
-            "REDIS_TIMEOUT": f"{self.redis_timeout:g}",
+            _VARIABLES[name].name: f"{value:g}" if isinstance(value, float) else str(value or "")
+            for name, value in shown.items()
         }
+
+    def environment(self) -> dict[str, str]:
+        """Return this process's environment for a child that is to use the servers of this configuration."""
+        urls = {"DATABASE_URL": self.database_url or "", "REDIS_URL": self.redis_url or ""}
+        return {**os.environ, **urls, **{PREFIX + name: url for name, url in urls.items()}}
 
     def _suits_cluster(self) -> bool:
         """Tell whether all keys of a user share a slot, if that matters."""
@@ -178,41 +242,31 @@ class Config:
         its default. A .env file is read by the command line only. URLs are looked at by checked(), encryption keys when
         they are needed. Raises ConfigError, naming the variable."""
         environ = os.environ if environ is None else environ  # no default: it would show in help()
-
-        def number(name: str, kind: type[int] | type[float], default: float) -> float:
-            text = environ.get(name) or str(default)
+        given: dict[str, Any] = {}
+        prefixed = set()
+        for field_name, variable in _VARIABLES.items():
+            name = next((name for name in names(variable.name) if environ.get(name)), None)
+            if name is None:
+                continue
             try:
-                return kind(text)
+                given[field_name] = variable.read(environ[name])
             except ValueError:
-                raise ConfigError(f"{name} must be a number") from None
-
-        if environ.get("SETTINGS_STORE_EMBEDDED", "") not in ("", "never"):
-            raise ConfigError("SETTINGS_STORE_EMBEDDED must be never, or not set")
-        return cls(
-            database_url=environ.get("DATABASE_URL") or None,
-            redis_url=environ.get("REDIS_URL") or None,
-            home=Path(environ.get("SETTINGS_STORE_HOME") or default_home()).absolute(),
-            may_embed=environ.get("SETTINGS_STORE_EMBEDDED") != "never",
-            db_pool_size=int(number("DB_POOL_SIZE", int, cls.db_pool_size)),
-            db_timeout=number("DB_TIMEOUT", float, cls.db_timeout),
-            db_lock_timeout=number("DB_LOCK_TIMEOUT", float, cls.db_lock_timeout),
-            redis_timeout=number("REDIS_TIMEOUT", float, cls.redis_timeout),
-            key_template=environ.get("MIRROR_KEY_TEMPLATE") or cls.key_template,
-            channel=environ.get("MIRROR_CHANNEL") or None,
-            mirror_credentials=environ.get("MIRROR_CREDENTIALS") or None,
-            actor=environ.get("SETTINGS_STORE_ACTOR") or None,
-        )
+                raise ConfigError(f"{name} must {variable.must}", hint=variable.hint) from None
+            if name.startswith(PREFIX):
+                prefixed.add(field_name)
+        return cls(**given, prefixed=frozenset(prefixed))
 
 
-def _is_database_url(url: str) -> bool:
-    import psycopg
-    from psycopg.conninfo import conninfo_to_dict
+_VARIABLES: dict[str, _Variable] = {
+    each.name: each.metadata["variable"] for each in fields(Config) if "variable" in each.metadata
+}
 
-    try:
-        # A host with an @ is the rest of a password that wasn't percent-encoded; libpq would show it.
-        return "@" not in str(conninfo_to_dict(url).get("host", ""))
-    except psycopg.Error:
-        return False
+# What each variable of the environment means, by its bare name: for docs/cli.md, and what a .env file may hold.
+VARIABLES = {variable.name: variable.meaning for variable in _VARIABLES.values()} | {
+    "SETTINGS_STORE_KEYS": "Encryption keys of the API credentials, base64, separated by commas or blanks; the first"
+    " one writes.",
+    "SETTINGS_STORE_KEYS_FILE": "A file with them, mode 0600. Default: `encryption.keys` of the embedded servers.",
+}
 
 
 def _shown_database(url: str) -> str:

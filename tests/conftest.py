@@ -28,6 +28,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 from store import Config, SettingsStore
 from store.operations import embedded
 from store.postgres import migrate
+from tests.helpers.databases import Databases
 from tests.servers.stacks import postgres
 
 OKX_UID = "587662504768345929"
@@ -124,12 +125,20 @@ def empty_database_url(bare_database_url: str) -> str:
     return bare_database_url
 
 
-@pytest.fixture
-def database_url(servers: Config, template: str) -> Iterator[str]:
-    """The URL of a migrated database of this test's own."""
+@pytest.fixture(scope="session")
+def databases(servers: Config, template: str) -> Iterator[Databases]:
+    """Migrated databases. A pooler would keep its connections to those of tests before."""
     assert servers.database_url
-    with janitor(servers.database_url, f"test_{uuid.uuid4().hex[:12]}", template) as database:
-        yield make_conninfo(servers.database_url, dbname=database.dbname)
+    lent = Databases(servers.database_url, template, janitor, is_reusing="TEST_POOLER" not in os.environ)
+    yield lent
+    lent.drop()
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> Iterator[str]:
+    """The URL of a migrated database of this test's own."""
+    with databases.one() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -152,11 +161,10 @@ def store_url(database_url: str, pooled_url: str | None) -> str:
 
 
 @pytest.fixture
-def other_database_url(servers: Config, template: str) -> Iterator[str]:
+def other_database_url(databases: Databases) -> Iterator[str]:
     """The URL of a second migrated database, with nothing in it."""
-    assert servers.database_url
-    with janitor(servers.database_url, f"test_{uuid.uuid4().hex[:12]}", template) as database:
-        yield make_conninfo(servers.database_url, dbname=database.dbname)
+    with databases.one() as url:
+        yield url
 
 
 @pytest.fixture

@@ -70,5 +70,5 @@ def test_every_folder_of_sql_has_a_subject_and_its_functions_are_called_in_a_mod
     modules = {file.stem for file in (STORE / "postgres" / "functions").glob("[a-z]*.py")}
     assert modules <= folders
     internal = {file.name.partition(".")[0] for file in (CHECKOUT / "sql").glob("*/_*.sql")}
-    code = "\n".join(file.read_text(encoding="utf-8") for file in STORE.rglob("*.py"))
+    code = "\n".join(file.read_text(encoding="utf-8") for file in STORE.rglob("*.py") if file.name != "sources.py")
     assert [name for name in internal if f"{name}(" in code or f'"{name}"' in code] == []

@@ -1,5 +1,4 @@
--- Whether a function of this transaction lets a trigger let something pass. The triggers run with the rights of whoever
--- writes, and nobody but the owner may read trigger_permits. Reads only.
+-- The triggers run with the rights of whoever writes, and nobody but the owner may read trigger_permits. Reads only.
 create or replace function _is_permitted(p_permit text, p_id uuid default null)
 returns boolean
 language sql stable
@@ -11,4 +10,4 @@ $$;
 
 comment on function _is_permitted(text, uuid) is
 'Whether a function of this transaction lets a trigger let something pass (trigger_permits). Called by triggers only.';
-revoke execute on function _is_permitted(text, uuid) from public;
+select _allow('_is_permitted', 'admin');

@@ -1,5 +1,4 @@
--- Raises US012 if this session is confined (settings_store.okx_uid) to another user than p_okx_uid; NULL stands for
--- everybody. Touches no table.
+-- By settings_store.okx_uid. Touches no table.
 create or replace function check_confinement(p_okx_uid text)
 returns void
 language plpgsql stable
@@ -17,4 +16,4 @@ $$;
 
 comment on function check_confinement(text) is
 'Raises US012 if this session is confined to another user than this one (null: everybody).';
-revoke execute on function check_confinement(text) from public;
+select _allow('check_confinement', 'admin');

@@ -1,5 +1,4 @@
--- The owners of Redis keys that a confined session may see: its user's OKX UID, and the Telegram IDs that lead to that user
--- or led there last; NULL if the session isn't confined. Raises US012 (see confined_to). Reads by index, no lock.
+-- The Telegram IDs that lead to that user or led there last. Raises US012 (see confined_to). Reads by index, no lock.
 create or replace function confined_owners()
 returns text[]
 language plpgsql stable
@@ -15,4 +14,4 @@ $$;
 
 comment on function confined_owners() is
 'The owners of Redis keys (OKX UID, Telegram IDs) that this session is confined to, null if it isn''t.';
-revoke execute on function confined_owners() from public;
+select _allow('confined_owners', 'admin');

@@ -1,6 +1,5 @@
--- The OKX UID that this session is confined to by settings_store.okx_uid, NULL if it is to none (not set, or empty, as a
--- setting is after the transaction of a `set local`). Raises US012 for a setting that is no OKX UID: a typing error must
--- not open everything. Touches no table.
+-- None: not set, or empty, as a setting is after the transaction of a `set local`. A typing error must not open everything.
+-- Touches no table.
 create or replace function confined_to()
 returns text
 language plpgsql stable
@@ -21,4 +20,4 @@ $$;
 
 comment on function confined_to() is
 'The OKX UID that this session is confined to (set settings_store.okx_uid), null if it isn''t. Raises US012 (the setting is no OKX UID).';
-revoke execute on function confined_to() from public;
+select _allow('confined_to', 'admin');

@@ -26,4 +26,4 @@ $$;
 
 comment on function _candle_table(text, boolean) is
 'The qualified name of the table of a timeframe, which the store''s owner has made; p_is_read: or the view of 1w. Raises US010 (unknown timeframe, no such table).';
-revoke execute on function _candle_table(text, boolean) from public;
+select _allow('_candle_table', 'admin');

@@ -1,7 +1,5 @@
--- Says what is wrong with candles that could not be written, or were not: raises US010 for the first that breaks a
--- constraint of the table (each is named after what it finds), US010 for one that is given twice with different values, US005
--- for one that differs from the finished candle there is. Otherwise does nothing. p_candles: as in _write_candles(); what was
--- imported is named by its line (the first is the header). No lock.
+-- Each constraint of the table is named after what it finds. p_candles: as in _write_candles(); what was imported is named by
+-- its line (the first is the header). No lock.
 create or replace function _check_candles(p_timeframe text, p_candles ohlcv_1m[])
 returns void
 language plpgsql
@@ -50,4 +48,4 @@ $$;
 
 comment on function _check_candles(text, ohlcv_1m[]) is
 'Raises what is wrong with candles that could not be written: US010 (bad values, given twice) or US005 (a finished candle would change); nothing if all is well.';
-revoke execute on function _check_candles(text, ohlcv_1m[]) from public;
+select _allow('_check_candles', 'admin');

@@ -1,5 +1,4 @@
--- How long a candle of a timeframe is; its table is named by _candle_table().
--- Raises US010 for a timeframe there isn't. No lock.
+-- Its table is named by _candle_table(). No lock.
 create or replace function _timeframe_width(p_timeframe text)
 returns interval
 language plpgsql stable
@@ -19,4 +18,4 @@ $$;
 
 comment on function _timeframe_width(text) is
 'How long a candle of a timeframe is: 1m, 3m, 5m, 15m, 30m, 1h, 4h or 1d. Raises US010 (unknown timeframe).';
-revoke execute on function _timeframe_width(text) from public;
+select _allow('_timeframe_width', 'admin');

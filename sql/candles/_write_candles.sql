@@ -66,4 +66,4 @@ $$;
 
 comment on function _write_candles(text, ohlcv_1m[], boolean) is
 'The rule of writing candles, for the functions that do it; null candles: those copied into pg_temp.candle_import. Raises US005 (a finished candle would change), US010 (unknown timeframe, bad candle).';
-revoke execute on function _write_candles(text, ohlcv_1m[], boolean) from public;
+select _allow('_write_candles', 'admin');

@@ -1,7 +1,5 @@
--- Begins a bulk import: makes the temporary table candle_import, to be filled by COPY in this same transaction and written by
--- merge_candles(). It is the owner's, so that nobody can put a trigger on it that would run with the owner's rights, and goes
--- with the transaction. Times without an offset are UTC until then. p_symbol: of all candles, where COPY brings no symbol.
--- Raises US010, US012.
+-- The table is to be filled by COPY in this same transaction. It is the owner's, so that nobody can put a trigger on it that
+-- would run with the owner's rights, and goes with the transaction. Times without an offset are UTC until then.
 create or replace function begin_candle_import(p_timeframe text, p_symbol text default null)
 returns void
 language plpgsql
@@ -24,4 +22,4 @@ $$;
 
 comment on function begin_candle_import(text, text) is
 'Makes the temporary table candle_import for a bulk import: begin; select begin_candle_import(''1m''); copy pg_temp.candle_import from …; select * from merge_candles(''1m''); commit. Its columns: ts, symbol (default: p_symbol), open, high, low, close, volume, complete (default true); name those that a file has: \copy pg_temp.candle_import (ts, open, high, low, close, volume) from ''btc.csv'' csv header. Raises US010 (unknown timeframe), US012.';
-revoke execute on function begin_candle_import(text, text) from public;
+select _allow('begin_candle_import', 'writer admin');

@@ -1,6 +1,4 @@
--- The candles of a symbol in the order of ts, a page at a time (keyset): from p_from on, before p_to, after p_after. They are
--- of no user: a confined session reads them, too. Reads by the primary key, no lock. Weekly ones (1w) are made of the daily
--- ones, by the view ohlcv_1w. Raises US010.
+-- Candles are of no user: a confined session reads them, too. Reads by the primary key, no lock.
 create or replace function get_candles(
     p_symbol    text,
     p_timeframe text,
@@ -24,4 +22,4 @@ $$;
 
 comment on function get_candles(text, text, timestamptz, timestamptz, timestamptz, integer) is
 'The candles of a symbol by time. p_from: the first; p_to: before that; p_after: the last ts of the page before; p_limit: rows at most (null: all). Example: select * from get_candles(''BTC-USDT-SWAP'', ''5m'', ''2026-01-01Z'', p_limit => 100). p_timeframe 1w: weeks, made of 1d. Raises US010 (unknown timeframe).';
-revoke execute on function get_candles(text, text, timestamptz, timestamptz, timestamptz, integer) from public;
+select _allow('get_candles', 'reader writer admin');

@@ -1,6 +1,5 @@
--- Writes what was copied into the temporary table of begin_candle_import(), all or none, by the rule of _write_candles(), and
--- drops that table. A candle that can't be taken is named by its line; the first line is the header.
--- Raises US005, US010, US012. Locks the candles.
+-- By the rule of _write_candles(). A candle that can't be taken is named by its line; the first line is the header.
+-- Drops the temporary table. Locks the candles.
 create or replace function merge_candles(p_timeframe text, p_force boolean default false)
 returns table (inserted bigint, replaced bigint, unchanged bigint)
 language plpgsql
@@ -23,4 +22,4 @@ $$;
 
 comment on function merge_candles(text, boolean) is
 'Writes the candles of an import that begin_candle_import() began, all or none, and counts them. Raises US005 (a finished candle would change), US010 (bad candle, by line), US012.';
-revoke execute on function merge_candles(text, boolean) from public;
+select _allow('merge_candles', 'writer admin');

@@ -1,5 +1,4 @@
--- The gaps in the candles of a symbol: from the first missing candle on, before to_ts, and how many. Between p_from (default:
--- the first candle there is) and before p_to (default: up to the last). Reads the primary key once, no lock. Raises US010.
+-- Reads the primary key once, no lock.
 create or replace function missing_candles(
     p_symbol    text,
     p_timeframe text,
@@ -36,4 +35,4 @@ $$;
 
 comment on function missing_candles(text, text, timestamptz, timestamptz) is
 'The gaps in the candles of a symbol: from_ts is the first that is missing, to_ts the end. p_from, p_to (exclusive): where to look, by default from the first candle to the last. Example: select * from missing_candles(''BTC-USDT-SWAP'', ''1m''). Raises US010 (unknown timeframe, infinite range).';
-revoke execute on function missing_candles(text, text, timestamptz, timestamptz) from public;
+select _allow('missing_candles', 'reader writer admin');

@@ -1,5 +1,4 @@
--- Weekly candles, of the daily ones; a week begins on Monday 00:00 UTC. Complete if its seven days are. Of the continuous
--- aggregate where arrange_hypertables() has made one, with the same columns and the same rows.
+-- Of the continuous aggregate where arrange_hypertables() has made one, with the same columns and the same rows.
 do $$
 begin
     if to_regclass('public.ohlcv_1w_aggregate') is not null then

@@ -1,8 +1,6 @@
--- Makes candles of a coarser timeframe of those of a finer one: open of the first, close of the last, highest, lowest, sum of the
--- volumes. One is complete if every finer candle of it is there and complete. Gaps stay gaps: where there is no finer candle,
--- none is made. p_symbol: null for all. p_from, p_to (exclusive; null: no limit): every candle that the range touches is made
--- of all its parts. Written by the rule of _write_candles(), all or none (idempotent).
--- Raises US005, US010 (timeframes that don't fit, too), US012. Locks the coarser candles.
+-- Open of the first, close of the last, highest, lowest, sum of the volumes. Gaps stay gaps: where there is no finer candle,
+-- none is made. p_from, p_to (exclusive; null: no limit): every candle that the range touches is made of all its parts.
+-- By the rule of _write_candles(). Locks the coarser candles.
 create or replace function rollup_candles(
     p_symbol         text,
     p_from_timeframe text,
@@ -41,4 +39,4 @@ $$;
 
 comment on function rollup_candles(text, text, text, timestamptz, timestamptz, boolean) is
 'Makes candles of a coarser timeframe of those of a finer one, all or none, and counts them; a candle of which a part is missing or unfinished is unfinished. p_symbol: null for all. Example: select * from rollup_candles(''BTC-USDT-SWAP'', ''1m'', ''1h''). Raises US005 (a finished candle would change), US010 (timeframes that don''t fit), US012.';
-revoke execute on function rollup_candles(text, text, text, timestamptz, timestamptz, boolean) from public;
+select _allow('rollup_candles', 'writer admin');

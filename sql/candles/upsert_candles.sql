@@ -1,6 +1,4 @@
--- Saves candles given as a JSON array of objects: ts, symbol, open, high, low, close, volume, and complete (default true). A ts
--- without an offset is UTC. All or none, by the rule of _write_candles(); saving the same again changes nothing (idempotent).
--- Raises US005, US010, US012 (a confined session reads candles only: they are of no user). Locks the candles.
+-- A ts without an offset is UTC. By the rule of _write_candles(). US012: a confined session reads candles only. Locks the candles.
 create or replace function upsert_candles(p_timeframe text, p_candles jsonb, p_force boolean default false)
 returns table (inserted bigint, replaced bigint, unchanged bigint)
 language plpgsql
@@ -27,4 +25,4 @@ $$;
 
 comment on function upsert_candles(text, jsonb, boolean) is
 'Saves candles, all or none, and counts them. An unfinished candle may be replaced; a finished one only by the same, unless p_force. Example: select * from upsert_candles(''1m'', ''[{"ts": "2026-01-01T00:00Z", "symbol": "BTC-USDT-SWAP", "open": 1, "high": 3, "low": 1, "close": 2, "volume": 10}]''). Raises US005 (a finished candle would change), US010 (unknown timeframe, bad candle), US012.';
-revoke execute on function upsert_candles(text, jsonb, boolean) from public;
+select _allow('upsert_candles', 'writer admin');

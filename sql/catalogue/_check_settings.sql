@@ -1,4 +1,4 @@
--- Raises US003, naming all bad keys and no value, if validate_user_setting() finds fault with a document. Reads only.
+-- By validate_user_setting(); no value is named. Reads only.
 create or replace function _check_settings(p_setting_type text, p_settings jsonb)
 returns void
 language plpgsql stable
@@ -18,4 +18,4 @@ $$;
 
 comment on function _check_settings(text, jsonb) is
 'Raises US003 (detail: every bad key and why) unless the document is valid by the catalogue.';
-revoke execute on function _check_settings(text, jsonb) from public;
+select _allow('_check_settings', 'admin');

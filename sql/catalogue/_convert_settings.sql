@@ -58,4 +58,4 @@ $$;
 
 comment on function _convert_settings(text, jsonb, jsonb) is
 'The document with what stands for a value of its key''s type, by the catalogue, made one: "30" for a number, "True", 1 or 0 for a boolean. All that the catalogue allows as it is, or that would still be wrong, stays. p_texts: the raw texts of a Redis hash. Used by adoption and sync.';
-revoke execute on function _convert_settings(text, jsonb, jsonb) from public;
+select _allow('_convert_settings', 'admin');

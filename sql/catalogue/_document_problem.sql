@@ -1,10 +1,7 @@
--- What is wrong with a document as a whole, NULL if nothing: it must be an object of at most 1 MiB as text and 64 levels,
--- whose numbers every reader can parse. Touches no table.
---
 -- 1e-16383 is nine bytes as it comes, twenty as jsonb, and 16 KB as the text that jsonb prints. So numbers are looked at
 -- before a document becomes text; but of a small one the text is at most 45 MB, and looking through it is cheaper than
 -- taking every number out: none is too long where there are no 30 digits in a row. 1 MiB of text never takes 8 MiB as
--- jsonb ("[0, 0, …": 12 bytes for 3).
+-- jsonb ("[0, 0, …": 12 bytes for 3). Touches no table.
 create or replace function _document_problem(p_settings jsonb)
 returns text
 language plpgsql immutable
@@ -35,4 +32,4 @@ $$;
 
 comment on function _document_problem(jsonb) is
 'What is wrong with a document as a whole, null if nothing: an object, at most 1 MiB as text, 64 levels, numbers within a double and of at most 400 decimal places.';
-revoke execute on function _document_problem(jsonb) from public;
+select _allow('_document_problem', 'admin');

@@ -1,5 +1,5 @@
--- Whether a value is what the catalogue allows for its key. Touches no table. An SQL expression body: it is
--- resolved when the function is made, so no search_path can change it, and it is inlined where it is called.
+-- An SQL expression body: it is resolved when the function is made, so no search_path can change it, and it is inlined where it
+-- is called. Touches no table.
 create or replace function _is_valid_value(p_field setting_fields, p_value jsonb)
 returns boolean
 language sql immutable
@@ -16,4 +16,4 @@ end;
 
 comment on function _is_valid_value(setting_fields, jsonb) is
 'Whether the catalogue allows a value for its key: type, null, range, choices.';
-revoke execute on function _is_valid_value(setting_fields, jsonb) from public;
+select _allow('_is_valid_value', 'admin');

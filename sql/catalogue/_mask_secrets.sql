@@ -1,5 +1,4 @@
--- A document as it may be shown: the values of secret keys (setting_fields.is_secret) masked, but for null.
--- Reads only.
+-- setting_fields.is_secret says which. Reads only.
 create or replace function _mask_secrets(p_setting_type text, p_settings jsonb)
 returns jsonb
 language sql stable
@@ -12,4 +11,4 @@ $$;
 
 comment on function _mask_secrets(text, jsonb) is
 'The document with the values of secret keys masked, but for null.';
-revoke execute on function _mask_secrets(text, jsonb) from public;
+select _allow('_mask_secrets', 'admin');

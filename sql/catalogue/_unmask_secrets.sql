@@ -1,5 +1,4 @@
--- The reverse of _mask_secrets(): a masked value becomes that of the current document, or is left out if
--- there is none. Reads only.
+-- The reverse of _mask_secrets(). Reads only.
 create or replace function _unmask_secrets(p_setting_type text, p_settings jsonb, p_current jsonb)
 returns jsonb
 language sql stable
@@ -13,4 +12,4 @@ $$;
 
 comment on function _unmask_secrets(text, jsonb, jsonb) is
 'The document with masked secrets replaced by those of the current document, left out where it has none.';
-revoke execute on function _unmask_secrets(text, jsonb, jsonb) from public;
+select _allow('_unmask_secrets', 'admin');

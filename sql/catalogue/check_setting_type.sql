@@ -1,4 +1,4 @@
--- Raises US002 unless the setting type is one of setting_types; returns its row. NULL is unknown. No lock.
+-- null is unknown. No lock.
 create or replace function check_setting_type(p_setting_type text)
 returns setting_types
 language plpgsql stable
@@ -20,4 +20,4 @@ $$;
 
 comment on function check_setting_type(text) is
 'The row of a setting type. Raises US002 (detail: the known ones) if there is none.';
-revoke execute on function check_setting_type(text) from public;
+select _allow('check_setting_type', 'reader writer relay admin');

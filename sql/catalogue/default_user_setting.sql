@@ -1,4 +1,4 @@
--- The document made of the catalogue's defaults. Raises US002. Reads only.
+-- Reads only.
 create or replace function default_user_setting(p_setting_type text)
 returns jsonb
 language plpgsql stable
@@ -15,4 +15,4 @@ $$;
 
 comment on function default_user_setting(text) is
 'The default document of a setting type, from the catalogue (setting_fields). Raises US002 (unknown type).';
-revoke execute on function default_user_setting(text) from public;
+select _allow('default_user_setting', 'reader writer admin');

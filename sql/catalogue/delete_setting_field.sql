@@ -1,5 +1,4 @@
--- Takes a key out of the catalogue: documents keep it, and it is saved as it comes from now on. Idempotent. Returns whether it
--- was there.
+-- The key is saved as it comes from now on. Idempotent.
 create or replace function delete_setting_field(p_setting_type text, p_key text)
 returns boolean
 language plpgsql
@@ -14,4 +13,4 @@ $$;
 
 comment on function delete_setting_field(text, text) is
 'Takes a key out of the catalogue; documents keep it. Returns whether it was there.';
-revoke execute on function delete_setting_field(text, text) from public;
+select _allow('delete_setting_field', 'admin');

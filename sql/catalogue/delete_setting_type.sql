@@ -1,5 +1,4 @@
--- Deletes a setting type and its fields, as long as nothing was saved under it; idempotent. Returns whether it was there.
--- Raises US005 (documents or templates are). Waits for writers.
+-- US005: documents or templates are. Idempotent. Waits for writers.
 create or replace function delete_setting_type(p_setting_type text)
 returns boolean
 language plpgsql
@@ -19,4 +18,4 @@ $$;
 
 comment on function delete_setting_type(text) is
 'Deletes a setting type that nothing was saved under, with its fields; whether it was there. Raises US005 (in use).';
-revoke execute on function delete_setting_type(text) from public;
+select _allow('delete_setting_type', 'admin');

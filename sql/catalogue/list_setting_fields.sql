@@ -1,4 +1,4 @@
--- The catalogue of known keys. Reads only.
+-- Reads only.
 create or replace function list_setting_fields()
 returns setof setting_fields
 language sql stable
@@ -10,4 +10,4 @@ $$;
 
 comment on function list_setting_fields() is
 'The known keys of every setting type with type, default and limits.';
-revoke execute on function list_setting_fields() from public;
+select _allow('list_setting_fields', 'reader writer relay admin');

@@ -1,4 +1,4 @@
--- The setting types and where Redis keeps each. Reads only.
+-- Reads only.
 create or replace function list_setting_types()
 returns setof setting_types
 language sql stable
@@ -10,4 +10,4 @@ $$;
 
 comment on function list_setting_types() is
 'The setting types, with the suffix and encoding of their Redis keys.';
-revoke execute on function list_setting_types() from public;
+select _allow('list_setting_types', 'reader writer relay admin');

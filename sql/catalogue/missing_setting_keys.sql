@@ -1,5 +1,4 @@
--- The keys that default_user_setting() has and a document lacks, in the order of their names; {} if none. A save leaves
--- them out as it was told: readers that count on them are told by this. Reads only.
+-- In the order of their names. A save leaves them out as it was told: readers that count on them are told by this. Reads only.
 create or replace function missing_setting_keys(p_setting_type text, p_settings jsonb)
 returns text[]
 language sql stable
@@ -13,4 +12,4 @@ $$;
 
 comment on function missing_setting_keys(text, jsonb) is
 'The keys that the catalogue lists with a default and the document lacks; {} if none. register_user() fills them. Example: select okx_uid, missing_setting_keys(setting_type, settings) from find_users_by_setting(''params'', ''{}'').';
-revoke execute on function missing_setting_keys(text, jsonb) from public;
+select _allow('missing_setting_keys', 'reader writer admin');

@@ -1,6 +1,5 @@
--- Lists a key in the catalogue, in place of what it said of the key before; idempotent. Documents that are there stay as they
--- are; whatever is saved from now on must keep to it. Raises US002, and US010 for what a field can't be: the default, too, must
--- be what the field allows. Locks the field.
+-- Documents that are there stay as they are; whatever is saved from now on must keep to it, the default, too. Idempotent.
+-- Locks the field.
 create or replace function save_setting_field(
     p_setting_type  text,
     p_key           text,
@@ -48,4 +47,4 @@ $$;
 
 comment on function save_setting_field(text, text, text, jsonb, numeric, numeric, text[], boolean, boolean) is
 'Lists a key of a setting type in the catalogue, in place of what it said of it before. Example: select save_setting_field(''alerts'', ''loss_percent'', ''number'', ''5'', 0, 100). Raises US002, US010 (no such field can be).';
-revoke execute on function save_setting_field(text, text, text, jsonb, numeric, numeric, text[], boolean, boolean) from public;
+select _allow('save_setting_field', 'admin');

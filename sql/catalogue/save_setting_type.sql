@@ -1,6 +1,5 @@
--- Makes a setting type, or changes where Redis keeps it, as long as no document was saved under it; idempotent. Admins have
--- no other way: the names become those of Redis keys. Raises US005 (in use), US010 (no such name, suffix or encoding can be,
--- or another type has the suffix). Waits for writers if the type is there, and differs.
+-- Admins have no other way: the names become those of Redis keys. US010 also: another type has the suffix. Idempotent.
+-- Waits for writers if the type is there, and differs.
 create or replace function save_setting_type(p_setting_type text, p_redis_suffix text, p_redis_encoding text)
 returns setting_types
 language plpgsql
@@ -30,4 +29,4 @@ $$;
 
 comment on function save_setting_type(text, text, text) is
 'Makes a setting type, or changes one that nothing was saved under yet. Example: select save_setting_type(''alerts'', ''alerts'', ''hash''). Raises US005 (in use), US010 (bad name, suffix or encoding).';
-revoke execute on function save_setting_type(text, text, text) from public;
+select _allow('save_setting_type', 'admin');

@@ -1,4 +1,4 @@
--- What is shown instead of a secret. Touches no table.
+-- Touches no table.
 create or replace function secret_mask()
 returns jsonb
 language sql immutable
@@ -9,4 +9,4 @@ $$;
 
 comment on function secret_mask() is
 'What is shown instead of the value of a secret setting.';
-revoke execute on function secret_mask() from public;
+select _allow('secret_mask', 'admin');

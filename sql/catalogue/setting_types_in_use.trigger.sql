@@ -1,6 +1,5 @@
--- A setting type that documents are saved under can't be renamed or removed, nor its Redis key change: the
--- old one would stay behind. Not a foreign key: its check
--- would lock the type's one row in every write, of all writers (measured: a third of the throughput).
+-- The old key would stay behind in Redis. Not a foreign key: its check would lock the type's one row in every write, of all
+-- writers (measured: a third of the throughput).
 create or replace function setting_types_in_use()
 returns trigger
 language plpgsql
@@ -19,7 +18,7 @@ $$;
 
 comment on function setting_types_in_use() is
 'Trigger on setting_types: refuses to rename, remove or move a type that documents are saved under (US005).';
-revoke execute on function setting_types_in_use() from public;
+select _allow('setting_types_in_use');
 
 create or replace trigger setting_types_in_use
     before delete or update of setting_type, redis_suffix, redis_encoding on setting_types

@@ -1,5 +1,3 @@
--- Compares a document with the catalogue (setting_fields): one row per bad key, no row if all is well.
--- Keys that the catalogue doesn't list pass. Key '$' is the document as a whole (_document_problem).
 -- A problem says what is wrong and what is allowed, never the value. Reads only; no lock.
 create or replace function validate_user_setting(p_setting_type text, p_settings jsonb)
 returns table (key text, problem text)
@@ -36,4 +34,4 @@ $$;
 
 comment on function validate_user_setting(text, jsonb) is
 'Checks a document against the catalogue: a row per bad key with the reason, no row if it is valid. Unknown keys pass. Key $ stands for the document as a whole (an object, at most 1 MiB, 64 levels, numbers within a double).';
-revoke execute on function validate_user_setting(text, jsonb) from public;
+select _allow('validate_user_setting', 'reader writer admin');

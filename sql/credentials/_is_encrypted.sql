@@ -1,5 +1,4 @@
--- Whether a row of credentials holds nothing but ciphertext of the forms that store/encryption/vault.py makes and, of release 1.0, made.
--- Touches no table.
+-- Of the forms that store/encryption/vault.py makes and, of release 1.0, made. Touches no table.
 create or replace function _is_encrypted(p_row okx_api_info)
 returns boolean
 language sql immutable
@@ -9,4 +8,4 @@ return coalesce((select bool_and(c.text ~ '^(v1\.[0-9a-f]{8}|v2\.[0-9a-f]{8}\.[1
 
 comment on function _is_encrypted(okx_api_info) is
 'Whether a row of okx_api_info holds ciphertext only.';
-revoke execute on function _is_encrypted(okx_api_info) from public;
+select _allow('_is_encrypted', 'admin');

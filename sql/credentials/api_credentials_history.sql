@@ -1,5 +1,4 @@
--- Who changed a user's API credentials and when, newest first; never what. Deleted users, by OKX UID or UUID, too.
--- Raises US004, US007. Reads by index, no lock.
+-- Of deleted users, too, by OKX UID or UUID. Reads by index, no lock.
 create or replace function api_credentials_history(p_identifier text)
 returns table (okx_uid text, version integer, saved_at timestamptz, changed_by text, written_by text, change_reason text, is_deleted boolean)
 language plpgsql stable
@@ -17,4 +16,4 @@ $$;
 
 comment on function api_credentials_history(text) is
 'Who changed a user''s API credentials (changed_by: as the session said, written_by: the login) and when, newest first; never what. Raises US004, US007.';
-revoke execute on function api_credentials_history(text) from public;
+select _allow('api_credentials_history', 'reader writer admin');

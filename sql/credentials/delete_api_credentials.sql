@@ -1,5 +1,4 @@
--- Deletes a user's API credentials, as a version of its own; the old ones stay in the history, encrypted. Idempotent; no
--- row (all columns null) if there were none. Raises US001, US004, US007. Locks the user's row (for share), then the active row.
+-- Idempotent; no row (all columns null) if there were none. Locks the user's row (for share), then the active row.
 create or replace function delete_api_credentials(p_identifier text, p_expected_version integer default null)
 returns okx_api_info
 language plpgsql
@@ -23,4 +22,4 @@ $$;
 
 comment on function delete_api_credentials(text, integer) is
 'Deletes a user''s API credentials, as a version of its own; the old ones stay in the history, encrypted. Raises US001, US004, US007.';
-revoke execute on function delete_api_credentials(text, integer) from public;
+select _allow('delete_api_credentials', 'writer admin');

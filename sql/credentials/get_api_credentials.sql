@@ -1,4 +1,4 @@
--- The active API credentials of a user, ciphertext; no row if there are none. Raises US004, US007. Reads by index, no lock.
+-- Reads by index, no lock.
 create or replace function get_api_credentials(p_identifier text)
 returns setof okx_api_info
 language plpgsql stable
@@ -15,4 +15,4 @@ $$;
 
 comment on function get_api_credentials(text) is
 'The active API credentials of a user, encrypted; no row if there are none. Raises US004, US007.';
-revoke execute on function get_api_credentials(text) from public;
+select _allow('get_api_credentials', 'reader writer admin');

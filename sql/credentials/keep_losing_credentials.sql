@@ -1,7 +1,6 @@
--- Puts API credentials that were found in Redis, encrypted by the caller, and that lose against the active ones, into the
--- history: they become a version, which the active ones (or the deletion, of a deleted user, too) then replace again. Nothing
--- happens to a user who never had any, or whose earlier ones were erased. Raises US003 (plain text), US012. Locks the active row, and waits for
--- nobody: returns whether it was done, false if another transaction holds a row.
+-- They become a version, which the active ones (or the deletion, of a deleted user, too) then replace again. Nothing happens to
+-- a user who never had any, or whose earlier ones were erased. Raises US003 (plain text), US012. Locks the active row, and
+-- waits for nobody.
 create or replace function keep_losing_credentials(p_okx_uid text, p_api_key text, p_api_secret text, p_passphrase text)
 returns boolean
 language plpgsql
@@ -38,4 +37,4 @@ $$;
 
 comment on function keep_losing_credentials(text, text, text, text) is
 'Keeps API credentials found in Redis, encrypted by the caller, in the history, though the active ones stay in force. Returns false if another transaction holds a row: try again.';
-revoke execute on function keep_losing_credentials(text, text, text, text) from public;
+select _allow('keep_losing_credentials', 'writer relay admin');

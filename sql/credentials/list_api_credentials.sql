@@ -1,6 +1,4 @@
--- All versions of API credentials that hold any, encrypted, of these OKX UIDs or (null) of all, in the order of their
--- ids, a page at a time (keyset). A confined session's user only. For rotation, and to compare with what Redis holds.
--- Reads by index, no lock.
+-- A confined session's user only. For rotation, and to compare with what Redis holds. Reads by index, no lock.
 create or replace function list_api_credentials(p_okx_uids text[] default null, p_after uuid default null, p_limit integer default null)
 returns setof okx_api_info
 language plpgsql stable
@@ -24,4 +22,4 @@ $$;
 
 comment on function list_api_credentials(text[], uuid, integer) is
 'All versions of API credentials, encrypted, of these OKX UIDs or of all, by id. p_after, p_limit: the next page.';
-revoke execute on function list_api_credentials(text[], uuid, integer) from public;
+select _allow('list_api_credentials', 'writer relay admin');

@@ -1,6 +1,5 @@
--- After any change of the active credentials: keeps the old version as an inactive row, and marks the key for Redis.
 -- It runs as the tables' owner, who alone may insert an archived row: see sql/access/policies.sql.
--- Credentials can only come to be for a live user (US004), whose row is held (for share) so that delete_user() waits.
+-- The live user's row is held (for share) so that delete_user() waits.
 create or replace function okx_api_info_changed()
 returns trigger
 language plpgsql
@@ -23,7 +22,7 @@ $$;
 
 comment on function okx_api_info_changed() is
 'Trigger on okx_api_info: archives the version that a change replaces, marks the key in mirror_pending, needs a live user (US004).';
-revoke execute on function okx_api_info_changed() from public;
+select _allow('okx_api_info_changed');
 
 create or replace trigger okx_api_info_changed_insert
     after insert on okx_api_info

@@ -1,9 +1,8 @@
--- The rule of versions of credentials, before any insert or update of okx_api_info, as user_settings_version() has it:
--- a new active row is version 1; every change, or the deletion, is the next version; archived rows never change (US005).
--- Plain text is refused (US003) before a constraint could quote it, unless old code may write it, in an adopted database; so are
--- fields that weren't sealed together (they name another version or set), and a change of what is still plain text: keys
--- encrypt-existing comes first. reencrypt_api_credentials() has a permit: another ciphertext of the same is no new version, of an
--- archived row neither; and for old code, an insert archives the version before ('succeeded').
+-- As user_settings_version() has it: a new active row is version 1; every change, or the deletion, is the next version.
+-- Plain text is refused before a constraint could quote it, unless old code may write it, in an adopted database; so are fields
+-- that weren't sealed together (they name another version or set), and a change of what is still plain text: keys
+-- encrypt-existing comes first. reencrypt_api_credentials() has a permit: another ciphertext of the same is no new version, of
+-- an archived row neither; and for old code, an insert archives the version before ('succeeded').
 create or replace function okx_api_info_version()
 returns trigger
 language plpgsql
@@ -87,7 +86,7 @@ $$;
 
 comment on function okx_api_info_version() is
 'Trigger on okx_api_info: numbers the versions, records who and why, refuses plain text (US003) and changes of history (US005).';
-revoke execute on function okx_api_info_version() from public;
+select _allow('okx_api_info_version');
 
 create or replace trigger okx_api_info_version_insert
     before insert on okx_api_info

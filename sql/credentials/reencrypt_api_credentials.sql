@@ -1,7 +1,5 @@
--- Replaces the ciphertext of one version of API credentials, active or archived, by another of the same credentials: no new
--- version. Only if the row is still the one the caller decrypted: p_digest is the SHA-256, in hex, of its three columns
--- joined by a line feed each (so that no plain text of an older system travels). Returns whether it was.
--- Raises US003 (plain text), US012. Locks the row; marks the key for Redis if it is the active one.
+-- p_digest is the SHA-256, in hex, of its three columns joined by a line feed each (so that no plain text of an older system
+-- travels). Raises US003 (plain text), US012. Locks the row; marks the key for Redis if it is the active one.
 create or replace function reencrypt_api_credentials(p_id uuid, p_digest text, p_api_key text, p_api_secret text, p_passphrase text)
 returns boolean
 language plpgsql
@@ -24,4 +22,4 @@ $$;
 
 comment on function reencrypt_api_credentials(uuid, text, text, text, text) is
 'Replaces the ciphertext of one version of API credentials by another of the same; no new version. Returns whether the row was still as the caller read it (p_digest). Used by keys rotate and keys encrypt-existing.';
-revoke execute on function reencrypt_api_credentials(uuid, text, text, text, text) from public;
+select _allow('reencrypt_api_credentials', 'admin');

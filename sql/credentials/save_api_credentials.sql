@@ -1,6 +1,5 @@
--- Saves a user's API credentials, each encrypted by the caller for this OKX UID and field (see store/encryption/vault.py), as the
--- next version. p_expected_version: write only if this is the current version (0: there is none yet), else US001.
--- Raises US001, US003 (plain text), US004, US007. Locks the user's row (for share), then the active row.
+-- Each is encrypted for this OKX UID and field: see store/encryption/vault.py.
+-- Locks the user's row (for share), then the active row.
 create or replace function save_api_credentials(
     p_identifier       text,
     p_api_key          text,
@@ -40,4 +39,4 @@ $$;
 
 comment on function save_api_credentials(text, text, text, text, integer) is
 'Saves a user''s API credentials, encrypted by the caller, as the next version. p_expected_version: only if this is the current version (0: none yet). Raises US001, US003 (plain text), US004, US007.';
-revoke execute on function save_api_credentials(text, text, text, text, integer) from public;
+select _allow('save_api_credentials', 'writer admin');

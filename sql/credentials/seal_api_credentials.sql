@@ -1,7 +1,5 @@
--- Tells how many versions of API credentials are still plain text. With none left, there can't be any from now on: the constraint
--- okx_api_info_ciphertext is validated for all rows. In an adopted database old code may go on writing plain text: the relay
--- encrypts it from now on, and the tables set aside get the ciphertext, too. Reads the whole table, and there locks writers out.
--- Raises US012 in a confined session.
+-- In an adopted database old code may go on writing plain text, which the relay encrypts from now on, and the tables set aside get
+-- the ciphertext, too. Reads the whole table, and there locks writers out. US012 in a confined session.
 create or replace function seal_api_credentials()
 returns bigint
 language plpgsql
@@ -38,4 +36,4 @@ $$;
 
 comment on function seal_api_credentials() is
 'How many versions of API credentials are plain text still; with none, validates the constraint that keeps it so, or in an adopted database lets the relay encrypt what old code still writes. Used by keys encrypt-existing.';
-revoke execute on function seal_api_credentials() from public;
+select _allow('seal_api_credentials', 'admin');

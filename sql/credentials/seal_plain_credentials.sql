@@ -1,6 +1,4 @@
--- Encrypts one version of API credentials that old code saved in plain text in an adopted database, as reencrypt_api_credentials()
--- does. NULL if plain text is to stay there until `keys encrypt-existing`, as `migrate` had no encryption key: old code reads it.
--- False if the row isn't plain text, or not what the caller read. Raises US003, US012. Locks the row.
+-- Plain text is to stay as long as old code reads it: until `keys encrypt-existing`, if `migrate` had no encryption key. Locks the row.
 create or replace function seal_plain_credentials(p_id uuid, p_digest text, p_api_key text, p_api_secret text, p_passphrase text)
 returns boolean
 language plpgsql
@@ -23,4 +21,4 @@ $$;
 
 comment on function seal_plain_credentials(uuid, text, text, text, text) is
 'Encrypts a version of API credentials that old code saved in plain text, in an adopted database. Null if plain text is to stay until keys encrypt-existing; false if the row isn''t what the caller read (p_digest). Used by the relay. Raises US003, US012.';
-revoke execute on function seal_plain_credentials(uuid, text, text, text, text) from public;
+select _allow('seal_plain_credentials', 'relay admin');

@@ -1,7 +1,5 @@
--- Saves API credentials that only Redis has (encrypted by the caller), of a user who is made if need be. No row (all
--- columns null) for a user who was deleted or erased: see erase_user(), whose lock this shares. p_reason: for the history,
--- unless the session has one.
--- Raises US001 (there are some by now), US003 (plain text), US007, US012. Locks the user's row (for share).
+-- See erase_user(), whose lock this shares. US001: there are some by now. Locks the user's row (for share). p_reason: for the
+-- history, unless the session has one.
 create or replace function take_over_credentials(
     p_okx_uid    text,
     p_api_key    text,
@@ -36,4 +34,4 @@ $$;
 
 comment on function take_over_credentials(text, text, text, text, text) is
 'Saves API credentials that only Redis has, encrypted by the caller, and makes the user if need be; no row for a deleted or erased user. Used by sync. Raises US001, US003, US007, US012.';
-revoke execute on function take_over_credentials(text, text, text, text, text) from public;
+select _allow('take_over_credentials', 'writer admin');

@@ -1,6 +1,4 @@
--- Makes room for a backup: locks out writers, takes the triggers off and empties the tables, so that rows can be copied in
--- word for word. Raises US011 if there are users, settings or templates, unless p_replace: WHAT IS THERE IS LOST.
--- end_restore() belongs into the same transaction. Raises US012 in a confined session.
+-- Locks out writers, so that rows can be copied in word for word. p_replace: WHAT IS THERE IS LOST. US012 in a confined session.
 create or replace function begin_restore(p_replace boolean default false)
 returns void
 language plpgsql
@@ -46,4 +44,4 @@ $$;
 
 comment on function begin_restore(boolean) is
 'Empties the tables and takes their triggers off, for a backup to be copied in. Raises US011 (not empty) unless p_replace. Followed by end_restore() in the same transaction.';
-revoke execute on function begin_restore(boolean) from public;
+select _allow('begin_restore', 'admin');

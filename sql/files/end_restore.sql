@@ -1,6 +1,4 @@
--- Puts the triggers back after a backup was copied in, erases again who was erased since it was made, and marks every key
--- for Redis, whatever that holds.
--- Returns how many keys. Raises US003 if an active document is none that could be saved, and US012 in a confined session.
+-- US012 in a confined session.
 create or replace function end_restore()
 returns bigint
 language plpgsql
@@ -42,4 +40,4 @@ $$;
 
 comment on function end_restore() is
 'Puts the triggers back after begin_restore(), erases again who was erased since the backup was made, and marks every key for Redis. Returns how many. Raises US003 if an active document is none.';
-revoke execute on function end_restore() from public;
+select _allow('end_restore', 'admin');

@@ -1,8 +1,5 @@
--- Users with their active settings, in the order of their OKX UIDs, as documents that import_users() takes; the same
--- data make the same documents. Without credentials; secrets are masked unless p_with_secrets.
--- p_identifiers: these users only, else all live ones. p_after, p_limit: a page (keyset), of fewer users where their
--- documents come to more than 4 MB.
--- A confined session: its user only. Raises US004, US007, US012. Reads by index; no lock.
+-- The same data make the same documents. A page ends where its documents come to more than 4 MB.
+-- A confined session: its user only. Reads by index; no lock.
 create or replace function export_users(
     p_identifiers  text[] default null,
     p_with_secrets boolean default false,
@@ -46,4 +43,4 @@ $$;
 
 comment on function export_users(text[], boolean, text, integer) is
 'Users with their active settings as documents that import_users() takes, in the order of their OKX UIDs; no credentials, secrets masked unless p_with_secrets. p_identifiers: these only; p_after, p_limit: the next page, of fewer users where their documents are large; the last one is empty. Raises US004, US007.';
-revoke execute on function export_users(text[], boolean, text, integer) from public;
+select _allow('export_users', 'reader writer admin');

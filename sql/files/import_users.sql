@@ -1,12 +1,9 @@
--- Takes users with settings as export_users() writes them: makes users that aren't there, updates those that are, saves
--- each document given in place of the active one. Fields and types that aren't given stay as they are, users too.
--- A masked secret keeps its current value; where there is none it is left out. The reason, unless one is given: imported.
---
--- Returns a row per user (setting_type null) and per document, in the order of p_users: position (from 1), outcome
--- (new, changed, unchanged, invalid), the version (before, on a dry run), the changes, the problems ({key: why}), how
--- many secrets were left out, and which keys of the catalogue the document lacks (missing_setting_keys). p_dry_run: only that. Otherwise a problem refuses everything: raises US003.
--- Also raises US008, and US012 in a session confined to another user than all of these. Locks each user and each document
--- that changes, one after the other; a masked secret is that of the moment its document is locked.
+-- Makes users that aren't there, updates those that are, saves each document given in place of the active one. Fields and types
+-- that aren't given stay as they are, users too. A masked secret keeps the value of the moment its document is locked; where
+-- there is none it is left out, and counted. The reason, unless one is given: imported. Rows come in the order of p_users
+-- (position, from 1; of the user itself with setting_type null), with the version (before, on a dry run).
+-- US012 in a session confined to another user than all of these. Locks each user and each document that changes, one after
+-- the other.
 create or replace function import_users(p_users jsonb, p_dry_run boolean default false)
 returns table ("position" integer, okx_uid text, setting_type text, outcome text, version integer,
                changes jsonb, problems jsonb, left_out integer, missing_keys text[])
@@ -97,4 +94,4 @@ $$;
 
 comment on function import_users(jsonb, boolean) is
 'Takes users with settings as export_users() writes them: a row per user and per document with outcome new, changed, unchanged or invalid, the changes, the problems, and which keys of the catalogue the document lacks. p_dry_run: only tell. Otherwise a problem refuses everything. Raises US003, US008.';
-revoke execute on function import_users(jsonb, boolean) from public;
+select _allow('import_users', 'admin');

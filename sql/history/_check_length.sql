@@ -1,4 +1,4 @@
--- Raises US010, naming p_what and no value, for a text of more than p_most characters; returns the text. Touches no table.
+-- Names p_what and no value. Touches no table.
 create or replace function _check_length(p_what text, p_text text, p_most integer)
 returns text
 language plpgsql immutable
@@ -16,4 +16,4 @@ $$;
 
 comment on function _check_length(text, text, integer) is
 'The text, if it has at most p_most characters; else raises US010 (detail: how many it has).';
-revoke execute on function _check_length(text, text, integer) from public;
+select _allow('_check_length', 'admin');

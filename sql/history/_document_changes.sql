@@ -1,4 +1,3 @@
--- What differs between two documents of a type, key by key: added, removed, changed. Secrets are masked.
 -- Reads only.
 create or replace function _document_changes(p_setting_type text, p_old jsonb, p_new jsonb)
 returns table (key text, change text, old_value jsonb, new_value jsonb)
@@ -18,4 +17,4 @@ $$;
 
 comment on function _document_changes(text, jsonb, jsonb) is
 'What differs between two documents: a row per key with change added, removed or changed. Secrets are masked.';
-revoke execute on function _document_changes(text, jsonb, jsonb) from public;
+select _allow('_document_changes', 'admin');

@@ -1,5 +1,4 @@
--- Gives the versions that follow a reason, if the caller gave none. Returns the caller's own (empty: none), to be
--- put back into settings_store.reason afterwards: other statements of the transaction have reasons of their own.
+-- To be put back afterwards: other statements of the transaction have reasons of their own.
 create or replace function _note_reason(p_reason text)
 returns text
 language plpgsql
@@ -17,4 +16,4 @@ $$;
 
 comment on function _note_reason(text) is
 'Sets settings_store.reason for this transaction if it is empty; returns what it was.';
-revoke execute on function _note_reason(text) from public;
+select _allow('_note_reason', 'admin');

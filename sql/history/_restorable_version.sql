@@ -1,6 +1,5 @@
--- The version of a document that restore_user_setting() saves again: the active one; if that is a deletion, the newest
--- document before it. What comes between two versions of one deletion was found in Redis afterwards and never was in
--- force (_keep_losing_document). NULL if there is none. Reads by index; no lock.
+-- The active one; if that is a deletion, the newest document before it. What comes between two versions of one deletion was
+-- found in Redis afterwards and never was in force (_keep_losing_document). Reads by index; no lock.
 create or replace function _restorable_version(p_user_id uuid, p_setting_type text)
 returns integer
 language sql stable
@@ -19,4 +18,4 @@ $$;
 
 comment on function _restorable_version(uuid, text) is
 'The version that restore_user_setting() would save again; null if nothing was ever saved.';
-revoke execute on function _restorable_version(uuid, text) from public;
+select _allow('_restorable_version', 'admin');

@@ -1,6 +1,5 @@
--- The number of the version of a user's settings that was in force at a moment; NULL if there were none then (not yet, or
--- deleted), or if that version was pruned: what comes next isn't the version that follows. See user_setting_at(), which
--- returns the version itself. Reads by index; no lock.
+-- Where a version was pruned, what comes next isn't the version that follows. user_setting_at() returns the version itself.
+-- Reads by index; no lock.
 create or replace function _setting_version_at(p_user_id uuid, p_setting_type text, p_at timestamptz)
 returns integer
 language sql stable
@@ -18,4 +17,4 @@ $$;
 
 comment on function _setting_version_at(uuid, text, timestamp with time zone) is
 'Which version of a user''s settings was in force at a moment; null if there was none, or if it was pruned.';
-revoke execute on function _setting_version_at(uuid, text, timestamp with time zone) from public;
+select _allow('_setting_version_at', 'admin');

@@ -1,6 +1,5 @@
--- What a session says of who writes ('actor') or why ('reason'): the setting settings_store.<p_what>, NULL if it is empty.
--- Raises US010 if it is longer than such a note can be, which then is kept nowhere. An SQL expression body: it is inlined in
--- the triggers, which every write pays for. Touches no table.
+-- The setting settings_store.<p_what>. An SQL expression body: it is inlined in the triggers, which every write pays for.
+-- Touches no table.
 create or replace function _writer_note(p_what text)
 returns text
 language sql stable
@@ -12,4 +11,4 @@ end;
 
 comment on function _writer_note(text) is
 'Who writes (actor, at most 200 characters) or why (reason, at most 1000), as the session says; null if it doesn''t. Raises US010 (too long).';
-revoke execute on function _writer_note(text) from public;
+select _allow('_writer_note', 'admin');

@@ -1,4 +1,4 @@
--- _document_changes() as one array, [] if nothing differs. Reads only.
+-- Reads only.
 create or replace function changes_as_json(p_setting_type text, p_old jsonb, p_new jsonb)
 returns jsonb
 language sql stable
@@ -11,4 +11,4 @@ $$;
 
 comment on function changes_as_json(text, jsonb, jsonb) is
 'What differs between two documents, as an array: [{"key", "change", "old", "new"}, …]. Secrets are masked.';
-revoke execute on function changes_as_json(text, jsonb, jsonb) from public;
+select _allow('changes_as_json', 'admin');

@@ -1,5 +1,4 @@
--- What differs between two versions of a user's settings, key by key; no row if nothing does. A deletion is an
--- empty document. Secrets are masked. Raises US002, US004, US006, US007. Reads by index; no lock.
+-- A deletion is an empty document. Reads by index; no lock.
 create or replace function diff_user_setting(p_identifier text, p_setting_type text, p_from integer, p_to integer)
 returns table (key text, change text, old_value jsonb, new_value jsonb)
 language plpgsql stable
@@ -15,4 +14,4 @@ $$;
 
 comment on function diff_user_setting(text, text, integer, integer) is
 'What differs between two versions: a row per key with change added, removed or changed. Secrets are masked. Raises US002, US004, US006, US007.';
-revoke execute on function diff_user_setting(text, text, integer, integer) from public;
+select _allow('diff_user_setting', 'reader writer admin');

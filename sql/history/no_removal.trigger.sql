@@ -1,6 +1,4 @@
--- No version ever saved, no user and no link is removed by DELETE or TRUNCATE, whoever asks (US005): a user or
--- link that is gone would leave marks and Redis keys of nobody. But for erase_user() and prune_user_settings(),
--- which have a permit.
+-- A user or link that is gone would leave marks and Redis keys of nobody.
 create or replace function no_removal()
 returns trigger
 language plpgsql
@@ -19,7 +17,7 @@ $$;
 
 comment on function no_removal() is
 'Trigger on user_settings, okx_api_info, app_users, telegram_links: refuses DELETE and TRUNCATE (US005), but for erase_user() and prune_user_settings().';
-revoke execute on function no_removal() from public;
+select _allow('no_removal');
 
 create or replace trigger no_removal
     before delete or truncate on user_settings

@@ -1,9 +1,6 @@
--- Removes versions: of each user and setting type those that are not among the newest p_keep (the active one counts)
--- and went out of force more than p_older_than ago. Besides erase_user() the only thing that removes any. Never the
--- active one, nor the one that restore_user_setting() would bring back and what follows it, so there are no gaps; version
--- numbers are never used again. p_identifier: this user only. p_dry_run: count only. Returns how many, by setting type.
--- Raises US004, US007, US010, and US012 in a confined session if not of its user. Locks the rows that go, which no writer
--- wants; never waits.
+-- Besides erase_user() the only thing that removes versions. Never the one that restore_user_setting() would bring back and what
+-- follows it, so there are no gaps; version numbers are never used again. US012: in a confined session if not of its user.
+-- Locks the rows that go, which no writer wants; never waits.
 create or replace function prune_user_settings(
     p_keep       integer,
     p_older_than interval,
@@ -59,4 +56,4 @@ $$;
 
 comment on function prune_user_settings(integer, interval, text, boolean) is
 'Removes old versions: those beyond the newest p_keep of each document that went out of force more than p_older_than ago; never the active one. Returns how many, by setting type. Example: select * from prune_user_settings(20, ''90 days'', p_dry_run => true). Raises US004, US007, US010.';
-revoke execute on function prune_user_settings(integer, interval, text, boolean) from public;
+select _allow('prune_user_settings', 'admin');

@@ -1,6 +1,5 @@
--- Brings a deleted document back, as a new version: what was in force before the deletion. Idempotent: what isn't deleted
--- stays as it is. The reason, unless one is given: restored. Raises US001, US002, US003, US004, US006 (nothing was
--- ever saved), US007. Locks the user's row (for share), then the active row.
+-- What was in force before the deletion. Idempotent. The reason, unless one is given: restored.
+-- Locks the user's row (for share), then the active row.
 create or replace function restore_user_setting(
     p_identifier       text,
     p_setting_type     text,
@@ -35,4 +34,4 @@ $$;
 
 comment on function restore_user_setting(text, text, integer) is
 'Brings a deleted document back as a new version and returns its row; what isn''t deleted stays. Raises US001, US002, US003, US004, US006 (nothing was ever saved), US007.';
-revoke execute on function restore_user_setting(text, text, integer) from public;
+select _allow('restore_user_setting', 'writer admin');

@@ -1,6 +1,5 @@
--- Saves the document of an earlier version again, as a new version; history stays as it is. Back to a version that
--- is a deletion means deleting. Nothing happens if that is what is active. The reason, unless one is given:
--- rollback to version N. Raises US001, US002, US003 (the catalogue has changed since), US004, US006, US007.
+-- Back to a version that is a deletion means deleting. Nothing happens if that is what is active. The reason, unless one is
+-- given: rollback to version N. US003: the catalogue has changed since.
 -- Locks the user's row (for share), so that nobody erases the version meanwhile, then the active row.
 create or replace function rollback_user_setting(
     p_identifier       text,
@@ -36,4 +35,4 @@ $$;
 
 comment on function rollback_user_setting(text, text, integer, integer) is
 'Saves the document of an earlier version as a new version and returns its row. Example: select version from rollback_user_setting(''587662504768345929'', ''params'', 3). Raises US001, US002, US003, US004, US006 (no such version), US007.';
-revoke execute on function rollback_user_setting(text, text, integer, integer) from public;
+select _allow('rollback_user_setting', 'writer admin');

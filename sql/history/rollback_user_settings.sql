@@ -1,7 +1,5 @@
--- Brings all settings of a user back to what was in force at a moment, as new versions, in this transaction: all or
--- none. A type that wasn't there then is deleted. Returns a row per type, also where nothing had to change.
--- Raises US003 (the catalogue has changed since), US004, US006 (nothing had been saved by then, or it was pruned), US007.
--- Locks the user's row, then the settings in the types' order.
+-- A type that wasn't there then is deleted. A row per type, also where nothing had to change. US003: the catalogue has changed
+-- since. Locks the user's row, then the settings in the types' order.
 create or replace function rollback_user_settings(p_identifier text, p_at timestamptz)
 returns setof user_settings
 language plpgsql
@@ -34,4 +32,4 @@ $$;
 
 comment on function rollback_user_settings(text, timestamp with time zone) is
 'Brings all settings of a user back to what was in force at a moment, as new versions, all or none; returns their rows. Raises US003, US004, US006 (before the first version, or pruned), US007.';
-revoke execute on function rollback_user_settings(text, timestamp with time zone) from public;
+select _allow('rollback_user_settings', 'writer admin');

@@ -1,6 +1,4 @@
--- What was in force at a moment: the newest version saved by then, of one type or (null) of all; no row for what
--- was deleted then. Deleted users, too. Raises US002, US004, US007, and US006 if nothing had been saved by then,
--- or if what was in force was pruned, be it of one type only. Reads by index; no lock.
+-- Of deleted users, too. US006 also if what was in force was pruned of one type only. Reads by index; no lock.
 create or replace function user_setting_at(p_identifier text, p_setting_type text, p_at timestamptz)
 returns setof user_settings
 language plpgsql stable
@@ -52,4 +50,4 @@ $$;
 
 comment on function user_setting_at(text, text, timestamp with time zone) is
 'The settings in force at a moment, of one type or (null) of all; none where they were deleted then. Example: select * from user_setting_at(''587662504768345929'', ''params'', ''2026-11-22 10:00+09''); of all types: user_setting_at(''587662504768345929'', null, now()). Raises US002, US004, US006 (before the first version, or pruned), US007.';
-revoke execute on function user_setting_at(text, text, timestamp with time zone) from public;
+select _allow('user_setting_at', 'reader writer admin');

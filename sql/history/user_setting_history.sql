@@ -1,7 +1,5 @@
--- The versions of a user's settings, of one type or of all, newest first: when, who, why, and what each changed
--- against the version before it that is still there (null: that was pruned). A deletion is a version, too.
--- p_before: versions saved before then, for the next page (what was saved at one moment is never torn apart).
--- Deleted users, by OKX UID or UUID, too. Secrets are masked. Raises US002, US004, US007. Reads by index; no lock.
+-- A deletion is a version, too. What was saved at one moment is never torn apart by a page. Of deleted users, too, by OKX UID or
+-- UUID. Secrets are masked. Reads by index; no lock.
 create or replace function user_setting_history(
     p_identifier   text,
     p_setting_type text default null,
@@ -42,4 +40,4 @@ $$;
 
 comment on function user_setting_history(text, text, timestamp with time zone, integer) is
 'Every version of a user''s settings, newest first: when, who (changed_by: as the session said, written_by: the login), why, what changed ([{key, change, old, new}]; null if the version before was pruned). p_before, p_limit: the next page. Example: select version, changed_by, changes from user_setting_history(''587662504768345929'', ''params''). Raises US002, US004, US007.';
-revoke execute on function user_setting_history(text, text, timestamp with time zone, integer) from public;
+select _allow('user_setting_history', 'reader writer admin');

@@ -1,5 +1,4 @@
--- One version of a user's settings, as it was saved; deleted_at is set if it is a deletion. Deleted users, too.
--- Raises US002, US004, US007, and US006 if that version never was, or was pruned. Reads by index; no lock.
+-- deleted_at is set if it is a deletion. Of deleted users, too. US006: it never was, or was pruned. Reads by index; no lock.
 create or replace function user_setting_version(p_identifier text, p_setting_type text, p_version integer)
 returns user_settings
 language plpgsql stable
@@ -26,4 +25,4 @@ $$;
 
 comment on function user_setting_version(text, text, integer) is
 'One version of a user''s settings as it was saved. Raises US002, US004, US006 (no such version), US007.';
-revoke execute on function user_setting_version(text, text, integer) from public;
+select _allow('user_setting_version', 'reader writer admin');

@@ -1,7 +1,7 @@
 -- Compares documents found in Redis with PostgreSQL, three ways: p_items and the outcomes as import_documents() has them, but
 -- for `partial` and `invalid`, which depend on who wins. document: what would be saved, bad keys having the values that are in
 -- force; null: nothing can be. found: what is kept in the history if it isn't. problems: bad key -> why.
--- An older encoding of what is in force is `same`, by the rule of _convert_settings(). Reads by index, whatever the statistics say.
+-- A confined session: of its user only. An older encoding of what is in force is `same`, by the rule of _convert_settings(). Reads by index, whatever the statistics say.
 create or replace function _compare_documents(p_items jsonb, p_keep_only boolean)
 returns table (owner text, kind text, version integer, user_id uuid, id uuid, outcome text, document jsonb, found jsonb, problems jsonb)
 language sql stable
@@ -44,8 +44,9 @@ as $$
            when i.version = s.version then 'edited'
            when i.version between 1 and s.version and (e.is_given or k.problems is null and k.document = d.given) then 'stale'
            else 'conflict' end as outcome) o
+     where i.owner = coalesce((select confined_to()), i.owner)
 $$;
 
 comment on function _compare_documents(jsonb, boolean) is
 'Three-way comparison of documents found in Redis with PostgreSQL and its history: per item the outcome, what could be saved of it, and its bad keys. Used by import_documents().';
-revoke execute on function _compare_documents(jsonb, boolean) from public;
+select _allow('_compare_documents', 'admin');

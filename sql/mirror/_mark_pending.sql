@@ -17,4 +17,4 @@ $$;
 
 comment on function _mark_pending(text, text, integer) is
 'Marks a Redis key as older than PostgreSQL. owner: OKX UID, or Telegram ID for kind telegram. Called by triggers.';
-revoke execute on function _mark_pending(text, text, integer) from public;
+select _allow('_mark_pending', 'admin');

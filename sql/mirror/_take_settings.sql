@@ -21,4 +21,4 @@ $$;
 
 comment on function _take_settings(text, jsonb, jsonb, jsonb) is
 'What can be taken of a document found in Redis: {"document": the valid keys, converted by the catalogue (null: none), "problems": bad key -> why (null: none)}. Used by _compare_documents().';
-revoke execute on function _take_settings(text, jsonb, jsonb, jsonb) from public;
+select _allow('_take_settings', 'admin');

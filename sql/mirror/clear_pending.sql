@@ -32,4 +32,4 @@ $$;
 
 comment on function clear_pending(text[], text[], integer[], boolean[]) is
 'Deletes marks from mirror_pending whose keys Redis has at these versions; other marks, and those that another transaction holds, stay. Returns how many.';
-revoke execute on function clear_pending(text[], text[], integer[], boolean[]) from public;
+select _allow('clear_pending', 'writer relay admin');

@@ -15,4 +15,4 @@ $$;
 
 comment on function database_identity() is
 'Tells this database from another, and from itself after a restore. The relay reconciles when it changes.';
-revoke execute on function database_identity() from public;
+select _allow('database_identity', 'relay admin');

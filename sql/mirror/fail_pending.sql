@@ -45,4 +45,4 @@ $$;
 
 comment on function fail_pending(text[], text[], integer[], text[]) is
 'Sets keys aside in mirror_pending with the reason why Redis refused these versions, also those that had no mark. Waits for nobody: returns the keys whose mark another transaction holds.';
-revoke execute on function fail_pending(text[], text[], integer[], text[]) from public;
+select _allow('fail_pending', 'writer relay admin');

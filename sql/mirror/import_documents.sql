@@ -109,4 +109,4 @@ $$;
 
 comment on function import_documents(jsonb, text, boolean, boolean) is
 'Three-way comparison of documents found in Redis with PostgreSQL and its history; takes over what was edited there, key by key as far as the catalogue allows it, or (p_keep_only) keeps it in the history only. The outcome of each item: ok, same, stale, missing, new, edited, conflict, deleted, partial, invalid. Used by sync and verify.';
-revoke execute on function import_documents(jsonb, text, boolean, boolean) from public;
+select _allow('import_documents', 'writer admin');

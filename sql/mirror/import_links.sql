@@ -84,4 +84,4 @@ $$;
 
 comment on function import_links(jsonb, text, boolean) is
 'Compares Telegram links found in Redis with PostgreSQL and takes over those that are new or were changed there. Used by sync.';
-revoke execute on function import_links(jsonb, text, boolean) from public;
+select _allow('import_links', 'writer admin');

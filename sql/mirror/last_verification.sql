@@ -14,4 +14,4 @@ $$;
 
 comment on function last_verification() is
 'What the last verify of all keys found, by kind of finding, how many of it are mended, and how many remain but for those that wait for the relay; no row before the first.';
-revoke execute on function last_verification() from public;
+select _allow('last_verification', 'reader writer relay admin');

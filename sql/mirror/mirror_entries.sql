@@ -14,4 +14,4 @@ $$;
 
 comment on function mirror_entries(text[]) is
 'What Redis should hold now in all keys of these owners (OKX UIDs, Telegram IDs); rows have the shape of the view mirror_source.';
-revoke execute on function mirror_entries(text[]) from public;
+select _allow('mirror_entries', 'reader writer relay admin');

@@ -20,4 +20,4 @@ $$;
 
 comment on function mirror_state(text[], text[]) is
 'What Redis should hold now in these keys; rows have the shape of the view mirror_source.';
-revoke execute on function mirror_state(text[], text[]) from public;
+select _allow('mirror_state', 'reader writer relay admin');

@@ -43,4 +43,4 @@ $$;
 
 comment on function note_deleted_key(text, text, text) is
 'Makes a key that only Redis has of a deleted user known as deleted, so that Redis loses it. owner: OKX UID, or Telegram ID of kind telegram. Returns false if another transaction holds the user: try again. Used by verify --repair. Raises US002, US007, US012.';
-revoke execute on function note_deleted_key(text, text, text) from public;
+select _allow('note_deleted_key', 'writer relay admin');

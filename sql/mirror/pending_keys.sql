@@ -69,4 +69,4 @@ $$;
 
 comment on function pending_keys(text[], text[], integer, boolean, text, text, pg_snapshot, bigint) is
 'What is to be mirrored: the current state of every key marked in mirror_pending (of these owners and kinds; behind this key; since that snapshot), in the order of owner and kind; without those set aside, unless p_include_failed. Columns are those of the view mirror_source, and how long the mark has waited.';
-revoke execute on function pending_keys(text[], text[], integer, boolean, text, text, pg_snapshot, bigint) from public;
+select _allow('pending_keys', 'writer relay admin');

@@ -14,4 +14,4 @@ $$;
 
 comment on function pending_lag() is
 'How far Redis is behind PostgreSQL: keys waiting for the relay, keys set aside with an error, age of the oldest waiting.';
-revoke execute on function pending_lag() from public;
+select _allow('pending_lag', 'relay admin');

@@ -28,4 +28,4 @@ $$;
 
 comment on function record_verification(bigint, jsonb, bigint) is
 'Records the outcome of a verify of all keys: how many were looked at, how many differ by kind of finding, how many of those are mended. Raises US010.';
-revoke execute on function record_verification(bigint, jsonb, bigint) from public;
+select _allow('record_verification', 'relay admin');

@@ -21,4 +21,4 @@ $$;
 
 comment on function retry_pending() is
 'Gives the keys of mirror_pending that were set aside with an error another try. Returns how many.';
-revoke execute on function retry_pending() from public;
+select _allow('retry_pending', 'relay admin');

@@ -1,9 +1,6 @@
--- Brings trades and candles to what hypertable_settings says, where TimescaleDB is installed: hypertables (rows that are
--- there move into chunks, the table locked meanwhile), chunk intervals, and, where the licence allows, compression,
--- retention and the continuous aggregate of weekly candles. Does nothing without the extension. Returns whether it made
--- that aggregate, which the view ohlcv_1w is to read from then on (`migrate` sees to it).
--- Idempotent; what is so already is not touched. `migrate` calls it at its end, every time. Locks hypertable_settings, so
--- that two at once go one after the other.
+-- Rows that are there move into chunks, the table locked meanwhile. With the licence: compression, retention and the continuous
+-- aggregate of weekly candles; returns whether it made that, which the view ohlcv_1w is to read from then on (`migrate` sees
+-- to it). Idempotent; what is so already is not touched. Locks hypertable_settings, so that two at once go one after the other.
 create or replace function arrange_hypertables()
 returns boolean
 language plpgsql volatile
@@ -86,4 +83,4 @@ $$;
 
 comment on function arrange_hypertables() is
 'Where TimescaleDB is installed, makes trades and candles hypertables as hypertable_settings says, with policies where the licence allows. Called by migrate.';
-revoke execute on function arrange_hypertables() from public;
+select _allow('arrange_hypertables', 'admin');

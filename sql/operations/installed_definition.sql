@@ -1,6 +1,5 @@
--- The definition of every function, view and trigger of this name as the catalog has it; NULL if there is
--- none. For the files of sql/access/: which of the roles there are (roles), what they and PUBLIC may do (grants), the
--- row-level policies (policies). `migrate` stores its hash, `status` compares. Reads only.
+-- For the files of sql/access/: which of the roles there are (roles), what they and PUBLIC may do (grants), the row-level
+-- policies (policies). `migrate` stores its hash, `status` compares. Reads only.
 -- The same after pg_dump and restore, on another major version, in another session and with another collation: a view's
 -- columns without their tables, as PostgreSQL 16 and newer name these only where there are several.
 create or replace function installed_definition(p_name text)
@@ -55,4 +54,4 @@ $$;
 
 comment on function installed_definition(text) is
 'The source of the functions, views and triggers of this name, as installed. Used by migrate and status to tell drift.';
-revoke execute on function installed_definition(text) from public;
+select _allow('installed_definition', 'reader writer relay admin');

@@ -1,6 +1,4 @@
--- Says how TimescaleDB is to keep a table of hypertable_settings; arrange_hypertables() or `migrate` brings the table to it.
--- p_drop_after: THE DATA of chunks this old are dropped. Raises US010 (no such table, or a length of time that isn't positive).
--- Locks the row.
+-- arrange_hypertables() or `migrate` brings the table to it. p_drop_after: THE DATA of chunks this old are dropped. Locks the row.
 create or replace function save_hypertable_settings(
     p_table_name     text,
     p_chunk_interval interval,
@@ -32,4 +30,4 @@ $$;
 
 comment on function save_hypertable_settings(text, interval, interval, interval) is
 'Says how TimescaleDB is to keep a table: the length of its chunks, when they are compressed, when DROPPED (null: never). Example: select save_hypertable_settings(''ohlcv_1m'', ''7 days'', ''30 days''). Raises US010.';
-revoke execute on function save_hypertable_settings(text, interval, interval, interval) from public;
+select _allow('save_hypertable_settings', 'admin');

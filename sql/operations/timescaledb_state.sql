@@ -1,5 +1,4 @@
--- What of TimescaleDB is in use: its version and licence, how many of the tables of hypertable_settings are hypertables,
--- what arrange_hypertables() skips for want of the licence. No row where it isn't installed. Reads only.
+-- Reads only.
 create or replace function timescaledb_state()
 returns table (version text, licence text, hypertables bigint, tables bigint, skipped text[])
 language plpgsql stable
@@ -21,4 +20,4 @@ $$;
 
 comment on function timescaledb_state() is
 'TimescaleDB''s version and licence, how many of our tables are hypertables, what is skipped for want of a licence; no row where it isn''t installed.';
-revoke execute on function timescaledb_state() from public;
+select _allow('timescaledb_state', 'reader writer relay admin');

@@ -32,4 +32,4 @@ $$;
 
 comment on function _erase_predecessor(uuid, text) is
 'Removes a person from the schema predecessor, if the database was adopted. Called by erase_user().';
-revoke execute on function _erase_predecessor(uuid, text) from public;
+select _allow('_erase_predecessor', 'admin');

@@ -13,4 +13,4 @@ $$;
 
 comment on function _has_predecessor(text) is
 'Whether the database was adopted from a predecessor that had this table, which is in the schema predecessor, made by the store''s owner.';
-revoke execute on function _has_predecessor(text) from public;
+select _allow('_has_predecessor', 'admin');

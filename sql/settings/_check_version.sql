@@ -16,4 +16,4 @@ $$;
 
 comment on function _check_version(integer, integer, text, text) is
 'Raises US001 (detail: both versions) unless the expected version is null or the current one.';
-revoke execute on function _check_version(integer, integer, text, text) from public;
+select _allow('_check_version', 'admin');

@@ -24,4 +24,4 @@ $$;
 
 comment on function _merge_patch(jsonb, jsonb) is
 'JSON merge patch (RFC 7396): null removes a key, objects merge, everything else replaces.';
-revoke execute on function _merge_patch(jsonb, jsonb) from public;
+select _allow('_merge_patch', 'admin');

@@ -13,4 +13,4 @@ $$;
 
 comment on function _patched_setting(text, jsonb, jsonb) is
 'A document after a JSON merge patch (RFC 7396), where null puts the default of a key that the catalogue lists back, and removes any other key.';
-revoke execute on function _patched_setting(text, jsonb, jsonb) from public;
+select _allow('_patched_setting', 'admin');

@@ -31,4 +31,4 @@ $$;
 
 comment on function delete_user_setting(text, text, integer) is
 'Deletes a settings document, as a version of its own; the old value stays in the history. Raises US001, US002, US004, US007.';
-revoke execute on function delete_user_setting(text, text, integer) from public;
+select _allow('delete_user_setting', 'writer admin');

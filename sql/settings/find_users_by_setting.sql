@@ -30,4 +30,4 @@ $$;
 
 comment on function find_users_by_setting(text, jsonb, text, integer) is
 'Who has these settings: the active rows whose document contains p_filter. Example: select okx_uid from find_users_by_setting(''params'', ''{"leverage": 10}''). p_after, p_limit: the next page after that OKX UID. Raises US002.';
-revoke execute on function find_users_by_setting(text, jsonb, text, integer) from public;
+select _allow('find_users_by_setting', 'reader writer admin');

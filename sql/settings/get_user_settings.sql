@@ -1,6 +1,4 @@
--- The active documents of a user, or the one of a type. No row if there is none. An unknown user is an error, but for callers of
--- the older schema, whose function returned no row: in a database adopted from it, unless p_must_exist.
--- Raises US002, US004, US007. Reads by index, no lock.
+-- For nobody, the function of the older schema returned no row: its callers expect that. Reads by index, no lock.
 create or replace function get_user_settings(p_identifier text, p_setting_type text default null, p_must_exist boolean default null)
 returns setof user_settings
 language plpgsql stable
@@ -32,4 +30,4 @@ $$;
 
 comment on function get_user_settings(text, text, boolean) is
 'The active settings of a user: a row per setting type, or the one of p_setting_type; none if nothing was saved. Raises US002 (unknown type), US004 (unknown user), US007 (bad identifier); in an adopted database only if p_must_exist, else these have no rows, as in the older schema.';
-revoke execute on function get_user_settings(text, text, boolean) from public;
+select _allow('get_user_settings', 'reader writer admin');

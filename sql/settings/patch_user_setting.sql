@@ -47,4 +47,4 @@ $$;
 
 comment on function patch_user_setting(text, text, jsonb, integer) is
 'Applies a JSON merge patch (RFC 7396) to the active document under its lock: objects merge ({} changes nothing; clear one by removing its keys with null, or by upsert_user_setting()), null puts back the default of a key that the catalogue lists with one, and removes any other. Keys that it doesn''t list are saved as they come. Without a document, or after its deletion (restore_user_setting() brings it back), the patch is all there is. Returns the row. Example: select version from patch_user_setting(''587662504768345929'', ''params'', ''{"leverage": 20}''). Raises US001, US002, US003, US004, US007.';
-revoke execute on function patch_user_setting(text, text, jsonb, integer) from public;
+select _allow('patch_user_setting', 'writer admin');

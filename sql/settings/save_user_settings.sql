@@ -23,4 +23,4 @@ $$;
 
 comment on function save_user_settings(text, jsonb) is
 'Saves several documents of a user, {"params": {…}, "dual_side": {…}}, all or none; returns their rows. Raises US002, US003, US004, US007.';
-revoke execute on function save_user_settings(text, jsonb) from public;
+select _allow('save_user_settings', 'writer admin');

@@ -63,4 +63,4 @@ $$;
 
 comment on function upsert_user_setting(text, text, jsonb, integer) is
 'Saves a settings document in place of the whole one before (patch_user_setting() changes single keys) and returns its row with the new version; an unchanged document makes no version. p_identifier: OKX UID, Telegram ID or UUID. p_expected_version: write only if this is the current version (0: none yet). Example: select * from upsert_user_setting(''587662504768345929'', ''preferences'', ''{"symbol": "BTC-USDT-SWAP", "timeframe": "5m"}''). Raises US001 (version conflict), US002 (unknown type), US003 (invalid settings), US004 (unknown user), US007 (bad identifier).';
-revoke execute on function upsert_user_setting(text, text, jsonb, integer) from public;
+select _allow('upsert_user_setting', 'writer admin');

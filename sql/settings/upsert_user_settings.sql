@@ -25,4 +25,4 @@ $$;
 
 comment on function upsert_user_settings(uuid, text, text, text, jsonb) is
 'For callers of the older schema: saves a document, returns the active row''s id. New code calls upsert_user_setting(). Raises US002, US003, US004, US007.';
-revoke execute on function upsert_user_settings(uuid, text, text, text, jsonb) from public;
+select _allow('upsert_user_settings', 'writer admin');

@@ -44,7 +44,7 @@ $$;
 
 comment on function user_settings_changed() is
 'Trigger on user_settings: archives the version that a change replaces, checks owner (US004) and document (US003), marks the key in mirror_pending.';
-revoke execute on function user_settings_changed() from public;
+select _allow('user_settings_changed');
 
 create or replace trigger user_settings_changed_insert
     after insert on user_settings

@@ -67,7 +67,7 @@ $$;
 
 comment on function user_settings_version() is
 'Trigger on user_settings: numbers the versions, records who and why, refuses changes of history (US005).';
-revoke execute on function user_settings_version() from public;
+select _allow('user_settings_version');
 
 create or replace trigger user_settings_version_insert
     before insert on user_settings

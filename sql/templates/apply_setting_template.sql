@@ -1,10 +1,7 @@
--- Applies a template to many users' documents of its type, in one statement: all or none.
--- p_identifiers: these users; who has no such document gets one. Or p_filter: everybody whose document contains it
--- ('{}': everybody who has one; a confined session: its user only). p_replace: the template becomes the document; else
--- its keys replace the document's, other keys stay. p_dry_run: what would happen, no more. The reason, unless one is
--- given: template NAME. Returns a row per user: the version (before, on a dry run), the changes, [] where nothing had
--- to change, and which keys of the catalogue the document lacks then (missing_setting_keys). Raises US002, US003, US004 (one of the identifiers), US007, US009, US010, US012. Locks the users in the
--- order of their OKX UIDs (as first saves of others would get in the way of its own), then their documents.
+-- All or none. p_identifiers: who has no such document gets one. p_filter '{}': everybody who has one; a confined session:
+-- its user only. The reason, unless one is given: template NAME. The version is that before, on a dry run; changes are []
+-- where nothing had to change. Locks the users in the order of their OKX UIDs (as first saves of others would get in the way
+-- of its own), then their documents.
 create or replace function apply_setting_template(
     p_name         text,
     p_setting_type text,
@@ -86,4 +83,4 @@ $$;
 
 comment on function apply_setting_template(text, text, text[], jsonb, boolean, boolean) is
 'Applies a template to a list of users, or to everybody whose document contains p_filter, in one statement. p_replace: it becomes the document, else its keys replace the document''s. p_dry_run: a preview. missing_keys: what the document lacks afterwards of the keys that the catalogue lists. Example: select okx_uid, changes from apply_setting_template(''careful'', ''params'', p_filter => ''{"leverage": 20}'', p_dry_run => true). Raises US002, US003, US004, US007, US009 (no such template), US010.';
-revoke execute on function apply_setting_template(text, text, text[], jsonb, boolean, boolean) from public;
+select _allow('apply_setting_template', 'admin');

@@ -1,5 +1,4 @@
--- Deletes a template, for one setting type or (null) for all. Users it was applied to keep what they have.
--- Returns how many. Raises US009 if there is none, US010 for default.
+-- Users it was applied to keep what they have.
 create or replace function delete_setting_template(p_name text, p_setting_type text default null)
 returns integer
 language plpgsql
@@ -26,4 +25,4 @@ $$;
 
 comment on function delete_setting_template(text, text) is
 'Deletes a template, of one setting type or of all. Returns how many. Raises US009 (no such template), US010 (default).';
-revoke execute on function delete_setting_template(text, text) from public;
+select _allow('delete_setting_template', 'admin');

@@ -1,5 +1,4 @@
--- All templates, or those of a name, in the order of name and setting type; the catalogue's defaults are the
--- template named default. Secrets are not masked. Reads only.
+-- In the order of name and setting type. Secrets are not masked. Reads only.
 create or replace function list_setting_templates(p_name text default null)
 returns setof setting_templates
 language sql stable
@@ -16,4 +15,4 @@ $$;
 
 comment on function list_setting_templates(text) is
 'All templates, or those of a name. The catalogue''s defaults are the template named default.';
-revoke execute on function list_setting_templates(text) from public;
+select _allow('list_setting_templates', 'reader writer admin');

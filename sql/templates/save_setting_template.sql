@@ -1,5 +1,4 @@
--- Saves a template, in place of the one there is for this name and setting type. It may hold some keys only.
--- Raises US002, US003, and US010 for a name that can't be one (default is taken). Locks the template.
+-- Locks the template.
 create or replace function save_setting_template(p_name text, p_setting_type text, p_settings jsonb)
 returns setting_templates
 language plpgsql
@@ -25,4 +24,4 @@ $$;
 
 comment on function save_setting_template(text, text, jsonb) is
 'Saves a template for a setting type, in place of an earlier one; it may hold some keys only. Example: select save_setting_template(''careful'', ''params'', ''{"leverage": 3}''). Raises US002, US003, US010 (bad name).';
-revoke execute on function save_setting_template(text, text, jsonb) from public;
+select _allow('save_setting_template', 'admin');

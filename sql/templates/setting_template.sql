@@ -1,4 +1,4 @@
--- One template. Raises US002, and US009 if there is none of that name for the setting type. Reads only.
+-- Reads only.
 create or replace function setting_template(p_name text, p_setting_type text)
 returns setting_templates
 language plpgsql stable
@@ -23,4 +23,4 @@ $$;
 
 comment on function setting_template(text, text) is
 'A template, by name and setting type. Raises US002, US009 (no such template; detail: what there is).';
-revoke execute on function setting_template(text, text) from public;
+select _allow('setting_template', 'reader writer admin');

@@ -1,4 +1,4 @@
--- Who saved a template and when, before any insert or update, raw SQL too: as user_settings_version() has it.
+-- Before any insert or update, raw SQL too: as user_settings_version() has it.
 create or replace function setting_templates_written()
 returns trigger
 language plpgsql
@@ -14,7 +14,7 @@ $$;
 
 comment on function setting_templates_written() is
 'Trigger on setting_templates: records who saved a template, and when.';
-revoke execute on function setting_templates_written() from public;
+select _allow('setting_templates_written');
 
 create or replace trigger setting_templates_written
     before insert or update on setting_templates

@@ -1,4 +1,4 @@
--- Raises US010 unless a side is long, short or NULL (both). Touches no table.
+-- null: both sides. Touches no table.
 create or replace function _check_side(p_side text)
 returns void
 language plpgsql immutable
@@ -13,4 +13,4 @@ $$;
 
 comment on function _check_side(text) is
 'Raises US010 unless a side is long, short or null.';
-revoke execute on function _check_side(text) from public;
+select _allow('_check_side', 'admin');

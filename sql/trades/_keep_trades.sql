@@ -1,12 +1,9 @@
--- Records trades, all or none: the work of record_trade() and record_trades(). p_trades: an array of objects of the columns of
--- trades, each with the okx_uid of a live user. A column that isn't given, or null, is what the table has by default; a version
--- of the settings that isn't, the one in force at entry_time.
---
--- The order that closed the trade makes it unique (trade_orders): a repeat with the same data changes nothing (idempotent),
--- one with other data raises US010, as does any problem: the detail is {key: why}, with p_is_bulk {index.key: why}, at most
--- 20 of them. Returns how many were recorded, and how many were known already; of one whose row a retention policy has dropped,
--- the order is all that is compared.
--- Raises US010, and US012 in a session confined to another user than all of these. Locks the users (for share) in the order of
+-- p_trades: an array of objects of the columns of trades, each with the okx_uid of a live user. A column that isn't given, or
+-- null, is what the table has by default; a version of the settings that isn't, the one in force at entry_time.
+-- The order that closed the trade makes it unique (trade_orders): a repeat with the same data changes nothing, one with other
+-- data raises US010, as does any problem: the detail is {key: why}, with p_is_bulk {index.key: why}, at most 20 of them. Of a
+-- trade whose row a retention policy has dropped, the order is all that is compared.
+-- Raises US012 in a session confined to another user than all of these. Locks the users (for share) in the order of
 -- their OKX UIDs, then the orders in theirs: who records the same order at once waits, and finds it known.
 create or replace function _keep_trades(p_trades jsonb, p_is_bulk boolean)
 returns table (recorded bigint, known bigint)
@@ -85,4 +82,4 @@ $$;
 
 comment on function _keep_trades(jsonb, boolean) is
 'Records trades, all or none; how many were recorded, and how many known already. Called by record_trade() and record_trades().';
-revoke execute on function _keep_trades(jsonb, boolean) from public;
+select _allow('_keep_trades', 'admin');

@@ -1,6 +1,5 @@
--- What is wrong with a trade, {key: why}, NULL if nothing: an object of columns of trades. Numbers may come as JSON numbers
--- or as texts, times as ISO 8601 with an offset, from 1970 to 2999. Versions are compared with those of the user; p_user_id
--- NULL: there is no such user. No problem holds a value. Reads by index, no lock.
+-- Numbers may come as JSON numbers or as texts, times as ISO 8601 with an offset, from 1970 to 2999. Versions are compared with
+-- those of the user; p_user_id null: there is no such user. No problem holds a value. Reads by index, no lock.
 create or replace function _trade_problems(p_user_id uuid, p_trade jsonb)
 returns jsonb
 language sql stable
@@ -79,4 +78,4 @@ $$;
 
 comment on function _trade_problems(uuid, jsonb) is
 'What is wrong with a trade of a user as record_trade() takes it, {key: why}; null if nothing.';
-revoke execute on function _trade_problems(uuid, jsonb) from public;
+select _allow('_trade_problems', 'admin');

@@ -1,6 +1,4 @@
--- A user's trades, newest exit first, a page at a time (keyset). p_from, p_to: exits from then on, and before then.
--- p_before_time, p_before_id: the last row of the page before. Deleted users, too, by OKX UID or UUID.
--- Raises US004, US007, US010 (no side), US012. Reads by idx_trades_user_exit or idx_trades_user_symbol_exit; no lock.
+-- Of deleted users, too, by OKX UID or UUID. Reads by idx_trades_user_exit or idx_trades_user_symbol_exit; no lock.
 create or replace function get_trades(
     p_identifier  text,
     p_symbol      text default null,
@@ -36,4 +34,4 @@ $$;
 
 comment on function get_trades(text, text, text, timestamp with time zone, timestamp with time zone, timestamp with time zone, uuid, integer) is
 'A user''s trades, newest exit first. p_from, p_to: exits from then on, before then. p_before_time, p_before_id, p_limit: the next page. Example: select symbol, net_pnl from get_trades(''587662504768345929'', p_side => ''long'', p_limit => 20). Raises US004, US007, US010.';
-revoke execute on function get_trades(text, text, text, timestamp with time zone, timestamp with time zone, timestamp with time zone, uuid, integer) from public;
+select _allow('get_trades', 'reader writer admin');

@@ -1,7 +1,5 @@
--- Records a closed trade and returns its row: see _keep_trades(). p_trade: an object of the columns of trades; numbers may be
--- given as texts, times are ISO 8601 with an offset. A repeat with the same data returns the row there is (idempotent by
--- exit_order_id). Raises US004, US007, US010 (a bad trade, detail: every key and why; recorded with other data; recorded once,
--- and dropped since by a retention policy), US012. Locks the user (for share).
+-- See _keep_trades(). US010 also: recorded with other data; recorded once, and dropped since by a retention policy.
+-- Locks the user (for share).
 create or replace function record_trade(p_identifier text, p_trade jsonb)
 returns trades
 language plpgsql
@@ -33,4 +31,4 @@ $$;
 
 comment on function record_trade(text, jsonb) is
 'Records a closed trade, once per exit_order_id, with the settings'' versions in force at entry; returns its row. Example: select net_pnl from record_trade(''587662504768345929'', ''{"symbol": "BTC-USDT-SWAP", "side": "long", "entry_time": "2026-11-22T10:00:00Z", "entry_price": "97000.1", "entry_size": 1, "exit_time": "2026-11-22T11:00:00Z", "exit_price": 97500, "exit_size": 1, "exit_fee": 0.4, "realized_pnl": 4.999, "exit_order_id": "42"}''). Raises US004, US007, US010 (detail: every bad key and why).';
-revoke execute on function record_trade(text, jsonb) from public;
+select _allow('record_trade', 'writer admin');

@@ -1,6 +1,4 @@
--- Records many trades, of any users, in one statement each for all of them, all or none: see _keep_trades(). p_trades: an array
--- of objects as record_trade() takes them, each with okx_uid. Idempotent. Returns how many were recorded, and how many
--- known already. Raises US010, whose detail is {index.key: why}, with indexes from 0; US012. Locks the users (for share).
+-- See _keep_trades(): one statement each for all trades. Locks the users (for share).
 create or replace function record_trades(p_trades jsonb)
 returns table (recorded bigint, known bigint)
 language sql
@@ -12,4 +10,4 @@ $$;
 
 comment on function record_trades(jsonb) is
 'Records many closed trades, each with its okx_uid, all or none; how many were recorded, and how many known already. Raises US010 (detail: {index.key: why}, indexes from 0).';
-revoke execute on function record_trades(jsonb) from public;
+select _allow('record_trades', 'writer admin');

@@ -1,9 +1,5 @@
--- Figures of trades: of one user (deleted, too) or, p_identifier NULL, of all; in a confined session of its user only. What each
--- figure means is said by the comments on trade_figures. p_from, p_to: exits from then on, and before then.
--- p_group_by: a row per group instead of one row; any of user, symbol, side; one of day, week, month (of the exit, in UTC);
--- one of params, dual_side (the settings' version in force at entry, of each user). Without groups there is one row, also
--- without trades. p_year_days: the days of a year by which the Sharpe ratio is annualised; 1: it isn't.
--- Raises US004, US007, US010, US012. Reads each trade once; no lock.
+-- Of deleted users, too; in a confined session of its user only. Without groups there is one row, also without trades.
+-- p_year_days: the days of a year by which the Sharpe ratio is annualised; 1: it isn't. Reads each trade once; no lock.
 create or replace function trade_statistics(
     p_identifier text default null,
     p_symbol     text default null,
@@ -90,4 +86,4 @@ $$;
 
 comment on function trade_statistics(text, text, text, timestamp with time zone, timestamp with time zone, text[], integer) is
 'Figures of the trades of a user, or (null) of all: win rate, profit factor, PnL, drawdown, Sharpe ratio …; \d+ trade_figures says what each is. p_group_by: a row per user, symbol, side; day, week or month; params or dual_side (version). Example: select symbol, trades, net_pnl from trade_statistics(''587662504768345929'', p_group_by => ''{symbol}''). Raises US004, US007, US010.';
-revoke execute on function trade_statistics(text, text, text, timestamp with time zone, timestamp with time zone, text[], integer) from public;
+select _allow('trade_statistics', 'reader writer admin');

@@ -1,6 +1,4 @@
--- Which settings earned what: the figures of trade_statistics() for each version of a setting type that was in force at the
--- entry of trades, with the moment it was saved; version NULL: of trades without one. A row per user and version.
--- Raises US004, US007, US010 (trades note versions of params and dual_side only), US012. No lock.
+-- trade_statistics() grouped so, by another name. Version null: of trades without one. No lock.
 create or replace function trade_statistics_by_setting_version(
     p_identifier   text default null,
     p_setting_type text default 'params',
@@ -26,4 +24,4 @@ $$;
 
 comment on function trade_statistics_by_setting_version(text, text, text, text, timestamp with time zone, timestamp with time zone) is
 'Figures of trades per version of a user''s params or dual_side in force at entry. Example: select version, saved_at, trades, net_pnl from trade_statistics_by_setting_version(''587662504768345929''). Raises US004, US007, US010.';
-revoke execute on function trade_statistics_by_setting_version(text, text, text, text, timestamp with time zone, timestamp with time zone) from public;
+select _allow('trade_statistics_by_setting_version', 'reader writer admin');

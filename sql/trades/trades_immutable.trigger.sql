@@ -19,7 +19,7 @@ $$;
 
 comment on function trades_immutable() is
 'Trigger on trades, trade_orders: refuses UPDATE, DELETE and TRUNCATE (US005), but for erase_user() and a restore.';
-revoke execute on function trades_immutable() from public;
+select _allow('trades_immutable');
 
 create or replace trigger trades_immutable
     before update or delete or truncate on trades

@@ -1,5 +1,4 @@
--- Raises US001 if somebody was erased since settings_store.erasures was what erasures() said (not set: no check). No erasure
--- begins until the transaction ends. Called by the imports from Redis.
+-- settings_store.erasures: what erasures() said; not set: no check.
 create or replace function _check_erasures()
 returns void
 language plpgsql
@@ -20,4 +19,4 @@ $$;
 
 comment on function _check_erasures() is
 'Raises US001 if somebody was erased since settings_store.erasures was counted; holds off erasures until the transaction ends. Called by the imports from Redis.';
-revoke execute on function _check_erasures() from public;
+select _allow('_check_erasures', 'admin');

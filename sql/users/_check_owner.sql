@@ -1,6 +1,4 @@
--- The user of a row that comes to be, or comes back after a deletion: alive (but for a document kept as it was found), and
--- the one its OKX UID names, else US004. Holds the user's row (for share), so that delete_user() and link_telegram() wait.
--- p_id: the row's. Called by triggers only.
+-- Alive, but for a document kept as it was found (p_id: the row's). The lock makes delete_user() and link_telegram() wait.
 create or replace function _check_owner(p_user_id uuid, p_okx_uid text, p_id uuid)
 returns app_users
 language plpgsql
@@ -22,4 +20,4 @@ $$;
 
 comment on function _check_owner(uuid, text, uuid) is
 'The user whose settings or credentials come to be, locked (for share). Raises US004 unless alive and the one the OKX UID names. Called by triggers only.';
-revoke execute on function _check_owner(uuid, text, uuid) from public;
+select _allow('_check_owner', 'admin');

@@ -1,6 +1,5 @@
--- The keyed digest by which an erased OKX UID or Telegram ID is remembered: SHA-256 over SHA-256, each begun with a secret
--- block of its own (NMAC, which HMAC makes of one key; so it takes no more than PostgreSQL has). Called by the functions
--- of erasures only.
+-- SHA-256 over SHA-256, each begun with a secret block of its own (NMAC, which HMAC makes of one key; so it takes no more than
+-- PostgreSQL has). Called by the functions of erasures only.
 create or replace function _erasure_digest(p_owner text)
 returns bytea
 language sql stable
@@ -10,4 +9,4 @@ return (select sha256(k.outer_key || sha256(k.inner_key || convert_to(p_owner, '
 
 comment on function _erasure_digest(text) is
 'The keyed digest by which an erased OKX UID or Telegram ID is remembered.';
-revoke execute on function _erasure_digest(text) from public;
+select _allow('_erasure_digest', 'admin');

@@ -1,6 +1,5 @@
--- Ends the memory of an erasure: the OKX UID is registered again, the Telegram ID linked again. Whoever that is begins with
--- nothing: what Redis may have of before is marked to go first, as after the erasure itself, and isn't taken over by a sync
--- that has read it already. Called by triggers on app_users and telegram_links, before they mark what is new.
+-- What Redis may have of before is marked to go first, as after the erasure itself, and isn't taken over by a sync that has
+-- read it already. Called by triggers on app_users and telegram_links, before they mark what is new.
 create or replace function _forget_erased(p_owner text)
 returns void
 language plpgsql
@@ -22,4 +21,4 @@ $$;
 
 comment on function _forget_erased(text) is
 'Ends the memory of an erasure as the person is registered again, who begins with nothing. Called by triggers.';
-revoke execute on function _forget_erased(text) from public;
+select _allow('_forget_erased', 'admin');

@@ -1,5 +1,4 @@
--- The live user of an identifier, the row held (for share) until the transaction ends: nobody deletes or erases the user
--- meanwhile. To be called before a setting is locked. Raises US004, US007.
+-- Nobody deletes or erases the user meanwhile. To be called before a setting is locked.
 create or replace function _lock_user(p_identifier text)
 returns app_users
 language plpgsql
@@ -21,4 +20,4 @@ $$;
 
 comment on function _lock_user(text) is
 'The live user of an identifier, with the row locked (for share). Raises US004, US007.';
-revoke execute on function _lock_user(text) from public;
+select _allow('_lock_user', 'admin');

@@ -1,5 +1,5 @@
--- Marks all keys of erased people (OKX UIDs, Telegram IDs) for Redis to lose; the marks go when it has none any more. Called
--- by erase_user() before the rows go, whose versions the marks follow, and by its siblings.
+-- The marks go when Redis has none any more. Called by erase_user() before the rows go, whose versions the marks follow, and by
+-- its siblings.
 create or replace function _mark_erased(p_owners text[])
 returns void
 language plpgsql
@@ -27,4 +27,4 @@ $$;
 
 comment on function _mark_erased(text[]) is
 'Marks all keys of erased people for Redis to lose.';
-revoke execute on function _mark_erased(text[]) from public;
+select _allow('_mark_erased', 'admin');

@@ -1,6 +1,4 @@
--- The one place that reads an identifier: OKX UID (16-20 digits), Telegram ID (5-15 digits) or UUID.
--- By length alone none can be taken for another. Reads by index, takes no lock.
--- Raises US007 for anything else (NULL too), US004 for nobody, US012 for anybody but the user the session is confined to.
+-- The one place that reads an identifier. By length alone none can be taken for another. Reads by index, takes no lock.
 create or replace function _resolve_user(p_identifier text, p_include_deleted boolean default false)
 returns app_users
 language plpgsql stable
@@ -38,4 +36,4 @@ $$;
 
 comment on function _resolve_user(text, boolean) is
 'The user of an identifier: an OKX UID (16-20 digits), a Telegram ID (5-15 digits) or the user''s UUID. Raises US007 if it is none of these, US004 if nobody has it, or only a deleted user (who is found by OKX UID or UUID if p_include_deleted), US012 if the session is confined to another.';
-revoke execute on function _resolve_user(text, boolean) from public;
+select _allow('_resolve_user', 'admin');

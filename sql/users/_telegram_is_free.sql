@@ -1,4 +1,4 @@
--- Whether no live user has this Telegram ID; true for NULL. Reads by index, no lock.
+-- True for null. Reads by index, no lock.
 create or replace function _telegram_is_free(p_telegram_id text)
 returns boolean
 language sql stable
@@ -9,4 +9,4 @@ $$;
 
 comment on function _telegram_is_free(text) is
 'Whether no live user has this Telegram ID.';
-revoke execute on function _telegram_is_free(text) from public;
+select _allow('_telegram_is_free', 'admin');

@@ -1,5 +1,4 @@
--- What is wrong with a user as export_users() writes one, field by field, NULL if nothing; the settings are not looked
--- into. No problem holds a value. Reads only.
+-- No problem holds a value. Reads only.
 create or replace function _user_problems(p_user jsonb)
 returns jsonb
 language sql stable
@@ -27,4 +26,4 @@ $$;
 
 comment on function _user_problems(jsonb) is
 'What is wrong with a user as export_users() writes one, {field: problem}; null if nothing. The settings are not looked into.';
-revoke execute on function _user_problems(jsonb) from public;
+select _allow('_user_problems', 'admin');

@@ -1,5 +1,4 @@
--- Carries a changed Telegram link to where it is read: telegram_links (whom an ID leads to) and the
--- telegram_id column of the active settings. Deletes the settings and credentials of a deleted user. Marks the user for Redis.
+-- telegram_links: whom an ID leads to. Deletes the settings and credentials of a deleted user.
 -- It runs as the tables' owner, who alone may write telegram_links.
 create or replace function app_users_links()
 returns trigger
@@ -37,7 +36,7 @@ $$;
 
 comment on function app_users_links() is
 'Trigger on app_users: keeps telegram_links and user_settings.telegram_id, marks the user in mirror_pending.';
-revoke execute on function app_users_links() from public;
+select _allow('app_users_links');
 
 create or replace trigger app_users_links_insert
     after insert on app_users

@@ -1,6 +1,5 @@
--- A user's id and OKX UID never change (US005). What Redis mirrors (link, deletion) raises the version.
--- Who is deleted stays deleted at that moment: restore_user() knows the settings by it.
--- A name, or a name at Telegram, has a length limit (US010); a longer one that an older release took stays.
+-- What Redis mirrors (link, deletion) raises the version. Who is deleted stays deleted at that moment: restore_user() knows the
+-- settings by it. A longer name that an older release took stays.
 create or replace function app_users_version()
 returns trigger
 language plpgsql
@@ -33,7 +32,7 @@ $$;
 
 comment on function app_users_version() is
 'Trigger on app_users: raises the version Redis is guarded by; id and OKX UID are immutable (US005); names have a length limit (US010).';
-revoke execute on function app_users_version() from public;
+select _allow('app_users_version');
 
 create or replace trigger app_users_version
     before insert or update on app_users

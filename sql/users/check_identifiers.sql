@@ -1,4 +1,4 @@
--- Raises US007 unless p_okx_uid is an OKX UID and p_telegram_id a Telegram ID or NULL. Touches no table.
+-- Touches no table.
 create or replace function check_identifiers(p_okx_uid text, p_telegram_id text)
 returns void
 language plpgsql immutable
@@ -22,4 +22,4 @@ $$;
 
 comment on function check_identifiers(text, text) is
 'Raises US007 unless the first is an OKX UID (16-20 digits) and the second a Telegram ID (5-15 digits) or null.';
-revoke execute on function check_identifiers(text, text) from public;
+select _allow('check_identifiers', 'admin');

@@ -1,5 +1,4 @@
--- Marks for Redis to lose what it has again of people who were erased (see erased_owners). Returns whom that concerns. A
--- confined session: its user only. Raises US012. Idempotent.
+-- See erased_owners(). A confined session: its user only. Idempotent.
 create or replace function clear_erased(p_owners text[])
 returns setof text
 language plpgsql
@@ -16,4 +15,4 @@ $$;
 
 comment on function clear_erased(text[]) is
 'Marks for Redis to lose what it has again of people who were erased; returns whom that concerns. Used by verify --repair.';
-revoke execute on function clear_erased(text[]) from public;
+select _allow('clear_erased', 'relay admin');

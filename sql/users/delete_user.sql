@@ -1,6 +1,5 @@
--- Soft-deletes a user: the user no longer resolves; the trigger app_users_links deletes the settings. The reason,
--- unless one is given: user deleted. restore_user() brings everything back.
--- Raises US004, US007. Locks the user's row, then the active settings; a writer who waits gets US004.
+-- The user no longer resolves; the trigger app_users_links deletes the settings. The reason, unless one is given: user deleted.
+-- restore_user() brings everything back. Locks the user's row, then the active settings; a writer who waits gets US004.
 create or replace function delete_user(p_identifier text)
 returns app_users
 language plpgsql
@@ -24,4 +23,4 @@ $$;
 
 comment on function delete_user(text) is
 'Soft-deletes the user and, as new versions, the settings; nothing leaves the history. Raises US004 (unknown user), US007 (malformed).';
-revoke execute on function delete_user(text) from public;
+select _allow('delete_user', 'writer admin');

@@ -1,8 +1,5 @@
--- Registers a user, or finds and updates the one with this OKX UID; idempotent, safe under concurrency.
--- A NULL argument leaves that field as it is. A deleted user comes back (settings stay deleted), with the
--- old Telegram ID if that is still free.
--- Raises US007 for a malformed OKX UID or Telegram ID, US008 if the Telegram ID leads to someone else, US012.
--- Locks the user's row until the transaction ends.
+-- Safe under concurrency. A deleted user comes back (settings stay deleted), with the old Telegram ID if that is still free.
+-- Locks the user's row.
 create or replace function ensure_user(
     p_okx_uid           text,
     p_telegram_id       text default null,
@@ -34,7 +31,10 @@ begin
         values (p_okx_uid, p_telegram_id, p_name, p_telegram_username)
         on conflict do nothing      -- no target: a rival's row hits two unique indexes
         returning * into v_user;
-        exit when found;
+        if found then
+            v_user := _give_access(v_user);
+            exit;
+        end if;
 
         if not exists (select from app_users u where u.okx_uid = p_okx_uid) and not _telegram_is_free(p_telegram_id) then
             raise unique_violation;
@@ -51,4 +51,4 @@ $$;
 
 comment on function ensure_user(text, text, text, text) is
 'Registers a user by OKX UID, or updates the one there is; idempotent. NULL leaves a field as it is. A deleted user comes back. Raises US007 (malformed identifier), US008 (Telegram ID linked to another user).';
-revoke execute on function ensure_user(text, text, text, text) from public;
+select _allow('ensure_user', 'writer admin');

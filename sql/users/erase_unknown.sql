@@ -1,6 +1,4 @@
--- Erases those of these owners (OKX UIDs, Telegram IDs) whom PostgreSQL doesn't know, so that Redis alone has something of
--- them: remembers them as erased, and marks their keys for Redis to lose. Returns them; whoever is known is left alone.
--- Idempotent. Raises US007 (neither OKX UID nor Telegram ID), US012.
+-- Whoever is known is left alone. Idempotent.
 create or replace function erase_unknown(p_owners text[])
 returns setof text
 language plpgsql
@@ -23,4 +21,4 @@ $$;
 
 comment on function erase_unknown(text[]) is
 'Erases those of these OKX UIDs and Telegram IDs whom only Redis knows: remembers them as erased and marks their keys for Redis to lose. Returns them. Used by user erase. Raises US007, US012.';
-revoke execute on function erase_unknown(text[]) from public;
+select _allow('erase_unknown', 'admin');

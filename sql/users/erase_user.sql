@@ -1,8 +1,6 @@
--- Removes everything of a person, live or deleted: the user, every version of the settings and
--- of the API credentials, the trades, the Telegram links.
--- IRREVOCABLE; backups and the write-ahead log may hold it longer. Marks every key of the person for Redis (the marks
--- go when Redis has none any more), and remembers by keyed digests who it was: an old copy of Redis brings nobody back.
--- Returns what was removed. Raises US004, US007.
+-- Live or deleted: every version of the settings and of the API credentials, the trades, the Telegram links. Backups and the
+-- write-ahead log may hold it longer. The marks go when Redis has nothing any more; keyed digests remember who it was: an old
+-- copy of Redis brings nobody back.
 -- Locks the user's row, then the active settings: who wants to write meanwhile waits, and gets US004. Waits for a sync's
 -- batch under way, which would make the user anew from what Redis still has.
 create or replace function erase_user(p_identifier text)
@@ -48,4 +46,4 @@ $$;
 
 comment on function erase_user(text) is
 'Removes everything of a person, history included, and marks the keys for Redis. IRREVOCABLE. Returns what was removed. Raises US004 (unknown user), US007.';
-revoke execute on function erase_user(text) from public;
+select _allow('erase_user', 'admin');

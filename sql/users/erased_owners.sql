@@ -1,5 +1,4 @@
--- Those of these owners of Redis keys (OKX UIDs, Telegram IDs) who were erased and whom PostgreSQL doesn't know since: what
--- Redis has of them came back with an old copy of it. A confined session: its user only. Raises US012. Reads by index, no lock.
+-- What Redis has of them came back with an old copy of it. A confined session: its user only. Reads by index, no lock.
 create or replace function erased_owners(p_owners text[])
 returns setof text
 language plpgsql stable
@@ -20,4 +19,4 @@ $$;
 
 comment on function erased_owners(text[]) is
 'Those of these owners of Redis keys who were erased and never registered again. Used by verify.';
-revoke execute on function erased_owners(text[]) from public;
+select _allow('erased_owners', 'writer relay admin');

@@ -1,6 +1,5 @@
--- How many people were ever erased; waits for an erasure under way, and none begins before the transaction ends. What makes
--- users of what Redis holds asks before it reads there, and again (_check_erasures) before it writes: the mark of an erased
--- key is gone as soon as Redis is clear of it, what was read before is not.
+-- What makes users of what Redis holds asks before it reads there, and again (_check_erasures) before it writes: the mark of an
+-- erased key is gone as soon as Redis is clear of it, what was read before is not.
 create or replace function erasures()
 returns bigint
 language plpgsql
@@ -15,4 +14,4 @@ $$;
 
 comment on function erasures() is
 'How many people were ever erased. Waits for an erasure under way; none begins until the transaction ends.';
-revoke execute on function erasures() from public;
+select _allow('erasures', 'writer admin');

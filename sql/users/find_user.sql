@@ -1,4 +1,4 @@
--- Finds a live user, or no row. Raises US007 for what can't be an identifier. Reads by index, no lock.
+-- Reads by index, no lock.
 create or replace function find_user(p_identifier text)
 returns setof app_users
 language plpgsql stable
@@ -15,4 +15,4 @@ $$;
 
 comment on function find_user(text) is
 'The live user with this OKX UID, Telegram ID or UUID; no row if there is none. Raises US007 for what can''t be an identifier.';
-revoke execute on function find_user(text) from public;
+select _allow('find_user', 'reader writer relay admin');

@@ -1,6 +1,5 @@
--- Whether an OKX UID or Telegram ID is that of a person who was erased: just now (the mark for Redis is there still) or any
--- time before, and not registered again since. What Redis has of such a person is never taken over. Called by the imports
--- from Redis, for owners that PostgreSQL doesn't know.
+-- Erased just now (the mark for Redis is there still) or any time before. What Redis has of such a person is never taken over.
+-- Called by the imports from Redis, for owners that PostgreSQL doesn't know.
 create or replace function is_erased(p_owner text)
 returns boolean
 language plpgsql stable    -- not sql: it is called for each key of a sync, and here the plan is kept
@@ -16,4 +15,4 @@ $$;
 
 comment on function is_erased(text) is
 'Whether an OKX UID or Telegram ID is that of a person who was erased and not registered again.';
-revoke execute on function is_erased(text) from public;
+select _allow('is_erased', 'admin');

@@ -1,5 +1,4 @@
--- Links a Telegram ID to a user, in place of the one linked before; idempotent.
--- Raises US004, US007, and US008 if the Telegram ID leads to another live user. Locks the user's row.
+-- Idempotent. US008: another live user's. Locks the user's row.
 create or replace function link_telegram(
     p_identifier        text,
     p_telegram_id       text,
@@ -33,4 +32,4 @@ $$;
 
 comment on function link_telegram(text, text, text) is
 'Links a Telegram ID to the user, replacing an earlier link. Raises US004 (unknown user), US007 (malformed), US008 (linked to another user).';
-revoke execute on function link_telegram(text, text, text) from public;
+select _allow('link_telegram', 'writer admin');

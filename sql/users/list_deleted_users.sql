@@ -1,5 +1,4 @@
--- Lists soft-deleted users in the order of their OKX UIDs, a page at a time (keyset). A confined session's user only.
--- Passes over the live users of the index; no lock. Raises US012.
+-- A confined session's user only. Passes over the live users of the index; no lock.
 create or replace function list_deleted_users(p_after text default null, p_limit integer default null)
 returns setof app_users
 language plpgsql stable
@@ -21,4 +20,4 @@ $$;
 
 comment on function list_deleted_users(text, integer) is
 'Users whom restore_user() would bring back, by OKX UID. p_after: the last OKX UID of the page before; p_limit: rows at most (null: all).';
-revoke execute on function list_deleted_users(text, integer) from public;
+select _allow('list_deleted_users', 'reader writer admin');

@@ -1,5 +1,4 @@
--- Lists live users in the order of their OKX UIDs, a page at a time (keyset). A confined session's user only. Reads by
--- index, no lock.
+-- A confined session's user only. Reads by index, no lock.
 create or replace function list_users(p_after text default null, p_limit integer default null)
 returns setof app_users
 language plpgsql stable
@@ -21,4 +20,4 @@ $$;
 
 comment on function list_users(text, integer) is
 'Live users by OKX UID. p_after: the last OKX UID of the page before; p_limit: rows at most (null: all).';
-revoke execute on function list_users(text, integer) from public;
+select _allow('list_users', 'reader writer admin');

@@ -1,10 +1,7 @@
--- Registers a user (ensure_user) and gives every setting type a first document: the one in p_documents
--- ({type: document}), else the catalogue's defaults, with the keys of the template p_template over them for the types
--- it has. Documents already there stay, but for keys that they lack (missing_setting_keys): these get the catalogue's
--- defaults, in a new version whose reason, unless one is given, is: missing keys filled. A document that the catalogue
--- refuses for another key is left alone: a registration doesn't fail for it. Of who has a document, a deleted one stays
--- deleted, unless p_documents has it. Idempotent.
--- Returns the active settings. Raises US002, US003, US007, US008, US009. Locks the user's row, then documents to be filled.
+-- By ensure_user(). Keys that a document lacks (missing_setting_keys) come in a new version whose reason, unless one is given,
+-- is: missing keys filled. A document that the catalogue refuses for another key is left alone: a registration doesn't fail
+-- for it. A deleted one of who has another stays deleted, unless p_documents has it. Idempotent.
+-- Locks the user's row, then documents to be filled.
 create or replace function register_user(
     p_okx_uid           text,
     p_telegram_id       text default null,
@@ -59,4 +56,4 @@ $$;
 
 comment on function register_user(text, text, text, text, jsonb, text) is
 'Registers a user and saves a first document for every setting type that has none: from p_documents ({type: document}), else the catalogue''s defaults, with the keys of a template over them. Documents that are there get the defaults of keys that they lack; what was deleted of a user who has others stays deleted. Returns the active settings. Raises US002, US003, US007, US008, US009 (no such template).';
-revoke execute on function register_user(text, text, text, text, jsonb, text) from public;
+select _allow('register_user', 'writer admin');

@@ -1,7 +1,5 @@
--- Brings a deleted user back, with the settings and credentials that were deleted with the user, as new versions, and with
--- the Telegram ID unless somebody else has it by now: all or nothing. Idempotent. p_identifier: OKX UID or UUID. Raises
--- US003 (the catalogue has changed since), US004, US007, US008 (the Telegram ID was linked to somebody at this very
--- moment). Locks the user's row, then the settings.
+-- Credentials, too, as new versions: all or nothing. US003: the catalogue has changed since; US008: the Telegram ID was linked to
+-- somebody at this very moment. Locks the user's row, then the settings.
 create or replace function restore_user(p_identifier text)
 returns app_users
 language plpgsql
@@ -42,4 +40,4 @@ $$;
 
 comment on function restore_user(text) is
 'Brings a deleted user back with the settings that were deleted with the user; with the Telegram ID if it is still free. By OKX UID or UUID; idempotent. Raises US003, US004 (unknown user), US007, US008.';
-revoke execute on function restore_user(text) from public;
+select _allow('restore_user', 'writer admin');

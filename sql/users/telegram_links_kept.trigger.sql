@@ -1,5 +1,4 @@
--- telegram_links follows app_users, by the trigger app_users_links; but for _note_link(), nobody writes it by hand (US005): its version guards
--- Redis, and what it says must be what app_users says.
+-- But for _note_link(), nobody writes it by hand: its version guards Redis, and what it says must be what app_users says.
 create or replace function telegram_links_kept()
 returns trigger
 language plpgsql
@@ -17,7 +16,7 @@ $$;
 
 comment on function telegram_links_kept() is
 'Trigger on telegram_links: refuses to insert or update by hand (US005); it follows app_users.telegram_id.';
-revoke execute on function telegram_links_kept() from public;
+select _allow('telegram_links_kept');
 
 create or replace trigger telegram_links_kept
     before insert or update on telegram_links

@@ -1,4 +1,4 @@
--- Every change of a Telegram ID's target is marked for Redis in the same transaction.
+-- In the same transaction.
 create or replace function telegram_links_mark()
 returns trigger
 language plpgsql
@@ -15,7 +15,7 @@ $$;
 
 comment on function telegram_links_mark() is
 'Trigger on telegram_links: marks the key in mirror_pending.';
-revoke execute on function telegram_links_mark() from public;
+select _allow('telegram_links_mark');
 
 create or replace trigger telegram_links_mark
     after insert or update on telegram_links

@@ -1,4 +1,4 @@
--- Takes the Telegram ID from a user; idempotent. Raises US004, US007. Locks the user's row.
+-- Idempotent. Locks the user's row.
 create or replace function unlink_telegram(p_identifier text)
 returns app_users
 language plpgsql
@@ -21,4 +21,4 @@ $$;
 
 comment on function unlink_telegram(text) is
 'Takes the Telegram ID from the user; the ID is free again. Raises US004 (unknown user), US007 (malformed).';
-revoke execute on function unlink_telegram(text) from public;
+select _allow('unlink_telegram', 'writer admin');

@@ -1,8 +1,6 @@
--- A user and the active API credentials (ciphertext) as callers of the older schema see them, for TimescaleUserService;
--- no row if there is no such user. What its app_users had and ours lacks is derived: telegram_linked, telegram_userid,
--- okx_linked and okx_api_connected always, as columns of that name in an adopted table follow no change of ours; email and
--- exchange only where no such column is left. api is null without credentials.
--- p_identifier may be the id of the credentials, too, as it could be there. Raises US007, US012. Reads by index, no lock.
+-- What the older app_users had and ours lacks is derived: telegram_linked, telegram_userid, okx_linked and okx_api_connected
+-- always, as columns of that name in an adopted table follow no change of ours; email and exchange only where no such column is
+-- left. Reads by index, no lock.
 create or replace function user_record(p_identifier text)
 returns table (account jsonb, api jsonb)
 language plpgsql stable
@@ -31,4 +29,4 @@ $$;
 
 comment on function user_record(text) is
 'A user and the active API credentials (ciphertext; null if there are none) as JSON, with the columns that callers of the older schema know; no row if nobody has the identifier, which may be the credentials'' id, too. Used by TimescaleUserService. Raises US007 for what can''t be an identifier.';
-revoke execute on function user_record(text) from public;
+select _allow('user_record', 'reader writer admin');

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import difflib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from store.arguments import count, line
@@ -28,14 +26,11 @@ from store.errors import (
 from store.mirror.cache import Cache
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
 from store.models import (
-    BUILT_IN_SECRETS,
     BUILT_IN_TYPES,
-    MASK,
     MirrorEntry,
     SavedSetting,
     Setting,
     SettingType,
-    Template,
     User,
 )
 from store.postgres import functions
@@ -45,7 +40,6 @@ OWNERS = 1000  # a query
 DOCUMENTS = 20  # a batch of a stream: each may be of 1 MiB, and be held twice
 
 T = TypeVar("T")
-S = TypeVar("S", Setting, SavedSetting, Template)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +57,12 @@ class Core:
 
     def __init__(self, config: Config | None = None, *, cache: int = 0) -> None:
         self.config = (config or Config.from_env()).checked()
-        self._stores: Connections | None = None
+        self._opened: Connections | None = None
         self._cache_size = count(cache, "cache")
         self._cache = Cache(self._cache_size)
         self._types = dict(BUILT_IN_TYPES)
         self._types_loaded = False
-        self._secrets = {name: set(keys) for name, keys in BUILT_IN_SECRETS.items()}
-        self._secrets_loaded = False
+        self._secrets: dict[str, set[str]] | None = None  # the secret keys of each type, once PostgreSQL was asked
         self._flights: dict[tuple[str, str], asyncio.Task[Setting | None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None  # the one it is open in
         self._versions: dict[str, int] = {}  # OKX UID -> version of the credentials
@@ -86,10 +79,10 @@ class Core:
             from store.operations import embedded
 
             self.config = await asyncio.to_thread(embedded.provide, self.config)
-        if self._stores is None:
+        if self._opened is None:
             stores = Connections(self.config)
             self._cache.start(stores.mirror)
-            self._stores, self._loop = stores, asyncio.get_running_loop()
+            self._opened, self._loop = stores, asyncio.get_running_loop()
         self._check_loop()
         return self
 
@@ -97,9 +90,9 @@ class Core:
         """Close the store, in the event loop it was opened in. Harmless if it isn't open."""
         if self._loop is not None and self._loop.is_closed():
             self._abandon()
-        if self._stores is None:
+        if self._opened is None:
             return
-        stores, self._stores = self.stores, None
+        stores, self._opened = self._connections, None
         try:
             await self._cache.close()
             await end(*self._flights.values())
@@ -113,14 +106,14 @@ class Core:
         await self.close()
 
     @property
-    def stores(self) -> Connections:
+    def _connections(self) -> Connections:
         """The connections to both stores. Raises StoreError if the store isn't open, or is in another event loop."""
-        if self._stores is None:
+        if self._opened is None:
             raise StoreError(
                 "the store is not open: use `async with SettingsStore(…) as store`, or `await store.open()`"
             )
         self._check_loop()
-        return self._stores
+        return self._opened
 
     def _check_loop(self) -> None:
         if asyncio._get_running_loop() is not self._loop:
@@ -131,9 +124,9 @@ class Core:
 
     def _abandon(self) -> None:
         """Disconnect a store whose event loop has ended, and with it everybody who could have used it."""
-        if self._stores is not None:
-            self._stores.database.abandon()
-        self._stores, self._loop, self._cache = None, None, Cache(self._cache_size)
+        if self._opened is not None:
+            self._opened.database.abandon()
+        self._opened, self._loop, self._cache = None, None, Cache(self._cache_size)
         self._flights.clear()
 
     @asynccontextmanager
@@ -151,51 +144,18 @@ class Core:
         finally:
             _writer.reset(token)
 
-    def by(self, call: Call, actor: str | None = None, reason: str | None = None) -> Call:
+    def _by(self, call: Call, actor: str | None = None, reason: str | None = None) -> Call:
         """Say in a call who writes and why: as given, else as acting_as() said, else as configured."""
         writer = _writer.get()
         return call.by(actor or writer.actor or self.config.actor, writer.reason if reason is None else reason)
 
-    async def masked(self, setting: S) -> S:
-        """Return a setting or template as it may be shown: with its secrets masked."""
-        secrets = await self._secret_keys(setting.setting_type)
-        shown = {
-            key: MASK if key in secrets and value is not None else value for key, value in setting.settings.items()
-        }
-        return replace(setting, settings=shown)
-
-    async def each_masked(self, settings: AsyncGenerator[S]) -> AsyncGenerator[S]:
-        """Yield settings or templates as masked() returns them."""
-        await self._secret_keys("")  # before the first is read: a stream may have the only connection
-        async with aclosing(settings):
-            async for setting in settings:
-                yield await self.masked(setting)
-
-    async def mistyped(self, setting: Setting) -> dict[str, str]:
-        """Return the keys that the catalogue doesn't list, but one much like them: any key is saved as it comes."""
-        try:
-            rows = await self.stores.database.fetch(functions.catalogue.list_setting_fields())
-        except DatabaseUnavailable:
-            return {}
-        known = [row["key"] for row in rows if row["setting_type"] == setting.setting_type]
-        similar = {key: difflib.get_close_matches(key, known, 1) for key in sorted(setting.settings.keys() - known)}
-        return {key: match[0] for key, match in similar.items() if match}
-
-    async def _secret_keys(self, setting_type: str) -> set[str]:
-        if not self._secrets_loaded:
-            with contextlib.suppress(DatabaseUnavailable):  # then the built-in ones have to do
-                for row in await self.stores.database.fetch(functions.catalogue.list_secret_fields()):
-                    self._secrets.setdefault(row["setting_type"], set()).add(row["key"])
-                self._secrets_loaded = True
-        return self._secrets.get(setting_type, set())
-
-    async def mirror_owners(self, owners: Sequence[str] | None) -> bool:
+    async def _mirror_owners(self, owners: Sequence[str] | None) -> bool:
         """Bring to Redis what is marked, of these owners or of all; return whether that worked. What didn't get
         through stays marked."""
         try:
             for start in range(0, 1 if owners is None else len(owners), OWNERS):
                 some = None if owners is None else owners[start : start + OWNERS]
-                done = await relay.drain(self.stores, some)
+                done = await relay.drain(self._connections, some)
                 if done.failures or done.held:
                     return False
         except (RedisUnavailable, DatabaseUnavailable):
@@ -204,11 +164,14 @@ class Core:
             self._cache.forget(owners)  # what is being read of them now may be from before
         return True
 
+    async def _fetch(self, call: Call) -> Sequence[dict[str, Any]]:
+        return await self._connections.database.fetch(call)
+
     async def _each(
         self, call: Call, shape: Callable[[dict[str, Any]], T], batch: int = DOCUMENTS
     ) -> AsyncGenerator[T]:
         """Yield what a statement returns, as of one moment, holding two batches of it at most."""
-        async with aclosing(self.stores.database.stream(call, batch)) as pages:
+        async with aclosing(self._connections.database.stream(call, batch)) as pages:
             async for rows in pages:
                 for row in rows:
                     yield shape(row)
@@ -216,7 +179,7 @@ class Core:
     # -- the write paths
 
     async def _write(self, call: Call, actor: str | None = None, reason: str | None = None) -> list[dict[str, Any]]:
-        rows = list(await self.stores.database.fetch(self.by(call, actor, reason)))
+        rows = list(await self._fetch(self._by(call, actor, reason)))
         self._flights.clear()  # what they bring may be older than this write
         return rows
 
@@ -227,7 +190,7 @@ class Core:
         """Bring saved rows to Redis. They are committed: whatever happens here, the caller gets them."""
         try:
             entries = [await self._entry(row) for row in rows]
-            results = await mirroring.mirror(self.stores, entries, wait=False, in_hurry=True)
+            results = await mirroring.mirror(self._connections, entries, wait=False, in_hurry=True)
         except StoreError:
             return [to_saved(row, False) for row in rows]
         finally:
@@ -239,7 +202,7 @@ class Core:
 
     async def _mirror_user(self, user: User, before: User | None) -> bool:
         owners = {user.okx_uid, user.telegram_id, before.telegram_id if before else None}
-        return await self.mirror_owners([owner for owner in owners if owner])
+        return await self._mirror_owners([owner for owner in owners if owner])
 
     async def _change_user(self, identifier: str, call: Call, actor: str | None, reason: str | None) -> User:
         before = await self._user(identifier)
@@ -248,7 +211,7 @@ class Core:
         return user
 
     async def _find_user(self, identifier: str) -> User | None:
-        rows = await self.stores.database.fetch(functions.users.find_user(check_identifier(identifier)))
+        rows = await self._fetch(functions.users.find_user(check_identifier(identifier)))
         return User(**rows[0]) if rows else None
 
     async def _user(self, identifier: str) -> User:
@@ -260,9 +223,9 @@ class Core:
     async def _may_read_redis(self, identifier: str) -> bool:
         """Tell whether Redis and the cache may answer for this identifier: a confined store takes from there its own
         user's only, by the OKX UID; what a Telegram ID leads to there anybody could have written."""
-        only = self.stores.confinement.okx_uid
+        only = self._connections.confinement.okx_uid
         if only is None:
-            only = await self.stores.confinement.known()
+            only = await self._connections.confinement.known()
         return not only or identifier == only
 
     async def _mirrored_uid(self, identifier: str) -> str | None:
@@ -271,7 +234,7 @@ class Core:
             return identifier
         if not TELEGRAM_ID.fullmatch(identifier):
             return None
-        okx_uid = await self.stores.mirror.okx_uid_of(identifier) or ""
+        okx_uid = await self._connections.mirror.okx_uid_of(identifier) or ""
         return okx_uid if OKX_UID.fullmatch(okx_uid) else None
 
     async def _entry(self, row: dict[str, Any]) -> MirrorEntry:
@@ -284,7 +247,7 @@ class Core:
 
     async def _type(self, name: str) -> SettingType:
         if name not in self._types:
-            rows = await self.stores.database.fetch(functions.catalogue.check_setting_type(check_type(name)))
+            rows = await self._fetch(functions.catalogue.check_setting_type(check_type(name)))
             self._types[name] = SettingType(**rows[0])
         return self._types[name]
 

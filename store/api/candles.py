@@ -25,7 +25,7 @@ class Candles(Core):
         an unfinished one. Raises HistoryIsImmutable (a finished candle would change), InvalidArgument (unknown
         timeframe, bad candle), NotPermitted.
         """
-        (row,) = await self.stores.database.fetch(functions.candles.upsert_candles(timeframe, candles, force))
+        (row,) = await self._fetch(functions.candles.upsert_candles(timeframe, candles, force))
         return Written(**row)
 
     async def get_candles(
@@ -43,7 +43,7 @@ class Candles(Core):
         Raises InvalidArgument (unknown timeframe).
         """
         call = functions.candles.get_candles(symbol, timeframe, from_, to, after, limit)
-        return [Candle(**row) for row in await self.stores.database.fetch(call)]
+        return [Candle(**row) for row in await self._fetch(call)]
 
     def candles(
         self,
@@ -74,7 +74,7 @@ class Candles(Core):
         touches is made whole. Raises as upsert_candles(); InvalidArgument also for timeframes that don't fit.
         """
         call = functions.candles.rollup_candles(symbol, from_timeframe, to_timeframe, from_, to, force)
-        (row,) = await self.stores.database.fetch(call)
+        (row,) = await self._fetch(call)
         return Written(**row)
 
     async def missing_candles(
@@ -82,7 +82,7 @@ class Candles(Core):
     ) -> list[Gap]:
         """Find the gaps in a symbol's candles, by default between its first and last one. Raises InvalidArgument."""
         call = functions.candles.missing_candles(symbol, timeframe, from_, to)
-        return [Gap(**row) for row in await self.stores.database.fetch(call)]
+        return [Gap(**row) for row in await self._fetch(call)]
 
     def iter_missing_candles(
         self, symbol: str, timeframe: str, *, from_: datetime | None = None, to: datetime | None = None
@@ -109,7 +109,7 @@ class Candles(Core):
             raise InvalidArgument("file must be open for reading bytes")
         reader = candles.Reader(file, progress)
         await reader.read_header(symbol is not None)
-        async with self.stores.database.transaction() as transaction:
+        async with self._connections.database.transaction() as transaction:
             await transaction.fetch(functions.candles.begin_candle_import(timeframe, symbol))
             copy = functions.candles.COPY.format(columns=", ".join(reader.columns))
             await transaction.copy_in(copy, reader.blocks(), candles.bad_line)

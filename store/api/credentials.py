@@ -48,8 +48,8 @@ class ApiCredentials(Core):
             row = await self._current(okx_uid)
             # They are sealed as the version that they will be, which nobody else may have taken by then.
             before = row["version"] if expected_version is None else expected_version
-            sealed = seal(self.stores.vault, okx_uid, plain, before + 1)
-            if before != row["version"] or not is_same(self.stores.vault, okx_uid, row["fields"], plain):
+            sealed = seal(self._connections.vault, okx_uid, plain, before + 1)
+            if before != row["version"] or not is_same(self._connections.vault, okx_uid, row["fields"], plain):
                 try:
                     (row,) = await self._write(
                         functions.credentials.save_api_credentials(okx_uid, sealed, before), actor, reason
@@ -74,7 +74,7 @@ class ApiCredentials(Core):
             found = await self._read_credentials(identifier, min_version)
             if found is not None:
                 return found
-        rows = await self.stores.database.fetch(functions.credentials.get_api_credentials(identifier))
+        rows = await self._fetch(functions.credentials.get_api_credentials(identifier))
         if not rows and OKX_UID.fullmatch(identifier):
             self._note_version(identifier, NONE)
         if min_version and (not rows or rows[0]["version"] < min_version):
@@ -83,7 +83,7 @@ class ApiCredentials(Core):
             return None
         row = dict(rows[0])
         self._note_version(row["okx_uid"], row["version"])
-        plain = unseal(self.stores.vault, row["okx_uid"], row)
+        plain = unseal(self._connections.vault, row["okx_uid"], row)
         return Credentials(row["okx_uid"], **plain, version=row["version"], updated_at=row["updated_at"], source="db")
 
     async def delete_credentials(
@@ -102,14 +102,12 @@ class ApiCredentials(Core):
 
     async def credentials_history(self, identifier: str) -> list[CredentialsVersion]:
         """List who changed a user's API credentials and when, newest first. Raises UnknownUser."""
-        rows = await self.stores.database.fetch(
-            functions.credentials.api_credentials_history(check_identifier(identifier))
-        )
+        rows = await self._fetch(functions.credentials.api_credentials_history(check_identifier(identifier)))
         return [CredentialsVersion(**row) for row in rows]
 
     async def _current(self, okx_uid: str) -> dict[str, Any]:
         """Read the active version: 0 if there never was any; no fields, if it is a deletion."""
-        rows = await self.stores.database.fetch(functions.mirror.mirror_state([okx_uid], [CREDENTIALS.kind]))
+        rows = await self._fetch(functions.mirror.mirror_state([okx_uid], [CREDENTIALS.kind]))
         for entry in (MirrorEntry(**row) for row in rows):
             if not entry.is_erased:
                 fields = json.loads(entry.document or "{}")
@@ -118,7 +116,7 @@ class ApiCredentials(Core):
 
     async def _read_credentials(self, okx_uid: str, min_version: int) -> Credentials | None:
         try:
-            found = await self.stores.mirror.read_credentials(okx_uid)
+            found = await self._connections.mirror.read_credentials(okx_uid)
         except RedisUnavailable:
             return None
         if found is None:
@@ -132,7 +130,7 @@ class ApiCredentials(Core):
         ):
             return None
         try:
-            plain = unseal(self.stores.vault, okx_uid, fields)
+            plain = unseal(self._connections.vault, okx_uid, fields)
         except StoreError:
             return None  # PostgreSQL tells what is wrong
         self._note_version(okx_uid, version)
@@ -148,11 +146,9 @@ class ApiCredentials(Core):
         """Bring saved credentials to Redis. They are committed: whatever happens here, the caller gets them."""
         mirrored = False
         try:
-            entries = await self.stores.database.fetch(
-                functions.mirror.mirror_state([row["okx_uid"]], [CREDENTIALS.kind])
-            )
+            entries = await self._fetch(functions.mirror.mirror_state([row["okx_uid"]], [CREDENTIALS.kind]))
             rows = [MirrorEntry(**entry) for entry in entries]
-            results = await mirroring.mirror(self.stores, rows, wait=False, in_hurry=True)
+            results = await mirroring.mirror(self._connections, rows, wait=False, in_hurry=True)
             mirrored = all(result.is_served for result in results)
         except StoreError:
             pass  # what didn't get through stays marked

@@ -29,7 +29,7 @@ class History(Core):
         """
         kind = None if setting_type is None else check_type(setting_type)
         call = functions.history.user_setting_history(check_identifier(identifier), kind, before, limit)
-        return [_version(row) for row in await self.stores.database.fetch(call)]
+        return [_version(row) for row in await self._fetch(call)]
 
     def iter_history(
         self,
@@ -47,14 +47,14 @@ class History(Core):
     async def get_version(self, identifier: str, setting_type: str, version: int) -> Setting | None:
         """Read one version; None if it is a deletion. Raises UnknownVersion, UnknownUser."""
         call = functions.history.user_setting_version(check_identifier(identifier), check_type(setting_type), version)
-        (row,) = await self.stores.database.fetch(call)
+        (row,) = await self._fetch(call)
         return None if row["deleted_at"] else to_setting(row)
 
     async def get_at(self, identifier: str, setting_type: str, at: datetime) -> Setting | None:
         """Read what was in force at a moment; None if it was deleted then. Raises UnknownVersion (nothing had
         been saved by then), UnknownUser."""
         call = functions.history.user_setting_at(check_identifier(identifier), check_type(setting_type), at)
-        rows = await self.stores.database.fetch(call)
+        rows = await self._fetch(call)
         return to_setting(rows[0]) if rows else None
 
     async def get_all_at(self, identifier: str, at: datetime) -> list[Setting]:
@@ -62,15 +62,13 @@ class History(Core):
 
         Documents saved together (register, save_all) have moments of their own: the last one's has them all.
         """
-        rows = await self.stores.database.fetch(
-            functions.history.user_setting_at(check_identifier(identifier), None, at)
-        )
+        rows = await self._fetch(functions.history.user_setting_at(check_identifier(identifier), None, at))
         return [to_setting(row) for row in rows]
 
     async def diff(self, identifier: str, setting_type: str, from_: int, to: int) -> list[KeyChange]:
         """Compare two versions, key by key. Raises UnknownVersion, UnknownUser."""
         call = functions.history.diff_user_setting(check_identifier(identifier), check_type(setting_type), from_, to)
-        rows = await self.stores.database.fetch(call)
+        rows = await self._fetch(call)
         return [KeyChange(row["key"], row["change"], row["old_value"], row["new_value"]) for row in rows]
 
     async def rollback(
@@ -132,7 +130,7 @@ class History(Core):
         Raises InvalidArgument, UnknownUser.
         """
         of = None if identifier is None else check_identifier(identifier)
-        rows = await self.stores.database.fetch(functions.history.prune_user_settings(keep, older_than, of, dry_run))
+        rows = await self._fetch(functions.history.prune_user_settings(keep, older_than, of, dry_run))
         return {row["setting_type"]: row["versions"] for row in rows}
 
 

@@ -60,7 +60,7 @@ class Documents(Core):
         """Read the active documents of every type, in the order of the types' names."""
         if source != "redis" and not self._types_loaded:
             with contextlib.suppress(DatabaseUnavailable):  # then the built-in types have to do
-                rows = await self.stores.database.fetch(functions.catalogue.list_setting_types())
+                rows = await self._fetch(functions.catalogue.list_setting_types())
                 self._types.update({row["name"]: SettingType(**row) for row in rows})
                 self._types_loaded = True
         found = [await self.get(identifier, name, source=source) for name in sorted(self._types)]
@@ -71,7 +71,7 @@ class Documents(Core):
     ) -> list[Setting]:
         """Find the active documents that contain `filter`, by index, in the order of OKX UIDs."""
         call = functions.settings.find_users_by_setting(check_type(setting_type), filter, after, limit)
-        return [to_setting(row) for row in await self.stores.database.fetch(call)]
+        return [to_setting(row) for row in await self._fetch(call)]
 
     def iter_search(
         self, setting_type: str, filter: Document, *, after: str | None = None, limit: int | None = None
@@ -165,7 +165,7 @@ class Documents(Core):
             if okx_uid is None:
                 return None
             page = self._cache.page(okx_uid)
-            found = await self.stores.mirror.read(okx_uid, kind)
+            found = await self._connections.mirror.read(okx_uid, kind)
             if found is not None:
                 page.keep(found)
                 if link is not None:
@@ -193,7 +193,7 @@ class Documents(Core):
             flight.exception()  # seen, even if every caller has given up
 
     async def _read_database(self, identifier: str, setting_type: str, refill: bool) -> Setting | None:
-        rows = await self.stores.database.fetch(functions.settings.get_user_settings(identifier, setting_type))
+        rows = await self._fetch(functions.settings.get_user_settings(identifier, setting_type))
         if not rows:
             return None
         setting = to_setting(rows[0])
@@ -205,5 +205,5 @@ class Documents(Core):
     async def _refill(self, setting: Setting) -> None:
         """Bring everything of a user to Redis: where one key is gone, the others may be."""
         owners = [owner for owner in (setting.okx_uid, setting.telegram_id) if owner]
-        rows = await self.stores.database.fetch(functions.mirror.mirror_source(owners))
-        await self.stores.mirror.apply([MirrorEntry(**row) for row in rows])
+        rows = await self._fetch(functions.mirror.mirror_source(owners))
+        await self._connections.mirror.apply([MirrorEntry(**row) for row in rows])

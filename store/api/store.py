@@ -34,8 +34,8 @@ class SettingsStore(Users, Documents, History, Templates, ApiCredentials, Trades
         Each key's come in order; after a lost connection the newest version of what changed meanwhile.
         Raises UnknownUser, BadIdentifier, NotPermitted.
         """
-        okx_uid = await self.stores.confinement.known() or None
+        okx_uid = await self._connections.confinement.known() or None
         if identifier is not None:
             okx_uid = (await self._user(check_identifier(identifier))).okx_uid
-        async for change in watch(self.stores, okx_uid):
+        async for change in watch(self._connections, okx_uid):
             yield change

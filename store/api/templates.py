@@ -9,6 +9,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Any
 
 from store.api.base import Core, check_identifier, check_identifiers, check_type, to_setting
+from store.api.catalogue import secret_keys
 from store.api.history import key_changes
 from store.errors import InvalidArgument, UnknownVersion
 from store.models import Document, Template, TemplateEffect
@@ -35,21 +36,19 @@ class Templates(Core):
     ) -> Template:
         """Save a user's active document as a template, without its secrets. Raises UnknownUser, UnknownVersion
         (the user has none); otherwise as save_template()."""
-        rows = await self.stores.database.fetch(
+        rows = await self._fetch(
             functions.settings.get_user_settings(check_identifier(identifier), check_type(setting_type))
         )
         if not rows:
             raise UnknownVersion(f"no {setting_type} of {identifier}")
         setting = to_setting(rows[0])
-        secrets = await self._secret_keys(setting_type)
+        secrets = (await secret_keys(self)).get(setting_type, set())
         kept = {key: value for key, value in setting.settings.items() if key not in secrets}
         return await self.save_template(name, setting_type, kept, actor=actor)
 
     async def list_templates(self, name: str | None = None) -> list[Template]:
         """List templates, all or those of a name (one per setting type)."""
-        return [
-            _template(row) for row in await self.stores.database.fetch(functions.templates.list_setting_templates(name))
-        ]
+        return [_template(row) for row in await self._fetch(functions.templates.list_setting_templates(name))]
 
     def iter_templates(self, name: str | None = None) -> AsyncGenerator[Template]:
         """Yield what list_templates() lists, without holding it all."""
@@ -58,7 +57,7 @@ class Templates(Core):
     async def delete_template(self, name: str, setting_type: str | None = None) -> int:
         """Delete a template, for one setting type or for all; return how many. Raises UnknownTemplate."""
         kind = None if setting_type is None else check_type(setting_type)
-        (row,) = await self.stores.database.fetch(functions.templates.delete_setting_template(name, kind))
+        (row,) = await self._fetch(functions.templates.delete_setting_template(name, kind))
         return int(row["r"])
 
     async def apply_template(
@@ -89,7 +88,7 @@ class Templates(Core):
         okx_uids: list[str] = []
         effects: list[TemplateEffect] = []
         with SpooledTemporaryFile(SPOOLED, "w+", encoding="utf-8") as spool:
-            async for effect in self._each(self.by(call, actor, reason), _effect):
+            async for effect in self._each(self._by(call, actor, reason), _effect):
                 okx_uids.append(effect.okx_uid)
                 if tell is None:
                     effects.append(effect)
@@ -98,7 +97,7 @@ class Templates(Core):
             self._flights.clear()
             if not dry_run:
                 # Of all: a document that comes back from its deletion with nothing in it is a version, too.
-                await self.mirror_owners(okx_uids)
+                await self._mirror_owners(okx_uids)
             spool.seek(0)
             for line in spool:
                 if tell is not None:

@@ -31,9 +31,7 @@ class Trades(Core):
         with a time zone. Idempotent by exit_order_id. Raises InvalidArgument (a bad trade, see its problems;
         or one recorded with other data), UnknownUser.
         """
-        (row,) = await self.stores.database.fetch(
-            functions.trades.record_trade(check_identifier(identifier), _text(trade))
-        )
+        (row,) = await self._fetch(functions.trades.record_trade(check_identifier(identifier), _text(trade)))
         return Trade(**row)
 
     async def record_trades(self, trades: Sequence[Mapping[str, Any]]) -> TradesRecorded:
@@ -44,7 +42,7 @@ class Trades(Core):
         if not isinstance(trades, list | tuple):
             raise InvalidArgument(f"trades must be a list, not {type(trades).__name__}")
         text = ",".join(_text(trade, f"{place}.") for place, trade in enumerate(trades))
-        (row,) = await self.stores.database.fetch(functions.trades.record_trades(f"[{text}]"))
+        (row,) = await self._fetch(functions.trades.record_trades(f"[{text}]"))
         return TradesRecorded(**row)
 
     async def trades(
@@ -67,7 +65,7 @@ class Trades(Core):
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
             call = functions.trades.get_trades(check_identifier(identifier), symbol, side, since, until, before, size)
-            rows = await self.stores.database.fetch(call)
+            rows = await self._fetch(call)
             for row in rows:
                 yield Trade(**row)
             if len(rows) < size:
@@ -94,7 +92,7 @@ class Trades(Core):
         """
         whom = None if identifier is None else check_identifier(identifier)
         call = functions.trades.trade_statistics(whom, symbol, side, since, until, by, year_days)
-        return [TradeStatistics(**row) for row in await self.stores.database.fetch(call)]
+        return [TradeStatistics(**row) for row in await self._fetch(call)]
 
     def iter_trade_statistics(
         self,
@@ -125,7 +123,7 @@ class Trades(Core):
         """Tell which settings earned what: the figures per user and version of params or dual_side at entry."""
         whom = None if identifier is None else check_identifier(identifier)
         call = functions.trades.trade_statistics_by_setting_version(whom, setting_type, symbol, side, since, until)
-        return [TradeStatistics(**row) for row in await self.stores.database.fetch(call)]
+        return [TradeStatistics(**row) for row in await self._fetch(call)]
 
     def iter_trade_statistics_by_version(
         self,

@@ -46,7 +46,7 @@ class Users(Core):
         before = await self._before(okx_uid, telegram_id)
         if before is None and OKX_UID.fullmatch(okx_uid):
             with contextlib.suppress(RedisUnavailable):
-                await Sync(self.stores).take_over(okx_uid)
+                await Sync(self._connections).take_over(okx_uid)
         rows = await self._write(call, actor, reason)
         user = await self._user(okx_uid)
         mirrored = await self._mirror_user(user, before)
@@ -77,7 +77,7 @@ class Users(Core):
         kept as somebody's edit of the new settings."""
         before = await self.find_user(okx_uid)
         if before is None:
-            await self.mirror_owners([owner for owner in (okx_uid, telegram_id) if owner])
+            await self._mirror_owners([owner for owner in (okx_uid, telegram_id) if owner])
         return before
 
     async def find_user(self, identifier: str) -> User | None:
@@ -94,7 +94,7 @@ class Users(Core):
         )
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
-            rows = await self.stores.database.fetch(call(after, size))
+            rows = await self._fetch(call(after, size))
             for row in rows:
                 yield User(**row)
             if len(rows) < size:
@@ -103,13 +103,11 @@ class Users(Core):
 
     async def list_users(self, *, after: str | None = None, limit: int | None = None) -> list[User]:
         """List users by OKX UID; `after`: the last OKX UID of the page before."""
-        return [User(**row) for row in await self.stores.database.fetch(functions.users.list_users(after, limit))]
+        return [User(**row) for row in await self._fetch(functions.users.list_users(after, limit))]
 
     async def list_deleted_users(self, *, after: str | None = None, limit: int | None = None) -> list[User]:
         """List those whom restore_user() would bring back, as list_users() does the others."""
-        return [
-            User(**row) for row in await self.stores.database.fetch(functions.users.list_deleted_users(after, limit))
-        ]
+        return [User(**row) for row in await self._fetch(functions.users.list_deleted_users(after, limit))]
 
     async def link(
         self,
@@ -159,11 +157,11 @@ class Users(Core):
             owners = await self._left_of(identifier)
             if not owners:
                 raise
-            await self.stores.database.fetch(functions.users.erase_unknown(owners))
-            mirrored = await self.mirror_owners(owners)
+            await self._fetch(functions.users.erase_unknown(owners))
+            mirrored = await self._mirror_owners(owners)
             return Erasure(identifier, 0, 0, 0, len(owners) - 1, mirrored, was_known=False)
         owners = [row["okx_uid"], *row.pop("telegram_ids")]
-        return Erasure(**row, telegram_links=len(owners) - 1, mirrored=await self.mirror_owners(owners))
+        return Erasure(**row, telegram_links=len(owners) - 1, mirrored=await self._mirror_owners(owners))
 
     async def _left_of(self, owner: str) -> list[str]:
         """List the owners of Redis keys that are left of a person whom PostgreSQL doesn't know: none, if there is
@@ -173,14 +171,14 @@ class Users(Core):
             return []
         places, owners = [replace(TELEGRAM, owner=owner)], [owner]
         if is_okx_uid:
-            rows = await self.stores.database.fetch(functions.catalogue.list_setting_types())
+            rows = await self._fetch(functions.catalogue.list_setting_types())
             places = [Place(owner, row["name"], row["redis_suffix"], row["redis_encoding"]) for row in rows]
             places += [replace(CREDENTIALS, owner=owner), Place(owner, "user", "mirror", "fields")]
-        erased = await self.stores.database.fetch(functions.users.erased_owners([owner]))
+        erased = await self._fetch(functions.users.erased_owners([owner]))
         try:
-            found = await self.stores.mirror.inspect(places)
+            found = await self._connections.mirror.inspect(places)
             linked = found[-1].content if is_okx_uid else ""
-            if TELEGRAM_ID.fullmatch(linked) and await self.stores.mirror.okx_uid_of(linked) == owner:
+            if TELEGRAM_ID.fullmatch(linked) and await self._connections.mirror.okx_uid_of(linked) == owner:
                 owners.append(linked)
         except RedisUnavailable:
             return owners if erased else []

@@ -50,7 +50,7 @@ async def judge(stores: Connections, looks: Sequence[Look]) -> Judgement:
         place, outcome = row["place"], row["outcome"]
         if outcome in ("ok", "same") and row["finding"] == "edited":
             judgement.same.add(place)
-        elif outcome in ("edited", "conflict") and row["problems"]:
+        elif outcome in ("partial", "invalid", "conflict") and "$" not in (row["problems"] or "$"):
             problems = sorted(row["problems"].items())
             judgement.held[place] = "; ".join(f"{shown_key(key)}: {why}" for key, why in problems)
     if not stores.mirror.is_mode_chosen:

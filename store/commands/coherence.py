@@ -53,9 +53,9 @@ def relay(once: bool, poll: float, metrics_port: int | None, metrics_host: str, 
     if not once:
         configure_logs(talkative=True)
         at = None if metrics_port is None else (metrics_host, metrics_port)
-        run(lambda store: service.run_relay(store.stores, poll, at))
+        run(lambda store: service.run_relay(store._connections, poll, at))
         return
-    progress, lag = run(lambda store: service.relay_once(store.stores))
+    progress, lag = run(lambda store: service.relay_once(store._connections))
     problems = progress.failures | progress.held
     if as_json:
         print_json({"mirrored": progress.mirrored, "failures": _failures(problems), **lag})
@@ -106,8 +106,8 @@ def verify(okx_uid: str | None, repair: bool, force: bool, as_json: bool) -> Non
 
     async def work(store: SettingsStore) -> Report:
         if bar.is_shown and okx_uid is None:
-            bar.expect(await service.key_count(store.stores), is_estimate=True)
-        return await service.verify_and_record(store.stores, okx_uid, repair, force, bar)
+            bar.expect(await service.key_count(store._connections), is_estimate=True)
+        return await service.verify_and_record(store._connections, okx_uid, repair, force, bar)
 
     with counting("verify") as bar:
         report = run(work)
@@ -169,8 +169,8 @@ def sync(dry_run: bool, okx_uid: str | None, source: str, prefer: Any, as_json: 
 
     async def work(store: SettingsStore) -> service.SyncReport:
         if bar.is_shown and (source == "redis" or okx_uid is None):  # of Redis all keys are looked at, whosever
-            bar.expect(await service.key_count(store.stores, source), is_estimate=True)
-        return await service.sync(store.stores, source, okx_uid, prefer, dry_run, bar)
+            bar.expect(await service.key_count(store._connections, source), is_estimate=True)
+        return await service.sync(store._connections, source, okx_uid, prefer, dry_run, bar)
 
     with counting("sync") as bar:
         report = run(work)

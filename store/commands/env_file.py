@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-# What leads a command to other servers or keys, or puts credentials into Redis in clear.
+# What leads a command to other servers or keys.
 LEADS_ELSEWHERE = {
     "DATABASE_URL", "REDIS_URL", "SETTINGS_STORE_HOME", "SETTINGS_STORE_KEYS", "SETTINGS_STORE_KEYS_FILE",
 }  # fmt: skip
@@ -35,9 +35,10 @@ def read_env_file(ctx: click.Context, _: click.Parameter, given: Path | None) ->
     except UnicodeDecodeError:
         raise click.ClickException(f"{file} can't be read: not UTF-8 text") from None
     taken = _take_variables(file, text)
-    told = [name for name in taken if name in LEADS_ELSEWHERE]
-    if "MIRROR_CREDENTIALS" in taken and os.environ["MIRROR_CREDENTIALS"] == "plain":
-        told.append("MIRROR_CREDENTIALS=plain")
+    told = [name for variable, name in taken.items() if variable in LEADS_ELSEWHERE]
+    name = taken.get("MIRROR_CREDENTIALS")
+    if name and os.environ[name] == "plain":
+        told.append(f"{name}=plain")
     if told and given is None:
         click.echo(f"{file.absolute()} sets {', '.join(told)}", err=True)
 
@@ -68,18 +69,19 @@ def _open_own(file: str, flags: int) -> int:
     raise click.ClickException(f"{Path(file).absolute()} {problem}; --env-file {file} takes it all the same")
 
 
-def _take_variables(file: Path, text: str) -> list[str]:
-    """Set those of our variables that the environment doesn't have; return their names."""
+def _take_variables(file: Path, text: str) -> dict[str, str]:
+    """Set those of our variables that the environment doesn't have. Return the names of those that count from now on,
+    by their bare names. A line that can't be read is passed over unless it is of ours: the file may be others', too."""
     from dotenv.parser import parse_stream
 
-    from store.config import VARIABLES
+    from store.config import PREFIX, VARIABLES, names
 
     before = set(os.environ)
-    found = list(parse_stream(io.StringIO(text)))
-    for line in found:
-        if line.error:
+    ours = {name for variable in VARIABLES for name in names(variable)}
+    for line in parse_stream(io.StringIO(text)):
+        if line.error and any(word in line.original.string for word in (PREFIX, *VARIABLES)):
             raise click.ClickException(f"{file}, line {line.original.line}: not NAME=VALUE")
-    for line in found:
-        if line.key in VARIABLES and line.value and "\0" not in line.value:
+        if line.key in ours and line.value and "\0" not in line.value:
             os.environ.setdefault(line.key, line.value)
-    return [name for name in VARIABLES if name in os.environ and name not in before]
+    counting = {variable: next(filter(os.environ.get, names(variable)), "") for variable in VARIABLES}
+    return {variable: name for variable, name in counting.items() if name and name not in before}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from store.api.catalogue import masked
 from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, some_type, who
 from store.commands.listing import Each, JsonList, Printer, print_list
 from store.commands.output import (
@@ -184,7 +185,7 @@ def prune(keep: int, older_than: int, okx_uid: str | None, dry_run: bool, as_jso
 
 
 async def _masked(store: SettingsStore, write: Writing) -> list[SavedSetting]:
-    return [await store.masked(saved) for saved in await write(store)]
+    return [await masked(store, saved) for saved in await write(store)]
 
 
 def _print_saved(saved: list[SavedSetting], as_json: bool, one: bool = True) -> None:

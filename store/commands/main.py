@@ -38,7 +38,8 @@ def main(debug: bool) -> None:
     """Trading-bot settings, versioned in PostgreSQL and mirrored into Redis.
 
     An IDENTIFIER is an OKX UID, a Telegram ID or the user's UUID; a TYPE is preferences, params or
-    dual_side. The servers are those of DATABASE_URL and REDIS_URL; without them, embedded ones.
+    dual_side. The servers are those of DATABASE_URL and REDIS_URL, or of SETTINGS_STORE_DATABASE_URL
+    and SETTINGS_STORE_REDIS_URL, which win; without them, embedded ones.
 
     Times are shown in UTC, as 2026-11-22T01:00:00+00:00; given without an offset they are this computer's.
 

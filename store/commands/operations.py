@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Literal
@@ -123,11 +124,14 @@ def embedded_start() -> None:
     from dataclasses import replace
 
     from store import Config
+    from store.config import names
     from store.operations import embedded as servers
 
     config = servers.provide(replace(Config.from_env(), database_url=None, redis_url=None, may_embed=True))
-    click.echo(f"export DATABASE_URL='{config.database_url}'")
-    click.echo(f"export REDIS_URL='{config.redis_url}'")
+    for variable, url in (("DATABASE_URL", config.database_url), ("REDIS_URL", config.redis_url)):
+        for name in names(variable)[::-1]:
+            if name == variable or name in os.environ:  # the prefixed one would win
+                click.echo(f"export {name}='{url}'")
 
 
 @embedded.command("stop")

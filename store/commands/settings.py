@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from store.api.catalogue import each_masked, masked, mistyped
 from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, some_type, who
 from store.commands.listing import JsonList, Printer, Table, print_list
 from store.commands.output import (
@@ -67,7 +68,7 @@ def get(
             else:
                 one = await store.get(identifier, setting_type, source=ask)
             found = [one] if one else []
-        return found if reveal else [await store.masked(setting) for setting in found]
+        return found if reveal else [await masked(store, setting) for setting in found]
 
     found = run(read)
     if as_json and setting_type is None:
@@ -118,11 +119,11 @@ def set_(
 
     async def write(store: SettingsStore) -> tuple[SavedSetting, dict[str, str]]:
         save = store.save if replace else store.patch
-        saved = await store.masked(await save(identifier, setting_type, document, expected_version=expect_version))
-        return saved, await store.mistyped(saved)
+        saved = await masked(store, await save(identifier, setting_type, document, expected_version=expect_version))
+        return saved, await mistyped(store, saved)
 
-    saved, mistyped = run(write)
-    for key, similar in mistyped.items():
+    saved, unknown = run(write)
+    for key, similar in unknown.items():
         if key in document:
             click.echo(f"{key} is saved as it is: not in the catalogue. Did you mean {similar}?", err=True)
     if as_json:
@@ -163,7 +164,7 @@ def search(setting_type: str, pairs: Sequence[str], after: str | None, limit: in
 
     async def read(store: SettingsStore) -> tuple[int, Setting | None]:
         found = store.iter_search(setting_type, wanted, after=after, limit=limit)
-        return await print_list(store.each_masked(found), printer)
+        return await print_list(each_masked(store, found), printer)
 
     count, last = run(read)
     if last is not None and count == limit:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from store.api.catalogue import masked
 from store.commands.common import as_json, run, setting_type, some_type, who
 from store.commands.listing import JsonList, Printer, Table, print_list
 from store.commands.output import (
@@ -66,7 +67,7 @@ def template_save(
 
     async def write(store: SettingsStore) -> Template:
         if source is None:
-            return await store.masked(await store.save_template(name, setting_type, document))
+            return await masked(store, await store.save_template(name, setting_type, document))
         return await store.save_template_from(name, setting_type, source)
 
     saved = run(write)
@@ -113,7 +114,7 @@ def template_show(name: str, setting_type: str | None, reveal: bool, as_json: bo
 
     async def read(store: SettingsStore) -> list[Template]:
         found = [one for one in await store.list_templates(name) if setting_type in (None, one.setting_type)]
-        return found if reveal else [await store.masked(one) for one in found]
+        return found if reveal else [await masked(store, one) for one in found]
 
     found = run(read)
     if not found:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from store.api.catalogue import masked
 from store.commands.common import as_json, confirm, identifier, run, who
 from store.commands.listing import JsonList, Printer, Table, print_list
 from store.commands.output import counted, plain, print_json, print_saved, print_user, setting_json
@@ -40,7 +41,7 @@ def register(
         result = await store.register(
             okx_uid, telegram_id, name=name, telegram_username=telegram_username, template=template
         )
-        return replace(result, settings=[await store.masked(setting) for setting in result.settings])
+        return replace(result, settings=[await masked(store, setting) for setting in result.settings])
 
     result = run(write)
     if as_json:

@@ -1,4 +1,4 @@
-"""TimescalePool: the pool of the store's predecessor, by its names, and the calls of asyncpg on its connections.
+"""TimescalePool: the pool of the store's predecessor, by its names and asyncpg's.
 
 The one place with global state: the open store of each event loop, for code that has nowhere to keep one.
 """
@@ -7,66 +7,32 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Generator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from psycopg import AsyncRawCursor
-from psycopg.rows import dict_row
-from psycopg.types.string import TextLoader
-
 from store.api.store import SettingsStore
-from store.config import Config
+from store.compat.connection import Connection, Record
+from store.config import Config, names
 from store.errors import ConfigError
-from store.postgres import database
-
-Row = dict[str, Any]
 
 
-class Connection:
-    """A connection that takes asyncpg's calls: execute, fetch, fetchrow and fetchval with $1 placeholders, transaction.
+class Lending:
+    """A connection to be lent: `async with`, or `await`, and then release()."""
 
-    A row is a dict; json and jsonb are text in it, as asyncpg has them. Raises exceptions of `store.errors` only.
-    """
+    def __init__(self, pool: Pool, timeout: float | None) -> None:
+        self._pool = pool
+        self._timeout = timeout
 
-    def __init__(self, connection: database.Connection) -> None:
-        self._connection = connection
+    def __await__(self) -> Generator[Any, None, Connection]:
+        return self._pool._lend(self._timeout).__await__()
 
-    async def execute(self, query: str, *arguments: Any) -> str:
-        """Run a statement, or several without arguments; return the status of the last, such as `UPDATE 1`."""
-        return (await self._run(query, arguments)).statusmessage or ""
+    async def __aenter__(self) -> Connection:
+        self._lent = await self
+        return self._lent
 
-    async def fetch(self, query: str, *arguments: Any) -> list[Row]:
-        """Run a statement and return its rows."""
-        cursor = await self._run(query, arguments)
-        return await cursor.fetchall() if cursor.description else []
-
-    async def fetchrow(self, query: str, *arguments: Any) -> Row | None:
-        """Run a statement and return its first row; None if there is none."""
-        rows = await self.fetch(query, *arguments)
-        return rows[0] if rows else None
-
-    async def fetchval(self, query: str, *arguments: Any, column: int = 0) -> Any:
-        """Run a statement and return one value of its first row; None if there is none."""
-        row = await self.fetchrow(query, *arguments)
-        return None if row is None else list(row.values())[column]
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
-        """Run what is inside as one transaction; nested, as a savepoint."""
-        with database.translated() as failure:
-            async with self._connection.transaction():
-                yield
-            return
-        raise failure.error
-
-    async def _run(self, query: str, arguments: tuple[Any, ...]) -> AsyncRawCursor[Row]:
-        with database.translated() as failure:
-            cursor = AsyncRawCursor(self._connection, row_factory=dict_row)
-            for name in ("json", "jsonb"):
-                cursor.adapters.register_loader(name, TextLoader)
-            return await cursor.execute(query, arguments or None)
-        raise failure.error
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.release(self._lent)
 
 
 class Pool:
@@ -74,16 +40,51 @@ class Pool:
 
     def __init__(self, store: SettingsStore) -> None:
         self.store = store
+        self._lent: dict[Connection, AsyncExitStack] = {}
 
-    @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Connection]:
-        """Borrow a connection for SQL of one's own. Raises DatabaseUnavailable."""
-        async with self.store.stores.database.connection() as connection:
-            yield Connection(connection)
+    def acquire(self, *, timeout: float | None = None) -> Lending:
+        """Borrow a connection for SQL of one's own: `async with`, or `await` and release(). Raises DatabaseUnavailable,
+        TimeoutError after `timeout` seconds."""
+        return Lending(self, timeout)
+
+    async def release(self, connection: Connection) -> None:
+        """Give a connection back, and what it left open in the session away; nothing, if it was given back."""
+        if connection in self._lent:
+            connection._end()
+            await self._lent.pop(connection).aclose()
+
+    async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:
+        """Borrow a connection for Connection.execute(); so do those below for theirs."""
+        async with self.acquire() as connection:
+            return await connection.execute(query, *arguments, timeout=timeout)
+
+    async def executemany(
+        self, command: str, arguments: Iterable[Sequence[Any]], *, timeout: float | None = None
+    ) -> None:
+        async with self.acquire() as connection:
+            await connection.executemany(command, arguments, timeout=timeout)
+
+    async def fetch(self, query: str, *arguments: Any, timeout: float | None = None) -> list[Record]:
+        async with self.acquire() as connection:
+            return await connection.fetch(query, *arguments, timeout=timeout)
+
+    async def fetchrow(self, query: str, *arguments: Any, timeout: float | None = None) -> Record | None:
+        async with self.acquire() as connection:
+            return await connection.fetchrow(query, *arguments, timeout=timeout)
+
+    async def fetchval(self, query: str, *arguments: Any, column: int | str = 0, timeout: float | None = None) -> Any:
+        async with self.acquire() as connection:
+            return await connection.fetchval(query, *arguments, column=column, timeout=timeout)
 
     def get_max_size(self) -> int:
         """Return how many connections may be open at once."""
         return self.store.config.db_pool_size
+
+    async def _lend(self, timeout: float | None) -> Connection:
+        async with asyncio.timeout(timeout), AsyncExitStack() as stack:
+            connection = Connection(await stack.enter_async_context(self.store._connections.database.connection()))
+            self._lent[connection] = stack.pop_all()
+            return connection
 
 
 class TimescalePool:
@@ -132,10 +133,9 @@ class TimescalePool:
 
 async def _open() -> Pool:
     config = Config.from_env()
-    for ours, theirs, url in (
-        ("DATABASE_URL", "TIMESCALE_HOST", config.database_url),
-        ("REDIS_URL", "REDIS_HOST", config.redis_url),
-    ):
-        if url is None and os.environ.get(theirs):  # not the embedded server: nobody would look there
-            raise ConfigError(f"{ours} is not set", hint=f"{theirs} is: put the server it names into {ours}.")
+    for url, theirs in (("database_url", "TIMESCALE_HOST"), ("redis_url", "REDIS_HOST")):
+        if getattr(config, url) is None and os.environ.get(theirs):  # not the embedded server: nobody would look there
+            ours = config.variable(url)
+            hint = f"{theirs} is: put the server it names into {ours} or {names(ours)[0]}."
+            raise ConfigError(f"{ours} is not set", hint=hint)
     return Pool(await SettingsStore(config).open())

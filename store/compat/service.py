@@ -52,10 +52,11 @@ class ApiRecord(dict[str, Any]):
 
 @dataclass
 class TimescaleUserRecord:
-    """A user, and the API credentials: None if there are none. Ids are text, times ISO 8601 in UTC."""
+    """A user, and the API credentials: of a user without any, three times None, and the user's id for theirs. Ids are
+    text, times ISO 8601 in UTC."""
 
     user: dict[str, Any]
-    api: dict[str, Any] | None
+    api: dict[str, Any]
 
 
 class TimescaleUserService:
@@ -79,7 +80,7 @@ class TimescaleUserService:
     async def get_api_keys(cls, identifier: str) -> dict[str, Any] | None:
         """Read a user's API credentials, decrypted: api_key, api_secret, passphrase. None if there are none."""
         record = await cls.fetch_user(identifier)
-        return None if record is None or record.api is None else Secrets({name: record.api[name] for name in FIELDS})
+        return _saved_fields(record) or None if record else None
 
     @classmethod
     async def ensure_user_exists(
@@ -160,10 +161,7 @@ class TimescaleUserService:
             record = _record(store, found)
             if not given:
                 return record
-            fields = Secrets({**{name: record.api[name] for name in FIELDS}, **given} if record.api else given)
-            missing = [name for name in FIELDS if name not in fields]
-            if missing:
-                raise InvalidArgument(f"no credentials are saved yet, and these are missing: {', '.join(missing)}")
+            fields = _completed(record, given)
             # Filled up from what was read, they must not go over what somebody has saved since.
             version = found["api"]["version"] if len(given) < len(FIELDS) else None
             with suppress(VersionConflict):
@@ -191,20 +189,22 @@ class TimescaleUserService:
 
     @classmethod
     async def update_api_record(cls, api_id: str, fields: Mapping[str, Any]) -> None:
-        """Change API credentials, or their user's Telegram link, by the credentials' id; nothing, if nobody has it.
+        """Change API credentials, or their user's Telegram link, by the credentials' id (record.api["id"]).
 
-        Raises as upsert_api_credentials() and update_app_user() do.
+        Raises UnknownUser if nobody has it, and as upsert_api_credentials() and update_app_user() do.
         """
         link = {"telegram_id", "telegram_linked", "okx_linked", "updated_at"}
         _refuse_unknown(fields, {*FIELDS, *link})
         fields = Secrets(fields)
-        record = await cls.fetch_user(api_id) if api_id and fields else None
-        if record is None or record.api is None:
+        if not api_id or not fields:
             return
+        record = await cls.fetch_user(api_id)
+        if record is None:
+            raise UnknownUser("nobody has API credentials of this id")
         user_id = record.user["id"]
         given = Secrets({name: fields[name] for name in FIELDS if fields.get(name) is not None})
         if given:  # refused, if at all, before the link is changed
-            seal((await _store()).stores.vault, record.user["okx_uid"], Secrets({**record.api, **given}), 1)
+            seal((await _store())._connections.vault, record.user["okx_uid"], _completed(record, given), 1)
         await cls.update_app_user(user_id, {name: fields[name] for name in link if name in fields})
         await cls.upsert_api_credentials(user_id, **given)
 
@@ -215,7 +215,7 @@ class TimescaleUserService:
         Keys: id, user_id, okx_uid, telegram_id, setting_type, settings (a dict), version, is_active, created_at,
         updated_at.
         """
-        database = (await _store()).stores.database
+        database = (await _store())._connections.database
         try:
             call = functions.settings.user_setting_rows(
                 check_identifier(str(identifier)), setting_type and check_type(setting_type)
@@ -278,7 +278,7 @@ async def _store() -> SettingsStore:
 async def _find(store: SettingsStore, identifier: str) -> dict[str, Any] | None:
     """Read a user's `account` and `api`, encrypted; None for an unknown user or what can't be an identifier."""
     try:
-        rows = await store.stores.database.fetch(functions.users.user_record(check_identifier(str(identifier))))
+        rows = await store._connections.database.fetch(functions.users.user_record(check_identifier(str(identifier))))
     except BadIdentifier:
         return None
     return dict(rows[0]) if rows else None
@@ -287,9 +287,24 @@ async def _find(store: SettingsStore, identifier: str) -> dict[str, Any] | None:
 def _record(store: SettingsStore, found: Mapping[str, Any]) -> TimescaleUserRecord:
     """Shape and decrypt what _find() found. Raises NoEncryptionKey, WrongEncryptionKey, DamagedCredential."""
     user, api = found["account"], found["api"]
-    if api is not None:
-        api = ApiRecord({**_shaped(api, API_KEYS), **unseal(store.stores.vault, api["okx_uid"], api)})
+    if api is None:
+        api = {**dict.fromkeys(FIELDS), "exchange": "okx", **user, "user_id": user["id"]}
+        return TimescaleUserRecord(_shaped(user, USER_KEYS), _shaped(api, API_KEYS))
+    api = ApiRecord({**_shaped(api, API_KEYS), **unseal(store._connections.vault, api["okx_uid"], api)})
     return TimescaleUserRecord(_shaped(user, USER_KEYS), api)
+
+
+def _saved_fields(record: TimescaleUserRecord) -> Secrets:
+    return Secrets({name: record.api[name] for name in FIELDS if record.api[name] is not None})
+
+
+def _completed(record: TimescaleUserRecord, given: Mapping[str, str]) -> Secrets:
+    """Fill up what is given of the three fields from what is saved. Raises InvalidArgument."""
+    fields = Secrets({**_saved_fields(record), **given})
+    missing = [name for name in FIELDS if name not in fields]
+    if missing:
+        raise InvalidArgument(f"no credentials are saved yet, and these are missing: {', '.join(missing)}")
+    return fields
 
 
 def _shaped(row: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:

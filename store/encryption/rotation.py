@@ -53,7 +53,7 @@ async def rotate(
 
 
 async def _pass(store: Core, plain: bool, dry_run: bool, progress: Callable[[int], None]) -> Rotation:
-    vault = store.stores.vault
+    vault = store._connections.vault
     vault.current_key_id  # noqa: B018  # raises, if there is none
     done = Rotation()
     async for rows in _pages(store):
@@ -69,11 +69,11 @@ async def _pass(store: Core, plain: bool, dry_run: bool, progress: Callable[[int
                 continue
             if not dry_run:
                 call = functions.credentials.reencrypt_api_credentials(row["id"], digest(fields), sealed)
-                await store.stores.database.fetch(call)  # not done: somebody saved; the next pass looks again
+                await store._connections.database.fetch(call)  # not done: somebody saved; the next pass looks again
             done.changed += 1
         progress(len(rows))
         if not dry_run:  # also what a run that was killed, or found no Redis, left marked
-            done.mirrored = await store.mirror_owners(sorted({row["okx_uid"] for row in rows})) and done.mirrored
+            done.mirrored = await store._mirror_owners(sorted({row["okx_uid"] for row in rows})) and done.mirrored
     return done
 
 
@@ -82,18 +82,20 @@ async def missing_keys(store: Core) -> list[str]:
     found: set[str] = set()
     async for rows in _pages(store):
         found |= {key_id_of(row[name]) for row in rows for name in FIELDS if is_ciphertext(row[name])}
-    return sorted(found - set(store.stores.vault.key_ids))
+    return sorted(found - set(store._connections.vault.key_ids))
 
 
 async def seal_table(store: Core) -> int:
     """Make sure that no plain text can get into the table from now on, if none is left; return how many are."""
-    (row,) = await store.stores.database.fetch(functions.credentials.seal_api_credentials())
+    (row,) = await store._connections.database.fetch(functions.credentials.seal_api_credentials())
     return int(row["plain"])
 
 
 async def _pages(store: Core) -> AsyncIterator[Sequence[dict[str, Any]]]:
     """Read all versions of credentials, a page at a time."""
     after: UUID | None = None
-    while rows := await store.stores.database.fetch(functions.credentials.list_api_credentials(None, after, PAGE)):
+    while rows := await store._connections.database.fetch(
+        functions.credentials.list_api_credentials(None, after, PAGE)
+    ):
         yield rows
         after = rows[-1]["id"]

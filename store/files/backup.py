@@ -120,7 +120,7 @@ async def count_rows(store: Core, tables: Sequence[str] = TABLES) -> int | None:
         "  from unnest(%(tables)s::text[]) t (name) join pg_class r on r.oid = to_regclass('public.' || t.name)"
         "  left join pg_inherits i on i.inhparent = r.oid join pg_class c on c.oid = coalesce(i.inhrelid, r.oid)"
     )  # of a hypertable its chunks
-    (row,) = await store.stores.database.fetch(Call(query, {"tables": list(tables)}))
+    (row,) = await store._connections.database.fetch(Call(query, {"tables": list(tables)}))
     return None if row["is_unknown"] else row["rows"]
 
 
@@ -129,7 +129,7 @@ async def backup(store: Core, file: BinaryIO, progress: Callable[[int], None] = 
     migrations = await _check_schema(store)
     tables: dict[str, Table] = {}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        async with store.stores.database.transaction(snapshot=True) as transaction:
+        async with store._connections.database.transaction(snapshot=True) as transaction:
             await transaction.fetch(functions.access.check_confinement(None))  # else it would be a backup of one user
             for name in TABLES:
                 columns = [row["name"] for row in await transaction.fetch(_table_columns(name))]
@@ -178,8 +178,8 @@ async def restore_backup(
     with zipfile.ZipFile(path) as archive:
         if is_merge:
             users, versions = await _merge(store, archive, manifest, okx_uid, progress)
-            return Restored(manifest, users, versions, await store.mirror_owners(None))
-        async with store.stores.database.transaction() as transaction:
+            return Restored(manifest, users, versions, await store._mirror_owners(None))
+        async with store._connections.database.transaction() as transaction:
             await transaction.fetch(functions.files.begin_restore(replace))
             for name, table in manifest.tables.items():
                 await _check_columns(transaction, name, table)
@@ -228,9 +228,9 @@ def check_backup(path: Path) -> Manifest:
 async def _mirror(store: Core) -> tuple[bool, int]:
     """Bring everything to Redis, and look at its content, too: a version may stand for another now than before the
     restore. Return whether that worked, and how many keys are of nobody the database knows."""
-    if await store.mirror_owners(None):
+    if await store._mirror_owners(None):
         with contextlib.suppress(RedisUnavailable, DatabaseUnavailable):
-            report = await verify(store.stores, repair=True)
+            report = await verify(store._connections, repair=True)
             unknown = report.findings["orphan"] + report.findings["unmarked"]
             return report.remaining <= unknown, report.remaining
     return False, 0
@@ -243,7 +243,7 @@ async def _merge(
     that made."""
     users, documents, after = 0, 0, ""
     reason = f"from the backup of {manifest.made_at.astimezone():%Y-%m-%d %H:%M}"
-    async with store.stores.database.transaction() as transaction:
+    async with store._connections.database.transaction() as transaction:
         for name in MERGED:
             copy = f"{_copy_in(f'restored_{name}', manifest.tables[name].columns)} where"
             conditions = ["true"] if name == "app_users" else ["is_active and deleted_at is null"]
@@ -256,8 +256,8 @@ async def _merge(
             rows = await transaction.fetch(_restored_users(okx_uid, after, PAGE))
             if not rows:
                 break
-            call = store.by(functions.files.import_users(f"[{','.join(row['document'] for row in rows)}]", False))
-            saved = await transaction.fetch(call if call.params["reason"] else store.by(call, reason=reason))
+            call = store._by(functions.files.import_users(f"[{','.join(row['document'] for row in rows)}]", False))
+            saved = await transaction.fetch(call if call.params["reason"] else store._by(call, reason=reason))
             users, after = users + len(rows), rows[-1]["okx_uid"]
             documents += sum(row["setting_type"] is not None and row["outcome"] != "unchanged" for row in saved)
     if okx_uid is not None and not users:

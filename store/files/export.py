@@ -83,7 +83,7 @@ async def export_users(
     head = {"format": FORMAT, "version": VERSION, "users": []}
     begin = json.dumps(head, indent=4).removesuffix("]\n}").encode()
     count, after = 0, None
-    async with store.stores.database.transaction(snapshot=True) as transaction:
+    async with store._connections.database.transaction(snapshot=True) as transaction:
         while True:
             rows = await transaction.fetch(functions.files.export_users(whom, with_secrets, after, PAGE))
             file.write(begin)  # not before: the first query may refuse an identifier
@@ -139,7 +139,7 @@ async def _compare(store: Core, text: str, batch: Sequence[_Piece], problems: li
     """Have PostgreSQL compare; if it can't read a batch, find out which user it is."""
 
     async def compare(pieces: Sequence[_Piece]) -> list[_Compared]:
-        rows = await store.stores.database.fetch(store.by(functions.files.import_users(_array(pieces), True)))
+        rows = await store._connections.database.fetch(store._by(functions.files.import_users(_array(pieces), True)))
         return [(pieces[row["position"] - 1], row) for row in rows]
 
     def refused(piece: _Piece, error: StoreError) -> list[_Compared]:
@@ -150,11 +150,11 @@ async def _compare(store: Core, text: str, batch: Sequence[_Piece], problems: li
 
 
 async def _write(store: Core, pieces: Sequence[_Piece], report: ImportReport, progress: Callable[[int], None]) -> None:
-    async with store.stores.database.transaction() as transaction:
+    async with store._connections.database.transaction() as transaction:
         for batch in _batches(pieces):
-            await transaction.fetch(store.by(functions.files.import_users(_array(batch), False)))
+            await transaction.fetch(store._by(functions.files.import_users(_array(batch), False)))
             progress(len(batch))
-    report.mirrored = await store.mirror_owners(None)
+    report.mirrored = await store._mirror_owners(None)
 
 
 def _text(data: bytes) -> str:

@@ -35,7 +35,7 @@ async def import_trades(
     """
     recorded = known = 0
     rows = _rows(file)
-    async with store.stores.database.transaction() as transaction:
+    async with store._connections.database.transaction() as transaction:
         while batch := list(islice(rows, BATCH)):
             problem: InvalidArgument | InvalidSettings
             try:

@@ -12,12 +12,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
+from inspect import signature
 from typing import Any
 
 import hiredis
 from redis import exceptions
 from redis.asyncio import Redis
-from redis.asyncio.connection import DefaultParser
+from redis.asyncio.connection import ConnectionPool, DefaultParser
 
 from store.batches import cut
 
@@ -25,6 +26,10 @@ Word = str | int
 pack: Callable[[tuple[Word, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # (its types know one argument)
 BLOCK = 65_536  # bytes a write
 SLOWEST = 500_000  # bytes a second, of a line and of a script that goes through a large key on a busy machine
+
+
+# Before 5.3 redis-py wants a command's name for a connection, of which it makes nothing; later it warns if it gets one.
+_NAME = () if signature(ConnectionPool.get_connection).parameters["command_name"].default is None else ("EVALSHA",)
 
 
 class Command(tuple[Word, ...]):
@@ -70,7 +75,7 @@ async def exchange(redis: Redis, commands: Iterable[Command], there: int = 0) ->
     """Send commands and return the replies, among them those that are errors. `there`: bytes that Redis has to go
     through. Raises RedisError, OSError if the connection breaks, or Redis is silent for the timeout and as long as it
     may take to work on these bytes, and on those sent."""
-    connection = await redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+    connection = await redis.connection_pool.get_connection(*_NAME)  # type: ignore[no-untyped-call]
     seconds, connection.socket_timeout = connection.socket_timeout, None  # one for many replies instead
     clock = asyncio.get_running_loop().time
     replies: list[Any] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -87,9 +86,9 @@ async def _change(store: SettingsStore, say: Print) -> None:
     say(f"  psql     {statement}")
     psql = [embedded.postgres_program("psql"), store.config.database_url or "", "-XAtc", statement]
     version = subprocess.run(psql, check=True, capture_output=True, text=True).stdout.split("|")[0]
-    marked = await store.stores.database.fetch(functions.mirror.pending_keys([OKX_UID], None, 10))
+    marked = await store._connections.database.fetch(functions.mirror.pending_keys([OKX_UID], None, 10))
     say(f"           version {version}; Redis doesn't know yet, but {len(marked)} key is marked for it")
-    await drain(store.stores, [OKX_UID])
+    await drain(store._connections, [OKX_UID])
     found = await store.get(OKX_UID, "params", source="redis")
     say(f"           the relay mirrors what is marked: Redis has version {found.version if found else None}")
 
@@ -106,8 +105,7 @@ async def _change(store: SettingsStore, say: Print) -> None:
         "--actor",
         "shell",
     ]
-    urls = {"DATABASE_URL": store.config.database_url or "", "REDIS_URL": store.config.redis_url or ""}
-    environment = {**os.environ, **urls}
+    environment = store.config.environment()
     output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
     say(f"           {output.strip()}")
 
@@ -134,9 +132,9 @@ async def _rogue_write(store: SettingsStore, say: Print) -> None:
     trigger = 1 + (before.settings.get("dual_side_entry_trigger", 3) if before else 3) % 9
     _redis_cli(store, "hset", f"user:{OKX_UID}:dual_side", "dual_side_entry_trigger", str(trigger))
     say(f"  redis-cli hset user:{OKX_UID}:dual_side dual_side_entry_trigger {trigger}")
-    report = await verify(store.stores, okx_uid=OKX_UID)
+    report = await verify(store._connections, okx_uid=OKX_UID)
     say(f"  verify:  {', '.join(f'{n} {kind}' for kind, n in report.findings.items())}")
-    await Sync(store.stores, okx_uid=OKX_UID).run()
+    await Sync(store._connections, okx_uid=OKX_UID).run()
     found = await store.get(OKX_UID, "dual_side", source="db")
     say(f"  sync:    taken over as version {found.version if found else None}; nothing is lost on either side")
 
@@ -161,8 +159,8 @@ async def _lose_redis(store: SettingsStore, say: Print) -> None:
 
     say("   Bring it back")
     embedded.start_redis(store.config.home)
-    store.stores.mirror.retry_now()
-    await drain(store.stores, [OKX_UID, TELEGRAM_ID])
+    store._connections.mirror.retry_now()
+    await drain(store._connections, [OKX_UID, TELEGRAM_ID])
     found = await store.get(OKX_UID, "dual_side")
     say(f"  read:  version {found.version if found else None}, from {found.source if found else None}")
 
@@ -173,7 +171,7 @@ async def _compare(store: SettingsStore, say: Print) -> None:
         here = await store.get(OKX_UID, there.setting_type, source="redis")
         redis = f"version {here.version}, {len(here.settings)} keys" if here else "nothing"
         say(f"  {there.setting_type:12} PostgreSQL version {there.version}, {len(there.settings)} keys; Redis {redis}")
-    report = await verify(store.stores, okx_uid=OKX_UID)
+    report = await verify(store._connections, okx_uid=OKX_UID)
     findings = ", ".join(f"{n} {kind}" for kind, n in report.findings.items())
     say(f"  verify:  {report.checked} keys compared, {findings or 'all equal'}")
     if report.findings:

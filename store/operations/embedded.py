@@ -40,7 +40,7 @@ from store.postgres import migrate
 from store.sockets import OwnSocket, make_socket_folder, redis_socket, remove_socket_folder, socket_folder
 
 DATABASE = "settings_store"
-URLS = ("DATABASE_URL", "REDIS_URL")
+URLS = ("database_url", "redis_url")
 START_TIMEOUT = 30.0  # seconds a server may take to start or stop
 POSTGRES_USER = "embedded_postgres"  # whom root's PostgreSQL runs as
 
@@ -55,14 +55,15 @@ def provide(config: Config) -> Config:
     A PostgreSQL that had to be started is migrated. Idempotent; safe to call from several processes. Raises ConfigError
     if only one URL is missing (an embedded store would be compared with one that is not), or none may be.
     """
-    config.checked()
-    missing = [name for name, url in zip(URLS, (config.database_url, config.redis_url), strict=True) if url is None]
+    config = config.checked()
+    missing = [config.variable(url) for url in URLS if getattr(config, url) is None]
     if not missing:
         return config
     if len(missing) == 1 or not config.may_embed:
         raise ConfigError(
             f"not set: {' and '.join(missing)}",
-            hint="Set both; without either the embedded servers are used, but not with SETTINGS_STORE_EMBEDDED=never.",
+            hint="Set both, perhaps as SETTINGS_STORE_DATABASE_URL and SETTINGS_STORE_REDIS_URL; without either the"
+            " embedded servers are used, but not with SETTINGS_STORE_EMBEDDED=never.",
         )
     with _locked(config.home):
         redis_url = start_redis(config.home)

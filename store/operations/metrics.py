@@ -11,7 +11,6 @@ import contextlib
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -35,31 +34,10 @@ from store.postgres import functions
 
 SAMPLE = 2.0  # seconds between looks at the stores
 COUNT_KEYS = 300.0  # seconds between counts of all keys
-WINDOW = 3600.0  # seconds that the nines are of
-NINES_AT_MOST = 9.0
 CLIENT_TIMEOUT = 5.0  # seconds a client may be silent; each holds a thread and a connection
 LAGS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)  # seconds
 
 log = logging.getLogger("store.metrics")
-
-
-class Consistency:
-    """The share of keys and samples of a window in which Redis had what it should, in nines: 3 is 99.9 %."""
-
-    def __init__(self, samples: int = round(WINDOW / SAMPLE)) -> None:
-        self._samples: deque[tuple[int, int]] = deque(maxlen=samples)
-
-    def add(self, wrong: int, keys: int) -> None:
-        """Add a sample: how many keys were wrong, of how many."""
-        self._samples.append((min(wrong, keys), keys))
-
-    @property
-    def nines(self) -> float:
-        """At most 9, also where nothing was wrong; NaN before the first sample."""
-        if not self._samples:
-            return math.nan
-        wrong, keys = (sum(column) for column in zip(*self._samples, strict=True))
-        return min(NINES_AT_MOST, -math.log10(wrong / keys)) if wrong else NINES_AT_MOST
 
 
 @dataclass(frozen=True)
@@ -109,10 +87,6 @@ class Metrics:
             "wrong_keys", "Keys Redis has not as it should: those marked, those the last verify left differing, and all"
             " until they are reconciled after Redis lost its data or either server was replaced.", **of,
         )  # fmt: skip
-        self._nines = Gauge(
-            "consistency_nines", f"-log10 of the share of wrong_keys in keys, over the last {WINDOW / 60:.0f} minutes"
-            f" at most: 3 is 99.9 %. {NINES_AT_MOST:.0f} if none was wrong. Resets with the relay.", **of,
-        )  # fmt: skip
         self._up = Gauge("up", "Whether the server answered this relay's last look.", ["server"], **of)
         self._sampled = Gauge("sample_timestamp_seconds", "When PostgreSQL last answered this relay's look.", **of)
         self._findings = Gauge("verify_findings", "Keys that the last verify of all keys found.", ["finding"], **of)
@@ -120,9 +94,6 @@ class Metrics:
             "verify_remaining_keys", "Keys that the last verify of all keys left: not mended, nor pending.", **of
         )
         self._verified = Gauge("verify_timestamp_seconds", "When the last verify of all keys ended; 0: never.", **of)
-        self._consistency = Consistency()
-        self._nines.set(math.nan)
-        self._keys.set(math.nan)
         for server in ("postgresql", "redis"):
             self._up.labels(server)
         for state in ("waiting", "set_aside"):
@@ -149,8 +120,6 @@ class Metrics:
         self._oldest.set(sample.oldest)
         self._keys.set(sample.keys)
         self._wrong.set(sample.wrong)
-        self._consistency.add(sample.wrong, sample.keys)
-        self._nines.set(self._consistency.nines)
         if sample.verification is not None:
             for finding in FINDINGS:
                 self._findings.labels(finding).set(sample.verification["findings"].get(finding, 0))

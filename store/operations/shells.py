@@ -27,10 +27,7 @@ def replace_process(name: str, config: Config, arguments: Sequence[str]) -> None
 
 def psql(config: Config) -> tuple[list[str], dict[str, str]]:
     """Return the command and the environment of psql on the database."""
-    try:
-        parameters = conninfo_to_dict(config.database_url or "")
-    except psycopg.Error:
-        raise ConfigError("DATABASE_URL is not a PostgreSQL connection string") from None
+    parameters = conninfo_to_dict(config.database_url or "")
     variables = {option.keyword.decode(): option.envvar for option in psycopg.pq.Conninfo.get_defaults()}
     environment = {}
     for keyword, value in parameters.items():

@@ -7,7 +7,7 @@ from datetime import UTC
 from typing import Any
 
 from store.coherence.connections import Connections
-from store.config import Config
+from store.config import Config, names
 from store.errors import StoreError
 from store.operations.threads import in_thread
 from store.postgres import functions, migrate
@@ -19,7 +19,7 @@ async def gather(config: Config) -> dict[str, Any]:
     stores = Connections(config)
     try:
         servers = {"postgresql": await _postgresql(config, stores), "redis": await _redis(stores)}
-        return {**servers, "config": config.shown()}
+        return {**servers, "config": config.shown(), "prefixed": sorted(map(config.variable, config.prefixed))}
     finally:
         await stores.close()
 
@@ -43,7 +43,9 @@ def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if "last_verify" in database:
             yield "last verify", _verify_line(database["last_verify"])
     yield redis.get("server", "Redis"), redis.get("version") or redis["error"]
-    yield from ((name, value or "-") for name, value in found["config"].items())
+    for name, value in found["config"].items():
+        prefixed = names(name)[0]
+        yield (prefixed if prefixed in found["prefixed"] else name), value or "-"
 
 
 def _schema_line(database: dict[str, Any]) -> str:

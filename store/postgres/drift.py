@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 
 from store.errors import MigrationError
+from store.postgres.sources import kind_of, name_of, rights_of
 
 Connection = psycopg.Connection[Any]
 
@@ -46,25 +47,10 @@ PARTS = """
      where t.relnamespace = 'public'::regnamespace and t.relname = any (%(tables)s)
        and c.contype in ('c', 'f', 'p', 'u', 'x')"""
 
-# Views before functions, as functions return their rows; triggers after them, as they call functions. Then who may do
-# what: these files make no object of their name, but installed_definition() knows them.
-KINDS = ("view", "function", "trigger", "roles", "policies", "grants")
-
 # Names that PostgreSQL gives to constraints that a migration leaves unnamed.
 UNNAMED = re.compile(r"constraint \w+_(pkey|fkey|key) of \w+")
 
 log = logging.getLogger("store.schema")
-
-
-def name_of(file: Path) -> str:
-    """Name the object that a file of sql/ makes."""
-    return file.name.partition(".")[0]
-
-
-def kind_of(file: Path) -> str:
-    """Tell what a file of sql/ makes: NAME.view.sql, NAME.trigger.sql, and NAME.sql, a function."""
-    name, *kind = file.name.split(".")[:-1]
-    return name if name in KINDS else kind[0] if kind else "function"
 
 
 def check_release(connection: Connection, migrations: Sequence[str]) -> None:
@@ -85,9 +71,11 @@ def check_release(connection: Connection, migrations: Sequence[str]) -> None:
 
 
 def record(connection: Connection, files: Sequence[Path]) -> None:
-    """Note what was applied. Raises MigrationError for a file that makes no object of its name."""
+    """Note what was applied. Raises MigrationError for a file that makes no object of its name or says no rights."""
     connection.execute("delete from schema_objects")
     for file in files:
+        if kind_of(file) in ("function", "trigger") and rights_of(file) is None:
+            raise MigrationError(f"sql/{file.parent.name}/{file.name} doesn't say who may call it")
         values = {"name": name_of(file), "source": _hash(file), "release": _release()}
         if connection.execute(RECORD.encode(), values).fetchone() is None:
             raise MigrationError(f"sql/{file.parent.name}/{file.name} makes no object of its name")

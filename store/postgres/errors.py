@@ -27,6 +27,7 @@ from store.errors import (
     document_error,
     first_line,
 )
+from store.postgres.sources import name_of, rights_of, sql_files, table_rights
 
 BY_SQLSTATE: dict[str, type[StoreError]] = {
     "US001": VersionConflict,
@@ -53,16 +54,16 @@ UNREADABLE = {
     "54000": "is too large",
 }
 
+MISSING = ("42883", "42P01", "3F000")  # a function, a table, a schema
+
 
 def _needed_role(message: str) -> str:
-    """Look up in sql/access/grants.sql which role may do what PostgreSQL refuses, in whatever language it says so."""
-    from store.postgres.migrate import resources
-
-    grants = (resources("sql") / "access" / "grants.sql").read_text()
-    granted = dict(re.findall(r"^ +\('(\w+)', +'([a-z ]+)', '[a-z, ]+'\)", grants, re.MULTILINE))
+    """Look up in sql/ which role may do what PostgreSQL refuses, in whatever language it says so."""
+    given = {name: roles for roles, _, names in table_rights() for name in names}
+    given |= {name_of(file): roles for file in sql_files() if (roles := rights_of(file))}
     for name in re.findall(r"\w+", message):
-        if name in granted:
-            roles = [f"settings_{role}" for role in granted[name].split()]
+        if name in given:
+            roles = [f"settings_{role}" for role in given[name]]
             return f"It takes {' or '.join(roles)}: grant {roles[0]} to the login (docs/security.md)."
     return "The roles are settings_reader, settings_writer, settings_relay and settings_admin (docs/security.md)."
 
@@ -82,7 +83,7 @@ def from_postgres(error: Any) -> StoreError:
         return DatabaseBusy("another transaction holds what this needs: nothing was done")
     if state in UNREADABLE:
         return document_error(UNREADABLE[state])
-    if state in ("42883", "42P01", "3F000"):
+    if state in MISSING:
         return NotMigrated("the database lacks the store's tables or functions", hint="Run: settings-store migrate")
     if state == "25006":
         hint = "With several hosts in DATABASE_URL: target_session_attrs=read-write"

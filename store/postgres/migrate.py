@@ -18,7 +18,7 @@ from yoyo.migrations import MigrationList
 
 from store.encryption.vault import Vault
 from store.errors import DatabaseUnavailable, MigrationError, NotPermitted, StoreError, first_line
-from store.postgres import drift, predecessor
+from store.postgres import drift, predecessor, sources
 from store.postgres.database import interrupted
 from store.postgres.pool import SETTLE, check_encoding, conninfo
 from store.postgres.predecessor import Adoption, Quarantined
@@ -56,20 +56,6 @@ class SchemaStatus:
         return not self.pending and not self.drifted
 
 
-def resources(name: str) -> Path:
-    """Find sql/ or migrations/: inside an installed package, else beside it in the checkout."""
-    package = Path(__file__).parents[1]
-    inside = package / name
-    return inside if inside.is_dir() else package.parent / name
-
-
-def sql_files() -> list[Path]:
-    """List the files of sql/ in the order they are applied."""
-    return sorted(
-        resources("sql").glob("*/*.sql"), key=lambda file: (drift.KINDS.index(drift.kind_of(file)), file.name)
-    )
-
-
 def migrate(database_url: str, vault: Vault | None = None) -> list[str]:
     """Apply pending migrations, then sql/, then arrange hypertables. Returns the ids of the migrations it applied.
 
@@ -95,7 +81,7 @@ def rehearse(database_url: str, vault: Vault | None = None) -> Adoption | None:
     """
     with _translated(), _connect(database_url) as connection:
         done = set(status(database_url).applied)
-        pending = [m for m in yoyo.read_migrations(str(resources("migrations"))) if m.id not in done]
+        pending = [m for m in yoyo.read_migrations(str(sources.resources("migrations"))) if m.id not in done]
         if not predecessor.found(connection, tables_of(pending)):
             return None
         connection.execute("create table if not exists public._yoyo_migration ()")  # yoyo's, which grants.sql names
@@ -177,25 +163,25 @@ def _take_back(
 
 def _record_parts(connection: psycopg.Connection[Any]) -> None:
     if _scalar(connection, "select to_regclass('public.schema_parts')") is not None:
-        migrations = yoyo.read_migrations(str(resources("migrations")))
+        migrations = yoyo.read_migrations(str(sources.resources("migrations")))
         text = "".join(Path(migration.path).read_text() for migration in migrations)
         drift.record_parts(connection, tables_of(migrations), text)
 
 
 def _adoption() -> Path:
-    return resources("sql") / "predecessor" / "adoption"
+    return sources.resources("sql") / "predecessor" / "adoption"
 
 
 def _functions() -> list[str]:
     """List the functions that are the store's, or were the predecessor's, by name."""
     return ["update_user_settings_updated_at"] + [
-        drift.name_of(file) for file in sql_files() if drift.kind_of(file) == "function"
+        sources.name_of(file) for file in sources.sql_files() if sources.kind_of(file) == "function"
     ]
 
 
 def status(database_url: str) -> SchemaStatus:
     """Compare a database with this release. Writes nothing, takes no lock."""
-    ids = [m.id for m in yoyo.read_migrations(str(resources("migrations")))]
+    ids = [m.id for m in yoyo.read_migrations(str(sources.resources("migrations")))]
     with _translated(), _connect(database_url) as connection:
         if _scalar(connection, "select to_regclass('public._yoyo_migration')") is None:
             return SchemaStatus([], ids)
@@ -203,26 +189,26 @@ def status(database_url: str) -> SchemaStatus:
         applied, pending = [i for i in ids if i in done], [i for i in ids if i not in done]
         newer = dict.fromkeys(sorted(done - set(ids)), "a migration of a newer release")
         if _scalar(connection, "select to_regproc('public.installed_definition')") is None:
-            missing = {} if pending else {_name(file): "not applied" for file in sql_files()}
+            missing = {} if pending else {_name(file): "not applied" for file in sources.sql_files()}
             return SchemaStatus(applied, pending, newer | missing)
         if BY_NAME in pending:
             return SchemaStatus(applied, pending, newer)
-        return SchemaStatus(applied, pending, newer | drift.differences(connection, sql_files()))
+        return SchemaStatus(applied, pending, newer | drift.differences(connection, sources.sql_files()))
 
 
 def _apply_sql(connection: psycopg.Connection[Any]) -> None:
     connection.execute("set local search_path = public, pg_temp")
     connection.add_notice_handler(lambda notice: log.warning("%s", notice.message_primary))
-    _drop_sql(connection, keep=[drift.name_of(file) for file in sql_files()])
+    _drop_sql(connection, keep=[sources.name_of(file) for file in sources.sql_files()])
     connection.execute("set local check_function_bodies = off")
     connection.execute("set local client_min_messages = warning")
-    for file in sql_files():
+    for file in sources.sql_files():
         try:
             connection.execute(file.read_bytes())
         except psycopg.Error as error:
             failure = _from_postgres(error)
             raise MigrationError(f"sql/{_name(file)}: {first_line(error)}", hint=failure.hint) from None
-    drift.record(connection, sql_files())
+    drift.record(connection, sources.sql_files())
 
 
 def _arrange(database_url: str) -> None:
@@ -315,7 +301,7 @@ def _yoyo(database_url: str) -> Iterator[tuple[Any, MigrationList]]:
         backend.init_database()
         backend.break_lock()  # left by a migration that was killed: the lock that counts is ours
         with backend.lock():
-            yield backend, yoyo.read_migrations(str(resources("migrations")))
+            yield backend, yoyo.read_migrations(str(sources.resources("migrations")))
 
 
 @contextmanager

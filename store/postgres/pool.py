@@ -25,8 +25,9 @@ from store.errors import DatabaseBusy, DatabaseError, DatabaseUnavailable
 Connection = psycopg.AsyncConnection[dict[str, Any]]
 
 # What a transaction of several statements relies on, set for itself alone. The work is long, and goes on between
-# statements: the limits that were set for a single one, or for a session that idles, are not for it. By name, as older
-# servers don't know all.
+# statements: the limits that were set for a single one, or for a session that idles, are not for it; only a client that
+# is gone ends it, also while it waits for a lock (on Linux, where PostgreSQL can tell). By name, as older servers don't
+# know all.
 SETTLE = """
     select pg_catalog.set_config(s.name, v.value, true)
       from pg_catalog.pg_settings s
@@ -35,7 +36,9 @@ SETTLE = """
                    ('standard_conforming_strings', 'on'), ('row_security', 'on'), ('quote_all_identifiers', 'off'),
                    ('array_nulls', 'on'), ('transform_null_equals', 'off'),
                    ('statement_timeout', '0'), ('lock_timeout', '0'), ('transaction_timeout', '0'),
-                   ('idle_in_transaction_session_timeout', '0')) as v (name, value) on v.name = lower(s.name)"""
+                   ('idle_in_transaction_session_timeout', '0'),
+                   ('client_connection_check_interval', case when pg_catalog.version() ~ 'linux' then '2s' else '0' end)
+                  ) as v (name, value) on v.name = lower(s.name)"""
 
 UNUSED = 600.0  # seconds until an idle connection is closed
 LIFETIME = 3600.0  # seconds until a connection is replaced: so that a server that came back gets its share

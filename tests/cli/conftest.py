@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import chdir
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import redis as redis_py
@@ -66,7 +68,8 @@ class Cli:
         """Run it, whatever comes of it. `env`: variables on top of the environment."""
         if self.is_inside:
             words = [word if isinstance(word, str) else word.decode(errors="surrogateescape") for word in arguments]
-            found = CliRunner().invoke(main, words, input=stdin, env={**self.env, **env}, prog_name="settings-store")
+            with patch.dict(os.environ, {**inherited(), **self.env, **env}, clear=True), chdir(self.cwd):
+                found = CliRunner().invoke(main, words, input=stdin, prog_name="settings-store")
             failure = f"Traceback: {found.exception!r}" if not isinstance(found.exception, SystemExit | None) else ""
             return Result(found.exit_code, found.stdout, found.stderr + failure)
         done = subprocess.run(
@@ -88,14 +91,18 @@ class Cli:
         return result.err
 
 
+def inherited() -> dict[str, str]:
+    """Our own environment, without what would choose servers or else mean something to a command."""
+    ours = ("DATABASE_URL", "REDIS_URL", "DB_", "REDIS_", "MIRROR_", "SETTINGS_STORE_", "PG", "PYTHON")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
 def environment(config: Config) -> dict[str, str]:
     """An environment that leads to these servers and inherits no other choice."""
-    ours = ("DATABASE_URL", "REDIS_URL", "DB_", "REDIS_", "MIRROR_", "SETTINGS_STORE_", "PG", "PYTHON")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     assert config.database_url
     assert config.redis_url
     return {
-        **env,
+        **inherited(),
         "DATABASE_URL": config.database_url,
         "REDIS_URL": config.redis_url,
         "REDIS_TIMEOUT": str(config.redis_timeout),

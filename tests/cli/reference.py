@@ -37,6 +37,9 @@ environment has already is not replaced. That `.env` is your own or root's and w
 refuses it; one that sets URLs, keys, `SETTINGS_STORE_HOME` or `MIRROR_CREDENTIALS=plain` is named on stderr. A file
 you name yourself isn't looked at like that.
 
+Where other software has variables of these names, ours may have `SETTINGS_STORE_` in front, each of them
+(`SETTINGS_STORE_DATABASE_URL`); that name wins, wherever either is set.
+
 | variable | meaning |
 |---|---|"""
 

@@ -100,9 +100,9 @@ def test_what_cannot_be_restored_is_one_clear_error(inside: Cli, made: Path, tmp
     assert content(db) == before
 
 
-def test_a_pipe_is_refused_without_waiting(cli: Cli, tmp_path: Path) -> None:
+def test_a_pipe_is_refused_without_waiting(inside: Cli, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert "not a regular file" in cli.fails(1, "restore-backup", str(tmp_path / "pipe"))
+    assert "not a regular file" in inside.fails(1, "restore-backup", str(tmp_path / "pipe"))
 
 
 def test_a_database_that_holds_something_needs_a_word_about_it(inside: Cli, made: Path, db: Db) -> None:
@@ -151,11 +151,11 @@ def test_servers_that_cannot_be_reached(inside: Cli, made: Path, tmp_path: Path)
     assert inside.run("verify").code == 0
 
 
-def test_a_restore_says_that_the_encryption_keys_are_missing(cli: Cli, kim: str, tmp_path: Path) -> None:
+def test_a_restore_says_that_the_encryption_keys_are_missing(inside: Cli, kim: str, tmp_path: Path) -> None:
     ours, other = ({"SETTINGS_STORE_KEYS": generate_key()} for _ in range(2))
     secrets = json.dumps({"api_key": "k", "api_secret": "s", "passphrase": "p"})
-    assert cli.run("keys", "set", kim, "--stdin", stdin=secrets, **ours).code == 0
-    cli("backup", str(tmp_path / "b.zip"))
+    assert inside.run("keys", "set", kim, "--stdin", stdin=secrets, **ours).code == 0
+    inside("backup", str(tmp_path / "b.zip"))
     words = ("restore-backup", str(tmp_path / "b.zip"), "--replace", "--yes")
-    assert cli.run(*words, **ours).err == ""
-    assert "keys that aren't given here" in cli.run(*words, **other).err
+    assert inside.run(*words, **ours).err == ""
+    assert "keys that aren't given here" in inside.run(*words, **other).err

@@ -19,39 +19,43 @@ OTHER = "1000000000000001"
 DOCUMENT_KEYS = {"okx_uid", "telegram_id", "setting_type", "version", "settings", "updated_at", "source"}
 
 
-def test_an_empty_database_is_brought_up_told_about_and_rolled_back(cli: Cli, empty_database_url: str) -> None:
-    cli.env["DATABASE_URL"] = empty_database_url
-    pending = cli.run("migrate", "status", "--json")
+def test_an_empty_database_is_brought_up_told_about_and_rolled_back(inside: Cli, empty_database_url: str) -> None:
+    inside.env["DATABASE_URL"] = empty_database_url
+    pending = inside.run("migrate", "status", "--json")
     assert (pending.code, pending.json["applied"], pending.err) == (1, [], "")
-    assert "settings-store migrate" in cli.fails(1, "get", OKX_UID, "params", "--source", "db")
+    assert "settings-store migrate" in inside.fails(1, "get", OKX_UID, "params", "--source", "db")
 
-    applied = cli("migrate", "apply")
+    applied = inside("migrate", "apply")
     assert [line.removeprefix("applied ") for line in applied.lines[:-1]] == pending.json["pending"]
-    assert cli("migrate").lines == ["the database is up to date"]
-    assert cli("migrate", "status", "--json").json == {"applied": pending.json["pending"], "pending": [], "drifted": {}}
+    assert inside("migrate").lines == ["the database is up to date"]
+    assert inside("migrate", "status", "--json").json == {
+        "applied": pending.json["pending"],
+        "pending": [],
+        "drifted": {},
+    }
 
-    refused = cli.run("migrate", "rollback", stdin="n\n")
+    refused = inside.run("migrate", "rollback", stdin="n\n")
     assert (refused.code, refused.err.strip()) == (1, "Aborted!")
     newest = pending.json["pending"][-1]
-    assert cli("migrate", "rollback", "--yes").lines == [f"rolled back {newest}"]
-    half = cli.run("migrate", "status")
+    assert inside("migrate", "rollback", "--yes").lines == [f"rolled back {newest}"]
+    half = inside.run("migrate", "status")
     assert (half.code, half.lines[-1].split()) == (1, [newest, "pending"])
-    rolled_back = cli("migrate", "rollback", "--all", "--yes").lines
+    rolled_back = inside("migrate", "rollback", "--all", "--yes").lines
     assert rolled_back == [f"rolled back {name}" for name in reversed(pending.json["pending"][:-1])]
-    assert cli("migrate").lines[-1] == "the database is up to date"
+    assert inside("migrate").lines[-1] == "the database is up to date"
 
 
 def test_an_object_changed_in_the_database_is_told_by_migrate_status(
-    cli: Cli, db: psycopg.Connection[dict[str, Any]]
+    inside: Cli, db: psycopg.Connection[dict[str, Any]]
 ) -> None:
     db.execute("drop function find_user cascade")
-    drifted = cli.run("migrate", "status")
+    drifted = inside.run("migrate", "status")
     assert drifted.code == 1
     assert [line.split(maxsplit=1) for line in drifted.lines if "find_user" in line] == [
         ["users/find_user.sql", "changed in the database since it was applied"]
     ]
-    cli("migrate")
-    assert cli("migrate", "status", "--json").json["drifted"] == {}
+    inside("migrate")
+    assert inside("migrate", "status", "--json").json["drifted"] == {}
 
 
 def test_register_saves_the_defaults_once(cli: Cli, redis: redis_py.Redis) -> None:
@@ -99,8 +103,8 @@ def test_get_in_words_shows_every_value_as_json(cli: Cli, kim: str) -> None:
     assert sorted(row.split() for row in rows) == [["symbol", '"BTC-USDT-SWAP"'], ["timeframe", '"1m"']]
 
 
-def test_what_is_piped_has_no_colour_no_wrapping_and_no_trailing_blanks(cli: Cli, kim: str) -> None:
-    cli("set", kim, "params", "note=" + "가나다 " * 100 + "끝")
+def test_what_is_piped_has_no_colour_no_wrapping_and_no_trailing_blanks(inside: Cli, kim: str) -> None:
+    inside("set", kim, "params", "note=" + "가나다 " * 100 + "끝")
     for command in (
         ["get", kim],
         ["user", "list"],
@@ -108,10 +112,10 @@ def test_what_is_piped_has_no_colour_no_wrapping_and_no_trailing_blanks(cli: Cli
         ["status"],
         ["migrate", "status"],
     ):
-        out = cli(*command).out
+        out = inside(*command).out
         assert "\x1b" not in out
         assert [line for line in out.splitlines() if line != line.rstrip()] == []
-    assert len([line for line in cli("get", kim, "params").lines if "끝" in line]) == 1
+    assert len([line for line in inside("get", kim, "params").lines if "끝" in line]) == 1
 
 
 def test_nothing_found_is_exit_code_1_with_a_line_on_stderr(inside: Cli, kim: str) -> None:
@@ -166,14 +170,14 @@ def test_a_number_keeps_every_digit(inside: Cli, kim: str, db: psycopg.Connectio
     assert row.fetchall() == [{"a": digits, "b": digits}]
 
 
-def test_set_reads_an_object_from_a_file_or_standard_input(cli: Cli, kim: str, tmp_path: Path) -> None:
+def test_set_reads_an_object_from_a_file_or_standard_input(inside: Cli, kim: str, tmp_path: Path) -> None:
     file = tmp_path / "설정.json"
     file.write_text('{"direction": "숏", "symbol_investments": {"ETH": 2}}')
-    merged = cli("set", kim, "params", "--file", str(file), "--json").json
+    merged = inside("set", kim, "params", "--file", str(file), "--json").json
     assert (len(merged["settings"]), merged["settings"]["direction"]) == (50, "숏")
-    replaced = cli("set", kim, "params", "--stdin", "--replace", "--json", stdin='{"direction": "롱숏"}').json
+    replaced = inside("set", kim, "params", "--stdin", "--replace", "--json", stdin='{"direction": "롱숏"}').json
     assert (replaced["version"], replaced["settings"]) == (3, {"direction": "롱숏"})
-    assert cli("set", kim, "params", "--file", "-", "--json", stdin='{"leverage": 2}').json["version"] == 4
+    assert inside("set", kim, "params", "--file", "-", "--json", stdin='{"leverage": 2}').json["version"] == 4
 
 
 def test_what_get_prints_can_be_saved_again(cli: Cli, kim: str) -> None:
@@ -190,9 +194,9 @@ def test_an_expected_version_that_is_not_the_current_one_saves_nothing(inside: C
     assert inside("get", kim, "params", "--json", "--source", "db").json["settings"]["leverage"] == 2
 
 
-def test_who_and_why_are_kept_with_the_version(cli: Cli, kim: str, db: psycopg.Connection[dict[str, Any]]) -> None:
-    cli("set", kim, "params", "leverage=2", "--reason", "위험 줄이기", "--actor", "ops")
-    assert cli.run("set", kim, "params", "leverage=3", SETTINGS_STORE_ACTOR="night-shift").code == 0
+def test_who_and_why_are_kept_with_the_version(inside: Cli, kim: str, db: psycopg.Connection[dict[str, Any]]) -> None:
+    inside("set", kim, "params", "leverage=2", "--reason", "위험 줄이기", "--actor", "ops")
+    assert inside.run("set", kim, "params", "leverage=3", SETTINGS_STORE_ACTOR="night-shift").code == 0
     rows = db.execute(
         "select changed_by, change_reason from user_settings where version > 1 order by version"
     ).fetchall()
@@ -298,12 +302,12 @@ def test_each_login_needs_its_role_only_and_is_told_if_it_lacks_one(inside: Cli,
     assert [user["okx_uid"] for user in inside("user", "list", "--json").json] == [kim]
 
 
-def test_what_get_prints_as_json_can_be_given_to_set_as_it_is(cli: Cli, kim: str, tmp_path: Path) -> None:
+def test_what_get_prints_as_json_can_be_given_to_set_as_it_is(inside: Cli, kim: str, tmp_path: Path) -> None:
     file = tmp_path / "params.json"
-    file.write_text(cli("get", kim, "params", "--json").out.replace('"leverage": 10', '"leverage": 11'))
-    saved = cli("set", kim, "params", "--file", str(file), "--replace", "--json").json
+    file.write_text(inside("get", kim, "params", "--json").out.replace('"leverage": 10', '"leverage": 11'))
+    saved = inside("set", kim, "params", "--file", str(file), "--replace", "--json").json
     assert (saved["version"], saved["settings"]["leverage"], len(saved["settings"])) == (2, 11, 50)
-    assert "no dual_side" in cli.fails(1, "set", kim, "dual_side", "--file", str(file), "--replace")
+    assert "no dual_side" in inside.fails(1, "set", kim, "dual_side", "--file", str(file), "--replace")
 
 
 def test_a_key_given_twice_is_a_wrong_usage(inside: Cli, kim: str) -> None:
@@ -311,6 +315,6 @@ def test_a_key_given_twice_is_a_wrong_usage(inside: Cli, kim: str) -> None:
     assert (result.code, "twice" in result.err) == (2, True)
 
 
-def test_watch_tells_that_redis_can_not_be_reached(cli: Cli) -> None:
-    found = cli.run("watch", REDIS_URL="redis://127.0.0.1:1")
+def test_watch_tells_that_redis_can_not_be_reached(inside: Cli) -> None:
+    found = inside.run("watch", REDIS_URL="redis://127.0.0.1:1")
     assert (found.code, found.is_one_clear_error()) == (3, True)

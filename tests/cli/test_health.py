@@ -29,10 +29,10 @@ def problems(cli: Cli, code: int, *arguments: str, **env: str) -> dict[str, str]
 
 
 @pytest.fixture
-def healthy(cli: Cli, kim: str) -> Cli:
+def healthy(inside: Cli, kim: str) -> Cli:
     """A store with a user, and a Redis that a relay has filled."""
-    cli("relay", "--once")
-    return cli
+    inside("relay", "--once")
+    return inside
 
 
 def test_all_is_well(healthy: Cli) -> None:

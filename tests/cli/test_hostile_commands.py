@@ -136,10 +136,11 @@ def is_in_order(result: Result) -> bool:
 
 
 @pytest.fixture
-def hostile(inside: Cli, redis: redis_py.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+def hostile(inside: Cli, redis: redis_py.Redis, tmp_path: Path) -> Cli:
     """The command line, run in an empty folder, with a key for credentials."""
-    monkeypatch.chdir(tmp_path)
-    return replace(inside, env={**inside.env, "SETTINGS_STORE_KEYS": generate_key(), "SETTINGS_STORE_ACTOR": "test"})
+    return replace(
+        inside, cwd=tmp_path, env={**inside.env, "SETTINGS_STORE_KEYS": generate_key(), "SETTINGS_STORE_ACTOR": "test"}
+    )
 
 
 @pytest.mark.parametrize("path", LEAVES)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from store.encryption.vault import generate_key
 from tests.cli.conftest import Cli
@@ -123,8 +122,8 @@ def keys(value: Any) -> set[str]:
     return set(value)
 
 
-def test_json_keeps_its_shape(inside: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_json_keeps_its_shape(inside: Cli, tmp_path: Path) -> None:
+    inside = replace(inside, cwd=tmp_path)
     inside.env["SETTINGS_STORE_KEYS"] = generate_key()
     (tmp_path / "candles").write_text(CANDLES)
     trade = dict(pair.split("=") for pair in PAIRS.split()) | {"okx_uid": OKX_UID}

@@ -80,8 +80,8 @@ def test_the_relay_logs_objects(cli: Cli) -> None:
     assert {entry["level"] for entry in found} == {"info"}
 
 
-def test_an_unknown_format_is_refused(cli: Cli) -> None:
-    assert cli.run("status", SETTINGS_STORE_LOG_FORMAT="xml").code == 2
+def test_an_unknown_format_is_refused(inside: Cli) -> None:
+    assert inside.run("status", SETTINGS_STORE_LOG_FORMAT="xml").code == 2
 
 
 def test_an_error_that_nobody_caught_is_one_object_with_its_traceback() -> None:

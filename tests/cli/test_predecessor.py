@@ -24,10 +24,10 @@ PARAMS = {"leverage": 20, "direction": "롱숏", "use_sl": True, "signal_bot_tok
 
 
 @pytest.fixture
-def ours(cli: Cli) -> Cli:
+def ours(inside: Cli) -> Cli:
     """The command line with an encryption key, as the API keys need one."""
-    cli.env["SETTINGS_STORE_KEYS"] = KEY
-    return cli
+    inside.env["SETTINGS_STORE_KEYS"] = KEY
+    return inside
 
 
 @pytest.fixture

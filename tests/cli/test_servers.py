@@ -40,8 +40,8 @@ def test_status_tells_of_both_servers_and_counts(inside: Cli, kim: str) -> None:
     assert text[found["redis"]["server"]] == found["redis"]["version"]
 
 
-def test_status_shows_what_is_missing_and_how_to_mend_it(cli: Cli, empty_database_url: str) -> None:
-    empty = cli.run("status", DATABASE_URL=empty_database_url)
+def test_status_shows_what_is_missing_and_how_to_mend_it(inside: Cli, empty_database_url: str) -> None:
+    empty = inside.run("status", DATABASE_URL=empty_database_url)
     assert (empty.code, empty.err) == (0, "")
     assert "pending migrations: 0001_users" in empty.out
     assert "settings-store migrate" in empty.out
@@ -109,10 +109,10 @@ def test_a_password_in_a_url_that_cannot_be_read_is_not_shown(inside: Cli) -> No
             assert SECRET not in result.out + result.err
 
 
-def test_a_home_that_cannot_be_made_is_one_clear_error(cli: Cli) -> None:
-    del cli.env["DATABASE_URL"], cli.env["REDIS_URL"]
+def test_a_home_that_cannot_be_made_is_one_clear_error(inside: Cli) -> None:
+    del inside.env["DATABASE_URL"], inside.env["REDIS_URL"]
     for command in (["status"], ["get", OKX_UID], ["embedded", "start"], ["embedded", "stop"]):
-        assert "/proc/settings-store" in cli.fails(2, *command, SETTINGS_STORE_HOME="/proc/settings-store")
+        assert "/proc/settings-store" in inside.fails(2, *command, SETTINGS_STORE_HOME="/proc/settings-store")
 
 
 def test_psql_opens_on_the_database_with_the_arguments_passed_on(cli: Cli, kim: str) -> None:
@@ -167,7 +167,11 @@ def homeless(config: Config) -> Iterator[Cli]:
     """The command line without URLs, its embedded servers in a folder of their own."""
     home = Path(tempfile.mkdtemp(prefix="ss-"))
     own = Config(home=home)
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("DATABASE", "REDIS", "PG"))}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DATABASE", "REDIS", "PG", "SETTINGS_"))
+    }
     yield Cli({**env, "SETTINGS_STORE_HOME": str(home)})
     embedded.stop(own)
     shutil.rmtree(home)
@@ -182,6 +186,12 @@ def test_embedded_servers_start_are_told_about_keep_their_data_and_stop(homeless
     exports = homeless("embedded", "start").lines
     assert [line.split("=")[0] for line in exports] == ["export DATABASE_URL", "export REDIS_URL"]
     assert homeless("embedded", "start").lines == exports
+    others = homeless.run(
+        "embedded", "start", SETTINGS_STORE_DATABASE_URL="host=x", SETTINGS_STORE_REDIS_URL="redis://x"
+    )
+    assert others.lines == [
+        line.replace("export ", f"export {kind}") for line in exports for kind in ("", "SETTINGS_STORE_")
+    ]
     running = homeless("embedded", "status", "--json").json
     for name in ("postgres", "redis"):
         os.kill(running[name]["pid"], 0)
@@ -223,8 +233,10 @@ def test_one_server_is_never_compared_with_an_embedded_one(
 ) -> None:
     urls = {"DATABASE_URL": config.database_url or "", "REDIS_URL": config.redis_url or ""}
     given = {name: url for name, url in urls.items() if name != missing}
+    prefixed = {f"SETTINGS_STORE_{name}": url for name, url in given.items()}
     for words in ("status --check", "verify", "relay --once", "sync", f"backup {tmp_path / 'b.zip'}", f"get {kim}"):
         assert f"not set: {missing}\n" in homeless.fails(2, *words.split(), **given)
+        given, prefixed = prefixed, given
     assert_none_runs(homeless)
     assert not (tmp_path / "b.zip").exists()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ class Done:
 
 def environment(config: Config) -> dict[str, str]:
     """The variables of a process on these servers, with default timeouts."""
-    return {**os.environ, "DATABASE_URL": config.database_url or "", "REDIS_URL": config.redis_url or ""}
+    return config.environment()
 
 
 def command(config: Config, *arguments: str) -> Done:

@@ -67,9 +67,8 @@ class World:
 
     @property
     def environment(self) -> dict[str, str]:
-        urls = {"DATABASE_URL": self.config.database_url or "", "REDIS_URL": self.config.redis_url or ""}
         limits = {"REDIS_TIMEOUT": "0.2", "DB_TIMEOUT": "2"}
-        return {**os.environ, **urls, **limits, "SETTINGS_STORE_KEYS": " ".join(self.keys)}
+        return {**self.config.environment(), **limits, "SETTINGS_STORE_KEYS": " ".join(self.keys)}
 
     def start_worker(self, ops: int) -> None:
         seed, self.next_seed = self.next_seed, self.next_seed + 1
@@ -349,11 +348,11 @@ def _check_notes(world: World) -> list[str]:
 async def _check_stores(config: Config, rogue: bool) -> list[str]:
     """One relay pass, then both sides must be equal."""
     async with SettingsStore(replace(config, redis_timeout=5.0)) as store:
-        await Relay(store.stores).once()
+        await Relay(store._connections).once()
         if rogue:
-            await Sync(store.stores, prefer="redis").run()
-            await verify(store.stores, repair=True)
-        report = await verify(store.stores)
+            await Sync(store._connections, prefer="redis").run()
+            await verify(store._connections, repair=True)
+        report = await verify(store._connections)
         return [f"verify: {finding}" for finding in report.users]
 
 

@@ -50,7 +50,7 @@ async def _operate(
         saved = await store.patch(user, kind, {"n": token})
         return f"saved {user} {kind} {saved.version} {token}"
     if choice < 0.55:  # another program, which knows nothing of Redis
-        rows = await store.stores.database.fetch(Call(RAW_UPDATE, {"user": user, "kind": kind, "n": token}))
+        rows = await store._connections.database.fetch(Call(RAW_UPDATE, {"user": user, "kind": kind, "n": token}))
         return f"saved {user} {kind} {rows[0]['version']} {token}" if rows else "nothing"
     if choice < 0.57:
         await store.delete(user, kind)
@@ -70,9 +70,9 @@ async def _operate(
         key = f"user:{user}:{SUFFIXES[kind]}"
         with contextlib.suppress(redis_py.RedisError, OSError):
             if kind == "params":
-                await store.stores.mirror.redis.set(key, f'{{"n": {-token}}}')
+                await store._connections.mirror.redis.set(key, f'{{"n": {-token}}}')
             else:
-                await store.stores.mirror.redis.hset(key, "n", str(-token))
+                await store._connections.mirror.redis.hset(key, "n", str(-token))
         return "rogue"
     found = await store.get(user, kind, min_version=latest)  # none: deleted, which is a newer version
     return f"less {user} {kind} {latest} {found.version}" if found and found.version < latest else "read"

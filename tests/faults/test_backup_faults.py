@@ -35,10 +35,10 @@ WAITING = "select count(*) from pg_stat_activity where datname = current_databas
 @pytest.fixture
 async def made(store: SettingsStore, tmp_path: Path) -> Path:
     """A backup of the store, which has a newer version by now."""
-    await store.stores.marks.clear()
+    await store._connections.marks.clear()
     await back_up(store, tmp_path / "b.zip")
     await store.patch(OKX_UID, "params", {"leverage": 77})
-    await store.stores.marks.clear()
+    await store._connections.marks.clear()
     return tmp_path / "b.zip"
 
 
@@ -112,7 +112,7 @@ async def test_a_restore_that_is_ended_leaves_everything_as_it_was(
     assert table_rows(db, "select from pg_trigger where tgenabled <> 'O'") == []
     assert (await store.patch(OKX_UID, "params", {"leverage": 5})).version == 3
     await restore_backup(store, made, replace=True)
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_a_restore_that_is_ended_when_postgresql_has_it_says_so(
@@ -126,8 +126,8 @@ async def test_a_restore_that_is_ended_when_postgresql_has_it_says_so(
     own_redis.resume()
     assert command.returncode == 130
     assert b"restored in PostgreSQL, but not brought to Redis: settings-store relay --once" in shown
-    await relay.Relay(store.stores).once()
-    assert not (await verify(store.stores)).findings
+    await relay.Relay(store._connections).once()
+    assert not (await verify(store._connections)).findings
 
 
 async def is_restored(db: Db) -> bool:
@@ -186,10 +186,10 @@ async def test_a_writer_waits_for_the_restore_and_then_writes_the_next_version(
         let_on()
         await restoring
         assert [write.result(30) for write in writes] == [[(2,)], [(1,)], [(2,)]]
-    await relay.drain(store.stores)
+    await relay.drain(store._connections)
     found = await store.get(OKX_UID, "params", source="redis")
     assert found is not None
-    assert (found.settings["leverage"], (await verify(store.stores)).findings.total()) == (9, 0)
+    assert (found.settings["leverage"], (await verify(store._connections)).findings.total()) == (9, 0)
 
 
 async def test_what_a_writer_commits_before_the_restore_gets_its_turn_is_not_thrown_away(
@@ -228,9 +228,9 @@ async def test_a_restore_succeeds_without_redis_which_follows_later(
     restored = await restore_backup(store, made, replace=True)
     assert (restored.users, restored.mirrored) == (1, False)
     own_redis.start()
-    store.stores.mirror.retry_now()
-    await relay.drain(store.stores)
-    assert not (await verify(store.stores)).findings
+    store._connections.mirror.retry_now()
+    await relay.drain(store._connections)
+    assert not (await verify(store._connections)).findings
     found = await store.get(OKX_UID, "params", source="redis")
     assert found is not None
     assert found.settings["leverage"] != 77
@@ -243,8 +243,8 @@ async def test_a_restore_merges_without_redis_too(
     restored = await restore_backup(store, made, merge=True)
     assert not restored.mirrored
     own_redis.resume()
-    store.stores.mirror.retry_now()
-    await relay.drain(store.stores)
-    assert not (await verify(store.stores)).findings
+    store._connections.mirror.retry_now()
+    await relay.drain(store._connections)
+    assert not (await verify(store._connections)).findings
     query = "select max(version) from user_settings where setting_type = 'params'"
     assert table_rows(db, query) == [(3,)]

@@ -74,7 +74,7 @@ async def test_a_store_closes_while_postgresql_hangs(config: Config, own_postgre
     async with SettingsStore(replace(config, database_url=own_postgres.url), cache=10) as store:
         await store.register(OKX_UID)
         await store.save(OKX_UID, "params", {"leverage": 20})
-        assert store.stores.marks._done  # to be cleared a moment later
+        assert store._connections.marks._done  # to be cleared a moment later
         with hung(own_postgres.url):
             async with bounded():
                 await store.__aexit__()

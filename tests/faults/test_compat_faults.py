@@ -44,7 +44,7 @@ async def test_with_redis_down_users_and_settings_are_saved_and_read(own_redis: 
     assert await service.get_api_keys(OKX_UID) == KEYS
 
     own_redis.start()
-    stores = (await TimescalePool.get_pool()).store.stores
+    stores = (await TimescalePool.get_pool()).store._connections
     stores.mirror.retry_now()
     findings = (await verify(stores, repair=True)).findings
     assert set(findings) == {"pending"}  # all that is missing is marked

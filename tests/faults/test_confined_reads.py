@@ -30,7 +30,7 @@ async def both(config: Config) -> Config:
         await store.register(OTHER)
         for okx_uid in (OKX_UID, OTHER):
             await store.save_credentials(okx_uid, *secrets(okx_uid))
-        await relay.reconcile(store.stores)
+        await relay.reconcile(store._connections)
     return config
 
 
@@ -84,6 +84,6 @@ async def test_a_store_that_nothing_confines_reads_from_redis_also_if_it_starts_
 
         async def is_known() -> bool:
             await store.get(OKX_UID, "params")
-            return store.stores.confinement.okx_uid == ""
+            return store._connections.confinement.okx_uid == ""
 
         await eventually(is_known)

@@ -77,7 +77,7 @@ async def test_a_writer_killed_at_any_moment_loses_nothing_it_acknowledged(confi
 
 async def assert_equal_once_drained(config: Config, db: Db) -> None:
     async with SettingsStore(config) as store:
-        await relay.drain(store.stores, [OKX_UID])
+        await relay.drain(store._connections, [OKX_UID])
         assert db.execute("select from mirror_pending where owner = %s", (OKX_UID,)).fetchall() == []
         for kind in KINDS:
             sides = []

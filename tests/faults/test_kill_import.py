@@ -103,6 +103,7 @@ def test_an_import_ended_in_its_transaction_wrote_nothing(
         wait_until(lambda: waits_in_the_second_query(db, rival))
         process.send_signal(number)
         out, err = process.communicate(timeout=30)  # though the lock it waits for is still held
+        wait_until(lambda: not waits_in_the_second_query(db, rival))  # and so does its transaction in PostgreSQL
     assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130)
     assert "Traceback" not in err
     assert out == ""
@@ -139,5 +140,5 @@ async def test_an_import_killed_at_any_moment_took_all_or_nothing(
         assert row["n"] in (0, USERS)
         assert_nothing_is_locked(connect)
     async with SettingsStore(config) as store:
-        await relay.drain(store.stores)
-        assert (await verify(store.stores)).findings == {}
+        await relay.drain(store._connections)
+        assert (await verify(store._connections)).findings == {}

@@ -74,10 +74,10 @@ def has_taken_over(db: Db, least: int) -> bool:
 async def assert_taken_over_once(config: Config, db: Db) -> None:
     """Let one sync do the rest; then each user has what the bots left, as version 1, in both stores."""
     async with SettingsStore(config) as store:
-        await Sync(store.stores).run()
-        outcomes = await Sync(store.stores).run()
+        await Sync(store._connections).run()
+        outcomes = await Sync(store._connections).run()
         assert outcomes == {"ok": 3 * USERS}
-        assert not (await verify(store.stores)).findings
+        assert not (await verify(store._connections)).findings
     columns = ("okx_uid", "telegram_id", "version", "settings")
     query = f"select {', '.join(columns)} from user_settings where setting_type = 'params' order by okx_uid"
     assert [tuple(row[column] for column in columns) for row in db.execute(query)] == [
@@ -107,7 +107,7 @@ async def test_a_sync_that_loses_redis_says_so_and_the_next_one_does_the_rest(
 ) -> None:
     if direction == "db":
         async with SettingsStore(config) as store:
-            await Sync(store.stores).run()
+            await Sync(store._connections).run()
         with left_by_bots.client() as client:
             client.flushall()
     with syncing(config, "--from", direction) as process:

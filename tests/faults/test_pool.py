@@ -64,14 +64,14 @@ async def test_two_connections_are_enough_for_every_job(limited: Any, user: str,
     db.execute(f"grant settings_admin to {login}".encode())
     async with SettingsStore(config) as store:
         db.execute("select patch_user_setting(%s, 'params', '{\"leverage\": 3}')", (user,))
-        await Relay(store.stores).once()
-        await Sync(store.stores).run()
-        assert not (await verify(store.stores, repair=True)).findings
+        await Relay(store._connections).once()
+        await Sync(store._connections).run()
+        assert not (await verify(store._connections, repair=True)).findings
 
 
 async def test_all_busy_is_told_when_they_are(config: Config, user: str) -> None:
     async with SettingsStore(replace(config, db_pool_size=2, db_timeout=0.2)) as store:
-        database = store.stores.database
+        database = store._connections.database
         async with database.transaction(), database.transaction():
             with pytest.raises(DatabaseBusy, match="all 2 connections were busy"):
                 await store.find_user(user)
@@ -105,7 +105,7 @@ async def test_a_caller_who_gives_up_takes_no_connection_along(config: Config, u
                 task.cancel()
             found = await asyncio.gather(*tasks, return_exceptions=True)
             assert not [each for each in found if isinstance(each, StoreError)]
-        database = store.stores.database
+        database = store._connections.database
         async with database.transaction(), database.transaction():
             pass
 
@@ -113,7 +113,8 @@ async def test_a_caller_who_gives_up_takes_no_connection_along(config: Config, u
 async def test_connections_are_reused(config: Config, user: str, db: Db) -> None:
     async with SettingsStore(config) as store:
         pids = {
-            (await store.stores.database.fetch(Call("select pg_backend_pid() as pid", {})))[0]["pid"] for _ in range(9)
+            (await store._connections.database.fetch(Call("select pg_backend_pid() as pid", {})))[0]["pid"]
+            for _ in range(9)
         }
     assert len(pids) == 1
 

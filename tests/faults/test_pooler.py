@@ -46,10 +46,10 @@ async def test_everything_works_behind_a_transaction_mode_pooler(
         assert sum(actor.startswith("actor ") for actor in actors) == 30
 
         redis.hset(f"user:{OKX_UID}:dual_side", "use_dual_sl", "True")
-        await Sync(store.stores).run()
+        await Sync(store._connections).run()
         db.execute("select patch_user_setting(%s, 'params', '{\"leverage\": 3}')", (OKX_UID,))
-        await Relay(store.stores).once()
-        assert not (await verify(store.stores)).findings
+        await Relay(store._connections).once()
+        assert not (await verify(store._connections)).findings
         assert [s.okx_uid for s in await store.search("params", {"leverage": 3})] == [OKX_UID]
 
 

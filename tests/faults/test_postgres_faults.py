@@ -41,7 +41,7 @@ async def store(config: Config) -> AsyncIterator[SettingsStore]:
     """An open store, with a user whose documents are in both stores."""
     async with SettingsStore(config) as opened:
         await opened.register(OKX_UID, TELEGRAM_ID)
-        await relay.reconcile(opened.stores)
+        await relay.reconcile(opened._connections)
         yield opened
 
 

@@ -35,15 +35,15 @@ async def test_everything_works_while_all_tables_are_published(
             "select upsert_user_setting(%s, 'params', jsonb_build_object('leverage', %s::integer))", (OKX_UID, n + 2)
         )
     edit(own_redis)
-    assert (await Relay(store.stores).once()).failures == {}
+    assert (await Relay(store._connections).once()).failures == {}
     edit(own_redis)
-    assert (await verify(store.stores, repair=True)).remaining == 0
+    assert (await verify(store._connections, repair=True)).remaining == 0
     assert (await store.prune(1, timedelta(0)))["params"] > 0
     with (tmp_path / "backup").open("wb") as file:
         await backup(store, file)
     await restore_backup(store, tmp_path / "backup", replace=True)
     assert (await store.erase_user(TELEGRAM_ID)).okx_uid == OKX_UID
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_what_postgresql_refuses_is_named_by_verify_and_relay(
@@ -52,13 +52,13 @@ async def test_what_postgresql_refuses_is_named_by_verify_and_relay(
     """As where a table lacks its key all the same."""
     db.execute("alter table trigger_permits replica identity nothing")
     db.execute(PUBLISH)
-    await Relay(store.stores).once()
+    await Relay(store._connections).once()
     edit(own_redis)
-    report = await verify(store.stores, repair=True)
+    report = await verify(store._connections, repair=True)
     assert report.repaired == 0
     assert "replica identity" in report.failures[OKX_UID, "params"]
     db.execute("select upsert_user_setting(%s, 'params', '{}')", (OKX_UID,))
-    assert "replica identity" in (await Relay(store.stores).once()).failures[OKX_UID, "params"]
+    assert "replica identity" in (await Relay(store._connections).once()).failures[OKX_UID, "params"]
     with pytest.raises(StoreError, match="replica identity"):
         await store.prune(1, timedelta(0))
     with pytest.raises(StoreError, match="replica identity"):

@@ -36,7 +36,7 @@ def disconnect_all(server: RedisServer) -> None:
 
 async def fill_pool(store: SettingsStore, number: int = POOLED) -> None:
     """Have the store open so many connections."""
-    redis = store.stores.mirror.redis
+    redis = store._connections.mirror.redis
     waiting = Command(("BLPOP", "nothing", "0.2"))
     await asyncio.gather(*(exchange(redis, [waiting]) for _ in range(number)))
 
@@ -91,7 +91,7 @@ async def test_a_redis_that_is_gone_is_left_alone_all_the_same(config: Config, o
         assert await sources(store) == {"db"}
         with pytest.raises(RedisUnavailable, match="a moment ago"):
             await store.get(OKX_UID, "params", source="redis")
-        store.stores.mirror.retry_now()
+        store._connections.mirror.retry_now()
         assert await sources(store) == {"redis"}
 
 
@@ -114,14 +114,14 @@ async def test_who_finds_no_connection_free_waits_for_one(
         assert isinstance(await following, Change)
         await changes.aclose()  # type: ignore[attr-defined]
         with own_redis.client() as client:
-            assert few.stores.mirror.redis.connection_pool.max_connections == limit
+            assert few._connections.mirror.redis.connection_pool.max_connections == limit
             own, others = 1, 1  # this client's, that of `store`
             assert len(client.client_list(_type="normal")) <= own + others + limit
 
 
 async def is_watched(server: RedisServer, store: SettingsStore) -> bool:
     with server.client() as client:
-        return bool(client.pubsub_numsub(store.stores.mirror.channel)[0][1])
+        return bool(client.pubsub_numsub(store._connections.mirror.channel)[0][1])
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ async def test_what_redis_quotes_of_an_unknown_command_is_told_to_nobody(
             assert not any(setting.mirrored for setting in saved.settings)
             told = [await refusal_of(store.get(OKX_UID, "params", source="redis"))]
             try:
-                told += (await Relay(store.stores).once()).failures.values()
+                told += (await Relay(store._connections).once()).failures.values()
             except RedisUnavailable as error:
                 told.append(f"{error!r} {error} {error.__cause__!r}")
     assert len(told) > 1

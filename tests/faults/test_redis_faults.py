@@ -71,7 +71,7 @@ async def served_by_redis(store: SettingsStore, kind: str = "params") -> bool:
 async def drained(store: SettingsStore, *owners: str) -> bool:
     """Let the relay mirror what is marked; return whether Redis took it."""
     try:
-        return not (await relay.drain(store.stores, owners)).failures
+        return not (await relay.drain(store._connections, owners)).failures
     except RedisUnavailable:
         return False
 
@@ -264,7 +264,7 @@ async def test_the_relay_tells_when_it_goes_on(
     async def told(text: str) -> bool:
         return text in caplog.text
 
-    one = relay.Relay(store.stores)
+    one = relay.Relay(store._connections)
     running = asyncio.create_task(one.run())
     for leverage, fault in enumerate(("down", "full"), start=20):
         fail, recover = FAULTS[fault]

@@ -31,7 +31,7 @@ SAVE = "select upsert_user_setting(%s, 'params', jsonb_build_object('leverage', 
 @asynccontextmanager
 async def relaying(store: SettingsStore) -> AsyncIterator[Relay]:
     """A relay that runs, and ends when it is told to."""
-    running = Relay(store.stores, poll=0.005)
+    running = Relay(store._connections, poll=0.005)
     task = asyncio.create_task(running.run())
     try:
         yield running
@@ -82,7 +82,7 @@ def refuse(own_redis: RedisServer, *allowed: str) -> None:
 
 
 async def equal(store: SettingsStore) -> bool:
-    return not (await verify(store.stores)).findings
+    return not (await verify(store._connections)).findings
 
 
 async def test_marks_that_another_transaction_holds_stop_nobody(
@@ -93,7 +93,7 @@ async def test_marks_that_another_transaction_holds_stop_nobody(
     with holding(connect, "select from mirror_pending for update"):
         async with relaying(store):
             await other_user_is_served(store, db, 7)
-            await eventually(lambda: is_reconciled(store.stores))
+            await eventually(lambda: is_reconciled(store._connections))
 
             async def said() -> bool:
                 return "other transactions hold them" in caplog.text
@@ -129,7 +129,7 @@ async def test_what_a_transaction_writes_again_reaches_redis_when_it_ends(
 async def test_a_fresh_save_overtakes_a_backlog(store: SettingsStore, db: Db) -> None:
     db.execute("select ensure_user(%s)", (OTHER,))
     async with relaying(store):
-        await eventually(lambda: is_reconciled(store.stores))
+        await eventually(lambda: is_reconciled(store._connections))
         register_many(db, 15_000)
         await other_user_is_served(store, db, 7)
         assert waiting(db) > 1000
@@ -142,7 +142,7 @@ async def test_one_walk_takes_what_one_query_cant(store: SettingsStore, db: Db) 
         "select upsert_user_setting(okx_uid, 'params', jsonb_build_object('pad', repeat('x', 900000))) from app_users"
     )
     progress: list[Progress] = []
-    relay = Relay(store.stores, tell=progress.append)
+    relay = Relay(store._connections, tell=progress.append)
     assert (await relay.once()).failures == {}
     assert waiting(db) == 0
     assert await equal(store)
@@ -150,7 +150,7 @@ async def test_one_walk_takes_what_one_query_cant(store: SettingsStore, db: Db) 
 
 async def test_a_mark_of_nothing_goes(store: SettingsStore, db: Db) -> None:
     db.execute("insert into mirror_pending (owner, kind, version) values (%s, 'params', 3)", (OTHER,))
-    await Relay(store.stores).once()
+    await Relay(store._connections).once()
     assert waiting(db) == 0
 
 
@@ -182,7 +182,7 @@ async def test_a_read_only_postgresql_is_said_once_and_stops_nobody(
 async def test_a_refused_key_whose_mark_is_held_stops_nobody(
     store: SettingsStore, db: Db, own_redis: RedisServer, connect: Callable[[], Db]
 ) -> None:
-    await Relay(store.stores).once()
+    await Relay(store._connections).once()
     db.execute(SAVE, (OKX_UID, 5))
     refuse(own_redis, f"user:{OTHER}:*")
     with holding(connect, "select from mirror_pending where owner = %s for update", OKX_UID):
@@ -220,7 +220,7 @@ async def test_an_edited_key_whose_row_is_held_stops_nobody(
     async with SettingsStore(config) as store:
         await store.register(OKX_UID)
         await store.save_credentials(OKX_UID, "key", "secret", "passphrase")
-        await Relay(store.stores).once()
+        await Relay(store._connections).once()
         with own_redis.client() as client:
             if isinstance(content, str):
                 client.set(f"user:{OKX_UID}:{key}", content)
@@ -251,23 +251,23 @@ async def test_what_is_refused_while_everything_is_brought_is_marked_and_tried_a
     with own_redis.client() as client:
         client.flushall()
     refuse(own_redis, f"user:{OTHER}:*")
-    progress = await Relay(store.stores).once()
+    progress = await Relay(store._connections).once()
     assert {owner for owner, _ in progress.failures} == {OKX_UID, "1709556958"}
-    assert await is_reconciled(store.stores)
+    assert await is_reconciled(store._connections)
     rows = db.execute("select owner, kind, attempts, last_error from mirror_pending").fetchall()
     assert {(row["owner"], row["kind"]) for row in rows} == set(progress.failures)
     assert all(row["attempts"] == 1 and "refused" in row["last_error"] for row in rows)
     relay = next(each for each in check(config, 60, PATIENCE) if each.name == "relay")
     assert "set aside" in str(relay.problem)
     refuse(own_redis)
-    assert (await Relay(store.stores).once()).failures == {}
+    assert (await Relay(store._connections).once()).failures == {}
     assert await equal(store)
     assert next(each for each in check(config, 60, PATIENCE) if each.name == "relay").problem is None
 
 
 async def other_user_is_served_by_once(store: SettingsStore, db: Db) -> None:
     db.execute("select ensure_user(%s)", (OTHER,))
-    await Relay(store.stores).once()
+    await Relay(store._connections).once()
 
 
 async def test_what_is_refused_and_cant_be_marked_leaves_the_reconciliation_open(
@@ -278,26 +278,26 @@ async def test_what_is_refused_and_cant_be_marked_leaves_the_reconciliation_open
         client.flushall()
     refuse(own_redis, f"user:{OTHER}:*")
     with holding(connect, SAVE, OKX_UID, 5):  # about to mark it; then rolled back
-        progress = await Relay(store.stores).once()
+        progress = await Relay(store._connections).once()
         assert set(progress.unrecorded) == {(OKX_UID, "params")}
-        assert not await is_reconciled(store.stores)
-    assert (OKX_UID, "params") in (await Relay(store.stores).once()).failures
-    assert await is_reconciled(store.stores)
+        assert not await is_reconciled(store._connections)
+    assert (OKX_UID, "params") in (await Relay(store._connections).once()).failures
+    assert await is_reconciled(store._connections)
     refuse(own_redis)
-    assert (await Relay(store.stores).once()).failures == {}
+    assert (await Relay(store._connections).once()).failures == {}
     assert await equal(store)
 
 
 async def test_verify_names_what_it_could_not_repair(
     store: SettingsStore, db: Db, own_redis: RedisServer, connect: Callable[[], Db]
 ) -> None:
-    await Relay(store.stores).once()
+    await Relay(store._connections).once()
     with own_redis.client() as client:
         client.set(f"user:{OKX_UID}:settings", '{"leverage": 99}')
     with holding(connect, "select from user_settings where okx_uid = %s for update", OKX_UID):
-        report = await verify(store.stores, repair=True)
+        report = await verify(store._connections, repair=True)
     assert (report.repaired, report.failures) == (0, {(OKX_UID, "params"): "another transaction holds it"})
-    assert (await verify(store.stores, repair=True)).repaired == 1
+    assert (await verify(store._connections, repair=True)).repaired == 1
 
 
 async def test_a_stream_outlives_the_servers_patience_with_idle_transactions(config: Config, db: Db) -> None:
@@ -306,7 +306,7 @@ async def test_a_stream_outlives_the_servers_patience_with_idle_transactions(con
     db.execute("select ensure_user((1000000000000000 + n)::text) from generate_series(1, 100) n")
     async with SettingsStore(config) as store:
         seen = 0
-        async for rows in store.stores.database.stream(functions.mirror.mirror_source(), 10):
+        async for rows in store._connections.database.stream(functions.mirror.mirror_source(), 10):
             db.execute("select pg_sleep(case when %s = 0 then 0.5 else 0 end)", (seen,))
             seen += len(rows)
     assert seen >= 100

@@ -69,7 +69,7 @@ async def users(store: SettingsStore) -> list[str]:
         await store.save_credentials(user, *secrets(f"{user}-1"))
         await store.save_credentials(user, *secrets(f"{user}-2"))
     await store.delete_credentials(USERS[0])
-    await store.stores.marks.clear()
+    await store._connections.marks.clear()
     return USERS
 
 
@@ -91,7 +91,7 @@ async def test_every_version_and_redis_get_under_the_current_key(
         assert await rotate(store) == Rotation(checked=40, changed=40)
         assert await rotate(store) == Rotation(checked=40, changed=0)
         assert key_ids(db, redis) == CURRENT
-        assert not (await verify(store.stores)).findings
+        assert not (await verify(store._connections)).findings
     only_new = with_keys(rotated, NEW_KEY)
     for user in users:
         assert versions(db, only_new, user) == given(user)
@@ -154,7 +154,7 @@ async def test_what_savers_archive_meanwhile_is_rotated_too(
 
     async with SettingsStore(rotated) as store:
         assert not (await rotate(store, progress=save_for_all)).failures
-        await relay.drain(store.stores)
+        await relay.drain(store._connections)
     assert key_ids(db, redis) == CURRENT
     for user in users[1:]:
         assert versions(db, with_keys(rotated, NEW_KEY), user) == [*given(user), secrets(f"{user}-3")]
@@ -182,8 +182,8 @@ async def test_savers_that_write_meanwhile_lose_nothing(
         stop.set()
         await asyncio.gather(*savers)
         await rotate(store)
-        await relay.drain(store.stores)
-        assert not (await verify(store.stores)).findings
+        await relay.drain(store._connections)
+        assert not (await verify(store._connections)).findings
     assert key_ids(db, redis) == CURRENT
     for user, number in saved.items():
         assert versions(db, with_keys(rotated, NEW_KEY), user) == [secrets(f"{user}-{n}") for n in range(1, number + 3)]
@@ -221,8 +221,8 @@ async def many(store: SettingsStore, db: Db) -> list[str]:
     for user in users:
         fields = sealed(user, secrets(user)).values()
         db.execute("select save_api_credentials(%s, %s, %s, %s)", (user, *fields))
-    await relay.drain(store.stores)
-    await store.stores.close()
+    await relay.drain(store._connections)
+    await store._connections.close()
     return users
 
 
@@ -241,7 +241,7 @@ async def test_a_rotation_killed_in_the_middle_is_finished_by_another(
         assert (done.failures, done.mirrored) == ({}, True)
         assert 0 < done.changed < 300
         assert key_ids(db, redis) == CURRENT
-        assert not (await verify(store.stores)).findings
+        assert not (await verify(store._connections)).findings
     for user in many:
         assert versions(db, with_keys(rotated, NEW_KEY), user) == [secrets(user)]
 
@@ -279,7 +279,7 @@ async def test_plain_text_of_an_older_system_is_encrypted_everywhere(
         assert await seal_table(store) == 0
         assert is_sealed_for_good(db)
         assert not is_plain_anywhere(db, redis)
-        assert not (await verify(store.stores)).findings
+        assert not (await verify(store._connections)).findings
     for user in users:
         assert versions(db, rotated, user) == given(user)
 
@@ -295,7 +295,7 @@ async def test_encryption_of_plain_text_killed_in_the_middle_is_finished_by_anot
         assert (await rotate(store, plain=True)).mirrored
         assert await seal_table(store) == 0
         assert not is_plain_anywhere(db, redis)
-        assert not (await verify(store.stores)).findings
+        assert not (await verify(store._connections)).findings
     assert {len(versions(db, rotated, user)) for user in many} == {1}
 
 

@@ -157,7 +157,9 @@ async def test_a_redis_that_fails_makes_errors_without_secrets(
     config: Config, store: SettingsStore, own_redis: RedisServer, log: io.StringIO, mode: str
 ) -> None:
     async with SettingsStore(replace(config, mirror_credentials=mode, redis_retry_after=0.0)) as other:
-        rows = await other.stores.database.fetch(functions.mirror.mirror_state([OKX_UID] * 2, ["api_keys", "params"]))
+        rows = await other._connections.database.fetch(
+            functions.mirror.mirror_state([OKX_UID] * 2, ["api_keys", "params"])
+        )
         entries = [MirrorEntry(**row) for row in rows]
         texts = [repr(entries)]
         with own_redis.client() as client:
@@ -165,11 +167,11 @@ async def test_a_redis_that_fails_makes_errors_without_secrets(
             client.config_set("maxmemory", "1")
         await other.save_credentials(OKX_UID, *FOUND)
         for some in (entries, entries[:1]):
-            for applied in await other.stores.mirror.apply(some):
+            for applied in await other._connections.mirror.apply(some):
                 texts.append(f"{applied!r} {rendered(applied.error) if applied.error else ''}")
         own_redis.stop()
-        for work in (other.stores.mirror.apply(entries), other.stores.mirror.apply(entries[:1]),
-                     relay.drain(other.stores), verify(other.stores)):  # fmt: skip
+        for work in (other._connections.mirror.apply(entries), other._connections.mirror.apply(entries[:1]),
+                     relay.drain(other._connections), verify(other._connections)):  # fmt: skip
             with pytest.raises(StoreError) as error:
                 await work
             texts.append(rendered(error.value))
@@ -182,7 +184,8 @@ async def test_a_redis_that_fails_makes_errors_without_secrets(
 async def test_what_objects_say_of_themselves_holds_no_secret(config: Config, store: SettingsStore) -> None:
     put_away = sealed(OKX_UID, (API_KEY, API_SECRET, PASSPHRASE), KEY)
     objects: list[object] = [
-        config, store, store.stores, store.stores.vault, store.stores.database, store.stores.mirror, store.stores.marks,
+        config, store, store._connections, store._connections.vault, store._connections.database,
+        store._connections.mirror, store._connections.marks,
         await store.get_credentials(OKX_UID), await store.credentials_history(OKX_UID),
         functions.credentials.save_api_credentials(OKX_UID, put_away, None),
         functions.settings.upsert_user_setting(OKX_UID, "params", {"signal_bot_token": TOKEN}, None),
@@ -205,7 +208,7 @@ async def test_configuration_errors_quote_nothing(own_redis: RedisServer) -> Non
         assert found_in(rendered(error.value)) == []
     unreachable = Config(f"postgresql://u:{DB_PASSWORD}@127.0.0.1:1/x", f"redis://:{REDIS_PASSWORD}@127.0.0.1:1")
     async with SettingsStore(unreachable) as store:
-        for work in (store.get(OKX_UID, "params"), store.stores.mirror.server()):
+        for work in (store.get(OKX_UID, "params"), store._connections.mirror.server()):
             with pytest.raises(StoreError) as error:
                 await work
             assert found_in(f"{error.value!r} {error.value}") == []
@@ -224,11 +227,11 @@ async def test_a_busy_life_leaves_no_credential_anywhere(
         await store.save_credentials(OKX_UID, **PLAIN)
         with own_redis.client() as client:
             put(client, HASH.format(OKX_UID), dict(zip(FIELDS, FOUND, strict=True)))
-            said.append(repr(await verify(store.stores)))
-            said.append(repr(await Sync(store.stores, tell=lambda o: said.append(repr(o)), dry_run=True).run()))
-            said.append(repr(await Sync(store.stores, tell=lambda o: said.append(repr(o))).run()))
+            said.append(repr(await verify(store._connections)))
+            said.append(repr(await Sync(store._connections, tell=lambda o: said.append(repr(o)), dry_run=True).run()))
+            said.append(repr(await Sync(store._connections, tell=lambda o: said.append(repr(o))).run()))
             put(client, HASH.format(OKX_UID), dict(zip(FIELDS, (*FOUND[:2], "other"), strict=True)))
-            said.append(repr(await verify(store.stores, repair=True)))
+            said.append(repr(await verify(store._connections, repair=True)))
         said.append(repr(await store.history(OKX_UID)))
         said.append(repr(await store.diff(OKX_UID, "params", 1, 2)))
         await store.delete_credentials(OKX_UID)
@@ -241,7 +244,7 @@ async def test_a_busy_life_leaves_no_credential_anywhere(
         said.append(exported.getvalue().decode())
     async with SettingsStore(replace(config, vault=vault(NEW_KEY, KEY))) as store:
         said.append(repr(await rotate(store)))
-        said.append(repr(await relay.reconcile(store.stores)))
+        said.append(repr(await relay.reconcile(store._connections)))
     assert found_in("\n".join(said), HIDDEN) == []
     assert found_in(log.getvalue()) == []
     assert found_in(exported.getvalue()) == []

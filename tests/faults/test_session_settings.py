@@ -77,10 +77,10 @@ async def tour(config: Config, redis: redis_py.Redis, db: Db, folder: Path) -> l
         await store.import_candles(io.BytesIO(CANDLES), "1m")
         candles = [candle.ts async for candle in store.candles("BTC", "1m")]
         redis.hset(f"user:{OKX_UID}:preferences", "note", TEXT)
-        await Sync(store.stores).run()
+        await Sync(store._connections).run()
         db.execute("select patch_user_setting(%s, 'params', %s)", (OKX_UID, json.dumps({"note": TEXT * 2})))
-        await Relay(store.stores).once()
-        report = await verify(store.stores)
+        await Relay(store._connections).once()
+        report = await verify(store._connections)
         await store.prune(keep=1, older_than=timedelta(0))
         with (folder / "backup").open("wb") as file:
             await backup(store, file)
@@ -88,7 +88,7 @@ async def tour(config: Config, redis: redis_py.Redis, db: Db, folder: Path) -> l
         return [
             (found.settings, found.version, len(versions), versions[-2].changed_by, now.settings, restored.versions),
             (trade.entry_time, figures.average_holding, figures.net_pnl, candles),
-            (report.findings, (await verify(store.stores)).findings),
+            (report.findings, (await verify(store._connections)).findings),
             [hit.settings for hit in await store.search("params", {"note": TEXT * 2})],
         ]
 
@@ -243,7 +243,9 @@ async def test_the_options_of_the_user_stay(config: Config, monkeypatch: pytest.
         assert (await store.patch(OKX_UID, "params", {"leverage": 3})).version == 2
         with pytest.raises(NotPermitted):
             await store.get("1000000000000001", "params", source="db")
-        rows = await store.stores.database.fetch(Call("select current_setting('settings_store.okx_uid') as uid", {}))
+        rows = await store._connections.database.fetch(
+            Call("select current_setting('settings_store.okx_uid') as uid", {})
+        )
         assert rows[0]["uid"] == OKX_UID
 
 

@@ -152,7 +152,7 @@ async def test_everything_goes_over_tls_with_passwords(tls: Servers) -> None:
         saved = await store.patch(OKX_UID, "params", {"leverage": 3})
         found = await store.get(OKX_UID, "params")
         assert (saved.mirrored, found and found.source) == (True, "redis")
-        assert (await verify(store.stores)).findings == {}
+        assert (await verify(store._connections)).findings == {}
 
 
 def test_the_shells_go_there_too(tls: Servers) -> None:

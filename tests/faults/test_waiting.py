@@ -81,7 +81,7 @@ async def test_a_save_gives_up_names_who_it_waited_for_and_leaves_nothing(
     holder.execute("rollback")
     if call != "restore":
         await SAVES[call](store)
-    assert (await store.stores.database.fetch(Call("show lock_timeout", {})))[0]["lock_timeout"] == "0"
+    assert (await store._connections.database.fetch(Call("show lock_timeout", {})))[0]["lock_timeout"] == "0"
 
 
 async def test_the_command_line_says_it_in_one_line_and_exit_code_3(config: Config, holder: Db) -> None:
@@ -105,7 +105,7 @@ async def test_who_has_patience_waits(config: Config, holder: Db, db: Db) -> Non
         await eventually(is_waiting)
         holder.execute("rollback")
         assert (await saving).version == 2
-    async with SettingsStore(config) as store, store.stores.database.transaction() as transaction:
+    async with SettingsStore(config) as store, store._connections.database.transaction() as transaction:
         await transaction.fetch(functions.settings.patch_user_setting(OKX_UID, "params", {"leverage": 5}, None))
         assert (await transaction.fetch(Call("show lock_timeout", {})))[0]["lock_timeout"] == "0"
 

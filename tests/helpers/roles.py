@@ -1,26 +1,14 @@
-"""The four roles: who may do what, as sql/access/grants.sql has it, and sessions in a role."""
+"""The four roles: who may call what, as the files of sql/ have it, and sessions in a role."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 from psycopg.conninfo import make_conninfo
 
-CHECKOUT = Path(__file__).parents[2]
-OURS = CHECKOUT / "sql" / "access"
-SECURITY = CHECKOUT / "docs" / "security.md"
+from store.postgres.sources import kind_of, name_of, resources, rights_of, sql_files
+
+OURS = resources("sql") / "access"
 ROLES = ("reader", "writer", "relay", "admin")
-
-
-def granted(privileges: str) -> dict[str, tuple[str, ...]]:
-    """Read from grants.sql who has just these privileges on what."""
-    text = (OURS / "grants.sql").read_text()
-    rows = re.findall(r"^ +\('(\w+)', +'([a-z ]+)', '([a-z, ]+)'\)", text, re.MULTILINE)
-    return {name: tuple(roles.split()) for name, roles, has in rows if has == privileges}
-
-
-FUNCTIONS = granted("execute")
+FUNCTIONS = {name_of(file): tuple(rights_of(file) or ()) for file in sql_files() if kind_of(file) == "function"}
 
 
 def in_role(database_url: str, role: str, *, confined_to: str | None = None) -> str:

@@ -144,7 +144,7 @@ async def test_keys_are_encrypted_if_there_is_a_key_and_those_of_redis_win_by_sy
         ((text,),) = rows(old, query)
         assert not any(secret in text for secret in ("kim", "gone-"))
     async with SettingsStore(Config(old_url, servers.redis_url, home=servers.home, vault=vault)) as store:
-        await Sync(store.stores, prefer="redis").run()
+        await Sync(store._connections, prefer="redis").run()
         credentials = await store.get_credentials("587662504768345929")
         assert credentials is not None
         assert (credentials.api_key, credentials.version) == ("new", 4)

@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from store import Config
 from store.errors import DatabaseError, MigrationError
-from store.postgres import drift, migrate
+from store.postgres import migrate, sources
 from tests.conftest import janitor
 from tests.migrations.test_migrate import query, save, sql_folder  # noqa: F401
 
@@ -116,7 +116,7 @@ def test_a_file_may_move(database_url: str, sql_folder: Path) -> None:  # noqa: 
 
 
 def test_files_have_names_of_their_own() -> None:
-    names = [drift.name_of(file) for file in migrate.sql_files()]
+    names = [sources.name_of(file) for file in sources.sql_files()]
     assert len(names) == len(set(names))
 
 

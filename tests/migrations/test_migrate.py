@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -16,12 +17,12 @@ import psycopg
 import pytest
 
 from store.errors import DatabaseUnavailable, MigrationError
-from store.postgres import migrate
+from store.postgres import migrate, sources
 from tests.conftest import OKX_UID
 from tests.migrations.dump import OUR_FUNCTIONS, dump
 
 DEADLINE = 30.0  # seconds
-IDS = sorted(f.stem for f in migrate.resources("migrations").glob("*.sql") if not f.stem.endswith(".rollback"))
+IDS = sorted(f.stem for f in sources.resources("migrations").glob("*.sql") if not f.stem.endswith(".rollback"))
 MIGRATE = "import sys; from store.postgres import migrate; print(*migrate.migrate(sys.argv[1]))"
 TABLES = "select relname from pg_class where relkind in ('r', 'v') and relnamespace = 'public'::regnamespace"
 
@@ -51,9 +52,9 @@ def await_(condition: Callable[[], object], what: str) -> None:
 @pytest.fixture
 def sql_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of sql/ that migrate uses, to be edited."""
-    original = migrate.resources
+    original = sources.resources
     shutil.copytree(original("sql"), tmp_path / "sql")
-    monkeypatch.setattr(migrate, "resources", lambda name: tmp_path / "sql" if name == "sql" else original(name))
+    monkeypatch.setattr(sources, "resources", lambda name: tmp_path / "sql" if name == "sql" else original(name))
     return tmp_path / "sql"
 
 
@@ -156,6 +157,19 @@ def test_a_change_by_hand_is_told_and_mended(database_url: str, statement: str, 
     migrate.migrate(database_url)
     assert migrate.status(database_url).is_current
     assert dump(database_url) == before
+
+
+@pytest.mark.parametrize("file", ["users/find_user.sql", "history/no_removal.trigger.sql"])
+@pytest.mark.parametrize(
+    "said", ["", "select _allow('find_users', 'admin');", "select _allow('delete_user', 'admin');"]
+)
+def test_a_function_whose_file_forgets_its_rights_is_refused(
+    database_url: str, sql_folder: Path, file: str, said: str
+) -> None:
+    text = (sql_folder / file).read_text()
+    (sql_folder / file).write_text(re.sub(r"^select _allow.*", said, text, flags=re.MULTILINE))
+    with pytest.raises(MigrationError, match=rf"sql/{file}.*(who may call it|no such function)"):
+        migrate.migrate(database_url)
 
 
 def test_a_file_that_is_no_longer_part_is_told(database_url: str, sql_folder: Path) -> None:

@@ -1,13 +1,11 @@
-"""Writes docs/sql.md from a migrated database: its own catalogue and comments are the text.
+"""Writes docs/sql.md, and the rights in docs/security.md, from a migrated database: its own catalogue is the text.
 
 make docs
-.venv/bin/python -m tests.sql.reference postgresql://… > docs/sql.md
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -80,6 +78,42 @@ TRIGGERS = """
      order by p.proname, c.relname"""
 
 
+RIGHTS = """
+    with given as (
+        select format('`%s()`', p.proname) as name, true as is_function, a.grantee, lower(a.privilege_type) as privilege
+          from pg_proc p, aclexplode(p.proacl) a where p.pronamespace = 'public'::regnamespace
+        union all
+        select format('`%s`', c.relname), false, a.grantee, lower(a.privilege_type)
+          from pg_class c, aclexplode(c.relacl) a where c.relnamespace = 'public'::regnamespace
+    ), object as (
+        select g.name, array_agg(distinct (o.n, o.role)) as roles, string_agg(distinct g.privilege, ', ') as privileges
+          from given g
+          join pg_roles r on r.oid = g.grantee
+          join unnest(array['reader', 'writer', 'relay', 'admin']) with ordinality as o (role, n)
+               on r.rolname = 'settings_' || o.role
+         group by g.name, g.is_function
+    )
+    select (select string_agg(x.role, ', ' order by x.n) from unnest(o.roles) as x (n bigint, role text)) as roles,
+           o.privileges, string_agg(o.name, ', ' order by ltrim(o.name, '`_')) as names
+      from object o
+     group by o.roles, o.privileges
+     order by o.privileges <> 'execute', cardinality(o.roles) desc, 1, 2"""
+MARK = "<!-- rights: by make docs -->\n"
+
+
+def with_rights(page: str, database_url: str) -> str:
+    """Return docs/security.md with the rights of this database between its two marks."""
+    with psycopg.connect(database_url, row_factory=dict_row) as connection:
+        rows = connection.execute(RIGHTS.encode()).fetchall()
+    lines = [
+        "| roles | may | |",
+        "|---|---|---|",
+        *("| {roles} | {privileges} | {names} |".format(**row) for row in rows),
+    ]
+    before, _, after = page.split(MARK)
+    return f"{before}{MARK}{chr(10).join(lines)}\n{MARK}{after}"
+
+
 def reference(database_url: str) -> str:
     """Return docs/sql.md for this database."""
     with psycopg.connect(database_url, row_factory=dict_row) as connection:
@@ -128,7 +162,7 @@ def _function(function: Row) -> Iterator[str]:
     yield f"returns {re.sub(r'^(SETOF|TABLE)', lambda m: m[0].lower(), function['result'])}"
     yield "```"
     rights = ", with the owner's rights" if function["is_definer"] else ""
-    yield f"\n{function['volatility'].capitalize()}{rights}. For: {', '.join(function['roles'])}.\n"
+    yield f"\n{function['volatility'].capitalize()}{rights}. For: {', '.join(function['roles']) or 'the owner'}.\n"
     yield from _comment(function["comment"])
 
 
@@ -180,7 +214,3 @@ def _escaped(text: str) -> str:
     """Keep Markdown from taking <words> for tags, outside of code."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(part if part.startswith("`") else part.replace("<", "&lt;").replace("*", "\\*") for part in parts)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(reference(sys.argv[1]))

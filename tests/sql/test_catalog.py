@@ -16,14 +16,14 @@ from store import models
 from store.models import Candle
 from store.postgres import errors as postgres_errors
 from store.postgres import functions
-from store.postgres.drift import kind_of, name_of
-from store.postgres.migrate import sql_files
-from tests.helpers import roles
+from store.postgres.sources import kind_of, name_of, rights_of, sql_files
+from tests.helpers.roles import FUNCTIONS as RIGHTS
+from tests.helpers.roles import ROLES
 from tests.helpers.sessions import Connection, fetch
 
 SQL = Path(__file__).parents[2] / "sql"
 OBJECT_FILES = {name_of(file) for file in sql_files()}
-FUNCTION_FILES = {name_of(file) for file in sql_files() if kind_of(file) in ("function", "trigger")}
+FUNCTION_FILES = {name_of(file) for file in sql_files() if kind_of(file) in ("_allow", "function", "trigger")}
 MOMENT = datetime(2026, 11, 22, tzinfo=UTC)
 ARGUMENTS: dict[Any, Any] = {
     str: "1000000000000001", int: 1, bool: True, float: 1.0, datetime: MOMENT, timedelta: timedelta(days=1),
@@ -63,7 +63,8 @@ def test_every_function_is_documented_and_closed(db: Connection) -> None:
 # What only the tables' owner may do, though the function is the admin's alone: permits for triggers, which nobody else
 # sees, and what alters tables.
 OWNERS = {
-    *("erase_user", "prune_user_settings", "_keep_losing_document", "reencrypt_api_credentials", "_is_permitted"),
+    *("erase_user", "prune_user_settings", "_keep_losing_document", "_note_link", "reencrypt_api_credentials"),
+    "_is_permitted",
     *("begin_restore", "end_restore", "seal_api_credentials", "arrange_hypertables"),
     *("save_setting_type", "delete_setting_type", "save_setting_field", "delete_setting_field"),
     "save_hypertable_settings",
@@ -74,14 +75,19 @@ OWNERS = {
 
 def test_the_functions_with_the_owners_rights_are_those_of_lesser_roles_and_a_few_more(db: Connection) -> None:
     query = "select proname as name from pg_proc where prosecdef and pronamespace = 'public'::regnamespace"
-    lesser = {name for name, who in roles.FUNCTIONS.items() if who != ("admin",)}
+    lesser = {name for name, who in RIGHTS.items() if who != ("admin",)}
     assert not lesser & OWNERS
     assert {row["name"] for row in fetch(db, query)} == lesser | OWNERS
 
 
 def test_every_function_but_those_of_triggers_is_granted_to_the_admin_at_least() -> None:
-    assert set(roles.FUNCTIONS) == {name_of(file) for file in sql_files() if kind_of(file) == "function"}
-    assert all("admin" in who for who in roles.FUNCTIONS.values())
+    for file in sql_files():
+        roles = rights_of(file)
+        if kind_of(file) == "function":
+            assert roles is not None, file.name
+            assert roles == [role for role in ROLES if role in (*roles, "admin")], file.name
+        elif kind_of(file) in ("trigger", "_allow"):
+            assert roles == [], file.name
 
 
 def test_every_function_has_its_file_and_no_overload(db: Connection) -> None:
@@ -122,14 +128,15 @@ def test_every_table_of_ours_is_documented(db: Connection) -> None:
     assert [name for name, comment in tables.items() if not comment] == []
 
 
-def test_every_file_holds_to_the_order_contract_object_comment_grants() -> None:
-    for file in sorted(SQL.glob("functions/*.sql")):
-        text = file.read_text()
-        assert text.startswith("-- "), f"{file.name} begins with its contract"
-        marks = [f"create or replace function {file.stem}(", "comment on function", "revoke execute on function"]
-        places = [text.find(mark) for mark in marks]
-        assert -1 not in places, file.name
-        assert places == sorted(places), file.name
+def test_every_file_holds_to_the_order_why_object_contract_rights() -> None:
+    for file in sql_files():
+        if kind_of(file) in ("function", "trigger"):
+            text, name = file.read_text(), name_of(file)
+            assert text.startswith("-- "), f"{file.name} doesn't begin with why it is so, or what it locks"
+            marks = [f"create or replace function {name}(", f"comment on function {name}(", f"select _allow('{name}'"]
+            places = [text.find(mark) for mark in marks]
+            assert -1 not in places, file.name
+            assert places == sorted(places), file.name
 
 
 def test_every_raised_code_has_its_exception() -> None:

@@ -1,21 +1,25 @@
-"""docs/sql.md is what the database says of itself."""
+"""docs/sql.md, and the rights in docs/security.md, are what the database says of itself."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from tests.sql.reference import reference
+import pytest
 
-DOCS = Path(__file__).parents[2] / "docs" / "sql.md"
+from tests.sql.reference import reference, with_rights
+
+DOCS = Path(__file__).parents[2] / "docs"
 UPDATE = "SETTINGS_STORE_UPDATE_DOCS"
 
 
-def test_the_sql_reference_is_what_the_database_says(database_url: str) -> None:
-    found = reference(database_url)
+@pytest.mark.parametrize("name", ["sql.md", "security.md"])
+def test_the_page_is_what_the_database_says(database_url: str, name: str) -> None:
+    page = DOCS / name
+    found = reference(database_url) if name == "sql.md" else with_rights(page.read_text(), database_url)
     if os.environ.get(UPDATE):
-        DOCS.write_text(found)
-    assert found == DOCS.read_text(), "docs/sql.md is not what the database says; if this change is meant: make docs"
+        page.write_text(found)
+    assert found == page.read_text(), f"docs/{name} is not what the database says; if this change is meant: make docs"
 
 
 def test_every_function_and_table_is_there_with_its_comment(database_url: str) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 import psycopg
 import pytest
 import redis as redis_py
+from psycopg.conninfo import conninfo_to_dict
 
 from store import Config, ConfigError, SettingsStore, StoreError
 from store.coherence.connections import Connections
+from store.config import VARIABLES
 from store.encryption.vault import create_key_file
 from store.mirror.servers import parse
 
@@ -156,6 +158,60 @@ async def test_a_malformed_redis_url_is_one_error_without_the_password(servers: 
     assert SECRET not in str(caught.value) + repr(caught.value)
 
 
+PREFIX = "SETTINGS_STORE_"
+
+
+@pytest.mark.parametrize("name", [name for name in VARIABLES if not name.startswith(PREFIX)])
+def test_the_name_with_our_prefix_wins_and_is_the_one_that_errors_name(name: str) -> None:
+    good = {"MIRROR_KEY_TEMPLATE": "u:{id}:{suffix}", "MIRROR_CREDENTIALS": "off", "DATABASE_URL": "dbname=x",
+            "REDIS_URL": "redis://x", "MIRROR_CHANNEL": "x"}.get(name, "7")  # fmt: skip
+    config = Config.from_env({PREFIX + name: good, name: "another program's"})
+    assert config == Config.from_env({name: good}) == Config.from_env({PREFIX + name: "", name: good})
+    assert config.checked().shown()[name] == Config.from_env({name: good}).checked().shown()[name]
+    if name != "MIRROR_CHANNEL":
+        for given in (PREFIX + name, name):
+            with pytest.raises(ConfigError, match=rf"^{given}\b"):
+                Config.from_env({given: "x y"}).checked()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql+asyncpg://kim:p%40s@db:7/x", "postgresql://kim:p%40s@db:7/x"),
+        ("postgres+psycopg2://db/x?sslmode=require", "postgresql://db/x?sslmode=require"),
+        (
+            "postgresql+psycopg://db/x?options=-cstatement_timeout%3D5",
+            "host=db dbname=x options='-cstatement_timeout=5'",
+        ),
+        ("postgresql+psycopg_async:///x?host=/run/pg&port=7", "host=/run/pg port=7 dbname=x"),
+        ("postgresql+asyncpg://u:p@/x?host=a:1&host=[::1]:2", "host=a,::1 port=1,2 user=u password=p dbname=x"),
+        ("postgresql+psycopg://u@/x?host=a,b&port=1,2", "host=a,b port=1,2 user=u dbname=x"),
+        ("postgresql+asyncpg://u@/x?host=a&host=b:2", "host=a,b port=,2 user=u dbname=x"),
+        (
+            "postgresql+asyncpg://db/x?ssl=verify-full&timeout=2.5&prepared_statement_cache_size=0&passfile=/x",
+            "host=db dbname=x sslmode=verify-full connect_timeout=3 passfile=/x",
+        ),
+    ],
+)
+def test_a_url_of_sqlalchemy_leads_where_it_led_there(url: str, expected: str) -> None:
+    found = Config(url).checked().database_url
+    assert conninfo_to_dict(found or "") == conninfo_to_dict(expected)
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [("command_timeout=5", "command_timeout"), ("direct_tls=1&ssl=require&plugin=x", "direct_tls, plugin")],
+)
+def test_a_parameter_without_an_equivalent_is_named_without_its_value(query: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=f"libpq has no equivalent of: {named}$") as caught:
+        Config(f"postgresql+asyncpg://u:{SECRET}@db/x?{query}").checked()
+    assert SECRET not in str(caught.value)
+    for broken in (f"postgresql+asyncpg://u:p?{SECRET}=1@db/x", f"postgresql+asyncpg://u:p@{SECRET}@db/x"):
+        with pytest.raises(ConfigError, match="not a PostgreSQL connection string") as caught:
+            Config(broken).checked()
+        assert SECRET not in f"{caught.value!r} {caught.value.hint}"
+
+
 @pytest.mark.parametrize("given", ["-3", "0", "1"])
 def test_a_pool_of_fewer_than_two_connections_is_refused(given: str) -> None:
     with pytest.raises(ConfigError, match="DB_POOL_SIZE must be at least 2"):
@@ -191,9 +247,9 @@ async def test_no_connection_is_made_before_the_first_query(
 async def test_a_store_that_was_never_used_opens_and_closes_with_both_servers_away(servers: Config) -> None:
     nowhere = replace(servers, database_url="postgresql://localhost:1/x", redis_url="redis://localhost:1")
     async with SettingsStore(nowhere) as store:
-        assert store.stores
+        assert store._connections
     with pytest.raises(StoreError, match="async with"):
-        _ = store.stores
+        _ = store._connections
 
 
 def test_what_is_shown_of_a_configuration_says_where_and_who_but_no_secret() -> None:

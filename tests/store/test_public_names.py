@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import pydoc
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -16,6 +19,26 @@ def test_dir_shows_the_public_names_and_each_is_there() -> None:
     assert all(getattr(store, name) is not None for name in store.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Relay'"):
         store.Relay  # noqa: B018
+
+
+API = {
+    *("open", "close", "acting_as", "watch", "get", "get_all", "search", "iter_search", "save", "save_all", "patch"),
+    *("delete", "history", "iter_history", "diff", "get_version", "get_at", "get_all_at", "rollback", "rollback_all"),
+    *("restore", "prune", "register", "ensure_user", "find_user", "list_users", "list_deleted_users", "iter_users"),
+    *("link", "unlink", "delete_user", "restore_user", "erase_user", "list_templates", "iter_templates"),
+    *("save_template", "save_template_from", "delete_template", "apply_template", "save_credentials"),
+    *("get_credentials", "credentials_history", "delete_credentials", "record_trade", "record_trades", "trades"),
+    *("trade_statistics", "iter_trade_statistics", "trade_statistics_by_version", "iter_trade_statistics_by_version"),
+    *("upsert_candles", "get_candles", "candles", "rollup_candles", "missing_candles", "iter_missing_candles"),
+    "import_candles",
+}
+
+
+def test_help_of_the_store_shows_the_api_and_nothing_else() -> None:
+    shown = pydoc.render_doc(store.SettingsStore, renderer=pydoc.plaintext)  # type: ignore[attr-defined]
+    names = set(re.findall(r"^ \|  (?:async )?([a-z]\w*)(?:\(|$)", shown, re.MULTILINE))
+    assert names == {name for name in dir(store.SettingsStore) if not name.startswith("_")} == API
+    assert all(inspect.getdoc(getattr(store.SettingsStore, name)) for name in API)
 
 
 @pytest.mark.parametrize(

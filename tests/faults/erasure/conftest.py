@@ -36,8 +36,8 @@ async def person(store: SettingsStore, db: Db) -> str:
     await store.link(OKX_UID, TELEGRAM_ID)
     await store.patch(OKX_UID, "params", {"leverage": 77, "note": VALUE})
     await store.patch(OKX_UID, "preferences", {"note": VALUE})
-    await Relay(store.stores).once()
-    await store.stores.marks.clear()
+    await Relay(store._connections).once()
+    await store._connections.marks.clear()
     assert not marks(db)
     return OKX_UID
 
@@ -82,5 +82,5 @@ def assert_gone(db: Db, redis: redis_py.Redis) -> None:
 
 async def state(store: SettingsStore) -> list[MirrorEntry]:
     """What a relay, a refill or a save has in hand that has read just now."""
-    found = await store.stores.database.fetch(functions.mirror.mirror_source([OKX_UID, TELEGRAM_ID, EARLIER]))
+    found = await store._connections.database.fetch(functions.mirror.mirror_source([OKX_UID, TELEGRAM_ID, EARLIER]))
     return [MirrorEntry(**row) for row in found]

@@ -35,7 +35,7 @@ async def test_a_restore_erases_again_who_was_erased_since(
     assert await store.find_user(TELEGRAM_ID) is None
     assert VALUE not in str(rows(db))
     assert (await store.get(OTHER, "params")) is not None
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_who_was_registered_again_comes_back(store: SettingsStore, person: str, tmp_path: Path) -> None:
@@ -47,4 +47,4 @@ async def test_who_was_registered_again_comes_back(store: SettingsStore, person:
     found = await store.get(person, "params")
     assert found is not None
     assert found.settings["leverage"] == 33
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings

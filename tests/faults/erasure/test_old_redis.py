@@ -52,30 +52,30 @@ async def test_verify_names_it_and_repair_removes_it(
 ) -> None:
     back()
     assert_back(redis)
-    report = await verify(store.stores)
+    report = await verify(store._connections)
     assert set(report.findings) == {"erased"}
     kinds = {finding.kind for finding in report.users}
     assert kinds == {"params", "preferences", "dual_side", "api_keys", "telegram", "user"}
-    report = await verify(store.stores, repair=True)
+    report = await verify(store._connections, repair=True)
     assert report.remaining == 0
     assert_gone(db, redis)
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_no_sync_makes_the_person_again(store: SettingsStore, db: Db, redis: redis_py.Redis, back: Back) -> None:
     back()
     for dry_run in (True, False):
-        assert set(await Sync(store.stores, prefer="redis", dry_run=dry_run).run()) == {"deleted"}
-    await Sync(store.stores, okx_uid=OKX_UID).run()
-    await Relay(store.stores).once()
+        assert set(await Sync(store._connections, prefer="redis", dry_run=dry_run).run()) == {"deleted"}
+    await Sync(store._connections, okx_uid=OKX_UID).run()
+    await Relay(store._connections).once()
     assert [word for word in (OKX_UID, TELEGRAM_ID, EARLIER, VALUE) if word in rows(db)] == []
     assert await store.find_user(OKX_UID) is None
     # Nor with half of it: a link alone, a document alone, without a version of ours.
     for key in redis.keys("user:*:mirror"):
         redis.delete(key)
-    assert set(await Sync(store.stores, prefer="redis").run()) == {"deleted"}
+    assert set(await Sync(store._connections, prefer="redis").run()) == {"deleted"}
     redis.set(f"user:{TELEGRAM_ID}:okx_uid", "1000000000000001")  # nobody's, but by the erased person's Telegram ID
-    assert set(await Sync(store.stores, prefer="redis").run()) == {"deleted"}
+    assert set(await Sync(store._connections, prefer="redis").run()) == {"deleted"}
 
 
 @pytest.mark.parametrize("by", [OKX_UID, TELEGRAM_ID])
@@ -107,7 +107,7 @@ async def test_whom_only_redis_knows_is_erased_and_stays_so(
     assert (receipt.telegram_links, receipt.was_known, receipt.mirrored) == (1, False, True)
     assert not redis.exists(f"user:{stranger}:settings", f"user:{telegram_id}:okx_uid")
     redis.set(f"user:{stranger}:settings", json.dumps({"leverage": 5}))
-    assert (await Sync(store.stores).run())["deleted"] == 1
+    assert (await Sync(store._connections).run())["deleted"] == 1
     assert await store.find_user(stranger) is None
 
 
@@ -121,7 +121,7 @@ async def test_a_telegram_id_that_is_somebody_elses_is_left_alone(store: Setting
     found = await store.find_user(TELEGRAM_ID)
     assert found is not None
     assert found.okx_uid == OKX_UID
-    await verify(store.stores, repair=True)
+    await verify(store._connections, repair=True)
     assert redis.get(f"user:{TELEGRAM_ID}:okx_uid") == OKX_UID
 
 
@@ -134,7 +134,7 @@ async def test_who_registers_again_begins_with_nothing(
         await store.register(OKX_UID, TELEGRAM_ID)
     else:
         db.execute("select count(*) from register_user(%s, %s)", (OKX_UID, TELEGRAM_ID))
-    await Relay(store.stores).once()
+    await Relay(store._connections).once()
     for kind in ("params", "preferences"):
         found = await store.get(OKX_UID, kind)
         assert found is not None
@@ -144,10 +144,10 @@ async def test_who_registers_again_begins_with_nothing(
     assert await store.credentials_history(OKX_UID) == []
     assert VALUE not in rows(db)
     assert VALUE not in str(content(redis))
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
     await store.patch(OKX_UID, "params", {"note": "new"})  # and is a person as any: what is written in Redis counts
     redis.hset(f"user:{OKX_UID}:preferences", "note", "edited")
-    assert (await Sync(store.stores).run())["edited"] == 1
+    assert (await Sync(store._connections).run())["edited"] == 1
 
 
 async def test_what_is_remembered_is_nobodys_number(db: Db, back: Back) -> None:

@@ -17,7 +17,7 @@ OTHER = "1000000000000002"
 
 async def assert_fresh(store: SettingsStore, db: Db, redis: redis_py.Redis) -> None:
     """The person registered anew: version 1 of the defaults on both sides, nothing else, to stay."""
-    report = await verify(store.stores)
+    report = await verify(store._connections)
     assert not report.findings, report.users
     assert VALUE not in rows(db)
     assert VALUE not in str(content(redis))
@@ -36,24 +36,24 @@ async def test_a_person_registered_again_starts_from_scratch_on_both_sides(
 ) -> None:
     db.execute("select from erase_user(%s)", (person,))
     if is_relayed:
-        await Relay(late.stores).once()
+        await Relay(late._connections).once()
     await store.register(person, TELEGRAM_ID)
-    await drain(store.stores)
-    await store.stores.marks.clear()
+    await drain(store._connections)
+    await store._connections.marks.clear()
     await assert_fresh(store, db, redis)
     assert (await store.patch(person, "params", {"leverage": 3})).mirrored
-    await drain(store.stores)
-    assert not (await verify(store.stores)).findings
+    await drain(store._connections)
+    assert not (await verify(store._connections)).findings
 
 
 async def test_a_person_registered_again_in_psql_starts_from_scratch(
     store: SettingsStore, person: str, db: Db, redis: redis_py.Redis
 ) -> None:
     db.execute("select from erase_user(%s)", (person,))
-    await drain(store.stores)
+    await drain(store._connections)
     db.execute("select from register_user(%s, %s)", (person, TELEGRAM_ID))
-    assert set((await verify(store.stores)).findings) <= {"pending", "ahead"}
-    await drain(store.stores)
+    assert set((await verify(store._connections)).findings) <= {"pending", "ahead"}
+    await drain(store._connections)
     await assert_fresh(store, db, redis)
 
 
@@ -66,11 +66,11 @@ async def test_a_read_of_an_earlier_life_changes_nothing_of_the_new_one(
         db.execute("select from erase_user(%s)", (person,))
     entries = await state(late)
     assert {entry.is_erased for entry in entries} == {of == "the erasure"}
-    await store.erase_user(person) if of == "before the erasure" else await drain(store.stores)
+    await store.erase_user(person) if of == "before the erasure" else await drain(store._connections)
     await store.register(person, TELEGRAM_ID)
-    await drain(store.stores)
-    await mirror(late.stores, entries)
-    await drain(store.stores)
+    await drain(store._connections)
+    await mirror(late._connections, entries)
+    await drain(store._connections)
     await assert_fresh(store, db, redis)
 
 
@@ -79,15 +79,15 @@ async def test_a_user_changed_up_to_the_version_of_the_erasure_is_mirrored_all_t
 ) -> None:
     db.execute("select from erase_user(%s)", (person,))
     (erased,) = (mark["version"] for mark in marks(db) if mark["kind"] == "user")
-    await drain(store.stores)
+    await drain(store._connections)
     db.execute("select from register_user(%s)", (person,))
     for number in range(erased - 1):
         db.execute("select from link_telegram(%s, %s)", (person, (EARLIER, TELEGRAM_ID)[number % 2]))
     assert ("user", erased) in {(mark["kind"], mark["version"]) for mark in marks(db)}
-    await drain(store.stores)
+    await drain(store._connections)
     assert redis.hget(f"user:{person}:mirror", "telegram_id")
     assert redis.ttl(f"user:{person}:mirror") == -1
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_a_version_of_an_earlier_life_is_not_taken_for_the_same_of_the_new_one(
@@ -97,14 +97,14 @@ async def test_a_version_of_an_earlier_life_is_not_taken_for_the_same_of_the_new
     await store.erase_user(person)
     await store.register(person, TELEGRAM_ID)
     await store.patch(person, "params", {"leverage": 5})  # version 2, too
-    await mirror(late.stores, entries)
-    await late.stores.mirror.apply(entries)
+    await mirror(late._connections, entries)
+    await late._connections.mirror.apply(entries)
     found = await store.get(person, "params", source="redis")
     assert found is not None
     assert (found.version, found.settings["leverage"]) == (2, 5)
     assert VALUE not in rows(db) + str(content(redis))
-    await drain(store.stores)
-    assert not (await verify(store.stores)).findings
+    await drain(store._connections)
+    assert not (await verify(store._connections)).findings
 
 
 async def test_an_erasure_of_the_new_life_too_leaves_nothing(
@@ -124,12 +124,12 @@ async def test_another_user_takes_over_the_freed_telegram_id(
 ) -> None:
     db.execute("select from erase_user(%s)", (person,))
     if is_relayed:
-        await drain(store.stores)
+        await drain(store._connections)
     await store.register(OTHER, TELEGRAM_ID)
-    await drain(store.stores)
+    await drain(store._connections)
     assert redis.get(f"user:{TELEGRAM_ID}:okx_uid") == OTHER
     assert redis.ttl(f"user:{TELEGRAM_ID}:mirror") == -1
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
     assert person not in rows(db)
     assert VALUE not in rows(db) + str(content(redis))
     found = await store.get(TELEGRAM_ID, "params", source="redis")

@@ -24,7 +24,7 @@ async def test_a_read_from_before_that_is_applied_after_brings_nothing_back(
 ) -> None:
     entries = await state(late)
     await store.erase_user(person)
-    await mirror(late.stores, entries)
+    await mirror(late._connections, entries)
     assert_gone(db, redis)
 
 
@@ -35,7 +35,7 @@ async def test_a_save_committed_before_that_reaches_redis_after_brings_nothing_b
     entries = await state(late)
     assert max(entry.version for entry in entries) == 3
     await store.erase_user(person)
-    results = await mirror(late.stores, entries)
+    results = await mirror(late._connections, entries)
     assert not any(result.is_current for result in results)
     assert_gone(db, redis)
 
@@ -70,7 +70,7 @@ async def test_an_open_transaction_of_before_gets_unknown_user_and_writes_nothin
     assert [type(outcome) for outcome in outcomes[:-1]] == [UnknownUser] * (len(writes) - 1)
     assert isinstance(erasure, Erasure)  # of somebody who is gone already
     assert not erasure.was_known
-    await drain(store.stores)
+    await drain(store._connections)
     assert_gone(db, redis)
 
 
@@ -81,7 +81,7 @@ async def test_a_refill_that_read_just_before_brings_nothing_back(
     entries = await state(late)
     redis.delete(f"user:{person}:settings")
     await store.erase_user(person)
-    await late.stores.mirror.apply(entries)  # as Documents._refill() does
+    await late._connections.mirror.apply(entries)  # as Documents._refill() does
     assert_gone(db, redis)
     assert await late.get_all(person, source="redis") == []
 
@@ -89,7 +89,7 @@ async def test_a_refill_that_read_just_before_brings_nothing_back(
 async def test_gets_and_saves_at_the_same_time_bring_nothing_back(
     store: SettingsStore, late: SettingsStore, person: str, db: Db, redis: redis_py.Redis
 ) -> None:
-    running = asyncio.create_task((relay := Relay(late.stores, poll=0.001)).run())
+    running = asyncio.create_task((relay := Relay(late._connections, poll=0.001)).run())
 
     async def busy(n: int) -> None:
         while True:
@@ -111,7 +111,7 @@ async def test_gets_and_saves_at_the_same_time_bring_nothing_back(
     await asyncio.gather(*tasks)
     relay.stopping.set()
     await running
-    await late.stores.marks.clear()
+    await late._connections.marks.clear()
     assert_gone(db, redis)
 
 
@@ -122,14 +122,14 @@ async def test_who_has_seen_redis_before_makes_nobody_anew(
     """Until the relay comes, Redis has everything, and PostgreSQL knows nobody."""
     db.execute("select from erase_user(%s)", (person,))
     if reader == "repair":
-        await verify(late.stores, repair=True)
+        await verify(late._connections, repair=True)
     elif reader == "register":
-        await Sync(late.stores).take_over(person)
+        await Sync(late._connections).take_over(person)
     else:
-        await Sync(late.stores, okx_uid=person if reader == "sync of one" else None).run()
+        await Sync(late._connections, okx_uid=person if reader == "sync of one" else None).run()
     for table in ("app_users", "user_settings", "telegram_links"):
         assert db.execute(f"select from {table}").fetchall() == []
-    await drain(store.stores)
+    await drain(store._connections)
     assert_gone(db, redis)
 
 
@@ -137,7 +137,7 @@ async def test_who_is_erased_while_a_sync_has_read_ahead_stays_gone(
     store: SettingsStore, late: SettingsStore, person: str, db: Db, redis: redis_py.Redis
 ) -> None:
     """The relay is done with the erasure before the sync comes to what it read, and no mark tells of it any more."""
-    sync = Sync(late.stores)
+    sync = Sync(late._connections)
     await sync._writing.acquire()  # as if an earlier batch were being taken over
     running = asyncio.create_task(sync.take_over(person))
 
@@ -146,9 +146,9 @@ async def test_who_is_erased_while_a_sync_has_read_ahead_stays_gone(
 
     await eventually(has_read)
     await store.erase_user(person)
-    await drain(store.stores)
+    await drain(store._connections)
     assert_gone(db, redis)
     sync._writing.release()
     await running
-    await drain(store.stores)
+    await drain(store._connections)
     assert_gone(db, redis)

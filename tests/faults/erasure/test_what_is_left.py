@@ -24,7 +24,7 @@ async def test_an_erasure_leaves_version_numbers_in_redis_and_they_expire(
     assert (receipt.settings, receipt.telegram_links, receipt.mirrored) == (3, 2, True)
     assert_gone(db, redis)
     assert redis.ttl(f"user:{person}:mirror") > 3000
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
     assert await store.get_all(TELEGRAM_ID, source="redis") == []
     with pytest.raises(UnknownUser):
         await store.get(person, "params")
@@ -43,8 +43,8 @@ async def test_an_erasure_from_psql_is_pending_until_a_relay_comes(
 ) -> None:
     db.execute("select from erase_user(%s)", (person,))
     assert {mark["erased"] for mark in marks(db)} == {True}
-    assert set((await verify(store.stores)).findings) == {"pending"}
-    relays = [Relay(store.stores, poll=0.001) for _ in range(2)]
+    assert set((await verify(store._connections)).findings) == {"pending"}
+    relays = [Relay(store._connections, poll=0.001) for _ in range(2)]
     tasks = [asyncio.create_task(relay.run()) for relay in relays]
 
     async def cleared() -> bool:
@@ -55,15 +55,15 @@ async def test_an_erasure_from_psql_is_pending_until_a_relay_comes(
         relay.stopping.set()
     await asyncio.gather(*tasks)
     assert_gone(db, redis)
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_a_repair_instead_of_a_relay_erases_too(
     store: SettingsStore, person: str, db: Db, redis: redis_py.Redis
 ) -> None:
     db.execute("select from erase_user(%s)", (person,))
-    assert (await verify(store.stores, repair=True)).remaining == 0
-    await drain(store.stores)
+    assert (await verify(store._connections, repair=True)).remaining == 0
+    await drain(store._connections)
     assert_gone(db, redis)
 
 
@@ -71,10 +71,10 @@ async def test_a_relay_killed_in_between_leaves_marks_for_the_next(
     store: SettingsStore, person: str, db: Db, redis: redis_py.Redis
 ) -> None:
     db.execute("select from erase_user(%s)", (person,))
-    await store.stores.mirror.apply((await state(store))[:3])  # and no mark cleared
+    await store._connections.mirror.apply((await state(store))[:3])  # and no mark cleared
     assert len(marks(db)) == 7
-    assert {finding.finding for finding in (await verify(store.stores)).users} <= {"pending"}
-    await drain(store.stores)
+    assert {finding.finding for finding in (await verify(store._connections)).users} <= {"pending"}
+    await drain(store._connections)
     assert_gone(db, redis)
 
 
@@ -91,7 +91,7 @@ async def test_while_redis_is_down_the_marks_stay(
 
     async def reached() -> bool:
         try:
-            await Relay(store.stores).once()
+            await Relay(store._connections).once()
         except RedisUnavailable:
             return False
         return True
@@ -109,7 +109,7 @@ async def test_a_flushed_redis_gets_nothing_back(
         redis.flushall()
     await store.erase_user(person)
     redis.flushall()
-    await reconcile(store.stores)
+    await reconcile(store._connections)
     assert_gone(db, redis)
     assert content(redis) == {}
 

@@ -55,10 +55,10 @@ def install_timescaledb(url: str) -> None:
 
 
 def hurry(url: str) -> None:
-    """Spare a server what only matters where the power may fail."""
+    """Spare a server what only matters where the power may fail or databases grow old."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("alter system set fsync = off")
-        connection.execute("alter system set full_page_writes = off")
+        for setting in ("fsync", "full_page_writes", "autovacuum"):
+            connection.execute(f"alter system set {setting} = off".encode())
         connection.execute("select pg_reload_conf()")
 
 

@@ -44,7 +44,7 @@ class Load:
         self._stores = [await SettingsStore(self.config).__aenter__() for _ in range(3)]
         first = self._stores[0]
         await asyncio.gather(*(first.register(user, f"{n + 10_000}") for n, user in enumerate(USERS)))
-        self._relay = Relay(self._stores[2].stores)
+        self._relay = Relay(self._stores[2]._connections)
         self._relaying = asyncio.create_task(self._relay.run())
         writers = [self._save, self._patch, self._update]
         self._tasks = [asyncio.create_task(self._write(n, write)) for n, write in enumerate(writers)]
@@ -106,7 +106,7 @@ class Load:
 
     async def _update(self, user: str, kind: str, number: int) -> int | None:
         call = Call(RAW_UPDATE, {"user": user, "kind": kind, "n": number})
-        rows = await self._stores[2].stores.database.fetch(call)
+        rows = await self._stores[2]._connections.database.fetch(call)
         return rows[0]["version"] if rows else None
 
     async def _read(self) -> None:
@@ -122,7 +122,7 @@ class Load:
             await asyncio.sleep(0.002)
 
     async def _is_equal(self) -> bool:
-        report = await verify(self._stores[2].stores)
+        report = await verify(self._stores[2]._connections)
         assert report.checked >= len(USERS) * len(KINDS)
         return not report.findings
 

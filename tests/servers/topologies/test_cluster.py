@@ -43,9 +43,9 @@ async def test_everything_works_on_a_cluster(on_cluster: Config, cluster: Cluste
         key = f"user:{{{OKX_UID}}}:dual_side"
         rogue = f"user:{{{OTHER_UID}}}:settings"
         async with SettingsStore(on_cluster) as other:
-            await other.stores.mirror.redis.hset(key, "use_dual_sl", "True")
-            await other.stores.mirror.redis.set(rogue, '{"leverage": 9}')
-        outcomes = await Sync(store.stores).run()
+            await other._connections.mirror.redis.hset(key, "use_dual_sl", "True")
+            await other._connections.mirror.redis.set(rogue, '{"leverage": 9}')
+        outcomes = await Sync(store._connections).run()
         assert (outcomes["edited"], outcomes["new"]) == (1, 1)
 
         await store.unlink(OKX_UID)
@@ -53,8 +53,8 @@ async def test_everything_works_on_a_cluster(on_cluster: Config, cluster: Cluste
         await store.delete(OKX_UID, "dual_side")
         await store.delete_user(USERS[0])
         await store.erase_user(USERS[1])
-        await Relay(store.stores).once()
-        report = await verify(store.stores)
+        await Relay(store._connections).once()
+        report = await verify(store._connections)
         assert report.findings == {}
         assert report.checked > 80
         assert await store.get(TELEGRAM_ID, "params", source="redis") == await store.get(OTHER_UID, "params")
@@ -102,14 +102,14 @@ async def test_nothing_is_lost_when_a_hung_node_wakes_up_replaced(on_cluster: Co
 async def test_a_node_that_lost_its_data_is_filled_again(on_cluster: Config, cluster: Cluster) -> None:
     async with SettingsStore(on_cluster) as store:
         await register(store)
-        relay = Relay(store.stores)
+        relay = Relay(store._connections)
         await relay.once()
         assert (await relay.once()).mirrored == 0
         for node in cluster.primaries:
             node.call("FLUSHALL")
-            assert (await verify(store.stores)).findings["missing"] > 10
+            assert (await verify(store._connections)).findings["missing"] > 10
             assert (await relay.once()).mirrored > 10
-            assert (await verify(store.stores)).findings == {}
+            assert (await verify(store._connections)).findings == {}
 
 
 async def test_a_reconciliation_starts_again_if_a_node_loses_its_data_meanwhile(
@@ -117,13 +117,13 @@ async def test_a_reconciliation_starts_again_if_a_node_loses_its_data_meanwhile(
 ) -> None:
     async with SettingsStore(on_cluster) as store:
         await register(store)
-        mirror = store.stores.mirror
+        mirror = store._connections.mirror
         await mirror.begin_reconciling("token")
         cluster.primaries[2].call("FLUSHALL")
         assert not await mirror.end_reconciling("token", "between")
         assert await mirror.reconciled() is None
-        await reconcile(store.stores)
-        assert (await verify(store.stores)).findings == {}
+        await reconcile(store._connections)
+        assert (await verify(store._connections)).findings == {}
 
 
 @pytest.mark.parametrize("limit", ["", "?max_connections=3"], ids=["many", "few"])
@@ -144,7 +144,7 @@ async def test_dead_connections_and_few_of_them_cost_no_read_and_no_save(
             saved = await asyncio.gather(*(store.patch(user, "params", {"n": number}) for user in USERS))
             assert all(each.mirrored for each in saved)
             disconnect_all()
-            assert (await verify(store.stores)).findings == {}
+            assert (await verify(store._connections)).findings == {}
 
 
 async def test_watch_goes_on_when_nodes_die(on_cluster: Config, cluster: Cluster) -> None:

@@ -34,9 +34,9 @@ async def test_everything_works_with_the_master_that_sentinel_names(
         assert found is not None
         assert (saved.mirrored, found.source, found.settings["leverage"]) == (True, "redis", 3)
         sentinels.master.call("HSET", f"user:{OKX_UID}:dual_side", "use_dual_sl", "True")
-        assert (await Sync(store.stores).run())["edited"] == 1
-        await Relay(store.stores).once()
-        assert (await verify(store.stores)).findings == {}
+        assert (await Sync(store._connections).run())["edited"] == 1
+        await Relay(store._connections).once()
+        assert (await verify(store._connections)).findings == {}
 
 
 async def test_nothing_is_lost_when_the_master_dies_under_load(behind_sentinel: Config, sentinels: Sentinels) -> None:
@@ -82,7 +82,7 @@ async def test_nothing_is_lost_when_a_hung_master_wakes_up_replaced(
 async def test_what_redis_acknowledged_and_lost_is_put_back(behind_sentinel: Config, sentinels: Sentinels) -> None:
     async with SettingsStore(behind_sentinel) as store:
         await store.register(OKX_UID, TELEGRAM_ID)
-        await Relay(store.stores).once()
+        await Relay(store._connections).once()
         master = sentinels.master
         replicas = sentinels.replicas
         wait_until(lambda: all(node.info("replication")["slave_repl_offset"] > 0 for node in replicas))
@@ -96,10 +96,10 @@ async def test_what_redis_acknowledged_and_lost_is_put_back(behind_sentinel: Con
 
         async def put_back() -> bool:
             try:
-                await Relay(store.stores).once()
+                await Relay(store._connections).once()
             except RedisUnavailable:
                 return False
-            return not (await verify(store.stores)).findings
+            return not (await verify(store._connections)).findings
 
         await eventually(put_back)
         assert '"leverage": 7' in sentinels.master.call("GET", DOCUMENT)

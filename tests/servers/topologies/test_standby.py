@@ -34,7 +34,7 @@ async def test_what_an_asynchronous_standby_lacked_is_found_in_redis_and_kept(se
     with Pair(is_synchronous=False) as pair:
         async with SettingsStore(replace(servers, database_url=pair.url)) as store:
             await store.register(OKX_UID, TELEGRAM_ID)
-            await Relay(store.stores).once()
+            await Relay(store._connections).once()
             pair.standby.stop()
             for kind in ("params", "preferences"):
                 lost = await store.patch(OKX_UID, kind, {"n": "lost"})
@@ -43,10 +43,10 @@ async def test_what_an_asynchronous_standby_lacked_is_found_in_redis_and_kept(se
             pair.standby.start()
             pair.standby.promote()
 
-            assert dict((await verify(store.stores)).findings) == {"ahead": 2}
+            assert dict((await verify(store._connections)).findings) == {"ahead": 2}
             await store.patch(OKX_UID, "preferences", {"n": "later"})  # before the relay has looked
-            await Relay(store.stores).once()  # it sees the new timeline
-            assert (await verify(store.stores)).findings == {}
+            await Relay(store._connections).once()  # it sees the new timeline
+            assert (await verify(store._connections)).findings == {}
             for kind, expected in (("params", None), ("preferences", "later")):
                 versions = await store.history(OKX_UID, kind)
                 kept = [await store.get_version(OKX_UID, kind, each.version) for each in versions]

@@ -55,6 +55,8 @@ OF_A_USER = {
     "keep_losing_credentials": f"'{{who}}', {CREDENTIALS}",
     "_keep_losing_document": f"{ID.format('user_settings')} and setting_type = 'params'), '{{{{}}}}'",
     "link_telegram": "'{who}', '{telegram}'",
+    "_note_link": "'{telegram}', '{who}'",
+    "note_deleted_key": "'{who}', 'params', '{who}'",
     "patch_user_setting": "'{who}', 'params', '{{\"leverage\": 20}}'",
     "prune_user_settings": "1, '1 day', '{who}'",
     "record_trade": f"'{{who}}', '{{{{{NEW}}}}}'",
@@ -96,6 +98,7 @@ OF_ALL = {
 }
 # Lists: the confined user's part only. The column that tells whose a row is.
 LISTS = {
+    "_compare_documents": ("owner", f"{FOUND.format(who=OKX_UID)[:-2]}, {FOUND.format(who=OTHER)[2:]}, false"),
     "apply_setting_template": ("okx_uid", "'default', 'params', p_filter => '{}'"),
     "export_users": ("okx_uid", ""),
     "find_users_by_setting": ("okx_uid", "'params', '{}'"),
@@ -124,7 +127,7 @@ OF_NOBODY = {
     *("validate_user_setting", "database_identity", "installed_definition"),
     *("changes_as_json", "check_identifiers", "_check_settings", "confined_owners", "confined_to", "_document_changes"),
     *("_convert_settings", "_take_settings"),
-    *("_document_problem", "_erase_predecessor", "_is_encrypted", "_is_permitted", "_is_valid_value"),
+    *("_document_problem", "_erase_predecessor", "_give_access", "_is_encrypted", "_is_permitted", "_is_valid_value"),
     *("_check_erasures", "erasures", "_forget_erased", "_erasure_digest", "is_erased", "_mark_erased"),
     *("_mark_pending", "_mask_secrets", "_merge_patch", "missing_setting_keys", "_note_reason", "_patched_setting"),
     *("secret_mask", "_telegram_is_free"),
@@ -384,11 +387,11 @@ async def test_a_confined_store_serves_its_user_and_nobody_else(
             mine.find_user(OTHER),
             mine.history(OTHER),
             mine.register("2000000000000002"),
-            Sync(mine.stores).run(),
+            Sync(mine._connections).run(),
         ):
             with pytest.raises(NotPermitted, match="confined to one user"):
                 await refused_call
-        await Sync(mine.stores, okx_uid=OKX_UID).run()
+        await Sync(mine._connections, okx_uid=OKX_UID).run()
 
 
 async def test_a_confined_relay_mirrors_and_verifies_its_user_only(
@@ -396,13 +399,13 @@ async def test_a_confined_relay_mirrors_and_verifies_its_user_only(
 ) -> None:
     for okx_uid in (OKX_UID, OTHER):
         await store.register(okx_uid)
-    await store.stores.marks.clear()
+    await store._connections.marks.clear()
     redis.flushall()
     relaying = Connections(confined_to(config, "relay"))
     try:
         assert (await Relay(relaying).once()).mirrored == 4
         assert not redis.exists(f"user:{OTHER}:settings")
-        assert (await verify(relaying)).checked == (await verify(store.stores, okx_uid=OKX_UID)).checked
+        assert (await verify(relaying)).checked == (await verify(store._connections, okx_uid=OKX_UID)).checked
     finally:
         await relaying.close()
 

@@ -309,6 +309,7 @@ def test_hostile_arguments_get_a_result_or_an_error_of_ours(db: Connection, peop
         outcomes[function["signature"]] = states
     assert failures == {}
     after_another = {
+        "_allow(text,text)",
         "_check_erasures()",
         "end_restore()",
         "merge_candles(text,boolean)",

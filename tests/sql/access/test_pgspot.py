@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from store.postgres import migrate
+from store.postgres import sources
 
 PGSPOT = Path(sys.executable).with_name("pgspot")
 
@@ -36,21 +36,21 @@ def pgspot(tmp_path: Path, files: Sequence[Path], *options: str) -> str:
 
 
 def test_nothing_is_found(tmp_path: Path) -> None:
-    files = [file for file in migrate.sql_files() if file.stem not in UNREADABLE]
+    files = [file for file in sources.sql_files() if file.stem not in UNREADABLE]
     found = pgspot(tmp_path, files, *(f"--ignore={code}" for code in IGNORED))
     assert found.splitlines()[-1] == "TOTAL: Errors: 0 Warnings: 0 Unknown: 0", found
 
 
 @pytest.mark.parametrize("name", sorted(UNREADABLE))
 def test_what_it_cannot_read_is_an_expression_body(tmp_path: Path, name: str) -> None:
-    (file,) = [file for file in migrate.sql_files() if file.stem == name]
+    (file,) = [file for file in sources.sql_files() if file.stem == name]
     assert "\nreturn " in file.read_text()
     assert "list index out of range" in pgspot(tmp_path, [file])
 
 
 @pytest.mark.parametrize("code", sorted(IGNORED))
 def test_no_exception_is_made_for_nothing(tmp_path: Path, code: str) -> None:
-    files = [file for file in migrate.sql_files() if file.stem not in UNREADABLE]
+    files = [file for file in sources.sql_files() if file.stem not in UNREADABLE]
     assert f"{code}: " in pgspot(tmp_path, files)
 
 

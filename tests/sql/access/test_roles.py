@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,15 +16,16 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
 from store import Config, NotPermitted, SettingsStore, errors
+from store.api.catalogue import masked
 from store.coherence.connections import Connections
 from store.coherence.relay import Relay
 from store.coherence.sync import Sync
 from store.coherence.verify import verify
 from store.files import backup, export
 from store.operations import status
-from store.postgres import migrate
+from store.postgres import migrate, sources
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.helpers.roles import FUNCTIONS, OURS, ROLES, SECURITY, granted, in_role
+from tests.helpers.roles import FUNCTIONS, OURS, ROLES, in_role
 from tests.helpers.sessions import DEADLINE, Connection, Session, fetch, one, refused, value
 
 OTHER = "1000000000000001"
@@ -99,8 +99,9 @@ def test_each_role_has_the_tables_that_are_granted_and_no_other(held: Connection
         select c.relname as name, c.relkind::text as kind, min(a.attname::text) as column from pg_class c
           join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
          where c.relkind in ('r', 'p', 'v') and c.relnamespace = 'public'::regnamespace group by c.oid"""
-    readable, writable = granted("select"), granted(", ".join(DML))
-    readable |= granted("select, insert")  # a restore's, by row-level policies: else as good as not granted
+    rights = [(name, roles, has) for roles, has, names in sources.table_rights() for name in names]
+    readable = {name: roles for name, roles, has in rights if has != ", ".join(DML)}  # an insert: by policies
+    writable = {name: roles for name, roles, has in rights if has == ", ".join(DML)}
     tables = fetch(held, query)
     assert {*readable, *writable, "trigger_permits"} <= {table["name"] for table in tables}
     for table in tables:
@@ -146,15 +147,6 @@ def test_a_version_bears_the_name_of_who_logged_in_not_of_the_owner(db: Connecti
         fetch(db, "update user_settings set settings = '{}' where is_active")
 
 
-def test_the_document_of_who_may_call_what_is_true() -> None:
-    rows = re.findall(r"^\| `(\w+)\(\)` \|(.*)\|$", SECURITY.read_text(), re.MULTILINE)
-    told = {
-        name: tuple(role for role, cell in zip(ROLES, cells.split("|"), strict=True) if cell.strip() == "yes")
-        for name, cells in rows
-    }
-    assert told == FUNCTIONS
-
-
 # -- how the roles come to be
 
 
@@ -170,6 +162,23 @@ def test_grants_of_objects_made_since_are_given_by_the_next_migrate(db: Connecti
     fetch(db, "drop function find_user(text)")
     migrate.migrate(database_url)
     assert value(db, "select has_function_privilege('settings_reader', 'find_user(text)', 'execute')")
+
+
+def test_every_overload_has_the_rights_of_its_name_and_nobody_has_others(db: Connection, database_url: str) -> None:
+    fetch(db, "create function user_record(integer) returns integer language sql return $1")
+    for name in ("user_record(integer)", "user_record(text)", "delete_user(text)", "no_removal()"):
+        fetch(db, f"grant all on function {name} to public, settings_reader, settings_relay")
+        fetch(db, f"revoke all on function {name} from settings_writer")
+    migrate.migrate(database_url)
+    query = """
+        select p.oid::regprocedure::text as name,
+               array(select a.grantee::regrole::text from aclexplode(p.proacl) a
+                      where a.grantee <> p.proowner order by 1) as roles
+          from pg_proc p where p.proname in ('user_record', 'delete_user', 'no_removal')"""
+    everyone = {row["name"]: [role.removeprefix("settings_") for role in row["roles"]] for row in fetch(db, query)}
+    readers = ["admin", "reader", "writer"]
+    assert everyone.pop("user_record(integer)") == everyone.pop("user_record(text)") == readers
+    assert everyone == {"delete_user(text)": ["admin", "writer"], "no_removal()": []}
 
 
 def test_a_user_who_may_not_make_roles_is_warned_and_goes_on(db: Connection, login: str) -> None:
@@ -191,9 +200,8 @@ def test_the_first_migrate_of_a_cluster_makes_the_roles_and_grants_to_them(db: C
     with db.transaction(force_rollback=True):
         for role in ROLES:
             fetch(db, f"alter role settings_{role} rename to {login}_{role}")
-        for file in migrate.sql_files():
-            if file.parent == OURS:
-                db.execute(file.read_bytes())
+        for file in sources.sql_files():
+            db.execute(file.read_bytes())
         assert value(db, "select has_table_privilege('settings_admin', 'user_settings', 'delete')")
         assert value(db, "select has_function_privilege('settings_reader', 'find_user(text)', 'execute')")
 
@@ -327,7 +335,7 @@ async def test_a_writer_can_do_all_that_bots_do(config: Config, redis: redis_py.
         assert found is not None
         assert found.settings == {"timeframe": "5m"}
         redis.hset(f"user:{OTHER}:preferences", "timeframe", "1h")
-        assert (await Sync(store.stores).run())["new"] == 1
+        assert (await Sync(store._connections).run())["new"] == 1
         for forbidden in (
             store.erase_user(OKX_UID),
             store.prune(1, timedelta()),
@@ -351,7 +359,7 @@ async def test_a_reader_reads_everything_and_fills_redis_again(
         assert again is not None
         assert again.source == "redis"
         assert len(await store.get_all(TELEGRAM_ID)) == 3
-        assert await store.masked(found)
+        assert await masked(store, found)
         assert [u.okx_uid for u in await store.list_users()] == [user]
         assert await store.search("params", {"leverage": 10})
         assert await store.history(user)
@@ -364,14 +372,14 @@ async def test_a_reader_reads_everything_and_fills_redis_again(
             with pytest.raises(NotPermitted):
                 await forbidden
         with pytest.raises(NotPermitted):
-            await Sync(store.stores).run()
+            await Sync(store._connections).run()
     assert "error" not in (await status.gather(as_role(config, "reader")))["postgresql"]
 
 
 async def test_the_relay_mirrors_verifies_and_mends_and_saves_nothing(
     config: Config, redis: redis_py.Redis, user: str, store: SettingsStore
 ) -> None:
-    await store.stores.marks.clear()
+    await store._connections.marks.clear()
     redis.flushall()
     relaying = Connections(as_role(config, "relay"))
     try:
@@ -416,7 +424,7 @@ async def test_an_admin_does_the_rest(config: Config, user: str, tmp_path: Path)
         assert (restored.users, restored.mirrored) == (2, True)
         assert [t.settings for t in await store.list_templates("careful")] == [{"leverage": 3}]
         assert (await store.patch(user, "params", {"leverage": 4})).version == 3
-        assert (await verify(store.stores)).findings == {}
+        assert (await verify(store._connections)).findings == {}
     with psycopg.connect(config.database_url or "") as connection:  # the triggers are back
         disabled = sql.SQL("select count(*) from pg_trigger where not tgisinternal and tgenabled <> 'O'")
         assert connection.execute(disabled).fetchone() == (0,)

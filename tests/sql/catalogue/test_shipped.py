@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from psycopg.types.json import Jsonb
 
-from store.postgres import migrate
+from store.postgres import migrate, sources
 from tests.helpers.sessions import Connection, fetch, one, value
 
 COLUMNS = "setting_type, key, json_type, is_nullable, default_value::text, minimum, maximum, choices, is_secret"
@@ -66,7 +66,7 @@ def test_keys_without_a_default_come_into_no_new_document(db: Connection, uid: s
 
 
 def test_what_operators_changed_stays_as_it_is(db: Connection, database_url: str) -> None:
-    ids = [file.stem for file in migrate.resources("migrations").glob("*[a-z].sql") if ".rollback" not in file.name]
+    ids = [file.stem for file in sources.resources("migrations").glob("*[a-z].sql") if ".rollback" not in file.name]
     migrate.rollback(database_url, sum(name >= WIDENING for name in ids))
     assert shipped(db)["params", "btc_investment"][3:5] == (1, 1_000_000)
     changes = {
@@ -82,8 +82,8 @@ def test_what_operators_changed_stays_as_it_is(db: Connection, database_url: str
     before = shipped(db)
     migrate.migrate(database_url)
     after, wanted = shipped(db), given()
-    for key in [*changes, ("params", "investment")]:
-        assert after.pop(key) == before[key], key
+    for changed in [*changes, ("params", "investment")]:
+        assert after.pop(changed) == before[changed], changed
     assert ("params", "trailing_start_point") not in after
     assert {key: field for key, field in after.items() if wanted.get(key, field) != field} == {}
 

@@ -41,6 +41,15 @@ def test_columns_of_an_adopted_table_are_read_but_what_follows_from_ours_is_not(
     assert (account["telegram_linked"], account["telegram_userid"]) == (False, None)
 
 
+def test_a_new_user_has_access_where_an_adopted_table_has_columns_for_that(db: Connection) -> None:
+    for column in ("has_trading_access", "has_realtime_access"):
+        fetch(db, f"alter table app_users add column {column} boolean not null default false")
+    user = one(db, "select * from ensure_user(%s)", (OKX_UID,))
+    assert (user["has_trading_access"], user["has_realtime_access"], user["version"]) == (True, True, 1)
+    fetch(db, "update app_users set has_trading_access = false")
+    assert one(db, "select has_trading_access as it from ensure_user(%s)", (OKX_UID,)) == {"it": False}
+
+
 def test_the_id_of_the_credentials_is_an_identifier_too(db: Connection, kim: str) -> None:
     found = one(db, "select * from user_record(%s)", (TELEGRAM_ID,))
     assert one(db, "select * from user_record(%s)", (found["api"]["id"],)) == found

@@ -111,13 +111,13 @@ async def test_jobs_are_of_its_user_only(confine: Confine, both: Config, redis: 
     redis.set(f"user:{OTHER}:settings", "not JSON")
     redis.hset(f"user:{OKX_UID}:dual_side", "use_dual_sl", "odd")
     async with confined(confine) as store:
-        report = await verify(store.stores)
+        report = await verify(store._connections)
         assert {finding.owner for finding in report.users} == {OKX_UID}
         told_of: list[Any] = []
         for job in (
-            verify(store.stores, okx_uid=OTHER),
-            Sync(store.stores, tell=told_of.append).run(),
-            Sync(store.stores, okx_uid=OTHER, dry_run=True, tell=told_of.append).run(),
+            verify(store._connections, okx_uid=OTHER),
+            Sync(store._connections, tell=told_of.append).run(),
+            Sync(store._connections, okx_uid=OTHER, dry_run=True, tell=told_of.append).run(),
         ):
             with pytest.raises(NotPermitted, match="confined to one user"):
                 await job
@@ -129,7 +129,9 @@ async def test_it_watches_its_user_only(confine: Confine, both: Config) -> None:
         await writing.find_user(OTHER)  # by a connection made before anything confines it
         async with confined(confine) as store:
             waiting = asyncio.ensure_future(anext(store.watch()))
-            while not (await writing.stores.mirror.redis.pubsub_numsub(writing.stores.mirror.channel))[0][1]:
+            while not (await writing._connections.mirror.redis.pubsub_numsub(writing._connections.mirror.channel))[0][
+                1
+            ]:
                 await asyncio.sleep(0.01)
             for okx_uid in (OTHER, OKX_UID):
                 await writing.patch(okx_uid, "params", {"leverage": 33})
@@ -162,7 +164,7 @@ async def test_a_session_that_the_server_did_not_confine_is_refused(
     """As by a pooler that drops the options."""
     assert both.database_url
     async with SettingsStore(both) as store:
-        monkeypatch.setattr(store.stores.confinement, "_told", OKX_UID)
+        monkeypatch.setattr(store._connections.confinement, "_told", OKX_UID)
         with pytest.raises(NotPermitted, match="doesn't confine"):
             await store.get(OTHER, "params", source="db")
 

@@ -48,8 +48,7 @@ METHODS = {
     for name, method in inspect.getmembers(SettingsStore, inspect.iscoroutinefunction)
     if not name.startswith("_")
 }
-# What takes no input of callers, but what the store itself has made; and a file, which test_candles.py does.
-OURS = {"masked", "mistyped", "mirror_owners", "import_candles"}
+OURS = {"import_candles"}  # takes a file: test_candles.py does that
 
 SERVICE = {name: method for name, method in vars(TimescaleUserService).items() if isinstance(method, classmethod)}
 
@@ -287,7 +286,7 @@ def test_glob_characters_in_the_key_template_stand_for_themselves(
             await store.register(OKX_UID, TELEGRAM_ID)
             found = await store.get(TELEGRAM_ID, "params", source="redis")
             assert found is not None
-            return {key async for keys in store.stores.mirror.scan(100) for key in keys}
+            return {key async for keys in store._connections.mirror.scan(100) for key in keys}
 
     for other in (f"aab?{OKX_UID}:settings", f"x{OKX_UID}^mirror]", f"{{{OKX_UID}}}b:settings", f"%s{OKX_UID}.+mirror"):
         redis.set(other, "not ours")

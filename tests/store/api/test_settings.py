@@ -180,7 +180,7 @@ async def test_concurrent_misses_make_one_query(
     store: SettingsStore, user: str, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     redis.flushall()
-    database, queries = store.stores.database, []
+    database, queries = store._connections.database, []
     fetch = database.fetch
 
     async def counted(call: Any) -> Any:
@@ -220,7 +220,7 @@ async def test_more_reads_at_once_than_connections_are_all_served_by_redis(
 ) -> None:
     users = [str(10**15 + number) for number in range(250)]
     db.execute("select register_user(u) from unnest(%s::text[]) u", (users,))
-    await store.mirror_owners(None)
+    await store._mirror_owners(None)
     found = await asyncio.gather(*(store.get(user, "params") for user in users))
     assert [setting and (setting.okx_uid, setting.source) for setting in found] == [(user, "redis") for user in users]
 
@@ -234,7 +234,7 @@ async def test_a_save_that_waited_for_the_same_one_and_a_link_do_not_fail_in_a_d
         waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
         return len(db.execute(waiting).fetchall()) == number
 
-    async with store.stores.database.transaction() as rival:
+    async with store._connections.database.transaction() as rival:
         await rival.fetch(functions.settings.upsert_user_setting(user, "params", {"leverage": 20}, None))
         save = asyncio.create_task(store.save(user, "params", {"leverage": 20}))
         await eventually(lambda: are_waiting(1))

@@ -51,7 +51,7 @@ def history(db: Db, kind: str) -> list[Any]:
 
 async def synced(store: SettingsStore, **options: Any) -> dict[str, Outcome]:
     told: list[Outcome] = []
-    await Sync(store.stores, tell=told.append, **options).run()
+    await Sync(store._connections, tell=told.append, **options).run()
     return {outcome.redis_key: outcome for outcome in told}
 
 
@@ -86,16 +86,16 @@ async def test_valid_keys_are_taken_over_and_bad_ones_named_kept_and_left(
 
         assert (await synced(store))[KEYS[kind]] == outcome, content  # again, to the same end
         assert history(db, kind) == saved, content
-        await reconcile(store.stores)
-        await Relay(store.stores).once()
-        report = await verify(store.stores, repair=True)
+        await reconcile(store._connections)
+        await Relay(store._connections).once()
+        report = await verify(store._connections, repair=True)
         assert (dict(report.findings), report.repaired) == ({"edited": 1}, 0), content
         assert all(key in report.held[OKX_UID, kind] for key in bad), content
         assert redis.dump(KEYS[kind]) == there, content
 
-        report = await verify(store.stores, repair=True, force=True)
+        report = await verify(store._connections, repair=True, force=True)
         assert (dict(report.findings), report.remaining, report.held) == ({"edited": 1}, 0, {}), content
-        assert not (await verify(store.stores)).findings, content
+        assert not (await verify(store._connections)).findings, content
         assert history(db, kind) == saved, content  # the history has it already
         shown = await store.get(OKX_UID, kind, source="redis")
         assert shown is not None
@@ -117,7 +117,7 @@ async def test_in_a_conflict_what_is_preferred_wins_key_by_key(
     elif prefer == "db":
         assert outcome.outcome == "conflict, db wins"
         assert [document.get("leverage") for document in saved] == [None, 2]
-        assert not (await verify(store.stores)).findings
+        assert not (await verify(store._connections)).findings
     else:
         assert (outcome.outcome, saved) == ("conflict", [])
     assert (redis.get(KEYS["params"]) == '{"leverage": 33, "sl_value": NaN}') is (prefer != "db")
@@ -136,9 +136,9 @@ async def test_a_save_that_comes_in_between_reaches_redis(
     monkeypatch.setattr(Sync, "_write_back", late)
     await synced(store)
     assert redis.get(KEYS["params"]) == '{"leverage": 33, "sl_value": NaN}'
-    await Relay(store.stores).once()
+    await Relay(store._connections).once()
     assert json.loads(str(redis.get(KEYS["params"])))["leverage"] == 44
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_what_sync_has_not_seen_yet_is_asked_for_by_repair_too(
@@ -150,15 +150,26 @@ async def test_what_sync_has_not_seen_yet_is_asked_for_by_repair_too(
         redis.hdel(f"user:{user}:mirror", "params") if version is None else redis.hset(
             f"user:{user}:mirror", "params", version
         )
-        report = await verify(store.stores, repair=True)
+        report = await verify(store._connections, repair=True)
         assert (report.findings.total(), report.repaired) == (1, 0), version
         assert report.held == {(user, "params"): "sl_value: must be a finite number"}
         assert redis.get(KEYS["params"]) == '{"leverage": 33, "sl_value": NaN}'
     assert len(history(db, "params")) == 1
-    assert (await verify(store.stores, repair=True, force=True)).remaining == 0
+    assert (await verify(store._connections, repair=True, force=True)).remaining == 0
     assert history(db, "params")[1:] == [
         {"$unreadable": '{"leverage": 33, "sl_value": NaN}'}, history(db, "params")[0],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ['{"leverage": 33, "a": 1e-500}', '{"a": ' + "[" * 70 + "]" * 70 + "}", "not JSON"])
+async def test_what_is_no_document_is_noted_and_overwritten_unasked(
+    store: SettingsStore, user: str, db: Db, redis: redis_py.Redis, content: str
+) -> None:
+    put(redis, "params", content)
+    assert (await synced(store))[KEYS["params"]].outcome in ("bad", "invalid")
+    report = await verify(store._connections, repair=True)
+    assert (dict(report.findings), report.remaining, report.held) == ({"edited": 1}, 0, {})
+    assert list(history(db, "params")[1]) == ["$unreadable"]
 
 
 async def test_what_was_given_stays_stale_when_the_catalogue_narrows(
@@ -166,6 +177,6 @@ async def test_what_was_given_stays_stale_when_the_catalogue_narrows(
 ) -> None:
     db.execute("select patch_user_setting(%s, 'params', '{\"leverage\": 3}')", (user,))
     db.execute("update setting_fields set maximum = 5 where key = 'leverage'")  # Redis has 10, as it was given
-    report = await verify(store.stores, repair=True)
+    report = await verify(store._connections, repair=True)
     assert (report.remaining, report.held) == (0, {})
     assert json.loads(str(redis.get(KEYS["params"])))["leverage"] == 3

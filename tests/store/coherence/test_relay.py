@@ -21,7 +21,7 @@ Db = psycopg.Connection[dict[str, Any]]
 @pytest.fixture
 async def relay(store: SettingsStore) -> AsyncIterator[Relay]:
     """A relay that runs."""
-    running = Relay(store.stores, poll=0.005)
+    running = Relay(store._connections, poll=0.005)
     task = asyncio.create_task(running.run())
     yield running
     running.stopping.set()
@@ -43,7 +43,7 @@ async def test_what_psql_writes_reaches_redis(store: SettingsStore, relay: Relay
     async def arrived() -> bool:
         params = await store.get(user, "params", source="redis")
         dual_side = await store.get(user, "dual_side", source="redis")
-        link = await store.stores.mirror.okx_uid_of("12345")
+        link = await store._connections.mirror.okx_uid_of("12345")
         return (
             params is not None and params.version == 2
             and dual_side is not None and dual_side.settings == {"x": 1}
@@ -51,14 +51,14 @@ async def test_what_psql_writes_reaches_redis(store: SettingsStore, relay: Relay
         )  # fmt: skip
 
     await eventually(arrived)
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
     assert db.execute("select count(*) as n from mirror_pending").fetchone() == {"n": 0}
 
 
 async def test_a_rolled_back_write_does_not_reach_redis(store: SettingsStore, user: str, db: Db) -> None:
     with db.transaction(force_rollback=True):
         db.execute("select upsert_user_setting(%s, 'params', '{\"leverage\": 9}')", (user,))
-    assert (await Relay(store.stores).once()).failures == {}
+    assert (await Relay(store._connections).once()).failures == {}
     found = await store.get(user, "params", source="redis")
     assert found is not None
     assert found.version == 1
@@ -68,7 +68,7 @@ async def test_it_reconciles_when_redis_lost_its_data(
     store: SettingsStore, relay: Relay, user: str, redis: redis_py.Redis
 ) -> None:
     async def equal() -> bool:
-        return not (await verify(store.stores)).findings
+        return not (await verify(store._connections)).findings
 
     await eventually(equal)
     redis.flushall()
@@ -81,10 +81,10 @@ async def test_it_reconciles_when_redis_lost_its_data(
 
 
 async def test_a_pass_of_once_heals_a_flushed_redis(store: SettingsStore, user: str, redis: redis_py.Redis) -> None:
-    await Relay(store.stores).once()
+    await Relay(store._connections).once()
     redis.flushall()
-    await Relay(store.stores).once()
-    assert not (await verify(store.stores)).findings
+    await Relay(store._connections).once()
+    assert not (await verify(store._connections)).findings
 
 
 async def test_a_poison_row_is_set_aside_and_does_not_stop_the_rest(
@@ -100,10 +100,10 @@ async def test_a_poison_row_is_set_aside_and_does_not_stop_the_rest(
         keys=["user:5*", "user:1709*", "settings:*"],
     )
     try:
-        await Relay(store.stores).once()
+        await Relay(store._connections).once()
         db.execute("select upsert_user_setting(%s, 'params', '{\"leverage\": 9}')", (user,))
         db.execute("select ensure_user('1000000000000001')")
-        progress = await Relay(store.stores).once()
+        progress = await Relay(store._connections).once()
     finally:
         redis.acl_setuser("default", enabled=True, nopass=True, commands=["+@all"], keys=["*"])
     assert set(progress.failures) == {("1000000000000001", "user")}
@@ -112,12 +112,12 @@ async def test_a_poison_row_is_set_aside_and_does_not_stop_the_rest(
     found = await store.get(user, "params", source="redis")
     assert found is not None
     assert found.version == 2
-    assert (await Relay(store.stores).once()).failures == {}
-    assert not (await verify(store.stores)).findings
+    assert (await Relay(store._connections).once()).failures == {}
+    assert not (await verify(store._connections)).findings
 
 
 async def test_several_relays_share_the_work(store: SettingsStore, user: str, db: Db) -> None:
-    relays = [Relay(store.stores, poll=0.001) for _ in range(3)]
+    relays = [Relay(store._connections, poll=0.001) for _ in range(3)]
     tasks = [asyncio.create_task(relay.run()) for relay in relays]
     for number in range(1, 101):
         db.execute("select patch_user_setting(%s, 'params', jsonb_build_object('n', %s::integer))", (user, number))
@@ -127,7 +127,7 @@ async def test_several_relays_share_the_work(store: SettingsStore, user: str, db
     found = await store.get(user, "params", source="redis")
     assert found is not None
     assert (found.version, found.settings["n"]) == (101, 100)
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_watch_yields_changes_in_order_and_catches_up(

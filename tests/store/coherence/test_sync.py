@@ -20,7 +20,7 @@ Db = psycopg.Connection[dict[str, Any]]
 
 async def _sync(store: SettingsStore, **options: Any) -> dict[str, str]:
     told: list[Outcome] = []
-    await Sync(store.stores, tell=told.append, **options).run()
+    await Sync(store._connections, tell=told.append, **options).run()
     return {outcome.redis_key: outcome.outcome for outcome in told}
 
 
@@ -72,7 +72,7 @@ async def test_users_that_postgresql_has_never_seen_are_imported(
     assert found is not None
     assert found.okx_uid == OKX_UID
     assert redis.hget(f"user:{OKX_UID}:dual_side", "use_dual_side_entry") == "true"
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
     assert await _sync(store) == {}
 
 
@@ -88,7 +88,7 @@ async def test_an_edit_in_redis_becomes_one_version(
     before, after = _documents(db, "dual_side")
     assert after == {**before, "use_dual_side_entry": True}
     assert redis.hget(f"user:{user}:dual_side", "use_dual_side_entry") == "true"
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_the_same_value_in_another_encoding_is_no_version(
@@ -97,7 +97,7 @@ async def test_the_same_value_in_another_encoding_is_no_version(
     redis.hset(f"user:{user}:dual_side", "use_dual_side_entry", "False")
     await _sync(store)
     assert len(_documents(db, "dual_side")) == 1
-    assert not (await verify(store.stores, repair=True)).remaining
+    assert not (await verify(store._connections, repair=True)).remaining
 
 
 async def test_a_stale_redis_is_mirrored_again(store: SettingsStore, user: str, db: Db, redis: redis_py.Redis) -> None:
@@ -124,7 +124,7 @@ async def test_a_conflict_is_decided_by_prefer_and_the_loser_is_kept(
         return
     assert outcome == f"conflict, {prefer} wins"
     assert documents == ([1, 2, 3] if prefer == "redis" else [1, 2, 3, 2])
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_bad_data_of_one_user_harms_no_other(store: SettingsStore, db: Db, redis: redis_py.Redis) -> None:
@@ -141,7 +141,7 @@ async def test_bad_data_of_one_user_harms_no_other(store: SettingsStore, db: Db,
     redis.set(f"user:{OKX_UID}:settings", '{"leverage": 5}')
 
     told: list[Outcome] = []
-    await Sync(store.stores, tell=told.append).run()
+    await Sync(store._connections, tell=told.append).run()
     outcomes = {outcome.redis_key: outcome.outcome for outcome in told}
     assert outcomes.pop(f"user:{OKX_UID}:settings") == "new"
     assert [outcomes.pop(f"user:100000000000000{n}:settings") for n in (3, 4, 5)] == ["invalid"] * 3
@@ -158,7 +158,7 @@ async def test_a_report_names_the_first_keys_and_counts_all(
     monkeypatch.setattr(service, "KEYS_NAMED", 3)
     for n in range(5):
         redis.set(f"user:{int(OKX_UID) + n}:settings", '{"leverage": 3}')
-    report = await service.sync(store.stores, "redis", None, None, False, lambda _: None)
+    report = await service.sync(store._connections, "redis", None, None, False, lambda _: None)
     assert (report.outcomes, len(report.keys)) == ({"new": 5}, 3)
 
 
@@ -177,7 +177,7 @@ async def test_numbers_keep_every_digit(store: SettingsStore, db: Db, redis: red
     await _sync(store)
     rows = db.execute("select settings ->> 'x' as x from user_settings order by setting_type").fetchall()
     assert [row["x"] for row in rows] == ["0.1234567890123456789012345", "12345678901234567890.123456789012345"]
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_a_telegram_link_changed_in_redis_is_taken_over(
@@ -189,7 +189,7 @@ async def test_a_telegram_link_changed_in_redis_is_taken_over(
     found = await store.find_user(TELEGRAM_ID)
     assert found is not None
     assert found.okx_uid == "1000000000000001"
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_registering_takes_over_what_only_redis_has(store: SettingsStore, db: Db, redis: redis_py.Redis) -> None:
@@ -199,7 +199,7 @@ async def test_registering_takes_over_what_only_redis_has(store: SettingsStore, 
     assert found is not None
     assert (found.version, found.settings["leverage"], len(found.settings)) == (2, 33, 50)  # the rest are defaults
     assert len(_documents(db, "preferences")) == 1
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 @pytest.mark.parametrize("kind", ["params", "dual_side"])
@@ -217,7 +217,7 @@ async def test_a_write_over_an_edit_in_redis_keeps_the_edit_in_the_history(
     found = await store.get(user, kind, source="redis")
     assert found is not None
     assert (found.version, found.settings) == (4, {"leverage": 4})
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_a_write_over_the_same_value_in_another_encoding_keeps_nothing(
@@ -230,7 +230,7 @@ async def test_a_write_over_the_same_value_in_another_encoding_keeps_nothing(
     assert (await store.save(user, "dual_side", _documents(db, "dual_side")[0])).mirrored
     assert len(_documents(db, "dual_side")) == 1
     assert redis.hget(f"user:{user}:dual_side", "use_dual_side_entry") == "false"
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_another_formatting_of_the_same_document_is_no_edit(
@@ -240,7 +240,7 @@ async def test_another_formatting_of_the_same_document_is_no_edit(
     redis.set(f"user:{user}:settings", '{"a":1,"leverage":3}')
     await store.save(user, "params", {"leverage": 4})
     assert len(_documents(db, "params")) == 3
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_two_syncs_at_once_take_over_each_user_once(
@@ -256,7 +256,7 @@ async def test_two_syncs_at_once_take_over_each_user_once(
         pipeline.execute()
 
     async with SettingsStore(config) as other:
-        one, two = await asyncio.gather(Sync(store.stores).run(), Sync(other.stores).run())
+        one, two = await asyncio.gather(Sync(store._connections).run(), Sync(other._connections).run())
     assert one["invalid"] == two["invalid"] == 1
     assert one["new"] + two["new"] == 3 * len(people) - 1
     row = db.execute(
@@ -265,5 +265,5 @@ async def test_two_syncs_at_once_take_over_each_user_once(
     ).fetchone()
     assert row == {"documents": 2 * len(people) - 1, "fine": 2 * len(people) - 1, "linked": len(people)}
     assert db.execute("select from mirror_pending").fetchall() == []
-    found = await verify(store.stores)
+    found = await verify(store._connections)
     assert dict(found.findings) == {"unmarked": 1}

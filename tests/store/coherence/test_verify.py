@@ -28,7 +28,7 @@ async def thousand(store: SettingsStore, db: psycopg.Connection[dict[str, Any]])
         "select count(r) from generate_series(1, 1000) n,"
         " register_user((1000000000000000 + n)::text, (100000 + n)::text) r"
     )
-    await drain(store.stores)
+    await drain(store._connections)
     return [str(1000000000000000 + n) for n in range(1, 1001)]
 
 
@@ -36,7 +36,7 @@ async def test_each_kind_of_finding_is_found_and_repaired(
     store: SettingsStore, thousand: list[str], db: psycopg.Connection[dict[str, Any]], redis: redis_py.Redis
 ) -> None:
     random_ = random.Random(7)
-    assert (await verify(store.stores)).findings == Counter()
+    assert (await verify(store._connections)).findings == Counter()
     users = random_.sample(thousand, 1000)
     groups = [users[i : i + PER_KIND] for i in range(0, 1000, PER_KIND)]
 
@@ -44,7 +44,7 @@ async def test_each_kind_of_finding_is_found_and_repaired(
     db.execute("select count(delete_user_setting(u, 'preferences')) from unnest(%s::text[]) u", (groups[4],))
     old = {user: str(redis.get(f"user:{user}:settings")) for user in groups[0]}
     _raw_update(db, groups[0])
-    await drain(store.stores)
+    await drain(store._connections)
     for user in groups[0]:
         redis.set(f"user:{user}:settings", old[user])
         redis.hset(f"user:{user}:mirror", "params", "1")
@@ -59,14 +59,14 @@ async def test_each_kind_of_finding_is_found_and_repaired(
         redis.hset(f"user:{user}:preferences", "symbol", "X")
 
     expected = dict.fromkeys(("stale", "pending", "missing", "edited", "ahead", "unmarked", "orphan"), PER_KIND)
-    report = await verify(store.stores)
+    report = await verify(store._connections)
     assert dict(report.findings) == expected
     assert report.checked == report.ok + report.findings.total()
     assert len(report.users) == 100
 
-    repaired = await verify(store.stores, repair=True)
+    repaired = await verify(store._connections, repair=True)
     assert (dict(repaired.findings), repaired.repaired, repaired.remaining) == (expected, 7 * PER_KIND, 0)
-    assert (await verify(store.stores)).findings == Counter()
+    assert (await verify(store._connections)).findings == Counter()
 
 
 def _raw_update(db: psycopg.Connection[dict[str, Any]], users: list[str]) -> None:
@@ -81,7 +81,7 @@ async def test_repair_keeps_what_it_overwrites(
     store: SettingsStore, user: str, db: psycopg.Connection[dict[str, Any]], redis: redis_py.Redis
 ) -> None:
     redis.set(f"user:{user}:settings", '{"leverage": 9999, "mine": 1}')  # not even valid
-    await verify(store.stores, repair=True)
+    await verify(store._connections, repair=True, force=True)
     rows = db.execute(
         "select version, settings, is_active from user_settings where setting_type = 'params' order by version"
     ).fetchall()
@@ -93,7 +93,7 @@ async def test_repair_keeps_what_it_overwrites(
 
 async def test_repair_leaves_users_alone_that_only_redis_knows(store: SettingsStore, redis: redis_py.Redis) -> None:
     redis.set("user:3000000000000001:settings", '{"leverage": 3}')
-    report = await verify(store.stores, repair=True)
+    report = await verify(store._connections, repair=True)
     assert (dict(report.findings), report.repaired) == ({"unmarked": 1}, 0)
     assert redis.get("user:3000000000000001:settings") == '{"leverage": 3}'
 
@@ -103,13 +103,13 @@ async def test_repair_leaves_to_sync_what_postgresql_lost(
 ) -> None:
     redis.set("user:3000000000000001:settings", '{"leverage": 50}')
     redis.hset("user:3000000000000001:mirror", "params", "3")  # mirrored once: PostgreSQL came back from a backup
-    report = await verify(store.stores, repair=True)
+    report = await verify(store._connections, repair=True)
     assert (dict(report.findings), report.repaired) == ({"orphan": 1}, 0)
-    await Sync(store.stores).run()
+    await Sync(store._connections).run()
     found = await store.get("3000000000000001", "params", source="db")
     assert found is not None
     assert found.settings == {"leverage": 50}
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_a_document_that_comes_back_after_a_deletion_is_an_orphan(
@@ -117,7 +117,7 @@ async def test_a_document_that_comes_back_after_a_deletion_is_an_orphan(
 ) -> None:
     await store.delete(user, "params")
     redis.set(f"user:{user}:settings", "{}")
-    report = await verify(store.stores, repair=True)
+    report = await verify(store._connections, repair=True)
     assert (dict(report.findings), report.repaired) == ({"orphan": 1}, 1)
     assert redis.get(f"user:{user}:settings") is None
 
@@ -125,7 +125,7 @@ async def test_a_document_that_comes_back_after_a_deletion_is_an_orphan(
 async def test_a_broken_telegram_link_is_mended(store: SettingsStore, user: str, redis: redis_py.Redis) -> None:
     redis.set(f"user:{TELEGRAM_ID}:okx_uid", "1111111111111111")
     redis.hset(f"user:{user}:mirror", "telegram_id", "12345")
-    report = await verify(store.stores, repair=True)
+    report = await verify(store._connections, repair=True)
     assert (dict(report.findings), report.repaired) == ({"edited": 2}, 2)
     assert redis.get(f"user:{TELEGRAM_ID}:okx_uid") == OKX_UID
 
@@ -134,7 +134,7 @@ async def test_other_keys_of_the_bots_are_left_alone(store: SettingsStore, user:
     redis.set(f"user:{user}:position", "{}")
     redis.set("user:nobody:settings", "{}")
     redis.set("something:else", "1")
-    assert (await verify(store.stores, repair=True)).findings == Counter()
+    assert (await verify(store._connections, repair=True)).findings == Counter()
     assert redis.get("user:nobody:settings") == "{}"
 
 
@@ -154,14 +154,14 @@ async def test_live_writes_are_no_findings(
 
     writer = asyncio.create_task(write())
     for _ in range(20):
-        assert (await verify(store.stores)).findings == Counter()
+        assert (await verify(store._connections)).findings == Counter()
     stop.set()
     assert await writer > 0
 
 
 async def test_a_secret_is_in_no_report(store: SettingsStore, user: str, redis: redis_py.Redis) -> None:
     redis.set(f"user:{user}:settings", '{"signal_bot_token": "s3cr3t"}')
-    report = await verify(store.stores)
+    report = await verify(store._connections)
     assert report.findings == Counter(edited=1)
     assert "s3cr3t" not in repr(report)
 
@@ -171,7 +171,7 @@ async def test_a_database_that_came_back_from_a_backup_wins_over_a_newer_redis(
 ) -> None:
     redis.hset(f"user:{user}:mirror", "params", "50")
     redis.set(f"user:{user}:settings", '{"leverage": 50}')
-    await reconcile(store.stores)
+    await reconcile(store._connections)
     found = await store.get(user, "params", source="redis")
     assert found is not None
     assert (found.version, found.settings["leverage"]) == (3, 10)  # 50 is version 2, in the history

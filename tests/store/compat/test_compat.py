@@ -27,7 +27,7 @@ from store import (
     UnknownSettingType,
     UnknownUser,
 )
-from store.compat.pool import Connection
+from store.compat.connection import Connection
 from tests.cli.conftest import environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import wait_until
@@ -80,13 +80,15 @@ async def test_a_record_has_the_keys_that_callers_know(kim: TimescaleUserRecord,
         "telegram_id": TELEGRAM_ID, "telegram_userid": TELEGRAM_ID, "telegram_username": "kim",
         "okx_api_connected": False, "okx_linked": True,
     }  # fmt: skip
-    assert kim.api is None
+    assert kim.api == {
+        **dict.fromkeys(KEYS), "id": kim.user["id"], "user_id": kim.user["id"], "telegram_id": TELEGRAM_ID,
+        "telegram_linked": True, "okx_uid": OKX_UID, "exchange": "okx", **times,
+    }  # fmt: skip
 
 
 async def test_credentials_are_plain_for_callers_and_in_no_repr(kim: TimescaleUserRecord, db: Db) -> None:
     record = await service.upsert_api_credentials(OKX_UID, **KEYS)
     assert record is not None
-    assert record.api is not None
     assert list(record.api) == [
         "id", "user_id", "api_key", "api_secret", "passphrase", "telegram_id", "telegram_linked", "okx_uid",
         "exchange", "created_at", "updated_at",
@@ -104,7 +106,6 @@ async def test_credentials_are_plain_for_callers_and_in_no_repr(kim: TimescaleUs
 async def test_a_user_is_found_by_every_identifier(kim: TimescaleUserRecord) -> None:
     record = await service.upsert_api_credentials(OKX_UID, **KEYS)
     assert record is not None
-    assert record.api is not None
     for identifier in (OKX_UID, TELEGRAM_ID, int(TELEGRAM_ID), record.user["id"], record.api["id"]):
         assert await service.fetch_user(identifier) == record  # type: ignore[arg-type]
 
@@ -201,13 +202,11 @@ async def test_a_field_that_is_not_given_stays(kim: TimescaleUserRecord) -> None
     await service.upsert_api_credentials(OKX_UID, **KEYS)
     record = await service.upsert_api_credentials(TELEGRAM_ID, api_key="plain-2")
     assert record is not None
-    assert record.api is not None
     assert await service.get_api_keys(OKX_UID) == {**KEYS, "api_key": "plain-2"}
     assert await service.upsert_api_credentials(OKX_UID) == record
     await service.update_api_record(record.api["id"], {"passphrase": "plain-3", "telegram_linked": False})
     record = await service.fetch_user(OKX_UID)
     assert record is not None
-    assert record.api is not None
     assert (record.api["passphrase"], record.api["telegram_id"]) == ("plain-3", None)
 
 
@@ -228,6 +227,23 @@ async def test_half_of_the_credentials_alone_is_refused(kim: TimescaleUserRecord
     assert "plain-" not in str(error.value)
     assert db.execute("select from okx_api_info").fetchall() == []
     assert await service.upsert_api_credentials(OKX_UID) == kim
+    with pytest.raises(InvalidArgument, match="missing: api_secret, passphrase"):
+        await service.update_api_record(kim.api["id"], {"api_key": "plain-ak", "telegram_id": "99999"})
+    with pytest.raises(UnknownUser):
+        await service.update_api_record("00000000-0000-0000-0000-000000000000", {"api_key": "plain-ak"})
+    assert await service.fetch_user(OKX_UID) == kim
+    assert await service.get_api_keys(OKX_UID) is None
+
+
+async def test_a_user_without_credentials_has_a_record_to_change(kim: TimescaleUserRecord) -> None:
+    await service.update_api_record(
+        kim.api["id"], {"telegram_id": "99999", "telegram_linked": True, "updated_at": "now()"}
+    )
+    record = await service.fetch_user("99999")
+    assert record is not None
+    assert (record.user["okx_uid"], record.api["telegram_id"], record.api["api_key"]) == (OKX_UID, "99999", None)
+    await service.update_api_record(record.api["id"], KEYS)
+    assert await service.get_api_keys(OKX_UID) == KEYS
 
 
 async def test_without_an_encryption_key_only_credentials_are_out_of_reach(

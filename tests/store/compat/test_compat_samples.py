@@ -189,8 +189,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*hmset:DeprecationWarning")
 
 async def test_registering_leaves_both_stores_equal(registered: str, db: Db, redis: redis_py.Redis) -> None:
     store = (await TimescalePool.get_pool()).store
-    assert not (await verify(store.stores)).findings
-    assert await Sync(store.stores).run() == {"ok": 5}
+    assert not (await verify(store._connections)).findings
+    assert await Sync(store._connections).run() == {"ok": 5}
     versions = db.execute("select setting_type, version, settings from user_settings order by 1").fetchall()
     assert [(row["setting_type"], row["version"]) for row in versions] == [
         ("dual_side", 1), ("params", 1), ("preferences", 1),
@@ -212,7 +212,7 @@ async def test_registering_keeps_what_redis_had_otherwise(
     assert await TimescaleUserService.get_setting_by_type(OKX_UID, "params") == PARAMS
     rows = db.execute("select settings from user_settings where setting_type = 'params' order by version").fetchall()
     assert [row["settings"]["leverage"] for row in rows] == [10, 33, 10]
-    assert not (await verify((await TimescalePool.get_pool()).store.stores)).findings
+    assert not (await verify((await TimescalePool.get_pool()).store._connections)).findings
 
 
 async def test_registering_again_with_other_keys_mends_redis(
@@ -223,14 +223,14 @@ async def test_registering_again_with_other_keys_mends_redis(
     put(redis, f"user:{OKX_UID}:api:keys", {**other, **NOTES})
     await TimescaleUserService.upsert_api_credentials(OKX_UID, **other)
     assert await TimescaleUserService.get_api_keys(OKX_UID) == other
-    assert not (await verify((await TimescalePool.get_pool()).store.stores)).findings
+    assert not (await verify((await TimescalePool.get_pool()).store._connections)).findings
 
 
 async def test_keys_written_again_in_plain_text_are_encrypted_by_sync(
     registered: str, redis: redis_py.Redis, db: Db
 ) -> None:
     put(redis, f"user:{OKX_UID}:api:keys", {**API, **NOTES})
-    stores = (await TimescalePool.get_pool()).store.stores
+    stores = (await TimescalePool.get_pool()).store._connections
     assert await Sync(stores).run() == {"ok": 4, "same": 1}
     assert "plain-" not in json.dumps(redis.hgetall(f"user:{OKX_UID}:api:keys"))
     assert not (await verify(stores)).findings
@@ -255,7 +255,7 @@ async def test_settings_are_updated(registered: str, db: Db) -> None:
     ]  # fmt: skip
     dual_side = await TimescaleUserService.get_setting_by_type(OKX_UID, "dual_side")
     assert dual_side == {"use_dual_side_entry": True}
-    assert not (await verify((await TimescalePool.get_pool()).store.stores)).findings
+    assert not (await verify((await TimescalePool.get_pool()).store._connections)).findings
 
 
 async def test_keys_come_from_redis_else_from_the_service(
@@ -270,7 +270,7 @@ async def test_keys_come_from_redis_else_from_the_service(
 
     await TimescalePool.close_pool()
     monkeypatch.setenv("MIRROR_CREDENTIALS", "plain")  # for bots that read the keys themselves
-    await verify((await TimescalePool.get_pool()).store.stores, repair=True)
+    await verify((await TimescalePool.get_pool()).store._connections, repair=True)
     scope = await run(PRIMARY, get_redis_client=get_redis_client)
     assert scope["api_keys"] == API
 

@@ -71,7 +71,7 @@ async def test_a_hit_asks_nobody_and_answers_the_same(
 ) -> None:
     await warm(cached, redis, identifier)
     expected, before = await store.get(identifier, "params"), reads(redis)
-    monkeypatch.setattr(cached.stores, "database", None)
+    monkeypatch.setattr(cached._connections, "database", None)
     for _ in range(100):
         assert await cached.get(identifier, "params") == expected
     assert reads(redis) == before
@@ -202,13 +202,13 @@ async def test_what_was_read_before_a_change_is_not_kept_after_it(
     cached: SettingsStore, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await warm(cached, redis)
-    read, cache = cached.stores.mirror.read, cached._cache
+    read, cache = cached._connections.mirror.read, cached._cache
 
     async def is_told(before: object) -> bool:
         return cache.page(OKX_UID) is not before
 
     async def late(*arguments: Any) -> Any:
-        monkeypatch.setattr(cached.stores.mirror, "read", read)
+        monkeypatch.setattr(cached._connections.mirror, "read", read)
         found = await read(*arguments)
         page = cache.page(OKX_UID)
         redis.set(PARAMS, '{"leverage": 41}')
@@ -216,7 +216,7 @@ async def test_what_was_read_before_a_change_is_not_kept_after_it(
         return found
 
     cache.forget(None)
-    monkeypatch.setattr(cached.stores.mirror, "read", late)
+    monkeypatch.setattr(cached._connections.mirror, "read", late)
     old, new = await cached.get(OKX_UID, "params"), await cached.get(OKX_UID, "params")
     assert old is not None
     assert new is not None

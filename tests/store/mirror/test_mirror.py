@@ -37,13 +37,13 @@ async def test_the_same_version_with_other_content_is_noticed_at_a_save(
     store: SettingsStore, user: str, db: Db, redis: redis_py.Redis
 ) -> None:
     await store.save(user, "params", {"leverage": 50})
-    await store.stores.marks.clear()
+    await store._connections.marks.clear()
     _restore_to_version_1(db)
     saved = await store.save(user, "params", {"leverage": 7})
     assert saved.mirrored
     assert json.loads(str(redis.get(f"user:{user}:settings"))) == {"leverage": 7}
     assert 50 in _leverages(db)
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_what_only_a_redis_ahead_has_is_kept_when_the_relay_reconciles(
@@ -51,19 +51,19 @@ async def test_what_only_a_redis_ahead_has_is_kept_when_the_relay_reconciles(
 ) -> None:
     for leverage in (50, 51):
         await store.save(user, "params", {"leverage": leverage})
-    await store.stores.marks.clear()
+    await store._connections.marks.clear()
     _restore_to_version_1(db)
-    await reconcile(store.stores)
+    await reconcile(store._connections)
     assert _leverages(db) == [10, 51, 10]
     assert json.loads(str(redis.get(f"user:{user}:settings"))) == {"leverage": 10}
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_a_flush_during_a_reconciliation_starts_it_again(
     store: SettingsStore, db: Db, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     db.execute("select count(r) from generate_series(1, 500) n, register_user((1000000000000000 + n)::text) r")
-    apply, calls = store.stores.mirror.apply, 0
+    apply, calls = store._connections.mirror.apply, 0
 
     async def flushing(*arguments: Any, **named: Any) -> Any:
         nonlocal calls
@@ -72,10 +72,10 @@ async def test_a_flush_during_a_reconciliation_starts_it_again(
             redis.flushall()
         return await apply(*arguments, **named)
 
-    monkeypatch.setattr(store.stores.mirror, "apply", flushing)
-    await Relay(store.stores).once()
+    monkeypatch.setattr(store._connections.mirror, "apply", flushing)
+    await Relay(store._connections).once()
     assert calls > 2
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_what_is_written_between_a_look_and_the_repair_is_kept(
@@ -83,15 +83,15 @@ async def test_what_is_written_between_a_look_and_the_repair_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     redis.set(f"user:{user}:settings", '{"leverage": 41}')
-    apply = store.stores.mirror.apply
+    apply = store._connections.mirror.apply
 
     async def raced(entries: Any, seen: Any = None) -> Any:
-        monkeypatch.setattr(store.stores.mirror, "apply", apply)
+        monkeypatch.setattr(store._connections.mirror, "apply", apply)
         redis.set(f"user:{user}:settings", '{"leverage": 42}')
         return await apply(entries, seen)
 
-    monkeypatch.setattr(store.stores.mirror, "apply", raced)
-    assert not (await verify(store.stores, repair=True)).remaining
+    monkeypatch.setattr(store._connections.mirror, "apply", raced)
+    assert not (await verify(store._connections, repair=True)).remaining
     assert _leverages(db) == [10, 41, 10, 42, 10]
 
 
@@ -105,8 +105,8 @@ async def test_unreadable_content_stops_nobody_and_is_kept_as_text(
     redis.set(f"user:{user}:settings", content.encode("latin-1"))
     db.execute("select patch_user_setting(u, 'params', '{\"leverage\": 2}') from unnest(%s::text[]) u",
                (["1000000000000001", user],))  # fmt: skip
-    assert (await Relay(store.stores).once()).failures == {}
-    assert not (await verify(store.stores)).findings
+    assert (await Relay(store._connections).once()).failures == {}
+    assert not (await verify(store._connections)).findings
     kept = db.execute("select count(*) as n from user_settings where settings ? '$unreadable'").fetchone()
     assert kept == {"n": 1}
 
@@ -117,8 +117,8 @@ async def test_one_key_the_catalogue_no_longer_allows_stops_nobody(
     db.execute("select patch_user_setting(%s, 'params', '{\"leverage\": 23}')", (user,))
     redis.set(f"user:{user}:settings", '{"leverage": 7}')
     db.execute("update setting_fields set maximum = 12 where key = 'leverage'")
-    assert (await Relay(store.stores).once()).failures == {}
-    assert not (await verify(store.stores)).findings
+    assert (await Relay(store._connections).once()).failures == {}
+    assert not (await verify(store._connections)).findings
 
 
 async def test_an_edit_of_a_deleted_users_settings_is_kept(
@@ -126,10 +126,10 @@ async def test_an_edit_of_a_deleted_users_settings_is_kept(
 ) -> None:
     db.execute("select delete_user(%s)", (user,))
     redis.set(f"user:{user}:settings", '{"leverage": 33}')
-    await Relay(store.stores).once()
+    await Relay(store._connections).once()
     assert _leverages(db) == [10, None, 33, None]
     assert redis.get(f"user:{user}:settings") is None
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 @pytest.mark.parametrize(
@@ -144,16 +144,16 @@ async def test_verify_tells_values_apart_that_python_calls_equal(
     theirs: str,
 ) -> None:
     db.execute("select upsert_user_setting(%s, 'params', %s::jsonb)", (user, f'{{"x": {mine}}}'))
-    await drain(store.stores)
+    await drain(store._connections)
     redis.set(f"user:{user}:settings", f'{{"x":{theirs}}}')
-    assert (await verify(store.stores)).findings == Counter(edited=1)
+    assert (await verify(store._connections)).findings == Counter(edited=1)
 
 
 async def test_a_hash_of_many_fields_arrives(store: SettingsStore, user: str, redis: redis_py.Redis) -> None:
     document = {f"key {n}": n for n in range(2345)}  # Lua passes on so many arguments at a time
     assert (await store.save(user, "preferences", document)).mirrored
     assert redis.hlen(f"user:{user}:preferences") == len(document)
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_large_documents_arrive_and_do_not_starve_the_others(store: SettingsStore, user: str, db: Db) -> None:
@@ -162,5 +162,5 @@ async def test_large_documents_arrive_and_do_not_starve_the_others(store: Settin
         " from (select (ensure_user((1000000000000000 + n)::text)).okx_uid from generate_series(1, 60) n) u"
     )
     db.execute("select patch_user_setting(%s, 'params', '{\"leverage\": 3}')", (user,))
-    await Relay(store.stores).once()
-    assert not (await verify(store.stores)).findings
+    await Relay(store._connections).once()
+    assert not (await verify(store._connections)).findings

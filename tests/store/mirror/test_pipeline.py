@@ -25,7 +25,7 @@ MANY = 300  # of them make several writes
 
 async def test_each_of_many_replies_is_that_of_its_command(store: SettingsStore) -> None:
     texts = [f"{number} {PADDING}" for number in range(MANY)]
-    assert await exchange(store.stores.mirror.redis, (Command(("ECHO", text)) for text in texts)) == texts
+    assert await exchange(store._connections.mirror.redis, (Command(("ECHO", text)) for text in texts)) == texts
 
 
 async def test_a_command_that_is_refused_is_a_reply_and_not_the_end(
@@ -33,7 +33,7 @@ async def test_a_command_that_is_refused_is_a_reply_and_not_the_end(
 ) -> None:
     redis.set("a string", "1")
     commands = [Command(("HGET", "a string", "field")) if n == 100 else Command(("ECHO", n)) for n in range(MANY)]
-    replies = await exchange(store.stores.mirror.redis, commands)
+    replies = await exchange(store._connections.mirror.redis, commands)
     assert "WRONGTYPE" in str(replies.pop(100))
     assert replies == [str(n) for n in range(MANY) if n != 100]
 
@@ -49,7 +49,7 @@ async def test_a_script_that_is_lost_midway_runs_once_for_each_key(store: Settin
                 redis.set("lost", 1)
             yield script.call((f"key {number}",), (PADDING,))
 
-    assert await store.stores.mirror._run(script, increments) == [1] * MANY
+    assert await store._connections.mirror._run(script, increments) == [1] * MANY
 
 
 async def test_what_is_given_up_midway_leaves_no_reply_for_the_next_one(store: SettingsStore) -> None:
@@ -59,19 +59,19 @@ async def test_what_is_given_up_midway_leaves_no_reply_for_the_next_one(store: S
         raise ValueError("not to be sent")
 
     with pytest.raises(ValueError):
-        await exchange(store.stores.mirror.redis, commands())
-    assert await exchange(store.stores.mirror.redis, [Command(("ECHO", "next"))]) == ["next"]
+        await exchange(store._connections.mirror.redis, commands())
+    assert await exchange(store._connections.mirror.redis, [Command(("ECHO", "next"))]) == ["next"]
 
 
 async def test_a_batch_may_take_longer_than_the_timeout_if_redis_goes_on_answering(config: Config) -> None:
     slow = [Command(("BLPOP", "nothing", "0.02"))] * 60
     async with SettingsStore(replace(config, redis_timeout=1.0)) as store:
-        assert await exchange(store.stores.mirror.redis, slow) == [None] * 60
+        assert await exchange(store._connections.mirror.redis, slow) == [None] * 60
 
 
 async def test_a_silent_redis_is_given_up_after_the_timeout(config: Config) -> None:
     async with SettingsStore(replace(config, redis_timeout=0.2)) as store:
-        mirror = store.stores.mirror
+        mirror = store._connections.mirror
         with pytest.raises(RedisUnavailable, match=r"0\.2 s"):
             await mirror._call(lambda: exchange(mirror.redis, [Command(("BLPOP", "nothing", "5"))]))
         assert await exchange(mirror.redis, [Command(("ECHO", "next"))]) == ["next"]
@@ -82,10 +82,10 @@ async def test_a_look_sees_what_an_inspection_sees(config: Config, user: str, re
         await store.save_credentials(user, *secrets(1))
         await store.delete(user, "dual_side")
         redis.delete(f"user:{user}:preferences")
-        rows = await store.stores.database.fetch(functions.mirror.mirror_source([user, TELEGRAM_ID]))
+        rows = await store._connections.database.fetch(functions.mirror.mirror_source([user, TELEGRAM_ID]))
         places = [Place.of(MirrorEntry(**row)) for row in rows]
         assert len(places) == 6
-        mirror = store.stores.mirror
+        mirror = store._connections.mirror
         assert await mirror.look(places, await mirror.sizes(places)) == await mirror.inspect(places)
         redis.flushall()
         assert await mirror.look(places, await mirror.sizes(places)) == await mirror.inspect(places)
@@ -96,6 +96,6 @@ async def test_one_key_too_many_is_found_where_another_is_missing(
 ) -> None:
     redis.delete(f"user:{user}:settings")
     redis.set(f"user:{OKX_UID[::-1]}:settings", "{}")
-    assert (await verify(store.stores)).findings == {"missing": 1, "unmarked": 1}
-    assert (await verify(store.stores, repair=True)).findings == {"missing": 1, "unmarked": 1}
-    assert (await verify(store.stores)).findings == {"unmarked": 1}
+    assert (await verify(store._connections)).findings == {"missing": 1, "unmarked": 1}
+    assert (await verify(store._connections, repair=True)).findings == {"missing": 1, "unmarked": 1}
+    assert (await verify(store._connections)).findings == {"unmarked": 1}

@@ -63,7 +63,7 @@ async def run_sync(
 ) -> list[str]:
     """Sync; return the outcomes of keys of credentials."""
     told: list[Outcome] = []
-    await Sync(store.stores, prefer=prefer, dry_run=dry_run, okx_uid=okx_uid, tell=told.append).run()
+    await Sync(store._connections, prefer=prefer, dry_run=dry_run, okx_uid=okx_uid, tell=told.append).run()
     found = [outcome for outcome in told if outcome.redis_key.endswith(":api:keys")]
     assert "plain-" not in repr(found)
     return [outcome.outcome for outcome in found]

@@ -30,14 +30,14 @@ async def test_without_a_key_credentials_say_what_to_set_and_all_else_works(
         assert (await store.save(user, "params", {"leverage": 20})).mirrored
         assert await store.get(user, "params") is not None
         assert (await store.register(OTHER)).user.okx_uid == OTHER
-        assert not (await verify(store.stores, repair=True)).findings
+        assert not (await verify(store._connections, repair=True)).findings
         told: list[Outcome] = []
-        outcomes = await Sync(store.stores, tell=told.append).run()
+        outcomes = await Sync(store._connections, tell=told.append).run()
         assert told == []
         assert set(outcomes) == {"ok"}
         redis.flushall()
-        assert not (await relay.Relay(store.stores).once()).failures
-        assert not (await verify(store.stores)).findings
+        assert not (await relay.Relay(store._connections).once()).failures
+        assert not (await verify(store._connections)).findings
         with (tmp_path / "backup.zip").open("wb") as file:
             await backup(store, file)
         assert (await restore_backup(store, tmp_path / "backup.zip", replace=True)).mirrored
@@ -53,7 +53,7 @@ async def test_with_a_wrong_key_nothing_is_read_nor_lost(config: Config, user: s
         with pytest.raises(WrongEncryptionKey) as error:
             await store.get_credentials(user)
         assert "Add that key" in str(error.value.hint)
-        assert not (await verify(store.stores, repair=True)).findings
+        assert not (await verify(store._connections, repair=True)).findings
         assert (await store.save_credentials(user, *secrets(2))).version == 2
         assert await read(store) == (secrets(2), 2, "redis")
     assert versions(db, with_keys(config, KEY, NEW_KEY), user) == [secrets(1), secrets(2)]

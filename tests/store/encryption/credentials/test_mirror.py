@@ -51,7 +51,7 @@ async def test_an_older_version_never_comes_back(store: SettingsStore, user: str
         await store.save_credentials(user, *secrets(n))
         entries += [entry async for entry in entries_of(store)]
     for order in itertools.permutations(entries):
-        await store.stores.mirror.apply(list(order))
+        await store._connections.mirror.apply(list(order))
         assert await read(store) == (secrets(3), 3, "redis")
     assert len(versions(db, store.config, user)) == 3
 
@@ -60,7 +60,7 @@ async def entries_of(store: SettingsStore) -> AsyncIterator[Any]:
     from store.models import MirrorEntry
     from store.postgres import functions
 
-    for row in await store.stores.database.fetch(functions.mirror.mirror_state([OKX_UID], ["api_keys"])):
+    for row in await store._connections.database.fetch(functions.mirror.mirror_state([OKX_UID], ["api_keys"])):
         yield MirrorEntry(**row)
 
 
@@ -69,11 +69,11 @@ async def test_what_psql_writes_reaches_redis_through_the_relay(
 ) -> None:
     db.execute("select save_api_credentials(%s, %s, %s, %s)", (user, *sealed(user, secrets(1)).values()))
     assert marks(db) == {(user, 1)}
-    await relay.drain(store.stores)
+    await relay.drain(store._connections)
     assert marks(db) == set()
     assert await read(store) == (secrets(1), 1, "redis")
     db.execute("select delete_api_credentials(%s)", (user,))
-    await relay.drain(store.stores)
+    await relay.drain(store._connections)
     assert not redis.exists(DATA)
 
 
@@ -105,16 +105,16 @@ async def test_each_kind_of_finding_is_found_and_repaired(
     }
     for expected, act in cases.items():
         act()
-        report = await verify(store.stores)
+        report = await verify(store._connections)
         assert [(f.owner, f.kind, f.finding) for f in report.users] == [(user, "api_keys", expected)]
-        assert (await verify(store.stores, repair=True)).remaining == 0, expected
-        assert not (await verify(store.stores)).findings, expected
+        assert (await verify(store._connections, repair=True)).remaining == 0, expected
+        assert not (await verify(store._connections)).findings, expected
         found = await read(store)
         assert found is not None
         assert (found[0], found[2]) == (secrets(2), "redis"), expected
     await store.delete_credentials(user)
     put(redis, DATA, old)
-    report = await verify(store.stores, repair=True)
+    report = await verify(store._connections, repair=True)
     assert (report.findings, report.remaining) == (Counter(orphan=1), 0)
     assert not redis.exists(DATA)
     assert await read(store) is None
@@ -122,7 +122,7 @@ async def test_each_kind_of_finding_is_found_and_repaired(
 
 async def test_what_redis_holds_of_nobody_is_left_to_sync(store: SettingsStore, redis: Redis) -> None:
     rogue(redis, secrets(1), OTHER)
-    report = await verify(store.stores, repair=True)
+    report = await verify(store._connections, repair=True)
     assert (report.findings, report.repaired) == (Counter(unmarked=1), 0)
     assert redis.hget(HASH.format(OTHER), "api_key") == secrets(1)[0]
 
@@ -130,7 +130,7 @@ async def test_what_redis_holds_of_nobody_is_left_to_sync(store: SettingsStore, 
 async def test_a_flushed_redis_is_filled_again(store: SettingsStore, user: str, redis: Redis) -> None:
     await store.save_credentials(user, *secrets(1))
     redis.flushall()
-    await relay.Relay(store.stores).once()
+    await relay.Relay(store._connections).once()
     assert await read(store) == (secrets(1), 1, "redis")
 
 
@@ -143,7 +143,7 @@ async def test_the_modes(config: Config, user: str, db: Db, redis: Redis, mode: 
         saved = await store.save_credentials(user, *secrets(1))
         assert saved.mirrored
         assert await read(store) == (secrets(1), 1, "db" if mode == "off" else "redis")
-        assert not (await verify(store.stores)).findings
+        assert not (await verify(store._connections)).findings
         if mode == "plain":  # bare, as bots read it
             assert redis.hgetall(DATA) == dict(zip(FIELDS, secrets(1), strict=True))
         elif mode == "encrypted":
@@ -153,7 +153,7 @@ async def test_the_modes(config: Config, user: str, db: Db, redis: Redis, mode: 
         assert is_plain_anywhere(db, redis) is (mode == "plain")
         await store.delete_credentials(user)
         assert not redis.exists(DATA)
-        assert not (await verify(store.stores)).findings
+        assert not (await verify(store._connections)).findings
 
 
 @pytest.mark.parametrize("by", ["verify", "relay"])
@@ -163,14 +163,14 @@ async def test_every_switch_of_the_mode_converges_and_leaves_nothing_behind(
 ) -> None:
     async with other_store(config, KEY, mode=before) as store:
         await store.save_credentials(user, *secrets(1))
-        await relay.Relay(store.stores).once()
+        await relay.Relay(store._connections).once()
     async with other_store(config, KEY, mode=after) as store:
-        assert (await verify(store.stores)).findings.total() == 1
+        assert (await verify(store._connections)).findings.total() == 1
         if by == "verify":
-            assert (await verify(store.stores, repair=True)).remaining == 0
+            assert (await verify(store._connections, repair=True)).remaining == 0
         else:
-            await relay.Relay(store.stores).once()
-        assert not (await verify(store.stores)).findings
+            await relay.Relay(store._connections).once()
+        assert not (await verify(store._connections)).findings
         assert (redis.hgetall(DATA) == dict(zip(FIELDS, secrets(1), strict=True))) is (after == "plain")
         assert bool(redis.exists(DATA)) is (after != "off")
         assert is_plain_anywhere(db, redis) is (after == "plain")
@@ -187,11 +187,11 @@ async def test_one_damaged_value_does_not_keep_a_plain_mirror_from_the_rest(
         await store.save_credentials(OTHER, *secrets(2))
         set_behind_triggers(db, **sealed(OTHER, secrets(2)))
         redis.flushall()
-        progress = await relay.Relay(store.stores).once()
+        progress = await relay.Relay(store._connections).once()
         assert set(progress.failures) == {(user, "api_keys")}
         assert await read(store, OTHER) == (secrets(2), 1, "redis")
         redis.hset(f"user:{OTHER}:dual_side", "use_dual_sl", "True")
-        report = await verify(store.stores, repair=True)
+        report = await verify(store._connections, repair=True)
         assert (report.findings["edited"], report.remaining) == (1, 1)
         assert {(f.owner, f.kind) for f in report.users} == {(OTHER, "dual_side"), (user, "api_keys")}
 
@@ -209,9 +209,9 @@ async def test_a_redis_that_is_away_costs_nothing_but_the_mirror(
         assert (deleted.version, deleted.mirrored) == (2, False)
         assert (await store.save_credentials(user, *secrets(2))).version == 3
         with pytest.raises(RedisUnavailable):
-            await relay.drain(store.stores)
+            await relay.drain(store._connections)
     assert marks(db) == {(user, 3)}
     async with SettingsStore(config) as store:
-        await relay.drain(store.stores)
+        await relay.drain(store._connections)
         assert await read(store) == (secrets(2), 3, "redis")
     assert marks(db) == set()

@@ -29,12 +29,12 @@ async def test_credentials_copied_in_redis_are_nobody_elses(
     await store.save_credentials(OTHER, *secrets("theirs"))
     copy_hash(redis, HASH.format(OTHER), DATA)  # another user's
     assert await read(store) == (secrets("mine"), 1, "db")
-    await verify(store.stores, repair=True)
+    await verify(store._connections, repair=True)
     assert await read(store) == (secrets("mine"), 1, "redis")
     fields = redis.hgetall(DATA)
     put(redis, DATA, {"api_key": fields["api_secret"], "api_secret": fields["api_key"]})  # another field's
     assert await read(store) == (secrets("mine"), 1, "db")
-    await verify(store.stores, repair=True)
+    await verify(store._connections, repair=True)
     assert await read(store) == (secrets("mine"), 1, "redis")
     assert versions(db, store.config, user) == [secrets("mine")]
 
@@ -61,7 +61,7 @@ async def test_credentials_copied_in_postgresql_are_damaged_and_never_anothers(
         redis.flushall()
         with pytest.raises(DamagedCredential):
             await store.get_credentials(user)
-        await verify(store.stores, repair=True)  # and so it gets into Redis
+        await verify(store._connections, repair=True)  # and so it gets into Redis
         with pytest.raises(DamagedCredential):
             await store.get_credentials(user)
     assert await read(store, OTHER) == (secrets("theirs"), 1, "redis")
@@ -101,7 +101,7 @@ async def test_what_is_no_credentials_in_redis_is_passed_over_and_repaired(
         redis.delete(MIRROR)
         redis.set(MIRROR, "x")
     assert await read(store) == (secrets(1), 1, "db")
-    assert (await verify(store.stores, repair=True)).remaining == 0
+    assert (await verify(store._connections, repair=True)).remaining == 0
     found = await read(store)
     assert found is not None
     assert (found[0], found[2]) == (secrets(1), "redis")
@@ -122,11 +122,11 @@ async def test_what_overwrites_foreign_credentials_keeps_them_encrypted(
         assert (await store.save_credentials(user, *secrets(2))).mirrored
         expected = [secrets(1), secrets(2), secrets("found"), secrets(2)]
     elif how == "verify":
-        assert (await verify(store.stores, repair=True)).remaining == 0
+        assert (await verify(store._connections, repair=True)).remaining == 0
     else:
         redis.hset(MIRROR, "api_keys", "0")
         db.execute("select _mark_pending(%s, 'api_keys', 1)", (user,))
-        await relay.drain(store.stores)
+        await relay.drain(store._connections)
     assert versions(db, store.config, user) == expected
     # What was put back is sealed as the version that it was: Redis isn't believed until it is rotated, or saved again.
     assert await read(store) == (expected[-1], len(expected), "db")
@@ -144,7 +144,7 @@ async def test_without_a_key_foreign_plain_text_stays_until_somebody_has_one(
     await store.save_credentials(user, *secrets(1))
     rogue(redis, secrets("found"))
     async with other_store(config) as keyless:
-        assert (await verify(keyless.stores, repair=True)).remaining == 1
+        assert (await verify(keyless._connections, repair=True)).remaining == 1
         assert redis.hget(DATA, "api_key") == secrets("found")[0]
-    assert (await verify(store.stores, repair=True)).remaining == 0
+    assert (await verify(store._connections, repair=True)).remaining == 0
     assert versions(db, config, user) == [secrets(1), secrets("found"), secrets(1)]

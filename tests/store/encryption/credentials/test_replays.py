@@ -22,7 +22,7 @@ async def two_versions(store: SettingsStore, user: str, redis: Redis) -> tuple[d
     await store.save_credentials(user, *secrets(1))
     first = redis.hgetall(DATA), redis.hgetall(MIRROR)
     await store.save_credentials(user, *secrets(2))
-    await store.stores.marks.clear()
+    await store._connections.marks.clear()
     return first
 
 
@@ -33,7 +33,7 @@ async def test_old_ciphertext_is_not_the_current_version(
     put(redis, DATA, data)
     async with SettingsStore(config) as other:  # who has seen nothing yet
         assert await read(other) == (secrets(2), 2, "db")
-        assert (await verify(other.stores, repair=True)).remaining == 0
+        assert (await verify(other._connections, repair=True)).remaining == 0
         assert await read(other) == (secrets(2), 2, "redis")
     assert versions(db, config, user) == [secrets(1), secrets(2)]
 
@@ -92,7 +92,7 @@ async def test_the_old_form_which_binds_no_version_is_believed_from_postgresql_o
 ) -> None:
     fields = old_form(user, secrets(1))
     db.execute("select save_api_credentials(%s, %s, %s, %s)", (user, *fields.values()))
-    await relay.drain(store.stores)
+    await relay.drain(store._connections)
     assert redis.hgetall(DATA) == fields
     assert await read(store) == (secrets(1), 1, "db")
     assert (await rotate(store)).changed == 1
@@ -140,7 +140,7 @@ async def test_a_relay_without_keys_adds_no_version_to_a_rotation(
     config: Config, store: SettingsStore, user: str, db: Db, redis: Redis, how: str, mode: str
 ) -> None:
     db.execute("select save_api_credentials(%s, %s, %s, %s)", (user, *old_form(user, secrets(1)).values()))
-    await relay.drain(store.stores)
+    await relay.drain(store._connections)
     for keys in ([KEY], [NEW_KEY, KEY], [KEY, NEW_KEY]):
         async with other_store(config, *keys) as rotating:
             assert (await rotate(rotating)).changed == 1
@@ -148,10 +148,10 @@ async def test_a_relay_without_keys_adds_no_version_to_a_rotation(
         put(redis, DATA, old_form(user, secrets(1)) if keys == [KEY] else redis.hgetall(DATA))
         async with other_store(config) as keyless:
             if how == "relay":
-                await relay.drain(keyless.stores)
+                await relay.drain(keyless._connections)
             else:
-                assert (await verify(keyless.stores, repair=True)).remaining == 0
+                assert (await verify(keyless._connections, repair=True)).remaining == 0
     async with other_store(config, KEY, NEW_KEY, mode=mode) as reading:
-        await verify(reading.stores, repair=True)
+        await verify(reading._connections, repair=True)
         assert await read(reading) == (secrets(1), 1, "redis")
     assert len(versions(db, config, user)) == 1

@@ -133,7 +133,7 @@ async def test_twenty_savers_at_once_lose_nothing(config: Config, user: str, db:
         assert {each.version: n for n, each in enumerate(saved)} == {
             version: n for version, values in enumerate(found, 1) for n in range(20) if values == secrets(n)
         }
-        await relay.drain(one.stores)
+        await relay.drain(one._connections)
         assert await read(two) == (found[-1], 20, "redis")
     assert marks(db) == set()
 

@@ -26,7 +26,7 @@ async def test_credentials_that_only_redis_has_are_taken_over(
     assert versions(db, store.config, whom) == [secrets(1)]
     assert not is_plain_anywhere(db, redis)
     assert await read(store, whom) == (secrets(1), 1, "redis")
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
     assert [v.change_reason for v in await store.credentials_history(whom)] == ["found in Redis"]
 
 
@@ -67,7 +67,7 @@ async def test_in_a_conflict_the_loser_is_in_the_history(
     await store.save_credentials(user, *secrets(2))
     rogue(redis, secrets("redis"))
     redis.hset(MIRROR, "api_keys", "1")
-    await store.stores.marks.clear()
+    await store._connections.marks.clear()
     before = everything(db, redis)
     await run_sync(store, prefer, dry_run=True)
     assert everything(db, redis) == before

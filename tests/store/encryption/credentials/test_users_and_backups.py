@@ -59,14 +59,14 @@ async def test_a_backup_holds_ciphertext_that_reads_after_a_restore(
         manifest = await backup(store, file)
     assert manifest.tables["okx_api_info"].rows == 2
     await store.save_credentials(user, *secrets(3))
-    await store.stores.marks.clear()
+    await store._connections.marks.clear()
     assert (await restore_backup(store, path, replace=True)).mirrored
     found = versions(db, store.config, user)
     assert found[:2] == [secrets(1), secrets(2)]
     assert found[-1] == secrets(2)
     assert secrets(3) in found  # what Redis had is not lost
     assert await read(store) == (secrets(2), len(found), "db")
-    assert not (await verify(store.stores)).findings
+    assert not (await verify(store._connections)).findings
 
 
 async def test_an_export_holds_no_credentials(store: SettingsStore, user: str) -> None:

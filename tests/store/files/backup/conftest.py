@@ -45,7 +45,7 @@ async def small(store: SettingsStore, user: str, tmp_path: Path) -> Path:
 
 
 async def assert_clean(store: SettingsStore) -> None:
-    report = await verify(store.stores)
+    report = await verify(store._connections)
     assert report.checked
     assert not report.findings
 

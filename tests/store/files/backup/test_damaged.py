@@ -64,7 +64,7 @@ async def test_what_a_damaged_file_is_restored_from_stays_as_it_was(
     small: Path, tmp_path: Path, store: SettingsStore, db: Db, redis: redis_py.Redis
 ) -> None:
     await store.patch(OKX_UID, "params", {"leverage": 7})
-    await store.stores.marks.clear()
+    await store._connections.marks.clear()
     before, keys = content(db), {key: redis.dump(key) for key in redis.scan_iter()}
     data, bad = small.read_bytes(), tmp_path / "bad.zip"
     for broken in (data[:-1], data[: len(data) // 2], data[:200] + b"\0" + data[201:]):

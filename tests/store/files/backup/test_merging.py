@@ -26,7 +26,7 @@ def history(db: Db, setting_type: str = "params", okx_uid: str = OKX_UID) -> lis
 async def test_replacing_throws_away_what_is_there(small: Path, store: SettingsStore, db: Db) -> None:
     before = content(db)
     await store.register(OTHER_UID, "22222")
-    await store.stores.marks.clear()
+    await store._connections.marks.clear()
     await restore_backup(store, small, replace=True)
     assert content(db) == before
     assert await store.find_user(OTHER_UID) is None
@@ -123,7 +123,7 @@ async def test_pages_miss_nobody(
 
 async def test_two_thousand_users_are_merged(store: SettingsStore, db: Db, tmp_path: Path) -> None:
     db.execute("select register_user((1000000000000000 + n)::text) from generate_series(1, 2000) n")
-    await relay.drain(store.stores)
+    await relay.drain(store._connections)
     await back_up(store, tmp_path / "b.zip")
     db.execute("select upsert_user_setting(okx_uid, 'preferences', '{}') from app_users where okx_uid like '%7'")
     restored = await restore_backup(store, tmp_path / "b.zip", merge=True)
@@ -146,7 +146,7 @@ async def test_settings_that_are_not_valid_any_more_undo_the_whole_merge(
 
 async def test_a_merge_looks_up_each_user_of_the_backup_by_index(store: SettingsStore) -> None:
     users = "select (2000000000000000 + n)::text as okx_uid from generate_series(1, 4000) n"
-    async with store.stores.database.transaction() as transaction:
+    async with store._connections.database.transaction() as transaction:
         for name in ("app_users", "user_settings"):
             await transaction.fetch(backup._make_temporary(name))
         await transaction.fetch(Call(f"insert into restored_app_users (okx_uid) {users}", {}))

@@ -56,10 +56,10 @@ async def test_keys_of_users_whom_the_backup_does_not_know_stay_for_sync(
     await store.register(OTHER_UID, "22222")
     redis.set(f"user:{DELETED_UID}:settings", '{"leverage": 6}')
     await restore_backup(store, small, replace=True)
-    assert (await verify(store.stores)).findings == {"orphan": 4, "unmarked": 1}
-    await verify(store.stores, repair=True)
+    assert (await verify(store._connections)).findings == {"orphan": 4, "unmarked": 1}
+    await verify(store._connections, repair=True)
     assert redis.exists(f"user:{OTHER_UID}:settings", f"user:{DELETED_UID}:settings", "user:22222:okx_uid") == 3
-    await Sync(store.stores).run()
+    await Sync(store._connections).run()
     found = await store.find_user("22222")
     assert found is not None
     assert (found.okx_uid, await leverage(store, DELETED_UID)) == (OTHER_UID, 6)
@@ -82,8 +82,8 @@ async def test_a_mark_of_the_restore_outlives_who_mirrored_a_newer_version_befor
     await store.patch(OKX_UID, "params", {"leverage": 77})  # its mark is cleared a moment later
     async with SettingsStore(replace(config, redis_url="redis://127.0.0.1:1")) as restoring:
         assert not (await restore_backup(restoring, small, replace=True)).mirrored
-    await store.stores.marks.clear()
-    await relay.drain(store.stores)
+    await store._connections.marks.clear()
+    await relay.drain(store._connections)
     await assert_clean(store)
     assert json.loads(str(redis.get(PARAMS)))["leverage"] == await leverage(store) != 77
 
@@ -111,7 +111,7 @@ async def test_who_was_erased_but_is_still_in_redis_goes_from_there_all_the_same
     restored = await restore_backup(store, tmp_path / "b.zip", replace=True)
     assert (restored.users, restored.mirrored, restored.unknown) == (1, True, 0)
     assert not redis.exists(PARAMS)
-    assert dict(await Sync(store.stores).run()).keys() == {"ok"}
+    assert dict(await Sync(store._connections).run()).keys() == {"ok"}
 
 
 async def test_an_emptied_redis_is_filled(small: Path, store: SettingsStore, redis: redis_py.Redis) -> None:
@@ -126,7 +126,7 @@ async def test_a_relay_that_runs_meanwhile_does_no_harm(
 ) -> None:
     was = await leverage(store)
     async with on(config, str(config.database_url)) as relaying:
-        running = Relay(relaying.stores, poll=0.001)
+        running = Relay(relaying._connections, poll=0.001)
         task = asyncio.create_task(running.run())
 
         async def is_mirrored() -> bool:
@@ -134,7 +134,7 @@ async def test_a_relay_that_runs_meanwhile_does_no_harm(
 
         for value in range(20, 25):
             await store.patch(OKX_UID, "params", {"leverage": value})
-            await store.stores.marks.clear()
+            await store._connections.marks.clear()
             await eventually(is_mirrored)
             await restore_backup(store, small, replace=True)
             await eventually(is_mirrored)
@@ -153,12 +153,12 @@ async def test_a_restore_forgets_nobody_who_was_erased_and_is_in_redis_still(
     await back_up(store, path)
     await store.register(OKX_UID, TELEGRAM_ID)
     await store.patch(OKX_UID, "params", {"after the backup": 1})
-    await store.stores.marks.clear()
+    await store._connections.marks.clear()
     db.execute("select from erase_user(%s)", (OKX_UID,))  # no relay runs
     await restore_backup(store, path, replace=True)
-    await Sync(store.stores).run()
+    await Sync(store._connections).run()
     assert db.execute("select from user_settings where okx_uid = %s", (OKX_UID,)).fetchall() == []
     assert redis.get(PARAMS) is None or "after the backup" not in str(redis.get(PARAMS))
     assert redis.get(f"user:{TELEGRAM_ID}:okx_uid") is None
-    assert (await verify(store.stores)).remaining == 0
+    assert (await verify(store._connections)).remaining == 0
     assert db.execute("select from mirror_pending").fetchall() == []

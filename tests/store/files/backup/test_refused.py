@@ -63,7 +63,7 @@ async def test_rows_that_break_a_rule_undo_the_whole_restore(
     populated: Path, tmp_path: Path, store: SettingsStore, db: Db
 ) -> None:
     await store.register("900000000000000009")
-    await store.stores.marks.clear()
+    await store._connections.marks.clear()
     before, manifest = content(db), manifest_of(populated)
     settings_, users = member(populated, "user_settings"), member(populated, "app_users")
     for name, data in {

@@ -38,7 +38,7 @@ async def export(store: SettingsStore, *identifiers: str, with_secrets: bool = T
 
 
 async def assert_equal_sides(store: SettingsStore) -> None:
-    report = await verify(store.stores)
+    report = await verify(store._connections)
     assert (dict(report.findings), report.remaining) == ({}, 0)
 
 

@@ -186,7 +186,7 @@ async def test_imports_and_writers_at_once_keep_both_sides_equal(store: Settings
             await export.import_users(store, file_of(*(people if n % 2 else reversed(people))))
 
     await asyncio.gather(write(0), take(1), take(2), write(3))
-    await store.mirror_owners(None)
+    await store._mirror_owners(None)
     await assert_equal_sides(store)
     rows = fetch(db, "select count(*) as n, max(version) as last from user_settings group by okx_uid, setting_type")
     assert all(row["n"] == row["last"] for row in rows)
