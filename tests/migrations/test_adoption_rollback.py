@@ -16,7 +16,7 @@ from store.errors import MigrationError
 from store.postgres import migrate
 from tests.migrations.dump import dump
 from tests.migrations.old_service import OldService
-from tests.migrations.predecessor import KIM, LEE, PARK, WEB_ONLY, Connection, everything, rows
+from tests.migrations.predecessor import KIM, PARK, WEB_ONLY, Connection, everything, rows
 from tests.migrations.test_migrate import IDS
 
 TAKEN = "select string_agg(p::text, '') from predecessor.okx_api_info p join okx_api_info using (id)"
@@ -102,28 +102,34 @@ def test_what_is_in_quarantine_gives_way_to_its_successor(old_url: str, old: Con
 
 
 def test_a_database_that_an_earlier_release_adopted_gets_all_that(old_url: str, old: Connection) -> None:
-    before = everything(old)
-    migrate.migrate(old_url)
-    migrate.rollback(old_url, len(IDS) - IDS.index("0019_predecessor"))
+    vault, before = Vault.from_env({"SETTINGS_STORE_KEYS": generate_key()}), everything(old)
+    migrate.migrate(old_url, vault)
+    migrate.rollback(old_url, len(IDS) - IDS.index("0019_predecessor"), vault)
     assert rows(old, "select count(*) from okx_api_info where deleted_at is not null and api_key <> ''") == [(0,)]
-    old.execute(
-        """insert into predecessor.quarantine values ('app_users', %s, true,
-                   'its Telegram ID is that of another user, too, who was changed later', '{"name": "Lee"}')""",
-        [LEE],
-    )
-    rows(old, "select save_api_credentials('587662504768345929', 'v1.00000000.new', 'v1.00000000.s', 'v1.00000000.p')")
-    migrate.migrate(old_url)
+    old.execute("""
+        insert into predecessor.quarantine
+        values ('app_users', 'lee', true, 'its Telegram ID is that of another user, too', '{}');
+        -- a version was saved since: the first keys again
+        update okx_api_info set version = 4, changed_by = 'bot' where api_key is not null and is_active and version = 3;
+        insert into okx_api_info (user_id, okx_uid, api_key, api_secret, passphrase, version, is_active, changed_by)
+        select user_id, okx_uid, api_key, api_secret, passphrase, 3, false, 'predecessor'
+          from okx_api_info where version = 4;
+        update okx_api_info c set (api_key, api_secret, passphrase) = (o.api_key, o.api_secret, o.passphrase)
+          from okx_api_info o where o.user_id = c.user_id and o.version = 1 and c.version = 4""")
+    migrate.migrate(old_url, vault)
     assert [row.id for row in migrate.quarantine(old_url) if "Telegram" in row.reason] == [PARK]
     service = OldService(old_url)
-    assert service.get_api_keys(KIM) == ("v1.00000000.new", "v1.00000000.s", "v1.00000000.p")
+    assert service.fetch_user(KIM)
+    service.ensure_user_exists("987662504768345929", "4709556958")
+    assert service.upsert_api_credentials("987662504768345929", api_key="k", api_secret="s", passphrase="p")
     service.connection.close()
-    old.execute("update okx_api_info set api_key = 'k', api_secret = 's', passphrase = 'p' where api_key like '%.new'")
-    migrate.rollback(old_url, None)
+    migrate.rollback(old_url, None, vault)
     after = everything(old)
-    assert set(before["app_users"]) == set(after["app_users"])
+    assert set(before["app_users"]) < set(after["app_users"])
     assert set(before["user_settings"]) == set(after["user_settings"])
-    live = "select api_key from okx_api_info where deleted_at is null and user_id = %s"
-    assert rows(old, live, KIM) == [("k",)]
+    live = "select api_key from okx_api_info where deleted_at is null and okx_uid = %s and api_key <> '' order by 1"
+    assert rows(old, live, "587662504768345929") == [("kim-old-key",), ("kim2-key",)]
+    assert rows(old, live, "987662504768345929") == [("k",)]
 
 
 def test_users_settings_and_keys_go_back_only_together(old_url: str) -> None:
@@ -143,7 +149,8 @@ async def test_keys_are_encrypted_if_there_is_a_key_and_those_of_redis_win_by_sy
     for query in ("select string_agg(c::text, '') from okx_api_info c", TAKEN):
         ((text,),) = rows(old, query)
         assert not any(secret in text for secret in ("kim", "gone-"))
-    async with SettingsStore(Config(old_url, servers.redis_url, home=servers.home, vault=vault)) as store:
+    config = Config(old_url, servers.redis_url, home=servers.home, vault=vault, mirror_credentials="encrypted")
+    async with SettingsStore(config) as store:
         await Sync(store._connections, prefer="redis").run()
         credentials = await store.get_credentials("587662504768345929")
         assert credentials is not None

@@ -212,7 +212,7 @@ async def test_plain_text_is_told_of_and_encrypted_by_the_relay_once_the_others_
     bot.upsert_api_credentials(KIM_UID, **PLAIN)
     assert notices == [f"the API keys of user {KIM_UID} were saved in plain text"]
     async with SettingsStore(config) as store:
-        await Relay(store.stores).once()
+        await Relay(store._connections).once()
         assert bot.get_api_keys(KIM_UID) == (
             "k",
             "s",
@@ -228,7 +228,7 @@ async def test_plain_text_is_told_of_and_encrypted_by_the_relay_once_the_others_
         with pytest.raises(psycopg.DatabaseError, match="invalid credentials") as caught:
             bot.upsert_api_credentials(PARK_UID, api_key="half")
         assert "there is only api_key" in str(caught.value.diag.message_detail)
-        await Relay(store.stores).once()
+        await Relay(store._connections).once()
         for uid, key in ((KIM_UID, "k2"), (NEW_UID, "k")):
             found = await store.get_credentials(uid)
             assert found is not None

@@ -74,7 +74,9 @@ select 1, s.table_name, s.id, o.id is null,
   left join old_rows o using (table_name, id)
  where (s.taken is null or not s.row_data @> s.taken)
    -- for old code there is a row of who has no credentials: not if there was none, and nothing was written there
-   and (not s.is_empty or o.id is not null or s.taken is not null or not exists (select from predecessor.app_users p where p.id = s.user_id));
+   and (not s.is_empty or o.id is not null
+        or s.row_data ->> 'deleted_at' is null
+           and (s.taken is not null or not exists (select from predecessor.app_users p where p.id = s.user_id)));
 
 do $$
 declare
