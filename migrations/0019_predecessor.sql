@@ -15,8 +15,8 @@ comment on column okx_api_info.version is 'Counts from 1 per user. 0, in an adop
 -- It has a third parameter now.
 drop function if exists get_user_settings(text, text);
 
--- Of a database that an earlier release adopted: who has no Telegram ID is nobody's duplicate by it, what was rotated was
--- deleted at that time, and rows that nobody changed since are known (sql/predecessor/adoption/: quarantine.sql, taken.sql).
+-- Of a database that an earlier release adopted: who has no Telegram ID is nobody's duplicate by it, and rows that nobody changed
+-- since are known (sql/predecessor/adoption/: quarantine.sql, taken.sql; the rest is old_code.sql's).
 do $$
 begin
     if to_regclass('predecessor.quarantine') is null or to_regclass('predecessor.app_users') is null then
@@ -25,13 +25,6 @@ begin
     delete from predecessor.quarantine q
      where q.table_name = 'app_users' and q.is_taken and q.reason like 'its Telegram ID is that of another user%'
        and coalesce(nullif(btrim(q.row_data ->> 'telegram_id'), ''), nullif(btrim(q.row_data ->> 'telegram_userid'), '')) is null;
-
-    alter table okx_api_info disable trigger user;
-    update okx_api_info c
-       set deleted_at = coalesce((select (to_jsonb(p) ->> 'deleted_at')::timestamptz from predecessor.okx_api_info p where p.id = c.id),
-                                 (select min(n.updated_at) from okx_api_info n where n.user_id = c.user_id and n.version > c.version), c.updated_at)
-     where not c.is_active and c.api_key is not null;
-    alter table okx_api_info enable trigger user;
 
     create table predecessor.sealed (
         is_sealed boolean primary key default true,
@@ -54,7 +47,8 @@ begin
     select 'user_settings', s.id, to_jsonb(s) - 'settings' from user_settings s where (s.changed_by, s.change_reason) = ('predecessor', 'adopted')
        and (s.deleted_at is not null or exists (select from predecessor.user_settings p where p.id = s.id))
     union all
-    select 'okx_api_info', c.id, to_jsonb(c) - '{api_key,api_secret,passphrase}'::text[] from okx_api_info c
+    select 'okx_api_info', c.id, to_jsonb(c) - '{api_key,api_secret,passphrase}'::text[] - case when c.is_active then '' else 'deleted_at' end
+      from okx_api_info c
      where (c.changed_by, c.change_reason) = ('predecessor', 'adopted')
        and (c.api_key is null or exists (select from predecessor.okx_api_info p where p.id = c.id));
 end

@@ -9,7 +9,8 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
-    if new.version = 0 and not new.is_active and (tg_op = 'INSERT' or old.version = 0) then
+    if new.version = 0 and not new.is_active
+       and (tg_op = 'INSERT' or old.version = 0 and (new.id, new.user_id, new.okx_uid) = (old.id, old.user_id, old.okx_uid)) then
         return new;    -- it stands for no credentials, as a constraint has it
     end if;
     if tg_op = 'UPDATE' and old.is_active and new.deleted_at is not null then

@@ -13,7 +13,7 @@ import pytest
 
 from store.postgres import migrate
 from tests.migrations import old_service
-from tests.migrations.old_service import OldService
+from tests.migrations.old_service import KEYS, OldService
 from tests.migrations.predecessor import Connection, rows
 
 TABLES = ("app_users", "okx_api_info", "user_settings", "payments", "hyperrsi_trades", "btc_usdt")
@@ -62,7 +62,8 @@ def seen_by_old_code(service: OldService) -> dict[str, Any]:
     """What the old service reads of everybody, by OKX UID and Telegram ID: who, the keys, the documents by type."""
     seen: dict[str, Any] = {}
     for n in range(1, 311):
-        linked = [] if n % 37 in (0, 35) else [str(1000000 + n), str(2000000 + n)][: 1 if n in UNTOUCHED else 2]
+        ids = [str(1000000 + n)] * (n % 3 == 0) if n in UNTOUCHED else [str(1000000 + n), str(2000000 + n)]
+        linked = [] if n % 37 in (0, 35) else ids  # shared ones lead to whom chance has it
         for identifier in (uid(n), *linked):
             found = service.fetch_user(identifier)
             documents = {} if found is None else {
@@ -70,7 +71,8 @@ def seen_by_old_code(service: OldService) -> dict[str, Any]:
                 for row in service.get_user_settings(identifier if identifier == uid(n) else found[0]["okx_uid"])
                 if isinstance(row["settings"], dict) and row["setting_type"] != "alerts"
             }  # fmt: skip
-            seen[identifier] = (found and found[0]["id"], service.get_api_keys(identifier), documents)
+            api = (found and found[1]) or {}
+            seen[identifier] = (found and found[0]["id"], tuple(api[name] for name in KEYS if api), documents)
     return seen
 
 
@@ -81,6 +83,7 @@ class Bot(threading.Thread):
         super().__init__()
         self._service = OldService(url)
         self.rounds = 0
+        self.turns = threading.Semaphore(0)  # released after each round
         self.error: BaseException | None = None
         self.is_stopping = threading.Event()
 
@@ -90,10 +93,17 @@ class Bot(threading.Thread):
                 for n in OLD:
                     self._go_on_with(n)
                 self.rounds += 1
+                self.turns.release()
         except BaseException as error:
             self.error = error
         finally:
+            self.turns.release(100)
             self._service.connection.close()
+
+    def go_on(self, rounds: int) -> None:
+        """Wait until it has gone through its users so often."""
+        for _ in range(rounds):
+            assert self.turns.acquire(timeout=120)
 
     def _go_on_with(self, n: int) -> None:
         service, nth = self._service, self.rounds
@@ -144,11 +154,10 @@ def test_it_goes_there_and_back_and_there_again(crowd_url: str, db: Connection) 
     bot, reader = Bot(crowd_url), OldService(crowd_url)
     before, seen_before = table_rows(db), seen_by_old_code(reader)
     bot.start()
+    bot.go_on(1)
     migrate.migrate(crowd_url)
     change_by_functions(db)
-    rounds = bot.rounds
-    while bot.is_alive() and bot.rounds < rounds + 8:
-        pass
+    bot.go_on(8)
     bot.is_stopping.set()
     bot.join()
     assert bot.error is None
@@ -165,6 +174,11 @@ def test_it_goes_there_and_back_and_there_again(crowd_url: str, db: Connection) 
     for n in UNTOUCHED:
         if (n + 1) % 31:  # nobody's duplicate
             assert seen[uid(n)] == seen_before[uid(n)], n
+    page = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text(encoding="utf-8")
+    for _ in range(2):  # tables of other names are where they were, and can be copied
+        for statement in page.split("```sql\n")[-1].split("```")[0].split(";\n"):
+            db.execute(statement.encode())
+        assert rows(db, "select (select count(*) from trades), (select count(*) from ohlcv_1h)") == [(3, 2)]
     history, credentials, links = (rows(db, query) for query in (HISTORY, CREDENTIALS, LINKS))
 
     # Back: old code sees what it saw right before; whom nobody touched has the very rows of before; nothing is lost.

@@ -131,6 +131,9 @@ begin
         select u.telegram_id, u.telegram_linked, u.okx_linked into new.telegram_id, new.telegram_linked, new.okx_linked
           from app_users u where u.id = new.user_id;
     end if;
+    if tg_op = 'INSERT' and confined_to() is not null then
+        perform check_confinement((select u.okx_uid from app_users u where u.id = new.user_id));
+    end if;
     new.api_key := nullif(new.api_key, '');
     new.api_secret := nullif(new.api_secret, '');
     new.passphrase := nullif(new.passphrase, '');
@@ -254,6 +257,12 @@ create or replace trigger adopted_settings before update on public.user_settings
 create or replace trigger zz_adopted_insert before insert on public.user_settings
     for each row when (new.is_active) execute function predecessor.for_old_code_insert();
 
+alter table public.okx_api_info disable trigger user;
+update public.okx_api_info c
+   set deleted_at = coalesce((select (to_jsonb(p) ->> 'deleted_at')::timestamptz from predecessor.okx_api_info p where p.id = c.id),
+                             (select min(n.updated_at) from public.okx_api_info n where n.user_id = c.user_id and n.version > c.version), c.updated_at)
+ where not c.is_active and c.api_key is not null and c.deleted_at is null;    -- of an earlier release, or of its backup
+alter table public.okx_api_info enable trigger user;
 insert into public.okx_api_info (user_id, okx_uid, version, is_active, deleted_at, telegram_id, telegram_linked, okx_linked, changed_by)
 select u.id, u.okx_uid, 0, false, case when c.deleted_at is null then c.updated_at end, u.telegram_id, u.telegram_linked, u.okx_linked, 'predecessor'
   from public.app_users u
