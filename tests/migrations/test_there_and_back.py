@@ -72,7 +72,8 @@ def seen_by_old_code(service: OldService) -> dict[str, Any]:
                 if isinstance(row["settings"], dict) and row["setting_type"] != "alerts"
             }  # fmt: skip
             api = (found and found[1]) or {}
-            seen[identifier] = (found and found[0]["id"], tuple(api[name] for name in KEYS if api), documents)
+            keys = tuple(api.get(name) for name in KEYS)
+            seen[identifier] = (found and found[0]["id"], keys if all(keys) else None, documents)
     return seen
 
 

@@ -108,7 +108,7 @@ begin
     end loop;
 exception
     when others then
-        raise exception using errcode = sqlstate,
+        raise exception using errcode = 'US010',
             message = format('row %s of %s doesn''t fit into the older table: %s', v_patch.id, v_table, sqlerrm),
             hint = coalesce('It is of user ' || (select u.okx_uid from store_rows s join public.app_users u on u.id = s.user_id
                                                   where s.table_name = v_table and s.id = v_patch.id) || '. ', '')
