@@ -8,7 +8,7 @@ PYTHONS ?= 3.12 3.13
 REDIS ?= redis
 unexport PYTHONDONTWRITEBYTECODE # the asserts that pytest rewrites are kept
 
-.PHONY: demo test test-python test-pgbouncer test-tls test-sentinel test-cluster test-standby test-topologies test-debian test-timescale test-lowest soak lint lock audit docs bench dist clean
+.PHONY: demo test test-python test-pgbouncer test-tls test-sentinel test-cluster test-standby test-rules test-topologies test-debian test-timescale test-lowest soak lint lock audit docs bench dist clean
 
 .venv/installed: pyproject.toml .ci/requirements.txt
 	$(PYTHON) -m venv .venv
@@ -48,8 +48,11 @@ test-cluster: .venv/installed   ## a Redis Cluster of six: slots move and nodes 
 test-standby: .venv/installed   ## a PostgreSQL standby, promoted under load
 	$(BIN)/python -m pytest -m standby $(ARGS)
 
-test-topologies: .venv/installed   ## the five above, side by side
-	$(BIN)/python -m pytest $(PARALLEL) -m "pgbouncer or tls or sentinel or cluster or standby" $(ARGS)
+test-rules: .venv/installed   ## the alerts of docs/settings-store.rules.yaml; needs promtool, of Debian's prometheus
+	$(BIN)/python -m pytest -m prometheus $(ARGS)
+
+test-topologies: .venv/installed   ## the six above, side by side
+	$(BIN)/python -m pytest $(PARALLEL) -m "pgbouncer or tls or sentinel or cluster or standby or prometheus" $(ARGS)
 
 test-debian: .venv/installed   ## all on Debian 12's PostgreSQL 15 and Redis 7, by debootstrap and chroot; needs root
 	$(BIN)/python -m tests.servers.stacks debian12 $(PARALLEL) $(ARGS)

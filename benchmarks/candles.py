@@ -21,7 +21,7 @@ COPY = f"copy ohlcv_1m ({HEADER}) from stdin (format csv, header)"
 def write(path: Path) -> None:
     """Write a random walk of one symbol, a candle a minute."""
     chance, ts, price = random.Random(1), datetime(2024, 1, 1, tzinfo=UTC), 40_000.0
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         file.write(f"{HEADER}\n")
         for n in range(ROWS):
             close = max(1000.0, price + chance.uniform(-50, 50))

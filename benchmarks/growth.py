@@ -39,7 +39,7 @@ async def measure(config: Config) -> list[Outcome]:
     await people.empty(config)
     slopes = {job: [slope(sizes, run) for run in runs] for job, runs in seconds.items()}
     best = {job: [min(at) for at in zip(*runs, strict=True)] for job, runs in seconds.items()}
-    PICTURE.write_text(draw("Time of a job, by users", "users", "seconds", lines(sizes, best)))
+    PICTURE.write_text(draw("Time of a job, by users", "users", "seconds", lines(sizes, best)), encoding="utf-8")
     return [
         Outcome(f"users^1, {job} of {sizes[0]} to {sizes[-1]}", "slope", found, [1] * repeats, REACH)
         for job, found in slopes.items()

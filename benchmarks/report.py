@@ -38,11 +38,11 @@ Results = Mapping[str, Any]
 
 def write() -> None:
     """Write the picture, and the table into the page."""
-    results = json.loads(RESULTS.read_text())
-    RATIOS.write_text(picture(results))
-    before, rest = PAGE.read_text().split(BEGIN)
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    RATIOS.write_text(picture(results), encoding="utf-8")
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
     _, after = rest.split(END)
-    PAGE.write_text(f"{before}{BEGIN}{table(results)}{END}{after}")
+    PAGE.write_text(f"{before}{BEGIN}{table(results)}{END}{after}", encoding="utf-8")
 
 
 def table(results: Results) -> str:

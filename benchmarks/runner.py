@@ -112,11 +112,11 @@ def write_results(name: str, outcomes: Sequence[Outcome]) -> None:
     size = os.environ.get("SIZE")
     system = f"{platform.system()} {platform.machine()}"
     machine = f"{system}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     results[f"{name} {size}" if size else name] = {
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine,
         "load": [round(load, 1) for load in os.getloadavg()],  # others on the machine, too
         "comparisons": [outcome.as_json() for outcome in outcomes],
     }
-    RESULTS.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n")
+    RESULTS.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n", encoding="utf-8")

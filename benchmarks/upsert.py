@@ -110,7 +110,8 @@ async def measure(config: Config) -> list[Outcome]:
             script.write_text(
                 f"\\set user {FIRST_USER} + random(0, {USERS // CLIENTS - 1}) * {CLIENTS} + :client_id\n"
                 f"\\set amount random(1, 1000000)\n"
-                f"select ({FUNCTIONS[name]}(':user', 'params', '{document}')).version;\n"
+                f"select ({FUNCTIONS[name]}(':user', 'params', '{document}')).version;\n",
+                encoding="utf-8",
             )
         found = await interleave(
             {name: partial(_pgbench, config.database_url, script) for name, script in scripts.items()}, REPEATS

@@ -96,7 +96,9 @@ async def measure(config: Config) -> list[Outcome]:
     await people.empty(config)
     few, many = SIZES[0], SIZES[-1]
     times = {job: [median(found[job, versions]) for versions in SIZES] for job in jobs}
-    PICTURE.write_text(draw("Time of a call, by versions of the document", "versions", "µs", lines(SIZES, times)))
+    PICTURE.write_text(
+        draw("Time of a call, by versions of the document", "versions", "µs", lines(SIZES, times)), encoding="utf-8"
+    )
     return [
         *(Outcome(f"{job} with {few} versions", "µs", found[job, many], found[job, few], 1.2) for job in LIMITED),
         *(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from decimal import Decimal
 from json.encoder import encode_basestring
 
 from store.errors import document_error
+from store.shown import shown
 
 KEY_SHOWN = 80  # characters of a key in a problem
 
@@ -33,8 +33,8 @@ def json_text(document: object) -> str:
 
 
 def shown_key(key: str) -> str:
-    """Write a key in one line that no terminal takes for a command."""
-    text = key if key.isprintable() else json.dumps(key)[1:-1]
+    """Write a key, or its beginning."""
+    text = shown(key)
     return text if len(text) <= KEY_SHOWN else f"{text[:KEY_SHOWN]}…"
 
 

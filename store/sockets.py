@@ -10,7 +10,7 @@ import struct
 import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from redis.asyncio.connection import UnixDomainSocketConnection as AsyncConnection
 from redis.connection import UnixDomainSocketConnection as BlockingConnection
@@ -24,17 +24,27 @@ def redis_socket(home: Path) -> Path:
     return socket_folder(home, "redis", "redis.sock") / "redis.sock"
 
 
+def redis_url(home: Path) -> str:
+    """Return the URL of the embedded Redis."""
+    return f"unix://{quote(os.fsencode(redis_socket(home)))}"
+
+
+def socket_path(url: str) -> str | None:
+    """Return the path of the socket that a URL of Redis leads to; None if it leads elsewhere."""
+    parts = urlsplit(url)
+    return os.fsdecode(unquote_to_bytes(parts.path)) if parts.scheme == "unix" else None
+
+
 def is_embedded(url: str, home: Path) -> bool:
     """Tell whether a URL is of the embedded Redis."""
-    parts = urlsplit(url)
-    return parts.scheme == "unix" and parts.path == str(redis_socket(home))
+    return socket_path(url) == str(redis_socket(home))
 
 
 def socket_folder(home: Path, server: str, name: str) -> Path:
-    """Name the folder of a server's socket: that of its data or, where that makes too long a path, the one that a link
-    in the home leads to."""
+    """Name the folder of a server's socket: that of its data or, where that makes a path that can't be used, the one
+    that a link in the home leads to."""
     folder = home / server
-    if _is_too_long(folder / name):
+    if _is_unusable(folder / name):
         try:
             return Path(os.readlink(_link(home, server)))
         except OSError:  # it never ran
@@ -49,10 +59,12 @@ def make_socket_folder(home: Path, server: str, name: str, owner: int) -> Path:
     that isn't the owner's any more (/tmp is swept) isn't used.
     """
     folder = socket_folder(home, server, name)
-    if _is_private(folder, owner) and not _is_too_long(folder / name):
+    if _is_private(folder, owner) and not _is_unusable(folder / name):
         return folder
     base = tempfile.gettempdir()
-    folder = Path(tempfile.mkdtemp(prefix="settings-store-", dir="/tmp" if len(base) > PATH_LIMIT // 2 else base))  # noqa: S108
+    if len(base) > PATH_LIMIT // 2 or "," in base:
+        base = "/tmp"  # noqa: S108
+    folder = Path(tempfile.mkdtemp(prefix="settings-store-", dir=base))
     os.chown(folder, owner, -1)
     _link(home, server).unlink(missing_ok=True)
     os.symlink(folder, _link(home, server))
@@ -72,8 +84,9 @@ def _link(home: Path, server: str) -> Path:
     return home / f"{server}.sockets"
 
 
-def _is_too_long(path: Path) -> bool:
-    return len(os.fsencode(path)) > PATH_LIMIT
+def _is_unusable(path: Path) -> bool:
+    """Whether the kernel can't take a path of a socket, or libpq, to which a comma is the end of a host's name."""
+    return len(os.fsencode(path)) > PATH_LIMIT or "," in str(path)
 
 
 def _is_private(folder: Path, owner: int) -> bool:

@@ -22,7 +22,8 @@ begin
     for v_field in
         select f.* from setting_fields f
          cross join lateral (select p_settings -> f.key as value offset 0) v
-         where f.setting_type = p_setting_type and v.value is not null and (not _is_valid_value(f, v.value) or p_texts ? f.key)
+         where f.setting_type = p_setting_type and v.value is not null
+           and (not _is_valid_value(f, v.value) or f.json_type = 'string' and p_texts ? f.key)
     loop
         v_value := p_settings -> v_field.key;
         v_text := p_texts ->> v_field.key;

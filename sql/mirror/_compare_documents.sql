@@ -1,18 +1,23 @@
 -- Compares documents found in Redis with PostgreSQL, three ways: p_items and the outcomes as import_documents() has them, but
 -- for `partial` and `invalid`, which depend on who wins. document: what would be saved, bad keys having the values that are in
--- force; null: nothing can be. found: what is kept in the history if it isn't. problems: bad key -> why.
--- A confined session: of its user only. An older encoding of what is in force is `same`, by the rule of _convert_settings(). Reads by index, whatever the statistics say.
+-- force; null: nothing can be, or p_keep_only. found: what is kept in the history if it isn't. problems: bad key -> why.
+-- An older encoding of what is in force is `same`, by the rule of _convert_settings(). A confined session: of its user only.
+-- Reads by index, whatever the statistics say.
 create or replace function _compare_documents(p_items jsonb, p_keep_only boolean)
 returns table (owner text, kind text, version integer, user_id uuid, id uuid, outcome text, document jsonb, found jsonb, problems jsonb)
-language sql stable
+language plpgsql stable    -- not sql: the plan is kept
 set search_path = pg_catalog, public, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
+#variable_conflict use_column
+begin
+    return query
     select i.owner, i.kind, i.version, u.id, s.id, o.outcome,
-           case when o.outcome in ('new', 'edited', 'conflict') then k.document end,
-           case when o.outcome in ('new', 'edited', 'conflict') then coalesce(i.found, i.document) end,
+           case when o.outcome in ('new', 'edited', 'conflict') and not p_keep_only then k.document end,
+           case when o.outcome = 'conflict' or o.outcome in ('new', 'edited') and (p_keep_only or k.problems is not null)
+                then coalesce(i.found, i.document) end,
            case when o.outcome in ('new', 'edited', 'conflict') then k.problems end
       from jsonb_to_recordset(p_items)
         as i (owner text, kind text, version integer, document jsonb, texts jsonb, problems jsonb, found jsonb)
@@ -24,8 +29,11 @@ as $$
                                 case when base.deleted_at is null then base.settings end as given) d
      cross join lateral (select i.problems is null and (i.document is not distinct from d.active) as is_active,
                                 i.problems is null and (i.document is not distinct from d.given) as is_given) e
-     cross join lateral (select case when i.document is not null and not e.is_active and not e.is_given
-                                     then _take_settings(i.kind, i.document, i.texts, i.problems) end as taken offset 0) t
+     cross join lateral (select case when i.document is null or e.is_active or e.is_given then null
+                                     when p_keep_only    -- nothing is saved of it, so nothing needs to be valid
+                                     then jsonb_build_object('problems', i.problems,
+                                                             'document', _convert_settings(i.kind, i.document, coalesce(i.texts, '{}')))
+                                     else _take_settings(i.kind, i.document, i.texts, i.problems) end as taken offset 0) t
      cross join lateral (select nullif(t.taken -> 'problems', 'null') as problems,
                                 nullif(t.taken -> 'document', 'null') as valid) v
      cross join lateral (select v.problems,
@@ -44,7 +52,8 @@ as $$
            when i.version = s.version then 'edited'
            when i.version between 1 and s.version and (e.is_given or k.problems is null and k.document = d.given) then 'stale'
            else 'conflict' end as outcome) o
-     where i.owner = coalesce((select confined_to()), i.owner)
+     where i.owner = coalesce((select confined_to()), i.owner);
+end
 $$;
 
 comment on function _compare_documents(jsonb, boolean) is

@@ -1,5 +1,4 @@
--- Marks a key that Redis may not have, in the writer's transaction: one row a key, the newest version.
--- Locks that mark's row until the transaction ends. Called by triggers only.
+-- In the writer's transaction: one row a key, the newest version. Locks that row until the transaction ends.
 create or replace function _mark_pending(p_owner text, p_kind text, p_version integer)
 returns void
 language plpgsql    -- which keeps its plan; before PostgreSQL 18, sql doesn't

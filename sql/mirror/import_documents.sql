@@ -53,7 +53,10 @@ begin
                      where r.document is not null and not exists (select from app_users u where u.okx_uid = r.owner)
                        and not is_erased(r.owner)
                     offset 0) i    -- few are left
-             where _take_settings(i.kind, i.document, i.texts, i.problems) ->> 'document' is not null
+             where _document_problem(i.document) is null    -- one valid key will do, and most have that
+               and (exists (select from jsonb_each(i.document) d left join setting_fields f on f.setting_type = i.kind and f.key = d.key
+                             where f.key is null or _is_valid_value(f, d.value))
+                    or _take_settings(i.kind, i.document, i.texts, i.problems) ->> 'document' is not null)
              order by i.owner
                 on conflict (okx_uid) do nothing;
         end if;
@@ -91,9 +94,11 @@ begin
           where i.is_kept or i.is_taken and i.problems is not null and i.document is not null;
         perform set_config('settings_store.reason', v_given, true);
 
-        delete from mirror_pending m
-         using jsonb_to_recordset(v_items) as i (owner text, kind text, document jsonb, problems jsonb, is_taken boolean)
-         where m.owner = i.owner and m.kind = i.kind and i.is_taken and i.problems is not null and i.document is not null;
+        if v_items @? '$[*].problems ? (@ != null)' then
+            delete from mirror_pending m
+             using jsonb_to_recordset(v_items) as i (owner text, kind text, document jsonb, problems jsonb, is_taken boolean)
+             where m.owner = i.owner and m.kind = i.kind and i.is_taken and i.problems is not null and i.document is not null;
+        end if;
     end if;
 
     return query

@@ -1,5 +1,4 @@
--- A document after a JSON merge patch: _merge_patch(), but a key that the catalogue lists with a default isn't removed by
--- null: its default comes back. A nullable key, too: what null means there is its default, mostly null itself. Reads only.
+-- _merge_patch(), but for that. A nullable key, too: what null means there is its default, mostly null itself. Reads only.
 create or replace function _patched_setting(p_setting_type text, p_settings jsonb, p_patch jsonb)
 returns jsonb
 language sql stable

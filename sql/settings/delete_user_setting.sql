@@ -1,5 +1,4 @@
--- Deletes a document: a version of its own with deleted_at set; the old value stays in the history.
--- Idempotent; no row (all columns null) if there was none. Raises US001, US002, US004, US007.
+-- Idempotent; no row (all columns null) if there was none.
 create or replace function delete_user_setting(
     p_identifier       text,
     p_setting_type     text,

@@ -1,5 +1,4 @@
--- The active settings that contain p_filter (jsonb @>), by the GIN index idx_user_settings_jsonb,
--- in the order of OKX UIDs, a page at a time (keyset). A confined session's user only. Raises US002, US012. No lock.
+-- By the GIN index idx_user_settings_jsonb, in the order of OKX UIDs. A confined session's user only. Raises US012. No lock.
 create or replace function find_users_by_setting(
     p_setting_type text,
     p_filter       jsonb,
@@ -13,14 +12,15 @@ set search_path = pg_catalog, public, pg_temp
 set plan_cache_mode = force_custom_plan
 as $$
 declare
-    v_only text := confined_to();
+    v_only   text := confined_to();
+    v_filter jsonb := _normalised_setting(p_setting_type, p_filter);
 begin
     perform check_setting_type(p_setting_type);
     return query
     select * from user_settings s
      where s.is_active and s.deleted_at is null
        and s.setting_type = p_setting_type
-       and s.settings @> p_filter
+       and s.settings @> v_filter
        and s.okx_uid > coalesce(p_after, '')
        and (v_only is null or s.okx_uid = v_only)
      order by s.okx_uid

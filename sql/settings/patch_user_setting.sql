@@ -21,6 +21,7 @@ begin
         raise exception using errcode = 'US003', message = 'invalid settings',
             detail = '{"$": "the patch must be an object"}';
     end if;
+    p_patch := _normalised_setting(p_setting_type, p_patch);    -- so that it meets the document's keys
     loop
         v_user := _resolve_user(p_identifier);    -- each time: erased while we waited, and registered again, perhaps
         select * into v_row from user_settings s

@@ -4,9 +4,10 @@
 --   deleted one, nothing to change, another version than expected) is decided with the user's row locked
 --   before the setting's, the order in which delete_user() and link_telegram() lock them.
 --   The triggers on user_settings do the rest, for raw SQL too:
---     user_settings_version   raises the version, refuses to touch history, records who and why
---     user_settings_changed   keeps the old value as an inactive row, checks the document against the catalogue (US003) and
---                             that the user is alive, marks the key for Redis, in this same transaction
+--     user_settings_version   raises the version, refuses to touch history, records who and why, checks the document against
+--                             the catalogue (US003)
+--     user_settings_changed   keeps the old value as an inactive row, checks that the user is alive, marks the key for Redis,
+--                             in this same transaction
 --
 -- Saving what is already active changes nothing and returns the active row (idempotent).
 -- p_expected_version: write only if this is the current version (0: there is none yet), else US001.
@@ -62,5 +63,5 @@ end
 $$;
 
 comment on function upsert_user_setting(text, text, jsonb, integer) is
-'Saves a settings document in place of the whole one before (patch_user_setting() changes single keys) and returns its row with the new version; an unchanged document makes no version. p_identifier: OKX UID, Telegram ID or UUID. p_expected_version: write only if this is the current version (0: none yet). Example: select * from upsert_user_setting(''587662504768345929'', ''preferences'', ''{"symbol": "BTC-USDT-SWAP", "timeframe": "5m"}''). Raises US001 (version conflict), US002 (unknown type), US003 (invalid settings), US004 (unknown user), US007 (bad identifier).';
+'Saves a settings document in place of the whole one before (patch_user_setting() changes single keys) and returns its row with the new version; an unchanged document makes no version. Integers, choices and keys that the catalogue lists are stored in its form (4.0: 4). p_identifier: OKX UID, Telegram ID or UUID. p_expected_version: write only if this is the current version (0: none yet). Example: select * from upsert_user_setting(''587662504768345929'', ''preferences'', ''{"symbol": "BTC-USDT-SWAP", "timeframe": "5m"}''). Raises US001 (version conflict), US002 (unknown type), US003 (invalid settings), US004 (unknown user), US007 (bad identifier).';
 select _allow('upsert_user_setting', 'writer admin');

@@ -18,6 +18,7 @@ as $$
 #variable_conflict use_column
 declare
     v_template jsonb := (setting_template(p_name, p_setting_type)).settings;
+    v_filter   jsonb := _normalised_setting(p_setting_type, p_filter);
     v_given    text := _note_reason(format('template %s', p_name));
     v_users    uuid[];
     v_locked   integer;
@@ -58,7 +59,7 @@ begin
           from app_users u
           left join user_settings s on s.user_id = u.id and s.setting_type = p_setting_type and s.is_active
          where u.id = any (v_users) and u.deleted_at is null
-           and (p_filter is null or s.deleted_at is null and s.settings @> p_filter)
+           and (p_filter is null or s.deleted_at is null and s.settings @> v_filter)
     ), wanted as materialized (
         select f.*, case when p_replace then v_template else f.settings || v_template end as after from found f
     ), updated as (

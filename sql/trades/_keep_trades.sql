@@ -35,7 +35,7 @@ begin
     select array_agg(jsonb_populate_record(null::trades, d.defaults || g.given || d.ours) order by i.ordinality) into v_trades
       from jsonb_array_elements(p_trades) with ordinality i
       join app_users u on u.okx_uid = i.value ->> 'okx_uid'
-     cross join lateral (select jsonb_object_agg(e.key, e.value) as given from jsonb_each(i.value) e where e.value <> 'null') g
+     cross join lateral (select jsonb_object_agg(e.key, e.value) as given from jsonb_each(i.value) e where e.value <> 'null' and e.key <> 'net_pnl') g
      cross join lateral (select (g.given ->> 'entry_time')::timestamptz as entry_time) e
      cross join lateral (select
                jsonb_build_object('is_hedge', false, 'entry_fee', 0, 'exit_fee', 0, 'dca_count', 0, 'extra', '{}'::jsonb,

@@ -9,21 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Literal
 
 from store.arguments import check_okx_uid
-from store.batches import cut, halve
+from store.batches import cut, halve, overlap
 from store.coherence import relay
 from store.coherence.connections import Connections
 from store.coherence.mirror_source import complete, some_entries
 from store.coherence.preserve import found_item
 from store.coherence.relay import BATCH
 from store.coherence.sync_credentials import UNCHOSEN, import_credentials, is_plain, require_mode
-from store.ending import end
 from store.errors import DatabaseUnavailable, NotPermitted, StoreError, VersionConflict
 from store.json_writer import shown_key
 from store.mirror.entries import CREDENTIALS, TELEGRAM, Found, Place
@@ -94,8 +93,8 @@ class Sync:
         await require_mode(self._stores, self._okx_uid)
         await self._load_types()
         # Links first: a user who comes with the link comes at once, and a link that comes later changes the documents.
-        await self._take_over(self._found_keys(TELEGRAM.suffix))
-        await self._take_over(self._found_keys())
+        await overlap(self._found_keys(TELEGRAM.suffix), self._batch, UNDER_WAY)
+        await overlap(self._found_keys(), self._batch, UNDER_WAY)
         if not self._dry_run:
             # What came with new users and links. Not documents: one left in conflict would be overwritten.
             done = await relay.drain(self._stores, kinds=("user", TELEGRAM.kind))
@@ -125,20 +124,6 @@ class Sync:
                 yield list(batch)
                 batch = {}
         yield list(batch)
-
-    async def _take_over(self, batches: AsyncIterator[list[tuple[str, str]]]) -> None:
-        under_way: deque[asyncio.Task[None]] = deque()
-        try:
-            async for keys in batches:
-                if len(under_way) == UNDER_WAY:
-                    await under_way[0]
-                    under_way.popleft()
-                under_way.append(asyncio.create_task(self._batch(keys)))
-            while under_way:
-                await under_way[0]
-                under_way.popleft()
-        finally:
-            await end(*under_way)
 
     async def _batch(self, keys: Sequence[tuple[str, str]]) -> None:
         """Take over these keys, no more at a time than can be held."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.commands.common import Moment, as_json, run
+from store.commands.common import Moment, Number, as_json, run
 from store.commands.listing import Csv, JsonList, Printer, Table, print_list
-from store.commands.output import counted, moment, print_json
+from store.commands.output import counted, moment, print_json, say
 from store.commands.progress import counting
+from store.commands.streams import acts
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -51,6 +52,7 @@ def candles() -> None:
 @click.option("--symbol", metavar="S", help="The symbol of all candles, if the file has no such column.")
 @force
 @as_json
+@acts
 def candles_import(file: Any, timeframe: str, symbol: str | None, force: bool, as_json: bool) -> None:
     """Take candles from a CSV FILE of any size (-: standard input), all or none.
 
@@ -67,7 +69,7 @@ def candles_import(file: Any, timeframe: str, symbol: str | None, force: bool, a
         written = run(
             lambda store: store.import_candles(file, timeframe, symbol=symbol, force=force, progress=count)
         )  # fmt: skip
-    _tell(written, as_json)
+    _tell(written, as_json, "the file holds no candles")
 
 
 @candles.command("list")
@@ -75,7 +77,7 @@ def candles_import(file: Any, timeframe: str, symbol: str | None, force: bool, a
 @timeframe
 @from_
 @to
-@click.option("--limit", type=click.IntRange(1), metavar="N", help=f"At most this many (default: {LIMIT}; --csv: all).")
+@click.option("--limit", type=Number(1), metavar="N", help=f"At most this many (default: {LIMIT}; --csv: all).")
 @as_json
 @as_csv
 def candles_list(
@@ -103,7 +105,7 @@ def candles_list(
         limit = limit or LIMIT
     candles = run(lambda store: print_list(store.candles(symbol, timeframe, from_=from_, to=to, limit=limit), printer))
     if not candles[0]:
-        click.echo("there are no such candles", err=True)
+        say("there are no such candles", err=True)
         sys.exit(1)
 
 
@@ -115,6 +117,7 @@ def candles_list(
 @to
 @force
 @as_json
+@acts
 def candles_rollup(
     from_timeframe: str, to_timeframe: str, symbol: str | None, from_: datetime | None, to: datetime | None,
     force: bool, as_json: bool,
@@ -131,7 +134,7 @@ def candles_rollup(
     written = run(
         lambda store: store.rollup_candles(symbol, from_timeframe, to_timeframe, from_=from_, to=to, force=force)
     )
-    _tell(written, as_json)
+    _tell(written, as_json, f"there are no candles of {from_timeframe} to make them of")
 
 
 @candles.command("gaps", short_help="List what is missing between candles.")
@@ -171,15 +174,18 @@ def candles_gaps(
     if count:
         sys.exit(1)
     if not as_json and not as_csv:
-        click.echo("no gaps")
+        say("no gaps")
 
 
-def _tell(written: Written, as_json: bool) -> None:
+def _tell(written: Written, as_json: bool, nothing: str) -> None:
+    """Print what was written; `nothing`: why, if there was nothing to write."""
+    if not written.inserted + written.replaced + written.unchanged:
+        say(f"{nothing}: nothing was written", err=True)
     if as_json:
-        print_json({"inserted": written.inserted, "replaced": written.replaced, "unchanged": written.unchanged})
+        print_json(written)
         return
     done = counted(written.inserted, "candle")
-    click.echo(f"{done} inserted, {written.replaced} replaced, {written.unchanged} unchanged")
+    say(f"{done} inserted, {written.replaced} replaced, {written.unchanged} unchanged")
 
 
 def _cells(candle: Candle) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.commands.common import as_json, run, tell_if_embedded
+from store.commands.common import Number, as_json, run, tell_if_embedded
 from store.commands.log_format import configure_logs
-from store.commands.output import moment, print_json, print_table
+from store.commands.output import moment, plain, print_json, print_table, say
 from store.commands.progress import counting
+from store.commands.streams import acts
 
 if TYPE_CHECKING:
     from store.api.store import SettingsStore
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Mirror what is marked now, and end; for cron and tests.")
 @click.option(
     "--poll",
-    type=click.FloatRange(0.001, 60),
+    type=Number(0.001, 60, is_whole=False),
     metavar="SECONDS",
     default=0.02,
     show_default=True,
     help="Seconds between looks.",
 )
-@click.option("--metrics-port", type=click.IntRange(1, 65535), metavar="N", help="Serve metrics for Prometheus there.")
+@click.option("--metrics-port", type=Number(1, 65535), metavar="N", help="Serve metrics for Prometheus there.")
 @click.option("--metrics-host", default="127.0.0.1", show_default=True, help="The address to serve metrics on.")
 @as_json
+@acts
 def relay(once: bool, poll: float, metrics_port: int | None, metrics_host: str, as_json: bool) -> None:
     """Bring to Redis what any writer changed in PostgreSQL. Runs until SIGTERM or Ctrl-C, then drains.
 
@@ -60,9 +62,9 @@ def relay(once: bool, poll: float, metrics_port: int | None, metrics_host: str, 
     if as_json:
         print_json({"mirrored": progress.mirrored, "failures": _failures(problems), **lag})
     else:
-        click.echo(f"mirrored {progress.mirrored} keys; {lag['waiting']} waiting, {lag['set_aside']} set aside")
+        say(f"mirrored {progress.mirrored} keys; {lag['waiting']} waiting, {lag['set_aside']} set aside")
         for (owner, kind), why in problems.items():
-            click.echo(f"  {kind} of {owner}: {why}", err=True)
+            say(f"  {kind} of {owner}: {why}", err=True)
     if problems:
         sys.exit(1)
 
@@ -76,6 +78,7 @@ def _failures(problems: dict[tuple[str, str], str]) -> list[dict[str, str]]:
 @click.option("--repair", is_flag=True, help="Mend what differs: PostgreSQL wins, Redis's value goes into the history.")
 @click.option("--force", is_flag=True, help="With --repair: also where Redis holds what sync couldn't read.")
 @as_json
+@acts
 def verify(okx_uid: str | None, repair: bool, force: bool, as_json: bool) -> None:
     """Compare every key of both sides. Exit code 0 if equal, 1 if findings remain.
 
@@ -126,21 +129,21 @@ def verify(okx_uid: str | None, repair: bool, force: bool, as_json: bool) -> Non
             columns = ("owner", "kind", "finding", "PostgreSQL", "Redis")
             print_table(columns, [tuple("-" if v is None else str(v) for v in user.values()) for user in users])
             if unnamed:
-                click.echo(f"… and {unnamed} more")
+                say(f"… and {unnamed} more")
         found = ", ".join(f"{number} {kind}" for kind, number in report.findings.items()) or "no findings"
-        click.echo(f"checked {report.checked} keys: {found}" + (f"; {report.repaired} repaired" if repair else ""))
+        say(f"checked {report.checked} keys: {found}" + (f"; {report.repaired} repaired" if repair else ""))
         for (owner, kind), why in report.failures.items():
-            click.echo(f"  {kind} of {owner}: {why}", err=True)
+            say(f"  {kind} of {owner}: {why}", err=True)
         for (owner, kind), why in report.held.items():
-            click.echo(f"  {kind} of {owner}, left as Redis has it: {why}", err=True)
+            say(f"  {kind} of {owner}, left as Redis has it: {why}", err=True)
         if report.held:
-            click.echo("PostgreSQL's are put there all the same by: settings-store verify --repair --force", err=True)
+            say("PostgreSQL's are put there all the same by: settings-store verify --repair --force", err=True)
         if report.findings["pending"] and not repair:
-            click.echo("pending keys are brought by: settings-store relay, or relay --once", err=True)
+            say("pending keys are brought by: settings-store relay, or relay --once", err=True)
         if report.findings["unmarked"] + report.findings["orphan"] and report.remaining:
-            click.echo("what only Redis has is taken over by: settings-store sync", err=True)
+            say("what only Redis has is taken over by: settings-store sync", err=True)
         if report.findings["erased"] and not repair:
-            click.echo("what is left of erased people goes by: settings-store verify --repair, or user erase", err=True)
+            say("what is left of erased people goes by: settings-store verify --repair, or user erase", err=True)
     if report.remaining:
         sys.exit(1)
 
@@ -152,6 +155,7 @@ def verify(okx_uid: str | None, repair: bool, force: bool, as_json: bool) -> Non
               help="redis: take over what Redis has; db: rebuild Redis from PostgreSQL.")  # fmt: skip
 @click.option("--prefer", type=click.Choice(["redis", "db"]), help="Who wins where both sides changed.")
 @as_json
+@acts
 def sync(dry_run: bool, okx_uid: str | None, source: str, prefer: Any, as_json: bool) -> None:
     """Take over into PostgreSQL what only Redis has: new users, older encodings, edited settings.
 
@@ -180,24 +184,20 @@ def sync(dry_run: bool, okx_uid: str | None, source: str, prefer: Any, as_json: 
     else:
         for key in report.keys:
             problems = key.get("problems") or {}
-            click.echo(f"{key['key']}: {key['outcome']}")
+            say(f"{key['key']}: {key['outcome']}")
             for name, why in problems.items():
-                click.echo(f"  {name}: {why}")
+                say(f"  {name}: {why}")
         if unnamed:
-            click.echo(f"… and {unnamed} more")
+            say(f"… and {unnamed} more")
         would = "would be " if dry_run else ""
-        click.echo(
-            ", ".join(f"{number} {would}{name}" for name, number in report.outcomes.items()) or "Redis has no settings"
-        )
+        say(", ".join(f"{number} {would}{name}" for name, number in report.outcomes.items()) or "Redis has no settings")
         if report.outcomes.get("bad"):
-            click.echo(
-                "what is no document stays; PostgreSQL's is put back by: settings-store verify --repair", err=True
-            )
+            say("what is no document stays; PostgreSQL's is put back by: settings-store verify --repair", err=True)
         if report.outcomes.get("partial") or report.outcomes.get("invalid"):
             text = "bad values stay in Redis; PostgreSQL's are put back by: settings-store verify --repair --force"
-            click.echo(text, err=True)
+            say(text, err=True)
         if report.outcomes.get("deleted"):
-            click.echo("what is left of people deleted or erased goes by: settings-store verify --repair", err=True)
+            say("what is left of people deleted or erased goes by: settings-store verify --repair", err=True)
     if report.unresolved:
         sys.exit(1)
 
@@ -215,17 +215,16 @@ def watch(identifier: str | None, as_json: bool) -> None:
     Example:
       settings-store watch 587662504768345929
     """
-    from dataclasses import asdict
     from datetime import UTC, datetime
     from json import dumps
 
     if sys.stderr.isatty():
-        click.echo(f"watching {identifier or 'all users'}; Ctrl-C ends it", err=True)
+        say(f"watching {identifier or 'all users'}; Ctrl-C ends it", err=True)
 
     async def follow(store: SettingsStore) -> None:
         async for change in store.watch(identifier):
             seen = f"{moment(datetime.now(UTC))} · {change.okx_uid} · {change.setting_type} version {change.version}"
-            click.echo(dumps(asdict(change)) if as_json else seen)
+            say(dumps(plain(change)) if as_json else seen)
             sys.stdout.flush()
 
     run(follow)

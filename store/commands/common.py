@@ -7,10 +7,15 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 import click
+
+from store.arguments import MOST, is_plain_number
+from store.commands import streams
+from store.commands.output import say
+from store.shown import shown
 
 if TYPE_CHECKING:
     from store.api.store import SettingsStore
@@ -29,17 +34,35 @@ def _types(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
     return [name for name in BUILT_IN_TYPES if name.startswith(begun)]
 
 
+class Number(click.FloatRange):
+    """A number in plain digits, whole unless it may have a fraction. Python reads more, such as nan and 1_000."""
+
+    name = "number"
+
+    def __init__(self, minimum: float, maximum: float | None = None, *, is_whole: bool = True) -> None:
+        super().__init__(minimum, maximum)
+        self.is_whole = is_whole
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not is_plain_number(str(value), self.is_whole):
+            self.fail("not a whole number" if self.is_whole else "not a number", param, ctx)
+        number: float = super().convert(value, param, ctx)
+        if number > MOST:
+            self.fail(f"more than {MOST}", param, ctx)
+        return int(number) if self.is_whole else number
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 identifier = click.argument("identifier")
 setting_type = click.argument("setting_type", metavar="TYPE", shell_complete=_types)
 some_type = click.argument("setting_type", metavar="[TYPE]", required=False, shell_complete=_types)
 expect_version = click.option(
-    "--expect-version", type=click.IntRange(0), metavar="N", help="Only if this is the current version."
+    "--expect-version", type=Number(0), metavar="N", help="Only if this is the current version."
 )
 
 
 def who(command: F) -> F:
-    """Add --actor and --reason, which run() takes from the context."""
+    """Add --actor and --reason, which run() takes from the context. A command that has them acts."""
     actor = click.option(
         "--actor", metavar="TEXT", expose_value=False, callback=_keep_writer,
         help="Who writes (default: SETTINGS_STORE_ACTOR, else the user of the operating system).",
@@ -47,7 +70,7 @@ def who(command: F) -> F:
     reason = click.option(
         "--reason", metavar="TEXT", expose_value=False, callback=_keep_writer, help="Why; kept with the version."
     )
-    return actor(reason(command))
+    return actor(reason(streams.acts(command)))
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
@@ -93,13 +116,27 @@ class Commands(click.Group):
                 short = [(name.ljust(width), self.commands[name].get_short_help_str(room)) for name in names]
                 formatter.write_dl(short)
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        streams.set_up()
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:  # of --help and --version
+            say(f"Error: {_told(error)}", err=True)
+            sys.exit(1)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _shown_errors():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         from store.errors import StoreError
 
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
+            try:
+                with _shown_errors():
+                    return super().invoke(ctx)
+            finally:
+                streams.finish()
         except (click.exceptions.Exit, click.UsageError):
             raise
         except KeyboardInterrupt:
@@ -112,9 +149,7 @@ class Commands(click.Group):
             if error.errno in (errno.EPIPE, None):
                 raise
             _traceback(ctx)
-            with contextlib.suppress(OSError, ValueError):  # what is left in the buffer goes nowhere
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise click.ClickException(f"the output can't be written: {error.strerror}") from None
+            raise click.ClickException(_told(error)) from None
         except click.ClickException:
             _traceback(ctx)
             raise
@@ -128,6 +163,22 @@ class Commands(click.Group):
             ) from None
 
 
+@contextlib.contextmanager
+def _shown_errors() -> Iterator[None]:
+    """Show what click quotes of the command line as any text that isn't ours."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:  # whose message is the help
+        raise
+    except click.ClickException as error:
+        error.message = shown(error.message)  # type: ignore[misc]
+        raise
+
+
+def _told(error: OSError) -> str:
+    return streams.unwritten(error) or shown(": ".join(filter(None, (error.filename, error.strerror or str(error)))))
+
+
 class Interrupted(click.exceptions.Exit):
     """The end by a signal, with the exit code that a shell gives it: 130 for Ctrl-C."""
 
@@ -139,12 +190,13 @@ def _traceback(ctx: click.Context) -> None:
     if ctx.find_root().params.get("debug"):
         import traceback
 
-        traceback.print_exc()
+        for line in traceback.format_exc().splitlines():
+            say(line, err=True)
 
 
 class _Failure(click.ClickException):
     def __init__(self, error: Any) -> None:
-        super().__init__(error.message)
+        super().__init__(shown(error.message))
         self.error = error
         self.exit_code: int = error.exit_code  # type: ignore[misc]
 
@@ -155,14 +207,14 @@ class _Failure(click.ClickException):
         lines = (
             [f"{key}: {why}" for key, why in sorted(problems.items())]
             if problems
-            else [self.error.detail, self.error.hint]
+            else [line for text in (self.error.detail, self.error.hint) if text for line in text.split("\n")]
         )
-        return "\n".join(filter(None, lines)).splitlines()
+        return [shown(line) for line in lines]
 
     def show(self, file: Any = None) -> None:
         super().show(file)
         for line in self.details:
-            click.echo(f"  {line}", err=True)
+            say(f"  {line}", err=True)
 
 
 def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
@@ -207,10 +259,25 @@ def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
 
 def confirm(question: str) -> None:
     """Ask whether to go on; end the command if not."""
-    try:
+    with asking():
         click.confirm(question, abort=True)
+
+
+@contextlib.contextmanager
+def asking() -> Iterator[None]:
+    """Ask in here. That an answer can't be had is an error on a line of its own."""
+    import warnings
+
+    try:
+        with warnings.catch_warnings(action="ignore"):  # that there is no terminal, in Python's words
+            yield
+            return
     except UnicodeDecodeError:
-        raise click.ClickException("the answer is not UTF-8 text") from None
+        problem = f"the answer is not {sys.stdin.encoding.upper()} text"
+    except click.ClickException as error:
+        problem = error.message
+    say("", err=True)
+    raise click.ClickException(problem)
 
 
 def whole(file: BinaryIO) -> BinaryIO:
@@ -234,7 +301,7 @@ def tell_if_embedded() -> None:
 
     config = Config.from_env()
     if config.database_url is config.redis_url is None:
-        click.echo(f"DATABASE_URL and REDIS_URL are not set: the embedded servers in {config.home}", err=True)
+        say(f"DATABASE_URL and REDIS_URL are not set: the embedded servers in {config.home}", err=True)
 
 
 def configured(*needed: Literal["database_url", "redis_url"]) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from store.commands.output import print_text
+
 
 @click.command(short_help="Print what a shell needs to complete words.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -26,4 +28,4 @@ def completion(ctx: click.Context, shell: str) -> None:
     made = get_completion_class(shell)
     assert made is not None
     name = "settings-store"
-    click.echo(made(ctx.find_root().command, {}, name, "_SETTINGS_STORE_COMPLETE").source())
+    print_text(made(ctx.find_root().command, {}, name, "_SETTINGS_STORE_COMPLETE").source())

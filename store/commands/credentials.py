@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from store.commands.common import as_json, expect_version, identifier, run, who
-from store.commands.output import counted, moment, parse_object, print_json, print_table, writer
+from store.commands.common import as_json, asking, expect_version, identifier, run, who
+from store.commands.output import counted, moment, parse_object, print_json, print_table, say, writer
 from store.commands.progress import counting
+from store.commands.streams import acts
 
 if TYPE_CHECKING:
     from store.api.store import SettingsStore
@@ -53,10 +54,8 @@ def keys_set(identifier: str, stdin: bool, expect_version: int | None, as_json: 
         if set(given) != set(FIELDS) or not all(isinstance(value, str) for value in given.values()):
             raise click.ClickException("the JSON object must hold api_key, api_secret and passphrase, all strings")
     else:
-        try:
+        with asking():
             given = {name: click.prompt(name.replace("_", " "), hide_input=True, err=True) for name in FIELDS}
-        except UnicodeDecodeError:
-            raise click.ClickException("the answer is not UTF-8 text") from None
     plain = Secrets(given)
     del given  # no traceback shows it with this frame's locals
     saved = run(lambda store: store.save_credentials(identifier, **plain, expected_version=expect_version))
@@ -84,7 +83,7 @@ def keys_show(identifier: str, reveal: bool, as_json: bool) -> None:
         about = {"okx_uid": found.okx_uid, "version": found.version, "updated_at": found.updated_at}
         print_json({**about, "source": found.source, **shown})
         return
-    click.echo(f"version {found.version} · {moment(found.updated_at)} · from {found.source}")
+    say(f"version {found.version} · {moment(found.updated_at)} · from {found.source}")
     print_table(None, list(shown.items()))
 
 
@@ -118,7 +117,7 @@ def keys_history(identifier: str, as_json: bool) -> None:
     """
     found = run(lambda store: store.credentials_history(identifier))
     if as_json:
-        print_json([asdict(version) for version in found])
+        print_json(found)
         return
     rows = [
         (str(v.version), moment(v.saved_at), writer(v), "deleted" if v.is_deleted else "", v.change_reason or "")
@@ -130,6 +129,7 @@ def keys_history(identifier: str, as_json: bool) -> None:
 @keys.command("rotate", short_help="Encrypt everything under the first key.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; tell how many would change.")
 @as_json
+@acts
 def keys_rotate(dry_run: bool, as_json: bool) -> None:
     """Encrypt everything under the first key of SETTINGS_STORE_KEYS: all versions, and Redis.
 
@@ -147,6 +147,7 @@ def keys_rotate(dry_run: bool, as_json: bool) -> None:
 @keys.command("encrypt-existing", short_help="Encrypt what an older system left in plain text.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; tell how many would change.")
 @as_json
+@acts
 def keys_encrypt_existing(dry_run: bool, as_json: bool) -> None:
     """Encrypt credentials that an older system left in plain text in okx_api_info: all versions, and Redis.
 
@@ -158,7 +159,7 @@ def keys_encrypt_existing(dry_run: bool, as_json: bool) -> None:
     """
     _rotate(plain=True, dry_run=dry_run, as_json=as_json)
     if not dry_run:
-        click.echo(
+        say(
             "Dead rows, the write-ahead log, Redis's files and old backups may hold plain text still: run"
             " VACUUM FULL okx_api_info and BGREWRITEAOF, and delete those backups. Better, change the keys.",
             err=True,
@@ -175,7 +176,7 @@ def keys_generate() -> None:
     """
     from store.encryption.vault import generate_key
 
-    click.echo(generate_key())
+    say(generate_key())
 
 
 def mask(value: str) -> str:
@@ -198,19 +199,19 @@ def _rotate(*, plain: bool, dry_run: bool, as_json: bool) -> None:
         print_json({"dry_run": dry_run, **asdict(done)})
     else:
         would = "would be " if dry_run else ""
-        click.echo(f"{counted(done.checked, 'version')}, {done.changed} {would}encrypted under the current key")
+        say(f"{counted(done.checked, 'version')}, {done.changed} {would}encrypted under the current key")
         for okx_uid, why in done.failures.items():
-            click.echo(f"  {okx_uid}: {why}", err=True)
+            say(f"  {okx_uid}: {why}", err=True)
         if not done.mirrored:
-            click.echo("Redis will get it from the relay", err=True)
+            say("Redis will get it from the relay", err=True)
     if done.failures or remaining:
         sys.exit(1)
 
 
 def _print_saved(saved: SavedCredentials, as_json: bool) -> None:
     if as_json:
-        print_json(asdict(saved))
+        print_json(saved)
         return
     what = " is a deletion" if saved.is_deleted else ""
     where = "in PostgreSQL and Redis" if saved.mirrored else "in PostgreSQL; Redis will follow by the relay"
-    click.echo(f"credentials: version {saved.version}{what}, {where}")
+    say(f"credentials: version {saved.version}{what}, {where}")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from store.commands.output import say
+
 # What leads a command to other servers or keys.
 LEADS_ELSEWHERE = {
     "DATABASE_URL", "REDIS_URL", "SETTINGS_STORE_HOME", "SETTINGS_STORE_KEYS", "SETTINGS_STORE_KEYS_FILE",
@@ -40,7 +42,7 @@ def read_env_file(ctx: click.Context, _: click.Parameter, given: Path | None) ->
     if name and os.environ[name] == "plain":
         told.append(f"{name}=plain")
     if told and given is None:
-        click.echo(f"{file.absolute()} sets {', '.join(told)}", err=True)
+        say(f"{file.absolute()} sets {', '.join(told)}", err=True)
 
 
 def _open_own(file: str, flags: int) -> int:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from store.commands.common import as_json, confirm, run, tell_if_embedded, who
-from store.commands.output import change_json, counted, moment, print_changes, print_json, print_styled
+from store.commands.output import counted, moment, plain, print_changes, print_json, print_styled, say
 from store.commands.progress import counting
+from store.commands.streams import acts
 
 if TYPE_CHECKING:
     from store.api.store import SettingsStore
@@ -59,7 +60,7 @@ def export(identifiers: Sequence[str], everybody: bool, output: Path | None, wit
             return
         with private.private_file(output, overwrite=True) as file:
             users = run(lambda store: work(store, file))
-    click.echo(f"wrote {counted(users, 'user')} to {click.format_filename(output)}", err=True)
+    say(f"wrote {counted(users, 'user')} to {click.format_filename(output)}", err=True)
 
 
 @click.command("import", short_help="Take users and settings from a file of export.")
@@ -92,30 +93,29 @@ def import_(file: Any, dry_run: bool, as_json: bool) -> None:
                 store, data, dry_run=dry_run, tell=tell, progress=bar, expect=bar.expect
             )
         )  # fmt: skip
+    if not report.users:
+        say("the file holds no users: nothing was changed", err=True)
     if as_json:
-        print_json({"dry_run": dry_run, "users": report.users, "documents": report.documents,
-                    "left_out": report.left_out, "incomplete": report.incomplete, "mirrored": report.mirrored,
-                    "effects": [_effect_json(effect) for effect in effects]})  # fmt: skip
+        print_json({"dry_run": dry_run, **plain(report), "effects": effects})
         return
     for effect in effects:
         print_styled(f"{effect.okx_uid} {effect.setting_type or 'user'}: {effect.outcome}", "bold")
         print_changes(effect.changes)
     would = "would be " if dry_run else ""
     for what, counts in (("users", report.users), ("documents", report.documents)):
-        click.echo(
-            f"{what}: " + (", ".join(f"{n} {would}{outcome}" for outcome, n in sorted(counts.items())) or "none")
-        )
+        say(f"{what}: " + (", ".join(f"{n} {would}{outcome}" for outcome, n in sorted(counts.items())) or "none"))
     if report.left_out:
-        click.echo(f"{report.left_out} masked secrets without a current value were left out", err=True)
+        say(f"{report.left_out} masked secrets without a current value were left out", err=True)
     if report.incomplete:
-        click.echo(f"{counted(report.incomplete, 'document')} without keys that the catalogue lists", err=True)
+        say(f"{counted(report.incomplete, 'document')} without keys that the catalogue lists", err=True)
     if not dry_run and not report.mirrored:
-        click.echo("Redis will get it from the relay", err=True)
+        say("Redis will get it from the relay", err=True)
 
 
 @click.command(short_help="Write everything with its full history to a file.")
 @path
 @as_json
+@acts
 def backup(path: Path, as_json: bool) -> None:
     """Write everything with its full history to a FILE, as of one moment, while writers write.
 
@@ -140,10 +140,10 @@ def backup(path: Path, as_json: bool) -> None:
     with counting("backup", "rows") as bar, private.private_file(path, overwrite=False) as file:
         manifest = run(work)
     if as_json:
-        print_json(_manifest_json(manifest))
+        print_json(manifest)
     else:
         rows = ", ".join(f"{table.rows} {name}" for name, table in manifest.tables.items())
-        click.echo(f"wrote {click.format_filename(path)}: {rows}")
+        say(f"wrote {click.format_filename(path)}: {rows}")
 
 
 @click.command("restore-backup", short_help="Bring a backup back.")
@@ -184,38 +184,16 @@ def restore_backup(path: Path, okx_uid: str | None, merge: bool, replace: bool, 
     with counting("restore", "rows") as bar:
         restored, missing = run(work)
     if missing:
-        click.echo(f"API credentials were encrypted with keys that aren't given here: {', '.join(missing)}", err=True)
+        say(f"API credentials were encrypted with keys that aren't given here: {', '.join(missing)}", err=True)
     if as_json:
-        print_json({"users": restored.users, "versions": restored.versions, "mirrored": restored.mirrored,
-                    "unknown": restored.unknown, "manifest": _manifest_json(restored.manifest)})  # fmt: skip
+        print_json(restored)
         return
     made = moment(restored.manifest.made_at)
     if restored.unknown:
-        click.echo(
-            f"Redis has {restored.unknown} keys of users the backup doesn't know: sync takes them over", err=True
-        )
+        say(f"Redis has {restored.unknown} keys of users the backup doesn't know: sync takes them over", err=True)
     redis = "Redis is up to it" if restored.mirrored else "Redis will be brought up by the relay"
     users = counted(restored.users, "user")
     if merge or okx_uid is not None:
-        click.echo(f"{users} of the backup of {made}: {counted(restored.versions, 'new version')}; {redis}")
+        say(f"{users} of the backup of {made}: {counted(restored.versions, 'new version')}; {redis}")
     else:
-        click.echo(f"restored {users}, {counted(restored.versions, 'version')} of {made}; {redis}")
-
-
-def _effect_json(effect: Imported) -> dict[str, Any]:
-    return {
-        "okx_uid": effect.okx_uid,
-        "setting_type": effect.setting_type,
-        "outcome": effect.outcome,
-        "changes": [change_json(change) for change in effect.changes],
-        "missing_keys": effect.missing_keys,
-    }
-
-
-def _manifest_json(manifest: Manifest) -> dict[str, Any]:
-    return {
-        "made_at": manifest.made_at,
-        "release": manifest.release,
-        "migrations": manifest.migrations,
-        "tables": {name: {"rows": table.rows, "sha256": table.sha256} for name, table in manifest.tables.items()},
-    }
+        say(f"restored {users}, {counted(restored.versions, 'version')} of {made}; {redis}")

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from store.api.catalogue import masked
-from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, some_type, who
+from store.commands.common import Moment, Number, as_json, expect_version, identifier, run, setting_type, some_type, who
 from store.commands.listing import Each, JsonList, Printer, print_list
 from store.commands.output import (
-    change_json,
     counted,
     moment,
     print_changes,
@@ -18,9 +17,9 @@ from store.commands.output import (
     print_saved,
     print_table,
     print_version,
-    setting_json,
-    version_json,
+    say,
 )
+from store.commands.streams import acts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 @identifier
 @some_type
 @click.option("--before", type=Moment(), metavar="TIME", help="Versions saved before then: the next page.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", default=20, show_default=True, help="Versions at most.")
+@click.option("--limit", type=Number(1), metavar="N", default=20, show_default=True, help="Versions at most.")
 @as_json
 def history(
     identifier: str, setting_type: str | None, before: datetime | None, limit: int, as_json: bool
@@ -50,21 +49,21 @@ def history(
       settings-store history 587662504768345929 params
       settings-store history 587662504768345929 --limit 5 --json
     """
-    printer: Printer[Version] = JsonList(version_json) if as_json else Each(print_version)
+    printer: Printer[Version] = JsonList() if as_json else Each(print_version)
     count, last = run(
         lambda store: print_list(store.iter_history(identifier, setting_type, before=before, limit=limit), printer)
     )
     if last is None:
         raise click.ClickException(f"no versions of {setting_type or 'settings'} of {identifier}")
     if count >= limit and (setting_type is None or last.version > 1):
-        click.echo(f"older ones: --before '{moment(last.saved_at)}'", err=True)
+        say(f"older ones: --before '{moment(last.saved_at)}'", err=True)
 
 
 @click.command()
 @identifier
 @setting_type
-@click.argument("a", type=click.IntRange(1))
-@click.argument("b", type=click.IntRange(1))
+@click.argument("a", type=Number(1))
+@click.argument("b", type=Number(1))
 @as_json
 def diff(identifier: str, setting_type: str, a: int, b: int, as_json: bool) -> None:
     """Show what differs between two versions, A and B. Nothing is printed if nothing does.
@@ -75,7 +74,7 @@ def diff(identifier: str, setting_type: str, a: int, b: int, as_json: bool) -> N
     """
     changes = run(lambda store: store.diff(identifier, setting_type, a, b))
     if as_json:
-        print_json([change_json(change) for change in changes])
+        print_json(changes)
     else:
         print_changes(changes)
 
@@ -83,7 +82,7 @@ def diff(identifier: str, setting_type: str, a: int, b: int, as_json: bool) -> N
 @click.command(short_help="Save an earlier version again, as a new one.")
 @identifier
 @some_type
-@click.argument("version", metavar="[VERSION]", type=click.IntRange(1), required=False)
+@click.argument("version", metavar="[VERSION]", type=Number(1), required=False)
 @click.option("--at", type=Moment(), metavar="TIME", help="All types, to what was in force then.")
 @expect_version
 @who
@@ -156,12 +155,13 @@ def restore(identifier: str, setting_type: str, expect_version: int | None, as_j
 
 
 @click.command()
-@click.option("--keep", type=click.IntRange(1), required=True, metavar="N", help="Newest versions to keep of each.")
-@click.option("--older-than", type=click.IntRange(0, 36500), required=True, metavar="DAYS",
+@click.option("--keep", type=Number(1), required=True, metavar="N", help="Newest versions to keep of each.")
+@click.option("--older-than", type=Number(0, 36500), required=True, metavar="DAYS",
               help="Remove only what went out of force more than so many days ago.")  # fmt: skip
 @click.option("--okx-uid", metavar="U", help="This user only.")
 @click.option("--dry-run", is_flag=True, help="Remove nothing; tell how many would go.")
 @as_json
+@acts
 def prune(keep: int, older_than: int, okx_uid: str | None, dry_run: bool, as_json: bool) -> None:
     """Remove old versions. Besides `user erase` the only command that removes any.
 
@@ -181,7 +181,7 @@ def prune(keep: int, older_than: int, okx_uid: str | None, dry_run: bool, as_jso
         return
     if gone:
         print_table(None, [(name, str(number)) for name, number in gone.items()])
-    click.echo(f"{counted(sum(gone.values()), 'version')} {'would be ' if dry_run else ''}removed")
+    say(f"{counted(sum(gone.values()), 'version')} {'would be ' if dry_run else ''}removed")
 
 
 async def _masked(store: SettingsStore, write: Writing) -> list[SavedSetting]:
@@ -190,8 +190,7 @@ async def _masked(store: SettingsStore, write: Writing) -> list[SavedSetting]:
 
 def _print_saved(saved: list[SavedSetting], as_json: bool, one: bool = True) -> None:
     if as_json:
-        found = [setting_json(setting) for setting in saved]
-        print_json(found[0] if one else found)
+        print_json(saved[0] if one else saved)
         return
     for setting in saved:
         print_saved(setting)

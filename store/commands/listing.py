@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from io import TextIOWrapper
 from typing import Any, Generic, Protocol, TypeVar
 
-import click
-
-from store.commands.output import plain, print_table
+from store.commands.output import json_text, print_table, print_text
 from store.files.spreadsheet import guarded
+from store.shown import shown
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -42,17 +41,17 @@ async def print_list(items: AsyncGenerator[T], printer: Printer[T]) -> tuple[int
 class JsonList(Generic[T]):
     """Prints an array, as print_json() prints it whole."""
 
-    def __init__(self, to_json: Callable[[T], Any]) -> None:
+    def __init__(self, to_json: Callable[[T], Any] = lambda item: item) -> None:
         self._to_json = to_json
         self._begin = "["
 
     def add(self, item: T) -> None:
-        text = json.dumps(self._to_json(item), ensure_ascii=False, indent=2, default=plain).replace("\n", "\n  ")
-        click.echo(f"{self._begin}\n  {text}", nl=False)
+        text = json_text(self._to_json(item)).replace("\n", "\n  ")
+        print_text(f"{self._begin}\n  {text}", nl=False)
         self._begin = ","
 
     def end(self) -> None:
-        click.echo("[]" if self._begin == "[" else "\n]")
+        print_text("[]" if self._begin == "[" else "\n]")
 
 
 class Table(Generic[T]):
@@ -88,7 +87,10 @@ class Csv(Generic[T]):
     def __init__(
         self, columns: Sequence[str], to_row: Callable[[T], Sequence[object]], *, is_shown_empty: bool = False
     ) -> None:
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # which imports read, whatever the terminal is
         self._writer = csv.writer(sys.stdout, lineterminator="\n")
+        self._show = shown if sys.stdout.isatty() else str
         self._heading: Sequence[str] | None = columns
         self._to_row = to_row
         self._is_shown_empty = is_shown_empty
@@ -96,7 +98,7 @@ class Csv(Generic[T]):
     def add(self, item: T) -> None:
         self._head()
         cells = self._to_row(item)
-        self._writer.writerow([guarded(cell) if isinstance(cell, str) else cell for cell in cells])
+        self._writer.writerow([self._show(guarded(cell)) if isinstance(cell, str) else cell for cell in cells])
 
     def end(self) -> None:
         if self._is_shown_empty:

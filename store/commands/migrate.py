@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from store.commands.common import as_json, configured, confirm
-from store.commands.output import counted, print_json, print_table
+from store.commands.output import counted, print_json, print_table, say
+from store.commands.streams import acts
 
 if TYPE_CHECKING:
     from store.encryption.vault import Vault
@@ -44,6 +45,7 @@ def migrate(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
 @migrate.command("apply", short_help="Apply what is pending, and all of sql/ again.")
 @dry_run
 @as_json
+@acts
 def migrate_apply(dry_run: bool, as_json: bool) -> None:
     """Apply pending migrations, and all functions, views and triggers again.
 
@@ -71,13 +73,13 @@ def migrate_apply(dry_run: bool, as_json: bool) -> None:
         print_json({"applied": applied, "quarantined": len(after) - len(before)})
         return
     for name in applied:
-        click.echo(f"applied {name}")
+        say(f"applied {name}")
     if after != before:
-        click.echo(f"adopted the predecessor's tables; what couldn't be taken: {counted(len(after), 'row')}")
+        say(f"adopted the predecessor's tables; what couldn't be taken: {counted(len(after), 'row')}")
         if vault.is_empty:
-            click.echo("the API keys are plain text still: give an encryption key, and run keys encrypt-existing")
-        click.echo("next: settings-store migrate quarantine, sync --dry-run, sync, verify --repair")
-    click.echo("the database is up to date")
+            say("the API keys are plain text still: give an encryption key, and run keys encrypt-existing")
+        say("next: settings-store migrate quarantine, sync --dry-run, sync, verify --repair")
+    say("the database is up to date")
 
 
 def _rehearse(url: str, vault: Vault, as_json: bool) -> None:
@@ -86,22 +88,20 @@ def _rehearse(url: str, vault: Vault, as_json: bool) -> None:
     found = migrate.status(url)
     adoption = migrate.rehearse(url, vault)
     if as_json:
-        from dataclasses import asdict
-
         print_json({"dry_run": True, "pending": found.pending, "drifted": found.drifted,
-                    "adopted": adoption and asdict(adoption)})  # fmt: skip
+                    "adopted": adoption})  # fmt: skip
         return
     for name in found.pending:
-        click.echo(f"would apply {name}")
+        say(f"would apply {name}")
     for name, why in found.drifted.items():
-        click.echo(f"would apply {name}: {why}")
+        say(f"would apply {name}: {why}")
     if adoption is None:
-        click.echo("the database is up to date" if found.is_current else "nothing was changed")
+        say("the database is up to date" if found.is_current else "nothing was changed")
         return
     for table, rows in adoption.taken.items():
-        click.echo(f"would take over {counted(rows, 'row')} of {table}")
+        say(f"would take over {counted(rows, 'row')} of {table}")
     _print_quarantine(adoption.quarantine)
-    click.echo("nothing was changed")
+    say("nothing was changed")
 
 
 @migrate.command("quarantine", short_help="List what an adoption couldn't take, and why.")
@@ -115,13 +115,11 @@ def migrate_quarantine(as_json: bool) -> None:
     Example:
       settings-store migrate quarantine
     """
-    from dataclasses import asdict
-
     from store.postgres import migrate
 
     found = migrate.quarantine(configured("database_url").database_url)
     if as_json:
-        print_json([asdict(row) for row in found])
+        print_json(found)
     else:
         _print_quarantine(found)
 
@@ -156,6 +154,7 @@ def migrate_status(as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="Roll back every migration.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @as_json
+@acts
 def migrate_rollback(everything: bool, yes: bool, as_json: bool) -> None:
     """Roll back the newest migration. THE DATA OF ITS TABLES ARE LOST.
 
@@ -176,4 +175,4 @@ def migrate_rollback(everything: bool, yes: bool, as_json: bool) -> None:
         print_json({"rolled_back": gone})
         return
     for name in gone:
-        click.echo(f"rolled back {name}")
+        say(f"rolled back {name}")

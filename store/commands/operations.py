@@ -9,15 +9,16 @@ from typing import Literal
 
 import click
 
-from store.commands.common import as_json, configured, tell_if_embedded
-from store.commands.output import print_json, print_table
+from store.commands.common import Number, as_json, configured, tell_if_embedded
+from store.commands.output import print_json, print_table, print_text, say
+from store.commands.streams import acts, output_is_needed
 
 
 @click.command()
 @click.option("--check", is_flag=True, help="Look only whether all is well, and fail if not; for health probes.")
-@click.option("--max-age", type=click.IntRange(0), default=60, show_default=True, metavar="S",
+@click.option("--max-age", type=Number(0), default=60, show_default=True, metavar="S",
               help="With --check: seconds a key may wait for the relay.")  # fmt: skip
-@click.option("--timeout", type=click.IntRange(1, 3600), default=5, show_default=True, metavar="S",
+@click.option("--timeout", type=Number(1, 3600), default=5, show_default=True, metavar="S",
               help="With --check: seconds for everything; who hasn't answered by then is away.")  # fmt: skip
 @as_json
 def status(check: bool, max_age: float, timeout: float, as_json: bool) -> None:
@@ -53,6 +54,7 @@ def _check(max_age: float, timeout: float, as_json: bool) -> None:
     from store.operations import health
 
     tell_if_embedded()
+    output_is_needed(False)
     checks = health.check(configured(), max_age, timeout)
     problems = [check for check in checks if check.problem]
     if as_json:
@@ -100,7 +102,7 @@ def demo(keep: bool) -> None:
 
     from store.operations import demo as show
 
-    asyncio.run(show.run(click.echo, keep))
+    asyncio.run(show.run(print_text, keep))
 
 
 @click.group()
@@ -114,6 +116,7 @@ def embedded() -> None:
 
 
 @embedded.command("start")
+@acts
 def embedded_start() -> None:
     """Start the embedded PostgreSQL and Redis, and print their URLs.
 
@@ -131,10 +134,11 @@ def embedded_start() -> None:
     for variable, url in (("DATABASE_URL", config.database_url), ("REDIS_URL", config.redis_url)):
         for name in names(variable)[::-1]:
             if name == variable or name in os.environ:  # the prefixed one would win
-                click.echo(f"export {name}='{url}'")
+                say(f"export {name}='{url}'")
 
 
 @embedded.command("stop")
+@acts
 def embedded_stop() -> None:
     """Stop the embedded servers; their data stay.
 
@@ -146,7 +150,7 @@ def embedded_stop() -> None:
     from store.operations import embedded as servers
 
     stopped = servers.stop(Config.from_env())
-    click.echo(f"stopped {' and '.join(stopped)}" if stopped else "nothing to stop")
+    say(f"stopped {' and '.join(stopped)}" if stopped else "nothing to stop")
 
 
 @embedded.command("status")
@@ -166,6 +170,6 @@ def embedded_status(as_json: bool) -> None:
     if as_json:
         print_json({"home": str(config.home), **{name: {"pid": pid} for name, pid in pids.items()}})
         return
-    click.echo(f"data in {config.home}")
+    say(f"data in {config.home}")
     for name, pid in pids.items():
-        click.echo(f"{name}: {f'running, process {pid}' if pid else 'not running'}")
+        say(f"{name}: {f'running, process {pid}' if pid else 'not running'}")

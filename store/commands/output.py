@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
-from unicodedata import category
 
 import click
 
-from store.json_reader import DuplicateKey, refuse_constant, unique
+from store.commands.streams import is_utf8
+from store.json_reader import NotJson, Untakeable, decoded, parse
+from store.json_writer import shown_key
+from store.shown import shown, shown_json
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,6 +26,16 @@ if TYPE_CHECKING:
 MANY = 10  # keys that come or go together and are counted only
 
 
+def say(line: str, *, err: bool = False) -> None:
+    """Print a line. Names, reasons and keys in it are other people's text."""
+    click.echo(shown(line), err=err)
+
+
+def print_text(text: str, *, nl: bool = True) -> None:
+    """Print lines of our own as they are."""
+    click.echo(text, nl=nl)
+
+
 def counted(number: int, noun: str) -> str:
     """Write how many: 1 user, 2 users."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
@@ -30,9 +43,7 @@ def counted(number: int, noun: str) -> str:
 
 def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
     """Read KEY=VALUE pairs: a value is JSON where it parses as JSON, else text."""
-    from decimal import Decimal
-
-    document = {}
+    document: dict[str, Any] = {}
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not key or not separator:
@@ -40,76 +51,35 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
         if key in document:
             raise click.UsageError("A key is given twice.")
         try:
-            document[key] = json.loads(text, parse_float=Decimal, parse_constant=refuse_constant)
-        except (ValueError, ArithmeticError, RecursionError):
+            document[key] = parse(text)
+        except NotJson:
             document[key] = text
+        except Untakeable as error:
+            raise click.ClickException(f"{shown_key(key)} can't be taken: {error}") from None
     return document
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
     """Read a JSON object. The error says where it breaks off, not what is there."""
-    from decimal import Decimal
-
     try:
-        document = json.loads(
-            data, parse_float=Decimal, parse_constant=refuse_constant, object_pairs_hook=unique
-        )  # every digit
-    except DuplicateKey:
-        raise click.ClickException("not JSON that can be taken: a key is there twice in one object") from None
-    except json.JSONDecodeError as error:
-        raise click.ClickException(f"not JSON: {error.msg}, line {error.lineno} column {error.colno}") from None
-    except UnicodeDecodeError:
-        raise click.ClickException("not JSON: the text is not UTF-8") from None
-    except RecursionError:
-        raise click.ClickException("not JSON: nested too deep") from None
-    except (ValueError, ArithmeticError):
-        raise click.ClickException("not JSON: it holds NaN, Infinity or a number of thousands of digits") from None
+        document = parse(decoded(data))
+    except NotJson as error:
+        raise click.ClickException(f"not JSON: {error}") from None
+    except Untakeable as error:
+        raise click.ClickException(f"not JSON that can be taken: {error}") from None
     if not isinstance(document, dict):
         raise click.ClickException("not a JSON object")
     return document
 
 
-def setting_json(setting: Setting) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "okx_uid": setting.okx_uid,
-        "telegram_id": setting.telegram_id,
-        "setting_type": setting.setting_type,
-        "version": setting.version,
-        "settings": setting.settings,
-        "updated_at": setting.updated_at,
-        "source": setting.source,
-    }
-    if hasattr(setting, "mirrored"):
-        result |= {name: getattr(setting, name) for name in ("mirrored", "is_deleted", "missing_keys")}
-    return result
-
-
 def print_setting(setting: Setting) -> None:
     at = moment(setting.updated_at)
-    click.echo(f"{setting.setting_type} · version {setting.version} · {at} · from {setting.source}")
+    say(f"{setting.setting_type} · version {setting.version} · {at} · from {setting.source}")
     print_setting_values(setting.settings)
 
 
 def print_setting_values(settings: dict[str, Any]) -> None:
     print_table(None, [(key, json.dumps(value, ensure_ascii=False)) for key, value in settings.items()])
-
-
-def change_json(change: KeyChange) -> dict[str, Any]:
-    return {"key": change.key, "change": change.change, "old": change.old, "new": change.new}
-
-
-def version_json(version: Version) -> dict[str, Any]:
-    return {
-        "okx_uid": version.okx_uid,
-        "setting_type": version.setting_type,
-        "version": version.version,
-        "saved_at": version.saved_at,
-        "changed_by": version.changed_by,
-        "written_by": version.written_by,
-        "change_reason": version.change_reason,
-        "is_deleted": version.is_deleted,
-        "changes": None if version.changes is None else [change_json(change) for change in version.changes],
-    }
 
 
 def writer(version: Version | CredentialsVersion | Template) -> str:
@@ -152,15 +122,7 @@ def print_styled(line: str, style: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(highlight=False).print(Text(printable(line), style), soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """Escape what would steer a terminal or begin a line: names, reasons and keys are other people's text."""
-    return "".join(
-        sign if sign.isprintable() or category(sign) == "Zs" else sign.encode("unicode_escape").decode()
-        for sign in text
-    )
+    Console(highlight=False).print(Text(shown(line), style), soft_wrap=True)
 
 
 def moment(time: datetime) -> str:
@@ -179,35 +141,42 @@ def print_saved(saved: SavedSetting) -> None:
     """Print what a save left behind: a line, and one more for keys that the document lacks."""
     if saved.is_deleted:
         where = "in PostgreSQL and Redis" if saved.mirrored else "in PostgreSQL; Redis will follow by the relay"
-        click.echo(f"{saved.setting_type}: version {saved.version} is a deletion, {where}")
+        say(f"{saved.setting_type}: version {saved.version} is a deletion, {where}")
         return
     where = "in PostgreSQL and Redis" if saved.mirrored else "in PostgreSQL; Redis will get it from the relay"
-    click.echo(f"{saved.setting_type}: version {saved.version}, {where}")
+    say(f"{saved.setting_type}: version {saved.version}, {where}")
     if saved.missing_keys:
         more = f" and {len(saved.missing_keys) - MANY} more" if len(saved.missing_keys) > MANY else ""
-        named = printable(", ".join(saved.missing_keys[:MANY]))
-        click.echo(f"  without {named}{more}, which the catalogue lists: settings-store register fills them")
+        named = shown(", ".join(saved.missing_keys[:MANY]))
+        say(f"  without {named}{more}, which the catalogue lists: settings-store register fills them")
 
 
 def print_user(user: User, as_json: bool) -> None:
     """Print all there is to know of one user, a line each."""
-    found = asdict(user)
     if as_json:
-        print_json(found)
+        print_json(user)
     else:
-        print_table(None, [(name, str(plain(value))) for name, value in found.items() if value is not None])
+        print_table(None, [(name, str(plain(value))) for name, value in plain(user).items() if value is not None])
 
 
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=plain))
+    print_text(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Write JSON for standard output: whatever that is, the text is JSON still."""
+    return shown_json(json.dumps(value, ensure_ascii=not is_utf8(), indent=2, default=plain))
 
 
 def plain(value: Any) -> Any:
-    """Make what JSON has no form for a text or a number: a length of time is seconds, an amount a text."""
+    """Write what JSON has no form for in one that it has: a dataclass as its fields, a length of time in seconds, an
+    amount as a text."""
     from datetime import datetime, timedelta
     from decimal import Decimal
     from uuid import UUID
 
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, datetime):
         return moment(value)
     if isinstance(value, timedelta):
@@ -220,29 +189,26 @@ def plain(value: Any) -> Any:
 def print_table(
     columns: Sequence[str] | None, rows: Iterable[tuple[str, ...]], widths: Sequence[int] | None = None
 ) -> list[int]:
-    """Print columns that line up, also with Korean text; a pipe gets the rows unwrapped. Returns how wide they are.
+    """Print columns that line up, also with Korean text, and cut nothing: it may have to be copied. On a terminal that
+    is too narrow for columns with headings, each row is a block, a line for each cell. Returns how wide the columns
+    are, or nothing for blocks.
 
-    `widths`: of the rows printed before, under the same heading, which is not printed again.
+    `widths`: what was returned for the rows before, under the same heading, which is not printed again.
     """
     from rich.cells import cell_len
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    cells = [[printable(cell) for cell in row] for row in rows]
+    cells = [[shown(cell) for cell in row] for row in rows]
     headings = columns or [""] * max(map(len, cells), default=0)
     wide = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
+    is_first = widths is None
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    if columns and not widths and (not is_first or sum(wide) + 2 * len(wide) - 2 > room):
+        for number, row in enumerate(cells):
+            if number or not is_first:
+                say("")
+            print_table(None, [pair for pair in zip(headings, row, strict=True) if any(pair)])
+        return []
     wide = [max(pair) for pair in zip(wide, widths or wide, strict=True)]
-    console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
-    is_continued = widths is not None and sum(wide) + 2 * len(wide) <= console.width  # else a terminal wraps columns
-    least = wide if is_continued else [None] * len(wide)
-    table = Table(box=None, pad_edge=False, show_header=columns is not None and widths is None)
-    for heading, width in zip(headings, least, strict=True):
-        table.add_column(heading, min_width=width)
-    for row in cells:
-        table.add_row(*map(Text, row))
-    with console.capture() as capture:
-        console.print(table)
-    for line in capture.get().splitlines():
-        click.echo(line.rstrip())
+    for row in [*([list(headings)] if columns and is_first else []), *cells]:
+        say("  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, wide, strict=True)).rstrip())
     return wide

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from store.api.catalogue import each_masked, masked, mistyped
-from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, some_type, who
+from store.commands.common import Moment, Number, as_json, expect_version, identifier, run, setting_type, some_type, who
 from store.commands.listing import JsonList, Printer, Table, print_list
 from store.commands.output import (
     moment,
@@ -18,7 +18,7 @@ from store.commands.output import (
     print_json,
     print_saved,
     print_setting,
-    setting_json,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @some_type
 @click.option("--source", type=click.Choice(["auto", "redis", "db"]), default="auto", show_default=True,
               help="Which store to ask; auto: Redis, then PostgreSQL.")  # fmt: skip
-@click.option("--version", "version", type=click.IntRange(1), metavar="N", help="This version of the TYPE.")
+@click.option("--version", "version", type=Number(1), metavar="N", help="This version of the TYPE.")
 @click.option("--at", "at", type=Moment(), metavar="TIME", help="What was in force then.")
 @click.option("--reveal", is_flag=True, help="Show secrets (signal_bot_token), too.")
 @as_json
@@ -72,7 +72,7 @@ def get(
 
     found = run(read)
     if as_json and setting_type is None:
-        print_json([setting_json(setting) for setting in found])
+        print_json(found)
     if not found:
         where = (
             f" in {ask}" if ask else f": version {version} is a deletion" if version else " at that time" if at else ""
@@ -80,7 +80,7 @@ def get(
         raise click.ClickException(f"no {setting_type or 'settings'} of {identifier}{where}")
     if as_json:
         if setting_type is not None:
-            print_json(setting_json(found[0]))
+            print_json(found[0])
         return
     for setting in found:
         print_setting(setting)
@@ -123,11 +123,13 @@ def set_(
         return saved, await mistyped(store, saved)
 
     saved, unknown = run(write)
+    if not document:
+        say("the object given is empty", err=True)
     for key, similar in unknown.items():
         if key in document:
-            click.echo(f"{key} is saved as it is: not in the catalogue. Did you mean {similar}?", err=True)
+            say(f"{key} is saved as it is: not in the catalogue. Did you mean {similar}?", err=True)
     if as_json:
-        print_json(setting_json(saved))
+        print_json(saved)
     else:
         print_saved(saved)
 
@@ -145,7 +147,7 @@ def _unwrapped(document: dict[str, Any], setting_type: str) -> dict[str, Any]:
 @setting_type
 @click.argument("pairs", metavar="KEY=VALUE…", nargs=-1, required=True)
 @click.option("--after", metavar="OKX_UID", help="Start after this user.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", default=100, show_default=True, help="Users at most.")
+@click.option("--limit", type=Number(1), metavar="N", default=100, show_default=True, help="Users at most.")
 @as_json
 def search(setting_type: str, pairs: Sequence[str], after: str | None, limit: int, as_json: bool) -> None:
     """Find the users whose active settings hold all these values (by index).
@@ -160,7 +162,7 @@ def search(setting_type: str, pairs: Sequence[str], after: str | None, limit: in
         return setting.okx_uid, setting.telegram_id or "", str(setting.version), moment(setting.updated_at)
 
     columns = ("okx_uid", "telegram_id", "version", "updated_at")
-    printer: Printer[Setting] = JsonList(setting_json) if as_json else Table(columns, to_row)
+    printer: Printer[Setting] = JsonList() if as_json else Table(columns, to_row)
 
     async def read(store: SettingsStore) -> tuple[int, Setting | None]:
         found = store.iter_search(setting_type, wanted, after=after, limit=limit)
@@ -168,4 +170,4 @@ def search(setting_type: str, pairs: Sequence[str], after: str | None, limit: in
 
     count, last = run(read)
     if last is not None and count == limit:
-        click.echo(f"more: --after {last.okx_uid}", err=True)
+        say(f"more: --after {last.okx_uid}", err=True)

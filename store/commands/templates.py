@@ -13,17 +13,19 @@ from store.api.catalogue import masked
 from store.commands.common import as_json, run, setting_type, some_type, who
 from store.commands.listing import JsonList, Printer, Table, print_list
 from store.commands.output import (
-    change_json,
     counted,
     moment,
     parse_object,
     parse_pairs,
+    plain,
     print_changes,
     print_json,
     print_setting_values,
     print_styled,
+    say,
     writer,
 )
+from store.commands.streams import acts
 
 if TYPE_CHECKING:
     from store.api.store import SettingsStore
@@ -72,9 +74,9 @@ def template_save(
 
     saved = run(write)
     if as_json:
-        print_json(_json(saved))
+        print_json(saved)
     else:
-        click.echo(f"saved template {saved.name} for {saved.setting_type}, {counted(len(saved.settings), 'key')}")
+        say(f"saved template {saved.name} for {saved.setting_type}, {counted(len(saved.settings), 'key')}")
 
 
 @template.command("list")
@@ -88,7 +90,7 @@ def template_list(as_json: bool) -> None:
     """
 
     def to_json(one: Template) -> dict[str, Any]:
-        return {key: value for key, value in _json(one).items() if key != "settings"}
+        return {key: value for key, value in plain(one).items() if key != "settings"}
 
     def to_row(one: Template) -> tuple[str, ...]:
         saved_at = moment(one.updated_at) if one.updated_at else ""
@@ -120,10 +122,10 @@ def template_show(name: str, setting_type: str | None, reveal: bool, as_json: bo
     if not found:
         raise click.ClickException(f"no template {name}" + (f" for {setting_type}" if setting_type else ""))
     if as_json:
-        print_json([_json(one) for one in found])
+        print_json(found)
         return
     for one in found:
-        click.echo(f"{one.name} for {one.setting_type}")
+        say(f"{one.name} for {one.setting_type}")
         print_setting_values(one.settings)
 
 
@@ -131,6 +133,7 @@ def template_show(name: str, setting_type: str | None, reveal: bool, as_json: bo
 @name
 @some_type
 @as_json
+@acts
 def template_delete(name: str, setting_type: str | None, as_json: bool) -> None:
     """Delete a template, for one TYPE or for all. Users it was applied to keep what they have.
 
@@ -142,7 +145,7 @@ def template_delete(name: str, setting_type: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"name": name, "deleted": count})
     else:
-        click.echo(f"deleted template {name} ({counted(count, 'setting type')})")
+        say(f"deleted template {name} ({counted(count, 'setting type')})")
 
 
 def _whom(command: Any) -> Any:
@@ -205,7 +208,7 @@ def _apply(
         raise click.UsageError("Give one of these: IDENTIFIERs, --where, --all.")
 
     counts: Counter[str] = Counter()
-    listed: JsonList[TemplateEffect] = JsonList(_effect_json)
+    listed: JsonList[TemplateEffect] = JsonList()
 
     def tell(effect: TemplateEffect) -> None:
         counts["all"] += 1
@@ -228,30 +231,9 @@ def _apply(
         listed.end()
     else:
         done, same = "would change" if dry_run else "changed", counts["all"] - counts["changed"]
-        click.echo(f"{counted(counts['changed'], 'user')} {done}, {same} have it so already")
+        say(f"{counted(counts['changed'], 'user')} {done}, {same} have it so already")
         if counts["incomplete"]:
-            click.echo(f"{counted(counts['incomplete'], 'document')} without keys that the catalogue lists")
+            say(f"{counted(counts['incomplete'], 'document')} without keys that the catalogue lists")
     if not counts["all"]:
-        click.echo(f"nobody has such {setting_type}", err=True)
+        say(f"nobody has such {setting_type}", err=True)
         sys.exit(1)
-
-
-def _effect_json(effect: TemplateEffect) -> dict[str, Any]:
-    return {
-        "okx_uid": effect.okx_uid,
-        "setting_type": effect.setting_type,
-        "version": effect.version,
-        "changes": [change_json(change) for change in effect.changes],
-        "missing_keys": effect.missing_keys,
-    }
-
-
-def _json(template: Template) -> dict[str, Any]:
-    return {
-        "name": template.name,
-        "setting_type": template.setting_type,
-        "settings": template.settings,
-        "changed_by": template.changed_by,
-        "written_by": template.written_by,
-        "updated_at": template.updated_at,
-    }

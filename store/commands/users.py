@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from store.api.catalogue import masked
-from store.commands.common import as_json, confirm, identifier, run, who
+from store.commands.common import Number, as_json, confirm, identifier, run, who
 from store.commands.listing import JsonList, Printer, Table, print_list
-from store.commands.output import counted, plain, print_json, print_saved, print_user, setting_json
+from store.commands.output import counted, plain, print_json, print_saved, print_user, say
+from store.commands.streams import acts
 
 if TYPE_CHECKING:
     from store.api.store import SettingsStore
@@ -45,11 +46,10 @@ def register(
 
     result = run(write)
     if as_json:
-        print_json({"user": asdict(result.user), "settings": [setting_json(s) for s in result.settings],
-                    "is_new": result.is_new})  # fmt: skip
+        print_json(result)
         return
     telegram = f" (Telegram {result.user.telegram_id})" if result.user.telegram_id else ""
-    click.echo(f"{'registered' if result.is_new else 'registered already:'} {okx_uid}{telegram}")
+    say(f"{'registered' if result.is_new else 'registered already:'} {okx_uid}{telegram}")
     for saved in result.settings:
         print_saved(saved)
 
@@ -82,7 +82,7 @@ def user_find(identifier: str, as_json: bool) -> None:
 
 @user.command("list")
 @click.option("--after", metavar="OKX_UID", help="Start after this user.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", default=100, show_default=True, help="Users at most.")
+@click.option("--limit", type=Number(1), metavar="N", default=100, show_default=True, help="Users at most.")
 @click.option("--deleted", is_flag=True, help="Those whom `user restore` would bring back, in place of the others.")
 @as_json
 def user_list(after: str | None, limit: int, deleted: bool, as_json: bool) -> None:
@@ -99,10 +99,10 @@ def user_list(after: str | None, limit: int, deleted: bool, as_json: bool) -> No
     def to_row(user: User) -> tuple[str, ...]:  # what an 80 column terminal holds; the rest is in the JSON
         return tuple(str(plain(getattr(user, column)) or "") for column in columns)
 
-    printer: Printer[User] = JsonList(asdict) if as_json else Table(columns, to_row)
+    printer: Printer[User] = JsonList() if as_json else Table(columns, to_row)
     count, last = run(lambda s: print_list(s.iter_users(deleted=deleted, after=after, limit=limit), printer))
     if last is not None and count == limit:
-        click.echo(f"more: --after {last.okx_uid}", err=True)
+        say(f"more: --after {last.okx_uid}", err=True)
 
 
 @user.command("link")
@@ -152,9 +152,9 @@ def user_delete(identifier: str, yes: bool, as_json: bool) -> None:
         confirm(f"Delete user {check_identifier(identifier)}?")
     deleted = run(lambda store: store.delete_user(identifier))
     if as_json:
-        print_json(asdict(deleted))
+        print_json(deleted)
     else:
-        click.echo(f"deleted {deleted.okx_uid}; back again: settings-store user restore {deleted.okx_uid}")
+        say(f"deleted {deleted.okx_uid}; back again: settings-store user restore {deleted.okx_uid}")
 
 
 @user.command("restore", short_help="Bring a deleted user back, with the settings.")
@@ -177,6 +177,7 @@ def user_restore(identifier: str, as_json: bool) -> None:
 @identifier
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @as_json
+@acts
 def user_erase(identifier: str, yes: bool, as_json: bool) -> None:
     """Remove everything of a person from PostgreSQL and Redis, history included. IRREVOCABLE.
 
@@ -195,13 +196,13 @@ def user_erase(identifier: str, yes: bool, as_json: bool) -> None:
         confirm(f"Erase user {check_identifier(identifier)} with all history, for good?")
     receipt = run(lambda store: store.erase_user(identifier))
     if as_json:
-        print_json(asdict(receipt))
+        print_json(receipt)
         return
     redis = "cleared from Redis" if receipt.mirrored else "the relay will clear Redis"
     if not receipt.was_known:
-        click.echo(f"erased {receipt.okx_uid}, whom PostgreSQL didn't know (any more); {redis}")
+        say(f"erased {receipt.okx_uid}, whom PostgreSQL didn't know (any more); {redis}")
         return
-    click.echo(
+    say(
         f"erased {receipt.okx_uid}: {counted(receipt.settings, 'setting')} in {counted(receipt.versions, 'version')},"
         f" {counted(receipt.trades, 'trade')}, {counted(receipt.telegram_links, 'Telegram link')}; {redis}"
     )

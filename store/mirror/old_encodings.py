@@ -1,7 +1,7 @@
 """Reads what other writers put into Redis, key by key: what can't be read of one key doesn't take the others along.
 
-Which value an older encoding stands for (`True`, `1`, an empty text) is the catalogue's to say, in SQL: see
-_convert_settings().
+Which value an older encoding stands for (`True`, `1`, an empty text) is the catalogue's to say, in
+sql/catalogue/_convert_settings.sql.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Script:
 
     @classmethod
     def load(cls, *names: str) -> Script:
-        text = "".join(files("store.mirror").joinpath(name).read_text() for name in names)
+        text = "".join(files("store.mirror").joinpath(name).read_text(encoding="utf-8") for name in names)
         return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
     def call(self, keys: tuple[str, ...], arguments: Iterable[str]) -> Command:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -46,8 +47,9 @@ async def run(say: Print, keep: bool = False) -> None:
             shutil.rmtree(home)
     if keep:
         say("\nLook around: settings-store get, psql, redis-cli, status; after")
-        say(f"  export SETTINGS_STORE_HOME={home}")
-        say(f"To end it: settings-store embedded stop, and rm -r {home}")
+        place = shlex.quote(str(home))
+        say(f"  export SETTINGS_STORE_HOME={place}")
+        say(f"To end it: settings-store embedded stop, and rm -r {place}")
     else:
         say("\nThe servers are stopped, the folder is gone. To look around in it: settings-store demo --keep")
 
@@ -85,7 +87,7 @@ async def _change(store: SettingsStore, say: Print) -> None:
     )
     say(f"  psql     {statement}")
     psql = [embedded.postgres_program("psql"), store.config.database_url or "", "-XAtc", statement]
-    version = subprocess.run(psql, check=True, capture_output=True, text=True).stdout.split("|")[0]
+    version = subprocess.run(psql, check=True, capture_output=True, encoding="utf-8").stdout.split("|")[0]
     marked = await store._connections.database.fetch(functions.mirror.pending_keys([OKX_UID], None, 10))
     say(f"           version {version}; Redis doesn't know yet, but {len(marked)} key is marked for it")
     await drain(store._connections, [OKX_UID])
@@ -93,20 +95,10 @@ async def _change(store: SettingsStore, say: Print) -> None:
     say(f"           the relay mirrors what is marked: Redis has version {found.version if found else None}")
 
     say(f"  shell    settings-store set {TELEGRAM_ID} params leverage={steps[2]}")
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "cli",
-        "set",
-        TELEGRAM_ID,
-        "params",
-        f"leverage={steps[2]}",
-        "--actor",
-        "shell",
-    ]
+    words = ["set", TELEGRAM_ID, "params", f"leverage={steps[2]}", "--actor", "shell"]
+    command = [sys.executable, "-P", "-m", "store", *words]
     environment = store.config.environment()
-    output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    output = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", env=environment).stdout
     say(f"           {output.strip()}")
 
 
@@ -180,7 +172,7 @@ async def _compare(store: SettingsStore, say: Print) -> None:
 
 def _redis_cli(store: SettingsStore, *words: str) -> str:
     command = [embedded.redis_program("cli"), "-s", str(redis_socket(store.config.home)), *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
 
 
 def _line(setting: Setting) -> str:

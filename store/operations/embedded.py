@@ -37,12 +37,14 @@ from store.encryption.vault import create_key_file
 from store.errors import ConfigError, StoreError, first_line
 from store.files.private import open_private, private_folder, set_modes
 from store.postgres import migrate
-from store.sockets import OwnSocket, make_socket_folder, redis_socket, remove_socket_folder, socket_folder
+from store.sockets import OwnSocket, make_socket_folder, redis_socket, redis_url, remove_socket_folder, socket_folder
 
 DATABASE = "settings_store"
 URLS = ("database_url", "redis_url")
 START_TIMEOUT = 30.0  # seconds a server may take to start or stop
 POSTGRES_USER = "embedded_postgres"  # whom root's PostgreSQL runs as
+LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")  # the same on every system
+REDIS = "port 0\nunixsocketperm 700\ndaemonize yes\nappendonly yes\nsave 300 1\n"
 
 
 class EmbeddedError(StoreError):
@@ -107,10 +109,11 @@ def start_postgres(home: Path) -> tuple[str, bool]:
     while True:  # a killed server's last processes may still hold its memory
         try:
             if not (folder / "PG_VERSION").exists():
-                _run_as(user, home, "initdb", "--auth=trust", "--encoding=utf8", "--username=postgres")
-            sockets = shlex.quote(str(make_socket_folder(home, "postgres", ".s.PGSQL.5432", owner)))
-            options = f"-h '' -k {sockets}"
-            _run_as(user, home, "pg_ctl", "-w", "-t", "10", "-o", options, "-l", str(folder / "log"), "start")
+                _run_as(user, home, "initdb", "--auth=trust", "--encoding=utf8", "--username=postgres", *LOCALE)
+            sockets = str(make_socket_folder(home, "postgres", ".s.PGSQL.5432", owner)).replace('"', '""')
+            listed = shlex.quote(f'"{sockets}"')  # a name in a list, in a line of the shell
+            options = f"-h '' -k {listed}"
+            _run_as(user, home, "pg_ctl", "-w", "-t", "10", "-o", options, "-l", "log", "start")
             _create_database(_postgres_url(home, owner, "postgres"))
             return _postgres_url(home, owner, DATABASE), True
         except (OSError, subprocess.SubprocessError, psycopg.Error) as error:
@@ -141,17 +144,18 @@ def _postgres_user() -> pwd.struct_passwd | None:
 
 
 def _run_as(user: pwd.struct_passwd | None, home: Path, program: str, *arguments: str) -> None:
-    """Run one of PostgreSQL's programs on the data. What it leaves running must not hold our pipes open."""
+    """Run one of PostgreSQL's programs on the data, in their folder: pg_ctl would have a shell read its name. What it
+    leaves running must not hold our pipes open."""
     if user is None:
         programs, who = wheel_programs(), {}
     else:
         programs = _reachable_programs(home)
         who = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    command = [str(programs / program), "-D", str(home / "postgres"), *arguments]
+    command = [str(programs / program), "-D", ".", *arguments]
     with tempfile.TemporaryFile() as said:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False, cwd="/", umask=0o077,
-            env=_environment(), **who,
+            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False, cwd=home / "postgres",
+            umask=0o077, env=_environment(), **who,
         )  # type: ignore[call-overload]  # fmt: skip
         if done.returncode:
             said.seek(0)
@@ -182,14 +186,14 @@ def _reachable_programs(home: Path) -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """What a server gets of our environment: neither keys nor passwords."""
+    """What a server gets of our environment: neither keys nor passwords, nor a locale it may not know."""
     ours = ("SETTINGS_STORE_", "DATABASE_URL", "REDIS_URL", "PG")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {"LC_ALL": "C"}
 
 
 def _postgres_url(home: Path, owner: int, database: str) -> str:
     """Return the URL of the server that runs; libpq talks to nobody there but its owner."""
-    folder = quote(str(socket_folder(home, "postgres", ".s.PGSQL.5432")), safe="/")
+    folder = quote(os.fsencode(socket_folder(home, "postgres", ".s.PGSQL.5432")), safe="/")
     try:
         peer = f"&requirepeer={quote(pwd.getpwuid(owner).pw_name)}"
     except KeyError:  # a container's user ID need not have a name
@@ -255,29 +259,35 @@ def start_redis(home: Path) -> str:
     if redis_pid(home) is None:
         set_modes(folder, 0o700, 0o600)  # which 1.0.0 left to the umask
         socket = make_socket_folder(home, "redis", "redis.sock", os.geteuid()) / "redis.sock"
-        command = [
-            _redis_server_of(folder), "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700",
-            "--dir", str(folder), "--daemonize", "yes", "--pidfile", str(folder / "redis.pid"),
-            "--logfile", str(folder / "redis.log"), "--appendonly", "yes", "--save", "300 1",
-        ]  # fmt: skip
-        result = subprocess.run(command, capture_output=True, text=True, check=False, umask=0o077, env=_environment())
+        paths = {"unixsocket": socket, "dir": folder, "pidfile": folder / "redis.pid", "logfile": folder / "redis.log"}
+        lines = [REDIS, *(f"{name} {_quoted(path)}\n" for name, path in paths.items())]
+        result = subprocess.run(
+            [_redis_server_of(folder), "-"], input="".join(lines).encode(), capture_output=True, check=False,
+            umask=0o077, env=_environment(),
+        )  # fmt: skip
         if result.returncode:
-            raise EmbeddedError(f"the embedded Redis doesn't start: {(result.stderr or result.stdout).strip()}")
+            said = (result.stderr or result.stdout).decode(errors="replace").strip()
+            raise EmbeddedError(f"the embedded Redis doesn't start: {said}")
         _wait(lambda: _answers(socket), silent)
-    return f"unix://{redis_socket(home)}"
+    return redis_url(home)
+
+
+def _quoted(path: Path) -> str:
+    """Write a path for a configuration of Redis, which as an argument would be cut at a blank."""
+    return '"' + "".join(chr(c) if c < 127 and chr(c).isalnum() else f"\\x{c:02x}" for c in os.fsencode(path)) + '"'
 
 
 def _redis_server_of(folder: Path) -> str:
     """Find the server for a folder: the one that its data were written by, as an older one would not read them and
     start empty. Raises EmbeddedError."""
     note = folder / "program"
-    before = note.read_text().strip() if note.exists() else ""
+    before = os.fsdecode(note.read_bytes().strip()) if note.exists() else ""
     if os.path.isabs(before) and os.access(before, os.X_OK) and _is_trusted(os.path.dirname(before)):
         return before
     program = redis_program("server")
     if (folder / "appendonlydir").exists():  # of Redis 7 or Valkey
-        version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-        found = re.search(r"v=(\d+)", version)
+        version = subprocess.run([program, "--version"], capture_output=True, check=False).stdout
+        found = re.search(rb"v=(\d+)", version)
         if found is None or int(found[1]) < 7:
             raise EmbeddedError(
                 f"the data in {folder} are of a newer Redis than {program}", hint="Put that Redis on PATH again."
@@ -350,7 +360,7 @@ def _live_pid(file: Path, *names: str) -> int | None:
     import psutil
 
     try:
-        pid = int(file.read_text().split()[0])
+        pid = int(file.read_text(encoding="utf-8").split()[0])
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE or not process.name().startswith(names):
             return None

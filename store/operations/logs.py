@@ -10,6 +10,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from store.shown import shown
+
 PASSWORD = re.compile(r"(\w://[^\s/@:]*:)[^\s/]+(?=@)|(\bpassword=)\S+")  # of a URL, of a connection string
 
 
@@ -36,6 +38,10 @@ class Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return without_passwords(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = shown(record.message)
+        return super().formatMessage(record)
 
 
 class JsonLines(logging.Formatter):

@@ -87,6 +87,10 @@ class Metrics:
             "wrong_keys", "Keys Redis has not as it should: those marked, those the last verify left differing, and all"
             " until they are reconciled after Redis lost its data or either server was replaced.", **of,
         )  # fmt: skip
+        self._reconciled = Gauge(
+            "reconciled", "Whether a relay has brought everything to Redis since it lost its data, or either server was"
+            " replaced: 0 or 1.", **of,
+        )  # fmt: skip
         self._up = Gauge("up", "Whether the server answered this relay's last look.", ["server"], **of)
         self._sampled = Gauge("sample_timestamp_seconds", "When PostgreSQL last answered this relay's look.", **of)
         self._findings = Gauge("verify_findings", "Keys that the last verify of all keys found.", ["finding"], **of)
@@ -94,6 +98,7 @@ class Metrics:
             "verify_remaining_keys", "Keys that the last verify of all keys left: not mended, nor pending.", **of
         )
         self._verified = Gauge("verify_timestamp_seconds", "When the last verify of all keys ended; 0: never.", **of)
+        self._reconciled.set(math.nan)
         for server in ("postgresql", "redis"):
             self._up.labels(server)
         for state in ("waiting", "set_aside"):
@@ -120,6 +125,8 @@ class Metrics:
         self._oldest.set(sample.oldest)
         self._keys.set(sample.keys)
         self._wrong.set(sample.wrong)
+        if sample.is_reconciled is not None:
+            self._reconciled.set(sample.is_reconciled)
         if sample.verification is not None:
             for finding in FINDINGS:
                 self._findings.labels(finding).set(sample.verification["findings"].get(finding, 0))

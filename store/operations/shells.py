@@ -13,6 +13,7 @@ from store.config import Config
 from store.errors import ConfigError
 from store.mirror import servers
 from store.operations import embedded
+from store.sockets import socket_path
 
 
 def replace_process(name: str, config: Config, arguments: Sequence[str]) -> None:
@@ -33,7 +34,7 @@ def psql(config: Config) -> tuple[list[str], dict[str, str]]:
     for keyword, value in parameters.items():
         variable = variables.get(keyword)
         if variable and value is not None:
-            environment[variable.decode()] = str(value)
+            environment[variable.decode()] = os.fsdecode(str(value).encode())  # libpq's are UTF-8
     return [embedded.postgres_program("psql")], environment
 
 
@@ -43,8 +44,8 @@ def redis_cli(config: Config) -> tuple[list[str], dict[str, str]]:
     url = urlsplit(servers.url_of_one(given, config.redis_timeout))
     command = [embedded.redis_program("cli"), *(["-c"] if servers.is_cluster(given) else [])]
     database = parse_qs(url.query).get("db", [url.path.strip("/") if url.scheme != "unix" else ""])[0]
-    if url.scheme == "unix":
-        command += ["-s", url.path]
+    if path := socket_path(given):
+        command += ["-s", path]
     else:
         command += ["-h", url.hostname or "localhost", "-p", str(url.port or 6379)]
     if url.scheme == "rediss":

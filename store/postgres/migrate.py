@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -41,6 +42,8 @@ select string_agg(format('process %%s, %%s, login %%s, since %%s', a.pid,
 """
 
 log = logging.getLogger("store.schema")
+
+yoyo.migrations.open = partial(open, encoding="utf-8")  # it would read our files as the locale says
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def tables_of(migrations: Sequence[Any]) -> list[str]:
     return [
         name
         for migration in migrations
-        for name in re.findall(r"^create table (\w+) ", Path(migration.path).read_text(), re.MULTILINE)
+        for name in re.findall(r"^create table (\w+) ", Path(migration.path).read_text(encoding="utf-8"), re.MULTILINE)
     ]
 
 
@@ -164,7 +167,7 @@ def _take_back(
 def _record_parts(connection: psycopg.Connection[Any]) -> None:
     if _scalar(connection, "select to_regclass('public.schema_parts')") is not None:
         migrations = yoyo.read_migrations(str(sources.resources("migrations")))
-        text = "".join(Path(migration.path).read_text() for migration in migrations)
+        text = "".join(Path(migration.path).read_text(encoding="utf-8") for migration in migrations)
         drift.record_parts(connection, tables_of(migrations), text)
 
 

@@ -36,12 +36,14 @@ def kind_of(file: Path) -> str:
 
 def rights_of(file: Path) -> list[str] | None:
     """Read from the file of a function which roles may call it. None: it doesn't say so."""
-    said = re.search(rf"^select _allow\('{name_of(file)}'(, '[a-z ]+')?\);$", file.read_text(), re.MULTILINE)
+    said = re.search(
+        rf"^select _allow\('{name_of(file)}'(, '[a-z ]+')?\);$", file.read_text(encoding="utf-8"), re.MULTILINE
+    )
     return re.findall(r"\w+", said[1] or "") if said else None
 
 
 def table_rights() -> list[tuple[list[str], str, list[str]]]:
     """Read from grants.sql which roles have which privileges on which tables and views."""
-    text = re.sub(r"'\s+'", "", (resources("sql") / "access" / "grants.sql").read_text())
+    text = re.sub(r"'\s+'", "", (resources("sql") / "access" / "grants.sql").read_text(encoding="utf-8"))
     rows = re.findall(r"^ +\('([a-z ]+)', '([a-z, ]+)', '(\w+(?:, \w+)*)'\)", text, re.MULTILINE)
     return [(roles.split(), privileges, names.split(", ")) for roles, privileges, names in rows]

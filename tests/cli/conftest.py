@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,6 +110,25 @@ def environment(config: Config) -> dict[str, str]:
         "SETTINGS_STORE_HOME": str(config.home),
         "PYTHONWARNINGS": ",".join(f"error::DeprecationWarning:{module}" for module in COMMAND_MODULES),
     }
+
+
+def on_a_terminal(
+    command: Sequence[str], env: Mapping[str, str], cwd: Path = CHECKOUT, *, has_pipe: bool = False
+) -> str:
+    """Run a command whose output, or with `has_pipe` whose stderr alone, is a terminal; return what it wrote there."""
+    ours, theirs = pty.openpty()
+    out = subprocess.DEVNULL if has_pipe else theirs
+    process = subprocess.Popen(command, stdout=out, stderr=theirs, cwd=cwd, env={**env, "TERM": "xterm"})
+    os.close(theirs)
+    written = b""
+    try:
+        while block := os.read(ours, 65536):
+            written += block
+    except OSError:  # Linux: nobody has the terminal open any more
+        pass
+    os.close(ours)
+    assert process.wait() == 0, written
+    return written.decode()
 
 
 @pytest.fixture

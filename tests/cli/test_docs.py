@@ -83,7 +83,7 @@ def complaint(words: list[str]) -> str | None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_of_the_page_exists(page: Path) -> None:
-    found = [words for code in snippets(page.read_text()) for words in commands(code)]
+    found = [words for code in snippets(page.read_text(encoding="utf-8")) for words in commands(code)]
     wrong = {" ".join(words): why for words in found if (why := complaint(words))}
     assert wrong == {}
 

@@ -36,7 +36,7 @@ def secret(inside: Cli, kim: str) -> str:
 def written(path: Path, *users: dict[str, Any]) -> str:
     """Write a file of users; return its path."""
     document = {"format": "settings-store export", "version": 1, "users": users}
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False))
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
     return str(path)
 
 

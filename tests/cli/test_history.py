@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, timedelta
 from typing import Any
 
-from tests.cli.conftest import CHECKOUT, Cli
+from tests.cli.conftest import Cli, on_a_terminal
 from tests.cli.versions import saved_at, versions
 from tests.conftest import OKX_UID, TELEGRAM_ID
 
@@ -52,21 +50,9 @@ def time_zone(name: str) -> Iterator[None]:
         time.tzset()
 
 
-def on_a_terminal(cli: Cli, *words: str, **env: str) -> str:
-    """Run a command whose stdout is a terminal; return what it wrote there."""
-    ours, theirs = pty.openpty()
-    environment = {**{k: v for k, v in cli.env.items() if k not in ("NO_COLOR", "FORCE_COLOR")}, "TERM": "xterm", **env}
-    process = subprocess.Popen([*cli.command, *words], stdout=theirs, stderr=theirs, cwd=CHECKOUT, env=environment)
-    os.close(theirs)
-    written = b""
-    try:
-        while block := os.read(ours, 65536):
-            written += block
-    except OSError:  # Linux: nobody has the terminal open any more
-        pass
-    os.close(ours)
-    assert process.wait() == 0
-    return written.decode()
+def in_colour(cli: Cli, *words: str, **env: str) -> str:
+    plain = {name: value for name, value in cli.env.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    return on_a_terminal([*cli.command, *words], plain | env)
 
 
 def test_five_changes_by_two_actors_are_told_read_as_of_then_and_rolled_back(cli: Cli, inside: Cli) -> None:
@@ -283,14 +269,14 @@ def test_colour_is_for_terminals_and_who_wants_it(cli: Cli, five: str) -> None:
     for words in (["history", five, "params"], ["diff", five, "params", "1", "3"]):
         piped = cli(*words).out
         assert "\x1b" not in piped
-        assert "\x1b[" in on_a_terminal(cli, *words)
-        plain = on_a_terminal(cli, *words, NO_COLOR="1")
+        assert "\x1b[" in in_colour(cli, *words)
+        plain = in_colour(cli, *words, NO_COLOR="1")
         assert not re.search(r"\x1b\[[0-9;]*3[0-9]", plain)
         assert re.sub(r"\x1b\[[0-9;]*m", "", plain).replace("\r\n", "\n") == piped
 
 
 def test_json_on_a_terminal_is_json(cli: Cli, five: str) -> None:
-    written = on_a_terminal(cli, "history", five, "params", "--json")
+    written = in_colour(cli, "history", five, "params", "--json")
     assert [version["version"] for version in json.loads(written)] == [5, 4, 3, 2, 1]
 
 

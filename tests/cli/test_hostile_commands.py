@@ -21,7 +21,7 @@ from store.encryption.vault import generate_key
 from tests.cli.conftest import Cli, Result
 from tests.cli.test_help import COMMANDS
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.helpers.hostile import NOBODY, SECRET, TEXTS
+from tests.helpers.hostile import HUGE, NOBODY, SECRET, TEXTS
 
 Db = psycopg.Connection[dict[str, Any]]
 
@@ -84,7 +84,7 @@ USUAL = {
 DEEP = b'{"a":' * 10_000 + b"1" + b"}" * 10_000
 FILES = [LongBytes(content) for content in [
     b"", b"{}", b"[]", b"null", b"\xff\xfe", b'{"leverage": 20}', DEEP, b"[" * 100_000,
-    b'{"a": "' + b"x" * 10_000_000 + b'"}',
+    b'{"a": "' + b"x" * HUGE + b'"}',
     rb'{"\u0000": 1}', rb'{"\ud800": 1}', b'{"": 1, "__proto__": {"a": 1}, "$": 1, "a.b": 1, "{0.__class__}%s%n": 1}',
     b'{"api_key": "a", "api_secret": "b", "passphrase": "' + SECRET.encode() + b'"}', b"PK\x03\x04" + b"\0" * 100,
     b'{"format": "settings-store export", "version": 1, "users": [{"okx_uid": "user:*"}]}',
@@ -94,7 +94,7 @@ FILES = [LongBytes(content) for content in [
     b'{"format": "settings-store export", "version": 1, "users": [' + DEEP + b"]}",
     b'{"format": "settings-store export", "version": 1, "users": [1, null, [], {"settings": {"params": []}}]}',
     b'{"format": "settings-store export", "version": 1, "users": [{"okx_uid": "' + OKX_UID.encode()
-    + b'", "settings": {"params": {"' + b"k" * 10_000_000 + b'": 1}}}]}',
+    + b'", "settings": {"params": {"' + b"k" * HUGE + b'": 1}}}]}',
 ]]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import redis as redis_py
 
 from tests.cli.conftest import Cli
 from tests.conftest import OKX_UID
+from tests.helpers.hostile import HUGE
 
 FILES: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "not JSON"),
@@ -29,7 +30,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "not UTF-8": (b'{"note": "\xff\xfe"}', "UTF-8"),
     "a NUL character": (rb'{"note": "\u0000"}', "U+0000"),
     "half a surrogate pair": (rb'{"note": "\ud800"}', "surrogate"),
-    "10 MB": (b'{"note": "' + b"x" * 10_000_000 + b'"}', "1 MiB"),
+    "3 MB": (b'{"note": "' + b"x" * HUGE + b'"}', "1 MiB"),
     "10,000 levels": (b'{"a": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", "deep"),
     "100 levels": (b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}", "64 levels"),
 }  # fmt: skip
@@ -87,7 +88,7 @@ def test_a_file_that_is_no_settings_document_is_refused(inside: Cli, tmp_path: P
 
 @pytest.mark.usefixtures("unchanged")
 def test_standard_input_is_judged_like_a_file(cli: Cli) -> None:
-    for name in ("nothing", "an array", "not UTF-8", "10 MB"):
+    for name in ("nothing", "an array", "not UTF-8", "3 MB"):
         content, why = FILES[name]
         assert why in cli.fails(1, "set", OKX_UID, "params", "--stdin", "--replace", stdin=content)
 
@@ -134,7 +135,7 @@ def test_the_longest_argument_that_the_system_passes_on_is_saved(inside: Cli, ki
 
 def test_a_full_disk_behind_standard_output_is_one_clear_error(cli: Cli, kim: str) -> None:
     for arguments in (["user", "list"], ["get", kim, "params", "--json"], ["export", "--all"]):
-        with open("/dev/full", "w") as full:
+        with open("/dev/full", "w", encoding="utf-8") as full:
             done = subprocess.run(
                 [*cli.command, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, env=cli.env, check=False
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import socket
 import struct
@@ -86,6 +87,7 @@ def test_what_the_relay_does_is_counted(cli: Cli, port: int, kim: str, db: Db) -
         quiet = until(port, lambda v: v["wrong_keys"] == 0 and v["sample_timestamp_seconds"] > 0)
         assert quiet['pending_keys{state="waiting"}'] == quiet["pending_age_seconds"] == 0
         assert quiet['up{server="postgresql"}'] == quiet['up{server="redis"}'] == 1
+        assert quiet["reconciled"] == 1
         assert abs(quiet["relay_pass_timestamp_seconds"] - time.time()) < 30
 
 
@@ -114,6 +116,7 @@ def test_a_postgresql_that_is_away_leaves_the_metrics_readable(cli: Cli, port: i
         values = read(port)
         assert (values['up{server="postgresql"}'], values["sample_timestamp_seconds"]) == (0, 0)
         assert values["keys"] == values["wrong_keys"] == 0
+        assert math.isnan(values["reconciled"])
 
 
 def test_drift_that_verify_found_is_told_until_the_next_verify(

@@ -94,9 +94,10 @@ def test_without_redis_a_save_succeeds_and_says_so_and_reads_come_from_postgresq
      {"DATABASE_URL": "nonsense"}, {"DB_POOL_SIZE": "many"}, {"REDIS_TIMEOUT": "-1"}, {"MIRROR_KEY_TEMPLATE": "user"}],
     ids=lambda variable: "=".join(*variable.items()),
 )  # fmt: skip
-def test_a_variable_that_makes_no_sense_is_named(cli: Cli, variable: dict[str, str]) -> None:
+def test_a_variable_that_makes_no_sense_is_named(cli: Cli, inside: Cli, variable: dict[str, str]) -> None:
     name = next(iter(variable))
-    assert name in cli.fails(2, "get", OKX_UID, "params", "--source", "redis" if "REDIS" in name else "db", **variable)
+    source = "redis" if "REDIS" in name else "db"
+    assert name in inside.fails(2, "get", OKX_UID, "params", "--source", source, **variable)
     assert name in cli.fails(2, "redis-cli" if name == "REDIS_URL" else "psql", "--version", **variable)
 
 
@@ -172,7 +173,7 @@ def homeless(config: Config) -> Iterator[Cli]:
         for name, value in os.environ.items()
         if not name.startswith(("DATABASE", "REDIS", "PG", "SETTINGS_"))
     }
-    yield Cli({**env, "SETTINGS_STORE_HOME": str(home)})
+    yield Cli({**env, "SETTINGS_STORE_HOME": str(home)}, is_inside=True)
     embedded.stop(own)
     shutil.rmtree(home)
 
@@ -183,7 +184,7 @@ def test_embedded_servers_start_are_told_about_keep_their_data_and_stop(homeless
     assert homeless("embedded", "status", "--json").json == idle
     assert homeless("embedded", "stop").lines == ["nothing to stop"]
 
-    exports = homeless("embedded", "start").lines
+    exports = replace(homeless, is_inside=False)("embedded", "start").lines  # they outlive it
     assert [line.split("=")[0] for line in exports] == ["export DATABASE_URL", "export REDIS_URL"]
     assert homeless("embedded", "start").lines == exports
     others = homeless.run(
@@ -243,8 +244,9 @@ def test_one_server_is_never_compared_with_an_embedded_one(
 
 def test_what_needs_one_server_needs_one_url(homeless: Cli, config: Config, kim: str) -> None:
     assert homeless.run("migrate", "status", DATABASE_URL=config.database_url or "").code == 0
-    assert homeless.run("psql", "-XAt", "-c", "select 1", DATABASE_URL=config.database_url or "").out == "1\n"
-    assert homeless.run("redis-cli", "dbsize", REDIS_URL=config.redis_url or "").code == 0
+    shells = replace(homeless, is_inside=False)
+    assert shells.run("psql", "-XAt", "-c", "select 1", DATABASE_URL=config.database_url or "").out == "1\n"
+    assert shells.run("redis-cli", "dbsize", REDIS_URL=config.redis_url or "").code == 0
     assert_none_runs(homeless)
 
 

@@ -21,7 +21,7 @@ from store.operations import embedded
 from store.sockets import redis_socket
 from tests.servers.stacks import postgres
 
-PATIENCE = 30.0  # seconds until a condition that never comes true fails a test
+PATIENCE = 120.0  # seconds until a condition that never comes true fails a test
 
 
 class RedisServer:

@@ -144,7 +144,8 @@ class World:
         postgres.start(self.home)
 
     def postgres(self) -> psycopg.Connection[tuple[Any, ...]]:
-        return psycopg.connect(self.config.database_url or "", autocommit=True)
+        patient = "-c idle_session_timeout=0 -c idle_in_transaction_session_timeout=0"  # whatever is set meanwhile
+        return psycopg.connect(self.config.database_url or "", autocommit=True, options=patient)
 
     def _postgres_set(self, seconds: float, **settings: str) -> None:
         """Have every connection, of before, too, take these settings for a while."""

@@ -24,7 +24,7 @@ async def work(seed: int, ops: int, notes: Path, rogue: bool) -> None:
     """Write and read at random; note each acknowledged save as `saved okx_uid type version n`."""
     random_ = random.Random(seed)
     latest: dict[tuple[str, str], int] = {}
-    with notes.open("a", buffering=1) as file:
+    with notes.open("a", encoding="utf-8", buffering=1) as file:
         async with SettingsStore() as store:
             for number in range(ops):
                 user, kind = random_.choice(USERS), random_.choice(list(SUFFIXES))

@@ -15,7 +15,7 @@ from tests.faults.servers import RedisServer
 from tests.faults.slow_line import slow_line
 
 Db = psycopg.Connection[dict[str, Any]]
-USERS = 160  # with one each, more than a job may hold
+USERS = 110  # with one each, more than a job may hold
 LARGE = "jsonb_build_object('note', repeat('x', 1040000))"
 
 

@@ -228,6 +228,28 @@ def test_versions_saved_before_the_store_noted_logins_have_none(database_url: st
     assert migrate.status(database_url).is_current
 
 
+def test_integers_saved_with_decimal_places_become_a_version_without_them(database_url: str) -> None:
+    save(database_url)
+    while "0023_integers" in migrate.status(database_url).applied:
+        migrate.rollback(database_url)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("alter table user_settings disable trigger user")
+        given = '{"leverage": 4.0, "cooldown_time": 3.00, "tp1_value": 2.0, "x": 1.0}'
+        connection.execute("update user_settings set settings = %s", (given,))
+        connection.execute("alter table user_settings enable trigger user")
+    migrate.migrate(database_url)
+    versions = "select settings::text from user_settings where okx_uid = %s order by version"
+    assert query(database_url, versions, OKX_UID) == [
+        '{"x": 1.0, "leverage": 4.0, "tp1_value": 2.0, "cooldown_time": 3.00}',
+        '{"x": 1.0, "leverage": 4, "tp1_value": 2.0, "cooldown_time": 3}',
+    ]
+    assert query(database_url, "select version from mirror_pending where owner = %s and kind = 'params'", OKX_UID) == [
+        2
+    ]
+    assert save(database_url) == 3
+    assert migrate.status(database_url).is_current
+
+
 @pytest.mark.parametrize("applied", [1, len(IDS)], ids=["in a migration", "in sql/"])
 def test_a_killed_migrate_leaves_a_database_that_migrates_at_once(database_url: str, applied: int) -> None:
     expected = dump(database_url)

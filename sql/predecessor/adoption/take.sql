@@ -37,9 +37,10 @@ select k.* from kept_chains k
 -- restore_user() knows by it what to bring back.
 insert into user_settings (id, user_id, okx_uid, telegram_id, setting_type, settings, version, is_active,
                            created_at, updated_at, deleted_at, changed_by, change_reason, written_by)
-select v.id, v.user_id, v.okx_uid, u.telegram_id, v.setting_type, v.settings,
+select v.id, v.user_id, v.okx_uid, u.telegram_id, v.setting_type,
+       case when a.is_active then _normalised_setting(v.setting_type, v.settings) else v.settings end,
        coalesce(i.version, greatest(v.newest, v.count) - v.count + v.nth),
-       coalesce(i.is_active, v.is_live and v.user_deleted_at is null and v.nth = v.count),
+       a.is_active,
        coalesce(i.created_at, v.created_at),
        coalesce(i.updated_at, v.saved_at + (row_number() over (partition by v.user_id, v.setting_type, v.saved_at order by v.nth) - 1) * interval '1 microsecond'),
        i.deleted_at, coalesce(k.changed_by, 'predecessor'), case when k.id is null then 'adopted' else k.change_reason end, k.written_by
@@ -54,7 +55,8 @@ select v.id, v.user_id, v.okx_uid, u.telegram_id, v.setting_type, v.settings,
   join app_users u on u.id = v.user_id
   left join intact_chains c on c.table_name = 'user_settings' and c.user_id = v.user_id and c.setting_type = v.setting_type
   left join lateral jsonb_populate_record(null::user_settings, v.kept) k on true
-  left join lateral jsonb_populate_record(null::user_settings, case when c.user_id is not null then v.kept end) i on true;
+  left join lateral jsonb_populate_record(null::user_settings, case when c.user_id is not null then v.kept end) i on true
+ cross join lateral (select coalesce(i.is_active, v.is_live and v.user_deleted_at is null and v.nth = v.count) as is_active) a;
 
 insert into user_settings
 select r.* from predecessor.kept k

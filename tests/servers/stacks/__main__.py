@@ -93,7 +93,7 @@ def main(name: str, arguments: list[str]) -> int:
 
 def _unpack(stack: Stack) -> None:
     stack.root.parent.mkdir(parents=True, exist_ok=True)
-    with open(stack.root.parent / "lock", "w") as lock:
+    with open(stack.root.parent / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if stack.root.exists():
             return
@@ -106,7 +106,7 @@ def _unpack(stack: Stack) -> None:
         log = stack.root.with_suffix(".log")
         include = f"--include={','.join(stack.packages)}"
         command = ["debootstrap", "--variant=minbase", include, stack.suite, str(unfinished), _mirror()]
-        with open(log, "w") as out:
+        with open(log, "w", encoding="utf-8") as out:
             if subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, check=False).returncode:
                 sys.exit(f"debootstrap failed; see {log}\n{log.read_text()[-2000:]}")
         for archive in (unfinished / "var/cache/apt/archives").glob("*.deb"):

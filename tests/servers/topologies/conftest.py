@@ -10,6 +10,7 @@ import pytest
 from store import Config
 from tests.servers.topologies.redis import Cluster, Sentinels
 
+HUNG_AFTER = 0.5  # seconds: a server that hangs is to be given up before it wakes up, replaced
 HASH_TAG = "user:{{{id}}}:{suffix}"
 
 
@@ -30,16 +31,12 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def behind_sentinel(servers: Config, database_url: str, sentinels: Sentinels) -> Config:
     """The configuration of the test's database and the Redis that Sentinel watches."""
-    # Not the patience of other tests: a master that hangs is to be given up before it wakes up, replaced.
-    return replace(
-        servers, database_url=database_url, redis_url=sentinels.url, redis_retry_after=0.1, redis_timeout=0.5
-    )
+    return replace(servers, database_url=database_url, redis_url=sentinels.url, redis_retry_after=0.1)
 
 
 @pytest.fixture
 def on_cluster(servers: Config, database_url: str, cluster: Cluster) -> Config:
     """The configuration of the test's database and the cluster."""
     return replace(
-        servers, database_url=database_url, redis_url=cluster.url, redis_retry_after=0.1, redis_timeout=0.5,
-        key_template=HASH_TAG,
-    )  # fmt: skip
+        servers, database_url=database_url, redis_url=cluster.url, redis_retry_after=0.1, key_template=HASH_TAG
+    )

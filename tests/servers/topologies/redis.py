@@ -16,7 +16,7 @@ from typing import Any, Self
 import redis as redis_py
 
 from store.operations import embedded
-from tests.faults.servers import wait_until
+from tests.faults.servers import PATIENCE, wait_until
 
 PASSWORD = "p@ss/word"  # to be quoted in a URL
 QUOTED = "p%40ss%2Fword"
@@ -66,7 +66,7 @@ class Node:
 
     def client(self) -> redis_py.Redis:
         return redis_py.Redis(
-            port=self.port, password=self.password, decode_responses=True, socket_timeout=5, protocol=2
+            port=self.port, password=self.password, decode_responses=True, socket_timeout=PATIENCE, protocol=2
         )
 
     def call(self, *command: Any) -> Any:
@@ -233,7 +233,7 @@ class Cluster(Nodes):
 
 def _free_port() -> int:
     """Find a port that is free, and so is the one of a cluster node's bus."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with socket.socket() as probe, socket.socket() as bus, contextlib.suppress(OSError, OverflowError):
             probe.bind(("127.0.0.1", 0))

@@ -17,7 +17,7 @@ from store.coherence.verify import verify
 from tests.cli.conftest import Cli, environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import eventually, wait_until
-from tests.servers.topologies.conftest import HASH_TAG
+from tests.servers.topologies.conftest import HASH_TAG, HUNG_AFTER
 from tests.servers.topologies.load import USERS, Load
 from tests.servers.topologies.redis import Cluster
 
@@ -84,7 +84,7 @@ async def test_nothing_is_lost_when_a_node_dies_under_load(on_cluster: Config, c
 
 
 async def test_nothing_is_lost_when_a_hung_node_wakes_up_replaced(on_cluster: Config, cluster: Cluster) -> None:
-    async with Load(on_cluster) as load:
+    async with Load(replace(on_cluster, redis_timeout=HUNG_AFTER)) as load:
         await load.more(100)
         hung = cluster.primaries[1]
         others = [node for node in cluster.nodes if node is not hung]

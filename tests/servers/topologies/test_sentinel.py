@@ -16,6 +16,7 @@ from store.coherence.verify import verify
 from tests.cli.conftest import Cli, environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import eventually, wait_until
+from tests.servers.topologies.conftest import HUNG_AFTER
 from tests.servers.topologies.load import Load
 from tests.servers.topologies.redis import PASSWORD, QUOTED, Sentinels
 
@@ -67,7 +68,7 @@ async def test_nothing_is_lost_when_another_is_made_the_master_under_load(
 async def test_nothing_is_lost_when_a_hung_master_wakes_up_replaced(
     behind_sentinel: Config, sentinels: Sentinels
 ) -> None:
-    async with Load(behind_sentinel) as load:
+    async with Load(replace(behind_sentinel, redis_timeout=HUNG_AFTER)) as load:
         await load.more(100)
         hung = sentinels.master
         hung.pause()

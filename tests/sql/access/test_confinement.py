@@ -130,8 +130,8 @@ OF_NOBODY = {
     *("_convert_settings", "_take_settings"),
     *("_document_problem", "_erase_predecessor", "_give_access", "_is_encrypted", "_is_permitted", "_is_valid_value"),
     *("_check_erasures", "erasures", "_forget_erased", "_erasure_digest", "is_erased", "_mark_erased"),
-    *("_mark_pending", "_mask_secrets", "_merge_patch", "missing_setting_keys", "_note_reason", "_patched_setting"),
-    *("secret_mask", "_telegram_is_free"),
+    *("_mark_pending", "_mask_secrets", "_merge_patch", "missing_setting_keys", "_normalised_setting", "_note_reason"),
+    *("_patched_setting", "secret_mask", "_telegram_is_free"),
     *("_unmask_secrets", "_user_problems", "_check_candles", "get_candles", "missing_candles", "_timeframe_width"),
     "_write_candles",
 }  # fmt: skip

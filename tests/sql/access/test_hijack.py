@@ -41,6 +41,7 @@ OTHERS = {
     "_is_encrypted": "null::public.okx_api_info",
     "_is_permitted": "'restore'", "_is_valid_value": f"{FIELD}, '1'", "last_verification": "", "list_deleted_users": "",
     "list_setting_fields": "", "list_setting_templates": "", "list_setting_types": "", "_mark_pending": "'a', 'b', 1",
+    "_normalised_setting": "'params', '{\"leverage\": 4.0, \"direction\": \"x\"}'",
     "_mask_secrets": "'params', '{\"signal_bot_token\": \"x\"}'", "_merge_patch": "'{}', '{\"a\": 1}'",
     "missing_candles": "'S', '1m'", "missing_setting_keys": "'params', '{}'",
     "_patched_setting": "'params', '{\"leverage\": 3}', '{\"leverage\": null}'",

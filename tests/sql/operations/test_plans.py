@@ -1,8 +1,8 @@
 """How everything is looked up among 200,000 users: by which index, and how many rows are read for it. Never by time.
 
-So many (on Debian's PostgreSQL a million), because that is where it shows: with a few thousand users every table fits
-into the cache, whatever reads all of it still answers in milliseconds, and the planner is right to scan a small table.
-Plans are those PostgreSQL used inside the functions (auto_explain), so that no query is copied here.
+So many, and a million on Debian's PostgreSQL, because that is where it shows: with a few thousand every table fits into
+the cache, whatever reads all of it still answers in milliseconds, and the planner is right to scan a small table. Plans
+are those PostgreSQL used inside the functions (auto_explain), so that no query is copied here.
 """
 
 from __future__ import annotations

@@ -227,8 +227,10 @@ async def test_registering_again_with_other_keys_mends_redis(
 
 
 async def test_keys_written_again_in_plain_text_are_encrypted_by_sync(
-    registered: str, redis: redis_py.Redis, db: Db
+    registered: str, redis: redis_py.Redis, db: Db, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await TimescalePool.close_pool()
+    monkeypatch.setenv("MIRROR_CREDENTIALS", "encrypted")
     put(redis, f"user:{OKX_UID}:api:keys", {**API, **NOTES})
     stores = (await TimescalePool.get_pool()).store._connections
     assert await Sync(stores).run() == {"ok": 4, "same": 1}
@@ -296,7 +298,7 @@ async def test_redis_cli_shows_what_bots_read(registered: str, environ: dict[str
     cli = Cli(environ)
     commands = [shlex.split(line) for line in REDIS_CLI.splitlines() if line.startswith("redis-cli")]
     keys, preferences, settings, dual_side = (cli(*command).lines for command in commands)
-    assert sorted(keys[::2]) == ["api_key", "api_secret", "passphrase"]
+    assert sorted(keys[::2]) == sorted([*API, *NOTES])
     assert dict(zip(preferences[::2], preferences[1::2], strict=True)) == PREFERENCES
     assert json.loads(settings[0]) == PARAMS
     assert dict(zip(dual_side[::2], map(json.loads, dual_side[1::2]), strict=True)) == DUAL_SIDE

@@ -142,7 +142,7 @@ PROBLEMS: dict[str, tuple[bytes, str]] = {
         second_user(settings='{"params":\n{"a": "' + "x" * 1_100_000 + '"}}'),
         f"line 9: {OKX_UID}, params.$: must be at most 1 MiB",
     ),
-    "a comma too many": (second_user(settings='{"params": {\n},\n}'), "line 10: "),
+    "a comma too many": (second_user(settings='{"params": {\n},}'), "line 9: "),
     "text after it": (file_of(person()) + b"\n\nhunter2", "line 8: Extra data"),
     "nothing": (b"", "line 1: Expecting '{'"),
     "space": (b"\n\n \n", "line 4: Expecting '{'"),
