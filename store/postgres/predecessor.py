@@ -7,6 +7,7 @@ the caller's transaction, the migrations too: a database is adopted whole, or le
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ PEOPLE = {
     "user_settings": ("id", "user_id", "setting_type", "settings"),
     "okx_api_info": ("id", "user_id", "api_key", "api_secret", "passphrase"),
 }
+
+PATIENCE = 30.0  # seconds, to lock tables that others use
 
 # Functions of ours in the schema predecessor: sql/predecessor/adoption/old_code.sql.
 FOR_OLD_CODE = (
@@ -81,8 +84,27 @@ def found(connection: Connection, tables: Iterable[str]) -> list[str]:
     return there
 
 
+def lock(connection: Connection, tables: Sequence[str]) -> None:
+    """Lock tables of the schema public against everybody. Old code locks them in this order and in that: what can't be had
+    soon is given back, before PostgreSQL would end one of the two for a deadlock. Raises psycopg's LockNotAvailable."""
+    names = sql.SQL(", ").join(sql.Identifier("public", name) for name in tables)
+    deadline = time.monotonic() + PATIENCE
+    ((given,),) = connection.execute("select current_setting('lock_timeout')").fetchall()
+    while True:
+        try:
+            with connection.transaction():
+                connection.execute("set local lock_timeout = '200ms'")
+                connection.execute(sql.SQL("lock table {} in access exclusive mode").format(names))
+            break
+        except psycopg.errors.LockNotAvailable:
+            if time.monotonic() > deadline:
+                raise
+    connection.execute("select set_config('lock_timeout', %s, true)", [given])
+
+
 def set_aside(connection: Connection, tables: Sequence[str], functions: Sequence[str]) -> None:
     """Move tables, and with the users the functions of these names, from schema public to schema predecessor."""
+    lock(connection, tables)
     connection.execute("create schema if not exists predecessor")
     connection.execute(
         "comment on schema predecessor is 'What `migrate` took this database over from, as it was, and the table"
@@ -186,6 +208,7 @@ def carry_back(connection: Connection, tables: Sequence[str], folder: Path, vaul
     """
     if "app_users" not in tables:
         return
+    lock(connection, list(PEOPLE))  # what somebody saves from now on would go with the store's tables
     connection.execute((folder / "carry_back.sql").read_bytes())
     rows = connection.execute(
         "select p.id, c.okx_uid, c.api_key, c.api_secret, c.passphrase"

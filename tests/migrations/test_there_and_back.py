@@ -86,7 +86,7 @@ class Bot(threading.Thread):
         self.rounds = 0
         self.turns = threading.Semaphore(0)  # released after each round
         self.error: BaseException | None = None
-        self.is_stopping = threading.Event()
+        self.is_stopping, self.is_reading = threading.Event(), threading.Event()
 
     def run(self) -> None:
         try:
@@ -110,7 +110,7 @@ class Bot(threading.Thread):
         service, nth = self._service, self.rounds
         okx_uid, telegram_id = uid(n), str(2000000 + n)
         found = service.fetch_user(okx_uid)
-        if found is None:
+        if found is None or self.is_reading.is_set():
             return  # deleted, or without OKX UID
         user_id = found[0]["id"]
         actions: list[Callable[[], object]] = [
@@ -159,8 +159,8 @@ def test_it_goes_there_and_back_and_there_again(crowd_url: str, db: Connection) 
     migrate.migrate(crowd_url)
     change_by_functions(db)
     bot.go_on(8)
-    bot.is_stopping.set()
-    bot.join()
+    bot.is_reading.set()
+    bot.go_on(2)
     assert bot.error is None
 
     # After the adoption: every row is taken or named; of whom nobody touched, old code sees what it saw.
@@ -210,4 +210,7 @@ def test_it_goes_there_and_back_and_there_again(crowd_url: str, db: Connection) 
     assert rows(db, HISTORY) == history
     assert rows(db, CREDENTIALS) == credentials
     assert rows(db, LINKS) == links
+    bot.is_stopping.set()
+    bot.join()
+    assert bot.error is None
     reader.connection.close()
