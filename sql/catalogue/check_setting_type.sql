@@ -11,7 +11,7 @@ begin
     select * into v_type from setting_types t where t.setting_type = p_setting_type;
     if not found then
         raise exception using errcode = 'US002',
-            message = 'unknown setting type',
+            message = format('unknown setting type %s', coalesce(quote_ident(left(p_setting_type, 64)), 'null')),
             detail = (select 'known: ' || string_agg(t.setting_type, ', ' order by t.setting_type) from setting_types t);
     end if;
     return v_type;

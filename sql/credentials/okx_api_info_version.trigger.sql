@@ -45,6 +45,9 @@ begin
                 hint = 'Run: settings-store keys encrypt-existing';
         end if;
         if (new.api_key, new.api_secret, new.passphrase) is not distinct from (old.api_key, old.api_secret, old.passphrase) then
+            if new.version is distinct from old.version then
+                perform _check_numbering(new.version, old.version);
+            end if;
             new.version       := old.version;
             new.created_at    := old.created_at;
             new.updated_at    := old.updated_at;
@@ -53,6 +56,9 @@ begin
             new.change_reason := old.change_reason;
             new.written_by    := old.written_by;
             return new;    -- old code may have changed other columns
+        end if;
+        if new.version is distinct from old.version then
+            perform _check_numbering(new.version, old.version + 1);
         end if;
         new.version    := old.version + 1;
         new.updated_at := greatest(clock_timestamp(), old.updated_at + interval '1 microsecond');

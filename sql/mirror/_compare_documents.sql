@@ -39,7 +39,8 @@ begin
      cross join lateral (select v.problems,
                                 case when v.problems is null then coalesce(v.valid, i.document)
                                      else v.valid || (select coalesce(jsonb_object_agg(b.key, d.active -> b.key), '{}')
-                                                        from jsonb_object_keys(v.problems) as b (key) where d.active ? b.key) end as document) k
+                                                        from jsonb_object_keys(v.problems) as b (key)
+                                                       where d.active ? b.key) end as document) k
      cross join lateral (select case
            when s.version is null and i.document is null then 'ok'
            when u.deleted_at is not null and i.document is not null and not p_keep_only then 'deleted'

@@ -23,8 +23,11 @@ begin
     if v_problems = '{}' then
         return jsonb_build_object('document', v_document, 'problems', null);
     end if;
+    if v_problems ? '$' then
+        return jsonb_build_object('document', null, 'problems', v_problems);
+    end if;
     v_document := v_document - array(select jsonb_object_keys(v_problems));
-    return jsonb_build_object('document', case when not v_problems ? '$' then nullif(v_document, '{}') end, 'problems', v_problems);
+    return jsonb_build_object('document', nullif(v_document, '{}'), 'problems', v_problems);
 end
 $$;
 

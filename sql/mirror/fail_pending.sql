@@ -42,5 +42,5 @@ end
 $$;
 
 comment on function fail_pending(text[], text[], integer[], text[]) is
-'Sets keys aside in mirror_pending with the reason why Redis refused these versions, also those that had no mark. Waits for nobody: returns the keys whose mark another transaction holds.';
+'Sets keys aside in mirror_pending with the reason why these versions can''t be brought to Redis, also those that had no mark. Waits for nobody: returns the keys whose mark another transaction holds.';
 select _allow('fail_pending', 'writer relay admin');

@@ -56,6 +56,9 @@ begin
             new.settings := case when old.deleted_at is null then '{}' else old.settings end;
         end if;
         if new.settings = old.settings and (new.deleted_at is null) = (old.deleted_at is null) then
+            if new.version is distinct from old.version then
+                perform _check_numbering(new.version, old.version);
+            end if;
             new.version       := old.version;
             new.settings      := old.settings;
             new.deleted_at    := old.deleted_at;
@@ -64,6 +67,9 @@ begin
             new.change_reason := old.change_reason;
             new.written_by    := old.written_by;
             return new;
+        end if;
+        if new.version is distinct from old.version then
+            perform _check_numbering(new.version, old.version + 1);
         end if;
         new.version    := old.version + 1;
         new.updated_at := greatest(clock_timestamp(), old.updated_at + interval '1 microsecond');

@@ -36,7 +36,7 @@ def relay(once: bool, poll: float, metrics_port: int | None, metrics_host: str, 
     """Bring to Redis what any writer changed in PostgreSQL. Runs until SIGTERM or Ctrl-C, then drains.
 
     Reconciles all keys at its start, and when Redis restarted, failed over or lost its data. Several may
-    run. With --once the exit code is 1 if Redis refused a key, or another transaction holds it.
+    run. With --once the exit code is 1 if a key can't be brought to Redis, or another transaction holds it.
     docs/operations.md has it as a service, its metrics and alerts.
 
     \b

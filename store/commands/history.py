@@ -22,13 +22,10 @@ from store.commands.output import (
 from store.commands.streams import acts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from store.api.store import SettingsStore
     from store.models import SavedSetting, Version
-
-    Writing = Callable[[SettingsStore], Awaitable[list[SavedSetting]]]
 
 
 @click.command(short_help="Show who changed what, when and why.")
@@ -105,12 +102,14 @@ def rollback(
 
     async def write(store: SettingsStore) -> list[SavedSetting]:
         if at is not None:
-            return await store.rollback_all(identifier, at)
-        assert setting_type is not None
-        assert version is not None
-        return [await store.rollback(identifier, setting_type, version, expected_version=expect_version)]
+            saved = await store.rollback_all(identifier, at)
+        else:
+            assert setting_type is not None
+            assert version is not None
+            saved = [await store.rollback(identifier, setting_type, version, expected_version=expect_version)]
+        return [await masked(store, setting) for setting in saved]
 
-    _print_saved(run(lambda store: _masked(store, write)), as_json, one=at is None)
+    _print_saved(run(write), as_json, one=at is None)
 
 
 @click.command()
@@ -148,10 +147,10 @@ def restore(identifier: str, setting_type: str, expect_version: int | None, as_j
       settings-store restore 587662504768345929 dual_side
     """
 
-    async def write(store: SettingsStore) -> list[SavedSetting]:
-        return [await store.restore(identifier, setting_type, expected_version=expect_version)]
+    async def write(store: SettingsStore) -> SavedSetting:
+        return await masked(store, await store.restore(identifier, setting_type, expected_version=expect_version))
 
-    _print_saved(run(lambda store: _masked(store, write)), as_json)
+    _print_saved([run(write)], as_json)
 
 
 @click.command()
@@ -182,10 +181,6 @@ def prune(keep: int, older_than: int, okx_uid: str | None, dry_run: bool, as_jso
     if gone:
         print_table(None, [(name, str(number)) for name, number in gone.items()])
     say(f"{counted(sum(gone.values()), 'version')} {'would be ' if dry_run else ''}removed")
-
-
-async def _masked(store: SettingsStore, write: Writing) -> list[SavedSetting]:
-    return [await masked(store, saved) for saved in await write(store)]
 
 
 def _print_saved(saved: list[SavedSetting], as_json: bool, one: bool = True) -> None:

@@ -168,9 +168,15 @@ def migrate_rollback(everything: bool, yes: bool, as_json: bool) -> None:
     from store.postgres import migrate
 
     config = configured("database_url")
+    count = None if everything else 1
     if not yes:
+        going, rows = migrate.going(config.database_url, count)
+        lost = ", ".join(f"{name}: {number}" for name, number in rows.items()) or "none"
+        say(f"Database {config.shown()['DATABASE_URL']}")
+        say(f"Rolled back: {', '.join(going)}")
+        say(f"Rows lost: {lost}")
         confirm("The data in the tables that go will be lost. Roll back?")
-    gone = migrate.rollback(config.database_url, None if everything else 1, config.read_vault())
+    gone = migrate.rollback(config.database_url, count, config.read_vault())
     if as_json:
         print_json({"rolled_back": gone})
         return

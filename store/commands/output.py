@@ -202,7 +202,7 @@ def print_table(
     wide = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
     is_first = widths is None
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    if columns and not widths and (not is_first or sum(wide) + 2 * len(wide) - 2 > room):
+    if columns and cells and not widths and (not is_first or sum(wide) + 2 * len(wide) - 2 > room):
         for number, row in enumerate(cells):
             if number or not is_first:
                 say("")

@@ -13,6 +13,7 @@ from typing import Any, LiteralString
 
 import psycopg
 import yoyo
+from psycopg import sql
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
 from yoyo.migrations import MigrationList
@@ -123,6 +124,20 @@ def rollback(database_url: str, count: int | None = 1, vault: Vault | None = Non
                 for migration in newest:
                     backend.unmark_one(migration)
         return [migration.id for migration in newest]
+
+
+def going(database_url: str, count: int | None) -> tuple[list[str], dict[str, int]]:
+    """Tell what rollback() of so many would take: migrations, newest first, and tables with their numbers of rows."""
+    with _translated(), _connect(database_url) as connection:
+        applied = status(database_url).applied
+        names = applied[::-1][:count]
+        migrations = [m for m in yoyo.read_migrations(str(sources.resources("migrations"))) if m.id in names]
+        rows = {}
+        for table in tables_of(migrations):
+            if _scalar(connection, "select to_regclass(%s)", f"public.{table}"):
+                query = sql.SQL("select count(*) as n from {}").format(sql.Identifier("public", table))
+                rows[table] = connection.execute(query).fetchall()[0][0]
+        return names, rows
 
 
 def tables_of(migrations: Sequence[Any]) -> list[str]:

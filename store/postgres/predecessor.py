@@ -85,8 +85,8 @@ def found(connection: Connection, tables: Iterable[str]) -> list[str]:
 
 
 def lock(connection: Connection, tables: Sequence[str]) -> None:
-    """Lock tables of the schema public against everybody. Old code locks them in this order and in that: what can't be had
-    soon is given back, before PostgreSQL would end one of the two for a deadlock. Raises psycopg's LockNotAvailable."""
+    """Lock tables of the schema public against everybody. Old code locks them in this order and in that: what can't be
+    had soon is given back, before PostgreSQL would end one of the two for a deadlock. Raises LockNotAvailable."""
     names = sql.SQL(", ").join(sql.Identifier("public", name) for name in tables)
     deadline = time.monotonic() + PATIENCE
     ((given,),) = connection.execute("select current_setting('lock_timeout')").fetchall()

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 from store.encryption.vault import generate_key
 from tests.cli.conftest import Cli, Result
+from tests.cli.test_foreign_text import HOSTILE as FOREIGN
+from tests.cli.test_foreign_text import STEERING
 from tests.cli.test_help import COMMANDS
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.helpers.hostile import HUGE, NOBODY, SECRET, TEXTS
@@ -65,7 +67,7 @@ class LongBytes(bytes):
 
 # No NUL: the system passes on none. What isn't UTF-8 comes as surrogates.
 WORDS = [TEXTS[name] for name in TEXTS if name not in ("nul", "surrogate", "huge")] + [
-    Long("x" * 120_000), "\udcff\udcfe", "\x1b[2J", "-", "--", "-x", "--yes", "..", ".", "[bold]", "=", "a=", "=1",
+    Long("x" * 120_000), "\udcff\udcfe", FOREIGN, "-", "--", "-x", "--yes", "..", ".", "[bold]", "=", "a=", "=1",
     "__proto__=1", "$=1", "a.b={}", "0", "-1", Long("9" * 400), "1e999", "NaN", "0001-01-01",
     "9999-12-31T23:59:59", "now",
 ]  # fmt: skip
@@ -160,6 +162,8 @@ def test_hostile_words_are_refused_in_one_line_or_taken(
         assert is_in_order(result), told
         assert len(result.err) < 10_000 + max(map(len, words)), told  # it may repeat a word, but not a file
         assert SECRET not in result.err, told
+        is_data = "--csv" in words or "[y/N]:" in result.out  # which shows the answer
+        assert not STEERING.search(result.err.replace("\t", "") + ("" if is_data else result.out)), told
         if "Error: " in result.err:
             assert everything(db, redis, tmp_path) == before, told
         for name in set(os.listdir(tmp_path)) - {"file"}:

@@ -95,13 +95,14 @@ def test_the_installed_wheel_does_the_main_job_from_an_empty_folder(installed: C
 
 
 def test_the_installed_demo_works_and_leaves_nothing_behind(installed: Cli) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="ss-"))
+    folder = Path(tempfile.mkdtemp(prefix="s 'ㄱ-"))
     folder.chmod(0o755)  # root's PostgreSQL is another user's process
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     for name in ("cli.py", "store.py"):
         (folder / name).write_text("raise SystemExit('not the one that was meant')")
     done = subprocess.run(
         [*installed.command, "demo"], capture_output=True, text=True, check=True, timeout=600, cwd=folder,
-        env={**installed.env, "SETTINGS_STORE_HOME": str(folder / "home"), "TMPDIR": str(folder)},
+        env={**installed.env, **ascii_only, "SETTINGS_STORE_HOME": str(folder / "home"), "TMPDIR": str(folder)},
     )  # fmt: skip
     assert "all equal" in done.stdout
     assert done.stderr == ""

@@ -166,6 +166,10 @@ def test_settings_are_saved_deleted_and_inserted_again(bot: OldService, old: Con
         select version, settings ->> 'leverage', is_active, deleted_at is not null from user_settings
          where okx_uid = %s and setting_type = 'params' order by version desc limit 3"""
     assert bot.save_all_user_settings(KIM_UID, params={"leverage": 33}, preferences={"symbol": "SOL"})
+    bot.run(
+        "update user_settings set settings = settings, version = version + 1 where is_active and user_id = %(id)s",
+        id=KIM,
+    )
     bot.run(old_service.DELETE_SETTINGS, user_id=KIM, type="params")
     assert bot.get_user_settings(KIM_UID, "params") == []
     (row,) = bot.run(old_service.INSERT_SETTINGS, user_id=KIM, type="params", settings='{"leverage": 4}')

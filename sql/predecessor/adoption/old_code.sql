@@ -192,13 +192,17 @@ begin
 end
 $$;
 
--- A document inserted after a deletion is the next version; a statement that doesn't look whether rows are active leaves history alone.
+-- A document inserted after a deletion is the next version; a statement that doesn't look whether rows are active leaves history
+-- alone; one that counts versions itself may find that nothing changes.
 create or replace function predecessor.for_old_code_settings()
 returns trigger
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
+    if old.is_active and new.version = old.version + 1 then
+        new.version := old.version;
+    end if;
     return case when not old.is_active and not new.is_active and new.settings = old.settings then null else new end;
 end
 $$;
@@ -253,7 +257,7 @@ create or replace trigger zz_adopted_insert before insert on public.okx_api_info
 create or replace trigger zz_adopted_changed after insert or update on public.okx_api_info
     for each row execute function predecessor.for_old_code_credentials_changed();
 create or replace trigger adopted_settings before update on public.user_settings
-    for each row when (not old.is_active) execute function predecessor.for_old_code_settings();
+    for each row execute function predecessor.for_old_code_settings();
 create or replace trigger zz_adopted_insert before insert on public.user_settings
     for each row when (new.is_active) execute function predecessor.for_old_code_insert();
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from store.json_writer import json_text
+from store.models import Document
 from store.postgres.call import Call, _read
 
 TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding"
@@ -13,6 +17,15 @@ def list_setting_types() -> Call:
 
 def check_setting_type(setting_type: str) -> Call:
     return _read(TYPE, "check_setting_type", setting_type=setting_type)
+
+
+def convert_settings(documents: Mapping[str, Document]) -> Call:
+    """`documents`: setting type -> document."""
+    query = (
+        "select d.key as setting_type, public.convert_settings(d.key, d.value)::text as document"
+        " from jsonb_each(%(documents)s::jsonb) d"
+    )
+    return Call(query, {"documents": json_text(documents)})
 
 
 def list_setting_fields() -> Call:

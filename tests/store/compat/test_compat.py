@@ -303,6 +303,19 @@ async def test_settings_that_cannot_be_saved_raise_and_nothing_is_saved(kim: Tim
     assert await service.get_setting_by_type(OKX_UID, "alerts") is None
 
 
+async def test_what_stands_for_a_number_or_a_boolean_is_saved_as_one(kim: TimescaleUserRecord) -> None:
+    started = {"use_dual_side_entry": 1, "use_sl": "False", "leverage": "30", "sl_value": "0.10", "symbol": "1"}
+    assert await service.save_all_user_settings(OKX_UID, params=started)
+    saved = await service.get_setting_by_type(OKX_UID, "params")
+    assert json.dumps(saved, sort_keys=True) == (
+        '{"leverage": 30, "sl_value": 0.1, "symbol": "1", "use_dual_side_entry": true, "use_sl": false}'
+    )
+    await service.upsert_user_settings(kim.user["id"], OKX_UID, None, "dual_side", {"use_dual_sl": 0})
+    assert json.dumps(await service.get_setting_by_type(OKX_UID, "dual_side")) == '{"use_dual_sl": false}'
+    with pytest.raises(InvalidSettings, match="leverage"):
+        await service.save_all_user_settings(OKX_UID, params={"leverage": "1000", "use_sl": 1})
+
+
 async def test_types_that_are_not_given_stay(kim: TimescaleUserRecord) -> None:
     assert await service.save_all_user_settings(OKX_UID, {"timeframe": "5m"}, {"leverage": 3})
     assert await service.save_all_user_settings(OKX_UID, params={"leverage": 4})
