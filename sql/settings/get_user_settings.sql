@@ -1,5 +1,5 @@
 -- Reads by index, no lock.
-create or replace function get_user_settings(p_identifier text, p_setting_type text default null)
+create or replace function get_user_settings(p_identifier text, p_setting_type text default null, p_symbol text default null)
 returns setof user_settings
 language plpgsql stable
 security definer
@@ -8,17 +8,27 @@ as $$
 declare
     v_user app_users := _resolve_user(p_identifier);
 begin
-    if p_setting_type is not null then
-        perform check_setting_type(p_setting_type);
+    if p_symbol is null then
+        if p_setting_type is not null then
+            perform check_setting_type(p_setting_type);
+        end if;
+        return query
+        select * from user_settings s
+         where s.user_id = v_user.id and s.is_active and s.deleted_at is null
+           and s.setting_type = coalesce(p_setting_type, s.setting_type)
+         order by s.setting_type;
+    else
+        perform _document_names(v_user.id, p_setting_type, p_symbol);    -- raises
+        return query
+        select distinct on (split_part(s.setting_type, ':', 1)) s.* from user_settings s
+         where s.user_id = v_user.id and s.is_active and s.deleted_at is null
+           and split_part(s.setting_type, ':', 1) = coalesce(p_setting_type, split_part(s.setting_type, ':', 1))
+           and split_part(s.setting_type, ':', 2) in ('', p_symbol)
+         order by split_part(s.setting_type, ':', 1), length(s.setting_type) desc;
     end if;
-    return query
-    select * from user_settings s
-     where s.user_id = v_user.id and s.is_active and s.deleted_at is null
-       and s.setting_type = coalesce(p_setting_type, s.setting_type)
-     order by s.setting_type;
 end
 $$;
 
-comment on function get_user_settings(text, text) is
-'The active settings of a user: a row per setting type, or the one of p_setting_type; none if nothing was saved. Raises US002 (unknown type), US004 (unknown user), US007 (bad identifier).';
+comment on function get_user_settings(text, text, text) is
+'The active settings of a user: a row per document, or the one of p_setting_type; none if nothing was saved. With p_symbol the symbol''s document of each type, or else the user''s own: setting_type says which it is (dual_side:BTC-USDT-SWAP, dual_side). Raises US002 (unknown type), US004 (unknown user), US007 (bad identifier), US010 (no symbol, or not of this type).';
 select _allow('get_user_settings', 'reader writer admin');

@@ -196,5 +196,5 @@ def test_every_call_of_python_fits_the_function_it_names(db: Connection) -> None
 
 
 def test_the_types_python_knows_are_those_of_the_database(db: Connection) -> None:
-    rows = fetch(db, "select setting_type as name, redis_suffix, redis_encoding from setting_types")
+    rows = fetch(db, "select setting_type as name, redis_suffix, redis_encoding, has_symbols from setting_types")
     assert {row["name"]: models.SettingType(**row) for row in rows} == models.BUILT_IN_TYPES

@@ -8,7 +8,7 @@ from store.json_writer import json_text
 from store.models import Document
 from store.postgres.call import Call, _read
 
-TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding"
+TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding, r.has_symbols"
 
 
 def list_setting_types() -> Call:

@@ -16,8 +16,14 @@ ROW = (
 )
 
 
-def get_user_settings(identifier: str, setting_type: str | None) -> Call:
-    return _read(SETTING, "get_user_settings", identifier=identifier, setting_type=setting_type)
+def get_user_settings(identifier: str, setting_type: str | None, symbol: str | None = None) -> Call:
+    return _read(SETTING, "get_user_settings", identifier=identifier, setting_type=setting_type, symbol=symbol)
+
+
+def names_of_symbols(identifier: str) -> Call:
+    """What the user's documents of symbols are called; without the documents."""
+    call = _read("r.setting_type", "get_user_settings", identifier=identifier)
+    return Call(f"{call.query} where r.setting_type like '%%:%%'", call.params)
 
 
 def user_setting_rows(identifier: str, setting_type: str | None) -> Call:
