@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 
 from store.errors import BadIdentifier, InvalidArgument, StoreError
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
+
+MOST = 2**31 - 1  # what PostgreSQL counts to
+_WHOLE = re.compile("-?[0-9]+")
+_NUMBER = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
+
+
+def is_plain_number(text: str, is_whole: bool) -> bool:
+    """Tell whether a text is a number as people write it. Python reads more: nan, 1e400, 1_000, full-width digits."""
+    return (_WHOLE if is_whole else _NUMBER).fullmatch(text) is not None
 
 
 def line(value: object, what: str, error: type[StoreError]) -> str:
@@ -36,10 +46,15 @@ def text_or_none(value: object, what: str) -> str | None:
     return value
 
 
+def symbol_or_none(value: object) -> str | None:
+    """Refuse what can't be a symbol, before PostgreSQL says which there are. Raises InvalidArgument."""
+    return None if value is None else line(value, "a symbol", InvalidArgument)
+
+
 def count_or_none(value: object, what: str) -> int | None:
     """Refuse an argument that isn't a number PostgreSQL can count to. Raises InvalidArgument."""
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31):
-        raise InvalidArgument(f"{what} must be a whole number from 0 to 2147483647")
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST):
+        raise InvalidArgument(f"{what} must be a whole number from 0 to {MOST}")
     return value
 
 
@@ -47,7 +62,7 @@ def count(value: object, what: str) -> int:
     """Refuse an argument that isn't a number PostgreSQL can count to. Raises InvalidArgument."""
     number = count_or_none(value, what)
     if number is None:
-        raise InvalidArgument(f"{what} must be a whole number from 0 to 2147483647")
+        raise InvalidArgument(f"{what} must be a whole number from 0 to {MOST}")
     return number
 
 

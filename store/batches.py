@@ -1,10 +1,13 @@
-"""Work in batches: cut by bytes and number, and halved where one item is refused."""
+"""Work in batches: cut by bytes and number, some at a time, and halved where one item is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
+from store.ending import end
 from store.errors import StoreError
 
 T = TypeVar("T")
@@ -28,6 +31,22 @@ def cut(
         total += length
     if batch:
         yield batch
+
+
+async def overlap(batches: AsyncIterator[T], work: Callable[[T], Coroutine[Any, Any, None]], at_once: int) -> None:
+    """Work on so many batches at once: while one waits for a server, another is read, compared or encoded."""
+    under_way: deque[asyncio.Task[None]] = deque()
+    try:
+        async for batch in batches:
+            if len(under_way) == at_once:
+                await under_way[0]
+                under_way.popleft()
+            under_way.append(asyncio.create_task(work(batch)))
+        while under_way:
+            await under_way[0]
+            under_way.popleft()
+    finally:
+        await end(*under_way)
 
 
 async def halve(

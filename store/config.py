@@ -10,6 +10,7 @@ from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
+from store.arguments import MOST, is_plain_number
 from store.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,6 +54,18 @@ def default_home() -> Path:
     return user_data_path("settings-store")
 
 
+def _read_seconds(text: str) -> float:
+    if not is_plain_number(text, False):
+        raise ValueError
+    return float(text)
+
+
+def _read_whole(text: str) -> int:
+    if not is_plain_number(text, True):
+        raise ValueError
+    return int(min(float(text), 1e15))  # of thousands of digits Python makes no int
+
+
 def _read_embedded(text: str) -> bool:
     if text != "never":
         raise ValueError
@@ -94,23 +107,23 @@ class Config:
     ))
     db_pool_size: int = field(default=5, metadata=_variable(
         "DB_POOL_SIZE", "Connections at most, 2 or more. Default: 5.",
-        read=int, must="be at least 2, a whole number", allows=lambda size: size >= 2,
+        read=_read_whole, must="be at least 2, a whole number", allows=lambda size: 2 <= size <= MOST,
         hint="A job that reads by one connection writes by another.",
     ))
     db_timeout: float = field(default=5.0, metadata=_variable(
         "DB_TIMEOUT", "Seconds to wait for a connection. Default: 5.",
-        read=float, must="be a positive number of seconds", allows=lambda seconds: 0 < seconds < 86400,
+        read=_read_seconds, must="be a positive number of seconds", allows=lambda seconds: 0 < seconds < 86400,
     ))
     db_lock_timeout: float = field(default=5.0, metadata=_variable(
         "DB_LOCK_TIMEOUT",
         "Seconds that a save waits for somebody else's open transaction before it fails (exit code 3); 0: as long as it"
         " takes. Default: 5.",
-        read=float, must="be a number of seconds, or 0", allows=lambda seconds: 0 <= seconds < 86400,
+        read=_read_seconds, must="be a number of seconds, or 0", allows=lambda seconds: 0 <= seconds < 86400,
     ))
     application: str = "settings-store python"  # application_name, unless the URL or PGAPPNAME says one
     redis_timeout: float = field(default=0.5, metadata=_variable(
         "REDIS_TIMEOUT", "Seconds a Redis command may take. Default: 0.5.",
-        read=float, must="be a positive number of seconds", allows=lambda seconds: 0 < seconds < 86400,
+        read=_read_seconds, must="be a positive number of seconds", allows=lambda seconds: 0 < seconds < 86400,
     ))
     redis_retry_after: float = 1.0  # seconds to leave Redis alone after it failed
     key_template: str = field(default="user:{id}:{suffix}", metadata=_variable(
@@ -152,9 +165,9 @@ class Config:
         found = self
         if self.database_url is not None:
             found = replace(self, database_url=self._libpq_url(self.database_url))
-        if self.redis_url is not None and not _is_redis_url(self.redis_url):
+        if self.redis_url is not None and (problem := _redis_problem(self.redis_url)):
             raise ConfigError(
-                f"{self.variable('redis_url')} is not a Redis URL, or has an option that redis-py doesn't know",
+                f"{self.variable('redis_url')} is not a Redis URL: {problem}",
                 hint="redis://, rediss://, unix://, redis+sentinel://host:26379/service or redis+cluster://host:6379",
             )
         if self.redis_url is not None and not self._suits_cluster():
@@ -287,11 +300,13 @@ def _shown_redis(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}" + (f"?db={database[0]}" if database else "")
 
 
-def _is_redis_url(url: str) -> bool:
-    from store.mirror.servers import check
+def _redis_problem(url: str) -> str | None:
+    from store.mirror.servers import BadUrl, check
 
     try:
         check(url)
+    except BadUrl as error:
+        return str(error)
     except ValueError:
-        return False
-    return True
+        return "it has another form, or an option that redis-py doesn't know"
+    return None

@@ -1,17 +1,58 @@
-"""Walks through JSON text piece by piece, so that a piece can be passed on to the last digit, and named by line."""
+"""Reads JSON as it comes in from people: every digit is kept, and nothing that is there twice is lost.
+
+parse() reads a text as a whole; Reader walks through one, so that a piece can be passed on as it is, and named by line.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
+from store.json_writer import shown_key
+
+LARGEST = 308  # the power of ten beyond which nothing is a double; of a few thousand digits Python makes no int
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
-class DuplicateKey(ValueError):
-    """A key is there twice in one object. The message is the key."""
+class NotJson(ValueError):
+    """The text isn't JSON. The message says where it breaks off, and quotes nothing."""
+
+
+class Untakeable(ValueError):
+    """The text is JSON that can't be taken. The message says why, and holds no value."""
+
+
+class DuplicateKey(Untakeable):
+    """A key is there twice in one object, so that one of its values would be lost. `key`: which."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the key {shown_key(key)} is there twice in one object")
+        self.key = key
+
+
+def decoded(data: bytes) -> str:
+    """Read the bytes of a JSON text: UTF-8, with a byte order mark or not, or UTF-16 or -32. Raises NotJson."""
+    try:
+        return data.decode(json.detect_encoding(data))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+    raise NotJson(f"line {line}: not UTF-8 text")  # out here: the bytes would be the context
+
+
+def parse(text: str) -> Any:
+    """Read a JSON text: numbers as int or Decimal, with every digit. Raises NotJson, Untakeable."""
+    try:
+        return _decoder.decode(text)
+    except json.JSONDecodeError as error:
+        problem: ValueError = NotJson(f"{error.msg}, line {error.lineno} column {error.colno}")
+    except RecursionError:
+        problem = Untakeable("it is nested too deep")
+    except ArithmeticError:
+        problem = Untakeable("it holds a number outside the range of a double")
+    raise problem  # out here: the text would be the context
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -24,8 +65,24 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def refuse_constant(name: str) -> None:
-    """Refuse NaN and Infinity, which Python's json would read. Raises ValueError."""
-    raise ValueError(f"{name} is no JSON number")
+    """Refuse NaN and Infinity, which Python's json would read. Raises NotJson."""
+    raise NotJson(f"{name} is no JSON number")
+
+
+def _integer(digits: str) -> int:
+    return int(digits) if len(digits) <= LARGEST else int(_decimal(digits))
+
+
+def _decimal(digits: str) -> Decimal:
+    number = Decimal(digits)
+    if number.adjusted() > LARGEST:
+        raise OverflowError
+    return number
+
+
+_decoder = json.JSONDecoder(
+    parse_int=_integer, parse_float=_decimal, parse_constant=refuse_constant, object_pairs_hook=unique
+)
 
 
 class Reader:
@@ -52,7 +109,7 @@ class Reader:
     def value(self) -> tuple[Any, int, int]:
         """Read a value; return it (numbers as text) with where it begins and ends.
 
-        Raises DuplicateKey, ValueError (NaN), RecursionError, too.
+        Raises DuplicateKey, NotJson (NaN), RecursionError, too.
         """
         start = self.at
         found, end = self._decode(self.text, start)
@@ -72,6 +129,11 @@ class Reader:
     def elements(self) -> Iterator[None]:
         """Go through an array: yield at each value."""
         return self._items("[", "]")
+
+    def values(self) -> Iterator[None]:
+        """Go through values that stand one after the other: yield at each."""
+        while self.at < len(self.text):
+            yield
 
     def end(self) -> None:
         """Refuse anything but the end of the text."""

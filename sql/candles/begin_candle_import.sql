@@ -21,5 +21,5 @@ end
 $$;
 
 comment on function begin_candle_import(text, text) is
-'Makes the temporary table candle_import for a bulk import: begin; select begin_candle_import(''1m''); copy pg_temp.candle_import from …; select * from merge_candles(''1m''); commit. Its columns: ts, symbol (default: p_symbol), open, high, low, close, volume, complete (default true); name those that a file has: \copy pg_temp.candle_import (ts, open, high, low, close, volume) from ''btc.csv'' csv header. Raises US010 (unknown timeframe), US012.';
+'Makes the temporary table candle_import for a bulk import: begin; select begin_candle_import(''1m''); copy pg_temp.candle_import from …; select * from merge_candles(''1m''); commit. Its columns: ts, symbol (default: p_symbol), open, high, low, close, volume, complete (default true); name those that a file has: \copy pg_temp.candle_import (ts, open, high, low, close, volume) from ''btc.csv'' csv header. COPY reads numbers and times as PostgreSQL does (0x10, 24:00). Raises US010 (unknown timeframe), US012.';
 select _allow('begin_candle_import', 'writer admin');

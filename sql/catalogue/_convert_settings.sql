@@ -22,7 +22,7 @@ begin
     for v_field in
         select f.* from setting_fields f
          cross join lateral (select p_settings -> f.key as value offset 0) v
-         where f.setting_type = p_setting_type and v.value is not null
+         where f.setting_type = split_part(p_setting_type, ':', 1) and v.value is not null
            and (not _is_valid_value(f, v.value) or f.json_type = 'string' and p_texts ? f.key)
     loop
         v_value := p_settings -> v_field.key;
@@ -36,7 +36,8 @@ begin
         elsif v_field.json_type = 'string' then
             v_value := coalesce(to_jsonb(v_text), v_value);
         elsif v_field.json_type = 'boolean' then
-            v_value := case lower(v_value #>> '{}') when 'true' then 'true' when '1' then 'true' when 'false' then 'false' when '0' then 'false' end::jsonb;
+            v_text := lower(v_value #>> '{}');
+            v_value := case when v_text in ('true', '1') then 'true' when v_text in ('false', '0') then 'false' end::jsonb;
         elsif jsonb_typeof(v_value) = 'string' then
             v_text := btrim(v_value #>> '{}', E' \t\r\n');
             v_value := null;

@@ -6,7 +6,7 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
-    delete from setting_fields f where f.setting_type = p_setting_type and f.key = p_key;
+    delete from setting_fields f where f.setting_type = p_setting_type and f.key = normalize(p_key);
     return found;
 end
 $$;

@@ -21,7 +21,18 @@ declare
     v_constraint text;
     v_most       constant numeric := 1.7976931348623157e308;    -- as _document_problem()
 begin
-    perform check_setting_type(p_setting_type);
+    if p_setting_type <> (check_setting_type(p_setting_type)).setting_type then
+        raise exception using errcode = 'US010', message = 'the catalogue is of a setting type, not of a symbol''s document';
+    end if;
+    p_key := normalize(p_key);    -- as _normalised_setting() brings documents to it
+    if cardinality(p_choices) > 0 then
+        p_choices := array(select normalize(c.choice) from unnest(p_choices) with ordinality c (choice, place) order by c.place);
+    end if;
+    p_default_value := case jsonb_typeof(p_default_value)
+        when 'string' then case when p_choices is null then p_default_value else to_jsonb(normalize(p_default_value #>> '{}')) end
+        when 'number' then case when p_json_type = 'integer' and p_default_value::numeric % 1 = 0 then to_jsonb(trunc(p_default_value::numeric))
+                                else p_default_value end
+        else p_default_value end;
     v_row := (p_setting_type, p_key, p_json_type, p_is_nullable, p_default_value, p_minimum, p_maximum, p_choices, p_is_secret);
     if greatest(abs(p_minimum), abs(p_maximum)) > v_most or array_position(p_choices, null) is not null or p_choices = '{}'
        or not _is_valid_value(v_row, p_default_value) then
@@ -46,5 +57,5 @@ end
 $$;
 
 comment on function save_setting_field(text, text, text, jsonb, numeric, numeric, text[], boolean, boolean) is
-'Lists a key of a setting type in the catalogue, in place of what it said of it before. Example: select save_setting_field(''alerts'', ''loss_percent'', ''number'', ''5'', 0, 100). Raises US002, US010 (no such field can be).';
+'Lists a key of a setting type in the catalogue, in place of what it said of it before; key and choices in Unicode''s form NFC. Example: select save_setting_field(''alerts'', ''loss_percent'', ''number'', ''5'', 0, 100). Raises US002, US010 (no such field can be).';
 select _allow('save_setting_field', 'admin');

@@ -12,6 +12,7 @@ begin
         return query select '$', v_problem;
         return;
     end if;
+    p_settings := _normalised_setting(p_setting_type, p_settings);
     return query
     select f.key,
            case when t.type = 'null' or t.type <> case f.json_type when 'integer' then 'number' else f.json_type end
@@ -27,11 +28,11 @@ begin
       from setting_fields f
      cross join lateral (select p_settings -> f.key as value offset 0) v
      cross join lateral jsonb_typeof(v.value) as t (type)
-     where f.setting_type = p_setting_type and v.value is not null and not _is_valid_value(f, v.value)
+     where f.setting_type = split_part(p_setting_type, ':', 1) and v.value is not null and not _is_valid_value(f, v.value)
      order by f.key;
 end
 $$;
 
 comment on function validate_user_setting(text, jsonb) is
-'Checks a document against the catalogue: a row per bad key with the reason, no row if it is valid. Unknown keys pass. Key $ stands for the document as a whole (an object, at most 1 MiB, 64 levels, numbers within a double).';
+'Checks a document against the catalogue, as it would be stored (4.0 is 4): a row per bad key with the reason, no row if it is valid. Unknown keys pass. Key $ stands for the document as a whole (an object, at most 1 MiB, 64 levels, numbers within a double).';
 select _allow('validate_user_setting', 'reader writer admin');

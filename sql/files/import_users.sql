@@ -38,20 +38,20 @@ begin
                p.item
           from person p
         union all
-        select p.position, p.okx_uid, d.key, c.problems, d.value, a.after, b.before, coalesce(s.version, 0), a.left_out,
+        select p.position, p.okx_uid, d.key, c.problems, g.value, a.after, b.before, coalesce(s.version, 0), a.left_out,
                case when b.before is null then 'new' when a.after <> b.before then 'changed' else 'unchanged' end,
                null
           from person p
          cross join lateral jsonb_each(case when jsonb_typeof(p.item -> 'settings') = 'object' then p.item -> 'settings' end) d
-          left join setting_types t on t.setting_type = d.key
           left join user_settings s on s.user_id = p.id and s.setting_type = d.key and s.is_active
          cross join lateral (select case when s.deleted_at is null then s.settings end as before) b
-         cross join lateral (select case when jsonb_typeof(d.value) = 'object' then _unmask_secrets(d.key, d.value, coalesce(b.before, '{}'))
-                                         else d.value end as after) u
-         cross join lateral (select u.after, case when jsonb_typeof(d.value) = 'object'
-                                                  then (select count(*)::integer from jsonb_object_keys(d.value) k where not u.after ? k)
+         cross join lateral (select _normalised_setting(d.key, d.value) as value) g
+         cross join lateral (select case when jsonb_typeof(g.value) = 'object' then _unmask_secrets(d.key, g.value, coalesce(b.before, '{}'))
+                                         else g.value end as after) u
+         cross join lateral (select u.after, case when jsonb_typeof(g.value) = 'object'
+                                                  then (select count(*)::integer from jsonb_object_keys(g.value) k where not u.after ? k)
                                                   else 0 end as left_out) a
-         cross join lateral (select case when t.setting_type is null then '{"$": "unknown setting type"}'
+         cross join lateral (select case when _setting_type_problem(d.key) is not null then jsonb_build_object('$', _setting_type_problem(d.key))
                                          else (select jsonb_object_agg(v.key, v.problem) from validate_user_setting(d.key, a.after) v)
                                     end as problems) c
          order by position, setting_type nulls first

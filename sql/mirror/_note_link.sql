@@ -1,5 +1,5 @@
 -- Makes a Telegram ID known that PostgreSQL never had, as one that leads to nobody, so that Redis loses its link. Whom it led
--- to there is kept (last_okx_uid). Nothing happens to one that is known, or of an erased person. Raises US012.
+-- to there is kept (last_okx_uid). Nothing happens to one that is known, or of an erased person. Raises US007, US012.
 create or replace function _note_link(p_telegram_id text, p_okx_uid text)
 returns void
 language plpgsql
@@ -7,8 +7,9 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
+    perform check_identifiers(p_okx_uid, p_telegram_id);
     perform check_confinement(p_okx_uid);
-    if is_erased(p_telegram_id) or is_erased(p_okx_uid) then
+    if p_telegram_id is null or is_erased(p_telegram_id) or is_erased(p_okx_uid) then
         return;
     end if;
     insert into trigger_permits (permit) values ('link noted');

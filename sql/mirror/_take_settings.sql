@@ -11,20 +11,23 @@ declare
     v_problems jsonb;
 begin
     if p_problems is null and _document_problem(p_settings) is null
-       and not exists (select from setting_fields f    -- a quick look, as in user_settings_changed()
+       and not exists (select from setting_fields f    -- a quick look, as in user_settings_version()
                         cross join lateral (select p_settings -> f.key as value offset 0) v
-                        where f.setting_type = p_setting_type and v.value is not null
+                        where f.setting_type = split_part(p_setting_type, ':', 1) and v.value is not null
                           and (not _is_valid_value(f, v.value) or f.json_type = 'string' and p_texts ? f.key)) then
         return jsonb_build_object('document', p_settings, 'problems', null);
     end if;
-    v_document := _convert_settings(p_setting_type, p_settings, coalesce(p_texts, '{}'));
+    v_document := _normalised_setting(p_setting_type, _convert_settings(p_setting_type, p_settings, coalesce(p_texts, '{}')));
     v_problems := coalesce(p_problems, '{}')
                   || coalesce((select jsonb_object_agg(p.key, p.problem) from validate_user_setting(p_setting_type, v_document) p), '{}');
     if v_problems = '{}' then
         return jsonb_build_object('document', v_document, 'problems', null);
     end if;
+    if v_problems ? '$' then
+        return jsonb_build_object('document', null, 'problems', v_problems);
+    end if;
     v_document := v_document - array(select jsonb_object_keys(v_problems));
-    return jsonb_build_object('document', case when not v_problems ? '$' then nullif(v_document, '{}') end, 'problems', v_problems);
+    return jsonb_build_object('document', nullif(v_document, '{}'), 'problems', v_problems);
 end
 $$;
 

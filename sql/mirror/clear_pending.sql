@@ -1,8 +1,5 @@
--- Deletes the marks of keys that Redis now has at these versions, or (p_erased) no longer has since they were erased;
--- a mark of another version (newer, or older: a backup was restored since), of the other sort, or (in a confined
--- session) of another user, stays; so does one that another transaction holds: nobody is waited for. The arrays are of one
--- length. Returns how many. The commit doesn't wait for the disk: a mark that comes back after a crash is only applied
--- once more.
+-- p_erased: Redis no longer has them since they were erased. In a confined session another user's stay, too. The arrays are of
+-- one length. The commit doesn't wait for the disk: a mark that comes back after a crash is only applied once more.
 -- Each mark by its key, and deleted where it was found, whatever the statistics say: joined, a table of marks that they take
 -- for empty is locked anew for each of its rows.
 create or replace function clear_pending(p_owners text[], p_kinds text[], p_versions integer[], p_erased boolean[])

@@ -1,6 +1,5 @@
--- Tells this database from another, and from itself after a restore: cluster, timeline, database. Reads only.
--- The timeline is that of the log being written: a standby's control file names the old one for minutes after its
--- promotion, until the next checkpoint is done.
+-- Cluster, timeline, database. The timeline is that of the log being written: a standby's control file names the old one for
+-- minutes after its promotion, until the next checkpoint is done. Reads only.
 create or replace function database_identity()
 returns text
 language sql stable

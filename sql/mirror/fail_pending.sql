@@ -1,8 +1,6 @@
--- Sets keys aside that Redis refused, each with the reason, so that they don't stop the rest; a key without a mark gets one,
--- if it is one that PostgreSQL has.
--- A newer mark stays, and in a confined session another user's. The next write of a key or retry_pending() tries it again.
--- The arrays are of one length. Waits for nobody: returns the keys whose mark another transaction holds, or is about to make;
--- what it writes is for the caller to try again.
+-- So that they don't stop the rest. Of keys that PostgreSQL has; a newer mark stays, and in a confined session another user's.
+-- The next write of a key or retry_pending() tries it again. The arrays are of one length. A mark that another transaction is
+-- about to make counts as held; what it writes is for the caller to try again.
 create or replace function fail_pending(p_owners text[], p_kinds text[], p_versions integer[], p_errors text[])
 returns table (owner text, kind text)
 language plpgsql
@@ -44,5 +42,5 @@ end
 $$;
 
 comment on function fail_pending(text[], text[], integer[], text[]) is
-'Sets keys aside in mirror_pending with the reason why Redis refused these versions, also those that had no mark. Waits for nobody: returns the keys whose mark another transaction holds.';
+'Sets keys aside in mirror_pending with the reason why these versions can''t be brought to Redis, also those that had no mark. Waits for nobody: returns the keys whose mark another transaction holds.';
 select _allow('fail_pending', 'writer relay admin');

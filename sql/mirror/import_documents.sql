@@ -38,8 +38,9 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
 declare
-    v_items jsonb;
-    v_given text := coalesce(current_setting('settings_store.reason', true), '');
+    v_items  jsonb;
+    v_given  text := coalesce(current_setting('settings_store.reason', true), '');
+    v_prefer text := coalesce(p_prefer, '');
 begin
     perform check_confinement(i.owner) from jsonb_to_recordset(p_items) as i (owner text) where confined_to() is not null;
     if not p_dry_run then
@@ -54,7 +55,7 @@ begin
                        and not is_erased(r.owner)
                     offset 0) i    -- few are left
              where _document_problem(i.document) is null    -- one valid key will do, and most have that
-               and (exists (select from jsonb_each(i.document) d left join setting_fields f on f.setting_type = i.kind and f.key = d.key
+               and (exists (select from jsonb_each(i.document) d left join setting_fields f on f.setting_type = split_part(i.kind, ':', 1) and f.key = d.key
                              where f.key is null or _is_valid_value(f, d.value))
                     or _take_settings(i.kind, i.document, i.texts, i.problems) ->> 'document' is not null)
              order by i.owner
@@ -69,8 +70,8 @@ begin
     end if;
 
     select coalesce(jsonb_agg(to_jsonb(c) || jsonb_build_object(
-               'is_taken', not p_keep_only and (c.outcome in ('new', 'edited') or c.outcome = 'conflict' and p_prefer is not distinct from 'redis'),
-               'is_kept', c.outcome = 'conflict' and (p_keep_only or p_prefer is not distinct from 'db') or c.outcome = 'edited' and p_keep_only)), '[]')
+               'is_taken', not p_keep_only and (c.outcome in ('new', 'edited') or c.outcome = 'conflict' and v_prefer = 'redis'),
+               'is_kept', c.outcome = 'conflict' and (p_keep_only or v_prefer = 'db') or c.outcome = 'edited' and p_keep_only)), '[]')
       into v_items
       from _compare_documents(p_items, p_keep_only) c;
 

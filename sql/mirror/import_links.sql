@@ -3,8 +3,8 @@
 -- p_items: [{"owner": Telegram ID, "version": that Redis was given (0: never by us), "okx_uid": whom Redis
 -- leads to (null: nobody)}, …]. The outcome of each is ok, same, stale, missing, new, edited, conflict as in
 -- import_documents(); conflict too if the user or the Telegram ID has another link in PostgreSQL that Redis
--- wasn't given. p_prefer 'redis' takes Redis's link then; with 'db' Redis is to lose a Telegram ID that PostgreSQL never had. Raises US012 in a confined session if any side of a link is
--- another user's.
+-- wasn't given. p_prefer 'redis' takes Redis's link then; with 'db' Redis is to lose a Telegram ID that PostgreSQL never
+-- had. Raises US012 in a confined session if any side of a link is another user's.
 create or replace function import_links(
     p_items   jsonb,
     p_prefer  text default null,

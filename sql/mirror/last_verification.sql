@@ -1,5 +1,4 @@
--- What the last verify of all keys found; no row before the first, and none in a confined session, as it is about
--- everybody's keys. remaining: keys that differed and weren't mended, nor waiting for the relay. Reads only.
+-- No row in a confined session, either, as it is about everybody's keys. Reads only.
 create or replace function last_verification()
 returns table (finished_at timestamptz, checked bigint, findings jsonb, repaired bigint, remaining bigint)
 language sql stable

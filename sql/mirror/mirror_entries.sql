@@ -1,5 +1,4 @@
--- What Redis should hold now in all keys of these owners (OKX UIDs, Telegram IDs). A confined session: of its user's
--- keys. Raises US012. Reads by index, no lock.
+-- A confined session: of its user's keys. Raises US012. Reads by index, no lock.
 create or replace function mirror_entries(p_owners text[])
 returns setof mirror_source
 language plpgsql stable

@@ -1,5 +1,5 @@
--- What Redis should hold now in these keys (arrays of one length); no row for a key nobody ever had.
--- A confined session: of its user's keys. Raises US012. Reads by index, no lock.
+-- The arrays are of one length; no row for a key nobody ever had. A confined session: of its user's keys. Raises US012. Reads by
+-- index, no lock.
 create or replace function mirror_state(p_owners text[], p_kinds text[])
 returns setof mirror_source
 language plpgsql stable

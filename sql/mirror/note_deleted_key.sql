@@ -14,7 +14,7 @@ declare
     v_id    uuid := gen_random_uuid();
     v_given text;
 begin
-    perform check_identifiers(p_okx_uid, case when p_kind = 'telegram' then p_owner end);
+    perform check_identifiers(p_okx_uid, null);
     perform check_confinement(p_okx_uid);
     select * into v_user from app_users u where u.okx_uid = p_okx_uid and u.deleted_at is not null for no key update;
     if not found or exists (select from mirror_pending m where m.owner = p_owner and m.kind = p_kind and (m.erased or m.discards)) then

@@ -1,5 +1,4 @@
--- How far Redis is behind: keys waiting, keys set aside, age of the oldest waiting mark. A confined session: of
--- its user's keys. Reads only.
+-- A confined session: of its user's keys. Reads only.
 create or replace function pending_lag()
 returns table (waiting bigint, set_aside bigint, oldest interval)
 language sql stable

@@ -1,5 +1,4 @@
--- Records what a verify of all keys found, in place of the one before. p_findings: kind of finding -> how many keys, of
--- which p_repaired are mended. Raises US010, and US012 in a confined session, which has seen one user's keys only.
+-- In place of the one before. US012 in a confined session, which has seen one user's keys only.
 create or replace function record_verification(p_checked bigint, p_findings jsonb, p_repaired bigint default 0)
 returns mirror_verifications
 language plpgsql

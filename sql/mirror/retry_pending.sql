@@ -1,5 +1,5 @@
--- Gives keys that were set aside (in a confined session: its user's) another try. Returns how many. Waits for nobody: a
--- mark that a writer holds is given another try by that writer, or next time.
+-- In a confined session: its user's. Waits for nobody: a mark that a writer holds is given another try by that writer, or next
+-- time.
 create or replace function retry_pending()
 returns integer
 language plpgsql

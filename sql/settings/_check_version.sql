@@ -1,4 +1,4 @@
--- Raises US001 unless p_expected_version is NULL or the current version (0: there is none). Touches no table.
+-- 0: there is none. Touches no table.
 create or replace function _check_version(p_expected_version integer, p_version integer, p_what text, p_okx_uid text)
 returns void
 language plpgsql immutable

@@ -1,4 +1,4 @@
--- JSON merge patch, RFC 7396, as its pseudocode has it. NULL patch: SQL NULL. Touches no table.
+-- As the RFC's pseudocode has it. NULL patch: SQL NULL. Touches no table.
 create or replace function _merge_patch(p_target jsonb, p_patch jsonb)
 returns jsonb
 language plpgsql immutable

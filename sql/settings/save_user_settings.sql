@@ -1,6 +1,4 @@
--- Saves several documents ({type: document}) of one user in this transaction: all or none.
--- Returns a row per type. Raises as upsert_user_setting() does. Locks the rows in the types' order,
--- so two callers can't deadlock.
+-- Raises as upsert_user_setting() does. Locks the rows in the types' order, so two callers can't deadlock.
 create or replace function save_user_settings(p_identifier text, p_documents jsonb)
 returns setof user_settings
 language plpgsql

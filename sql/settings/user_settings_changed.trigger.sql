@@ -2,10 +2,9 @@
 --   a change archives the value it replaces as an inactive row, word for word; the active row keeps its id
 --   a document that comes to be, or comes back after a deletion, needs a live user (US004), and bears that user's Telegram ID
 --     of this moment; the user's row is held (for share), so that delete_user() and link_telegram() wait
---   the catalogue must find no fault with it (US003)
 --   its key is marked for Redis, in the same transaction
 -- It runs as the tables' owner, who alone may insert an archived row: see sql/access/policies.sql.
--- One trigger for all four: the condition of a trigger costs each write as much as a lookup (docs/performance.md).
+-- One trigger for all three: the condition of a trigger costs each write as much as a lookup (docs/performance.md).
 create or replace function user_settings_changed()
 returns trigger
 language plpgsql
@@ -28,22 +27,13 @@ begin
         end if;
     end if;
 
-    if new.deleted_at is null
-       and (_document_problem(new.settings) is not null
-            or exists (select from setting_fields f    -- a quick look decides, the messages are made only for what is bad
-                        cross join lateral (select new.settings -> f.key as value offset 0) v
-                        where f.setting_type = new.setting_type and v.value is not null and not _is_valid_value(f, v.value)))
-       and not _is_permitted('keep as found', new.id) then    -- _keep_losing_document(): the active one soon replaces it
-        perform _check_settings(new.setting_type, new.settings);
-    end if;
-
     perform _mark_pending(new.okx_uid, new.setting_type, new.version);
     return null;
 end
 $$;
 
 comment on function user_settings_changed() is
-'Trigger on user_settings: archives the version that a change replaces, checks owner (US004) and document (US003), marks the key in mirror_pending.';
+'Trigger on user_settings: archives the version that a change replaces, checks the owner (US004), marks the key in mirror_pending.';
 select _allow('user_settings_changed');
 
 create or replace trigger user_settings_changed_insert

@@ -1,13 +1,24 @@
 -- The rule of versions, before any insert or update of user_settings:
 --   a new active row is version 1; every change of the document, or its deletion, is the next version;
 --   who and why come from the settings settings_store.actor / .reason, else the login, which is kept beside them;
---   archived rows never change, and only a trigger makes one: user_settings_changed (US005).
+--   the catalogue must find no fault with a document that changes (US003); integers, choices and keys are stored in the form
+--     that it has: _normalised_setting();
+--   archived rows never change, and only a trigger makes one: user_settings_changed (US005). (In an adopted database, old
+--     code may insert a document after a deletion; the permit 'succeeded' lets predecessor.for_old_code_insert() archive that.)
 create or replace function user_settings_version()
 returns trigger
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
+declare
+    v_is_suspect boolean;
 begin
+    if not new.is_active and tg_op = 'UPDATE' and old.is_active and new.deleted_at is not null then
+        if old.deleted_at is not null and _is_permitted('succeeded', old.id) then
+            return new;
+        end if;
+        new.is_active := true;    -- so the older schema deletes
+    end if;
     if not new.is_active then    -- by hand: the rows of user_settings_changed don't come here
         raise exception using errcode = 'US005',
             message = 'the history of settings is immutable',
@@ -18,6 +29,20 @@ begin
     if jsonb_typeof(new.settings) is distinct from 'object' then
         raise exception using errcode = 'US003', message = 'invalid settings',
             detail = '{"$": "must be an object"}';
+    end if;
+    -- A quick look, which most pass. What doesn't is put into the form that is stored, and its faults are told below.
+    v_is_suspect := new.deleted_at is null and (tg_op = 'INSERT' or old.deleted_at is not null or new.settings <> old.settings)
+        and (_document_problem(new.settings) is not null
+             or exists (select from setting_fields f
+                         cross join lateral (select new.settings -> f.key as value offset 0) v
+                         where f.setting_type = split_part(new.setting_type, ':', 1)
+                           and case when v.value is null then octet_length(f.key) > length(f.key)
+                                    when not _is_valid_value(f, v.value) then true
+                                    when f.json_type = 'integer' and v.value <> 'null' then scale(v.value::numeric) > 0 end));
+    if v_is_suspect and _is_permitted('keep as found', new.id) then    -- _keep_losing_document(): the active one soon replaces it
+        v_is_suspect := false;
+    elsif v_is_suspect then
+        new.settings := _normalised_setting(new.setting_type, new.settings);
     end if;
     if tg_op = 'UPDATE' then
         if not old.is_active or (new.id, new.user_id, new.okx_uid, new.setting_type)
@@ -31,6 +56,9 @@ begin
             new.settings := case when old.deleted_at is null then '{}' else old.settings end;
         end if;
         if new.settings = old.settings and (new.deleted_at is null) = (old.deleted_at is null) then
+            if new.version is distinct from old.version then
+                perform _check_numbering(new.version, old.version);
+            end if;
             new.version       := old.version;
             new.settings      := old.settings;
             new.deleted_at    := old.deleted_at;
@@ -39,6 +67,9 @@ begin
             new.change_reason := old.change_reason;
             new.written_by    := old.written_by;
             return new;
+        end if;
+        if new.version is distinct from old.version then
+            perform _check_numbering(new.version, old.version + 1);
         end if;
         new.version    := old.version + 1;
         new.updated_at := greatest(clock_timestamp(), old.updated_at + interval '1 microsecond');
@@ -51,6 +82,9 @@ begin
         new.version    := 1;
         new.updated_at := clock_timestamp();
     end if;
+    if v_is_suspect then
+        perform _check_settings(new.setting_type, new.settings);
+    end if;
     new.changed_by    := coalesce(_writer_note('actor'), session_user);
     new.change_reason := _writer_note('reason');
     new.written_by    := session_user;
@@ -59,7 +93,7 @@ end
 $$;
 
 comment on function user_settings_version() is
-'Trigger on user_settings: numbers the versions, records who and why, refuses changes of history (US005).';
+'Trigger on user_settings: numbers the versions, puts documents into the catalogue''s form and checks them (US003), records who and why, refuses changes of history (US005).';
 select _allow('user_settings_version');
 
 create or replace trigger user_settings_version_insert

@@ -1,4 +1,5 @@
--- Numbers may come as JSON numbers or as texts, times as ISO 8601 with an offset, from 1970 to 2999. Versions are compared with
+-- Numbers may come as JSON numbers or as texts, times as ISO 8601 with an offset, from 1970 to 2999. A whole row of trades will
+-- do: what the store makes itself (id, user_id, net_pnl, created_at: all four of them) is made anew. Versions are compared with
 -- those of the user; p_user_id null: there is no such user. No problem holds a value. Reads by index, no lock.
 create or replace function _trade_problems(p_user_id uuid, p_trade jsonb)
 returns jsonb
@@ -28,6 +29,9 @@ as $$
         ('params_version',       false, 'version', 'a version: a whole number from 1', '^[1-9][0-9]{0,8}$'),
         ('dual_side_version',    false, 'version', 'a version: a whole number from 1', '^[1-9][0-9]{0,8}$'),
         ('extra',                false, 'object',  null, null)
+        union all
+        select c.key, false, 'ours', null, null from unnest('{id,user_id,net_pnl,created_at}'::text[]) c (key)
+         where p_trade ?& '{id,user_id,net_pnl,created_at}'
     ), kind (kind, json_types, must, pattern) as (values
         ('text',    '{string}'::text[],         null, null),
         ('boolean', '{boolean,string}',         null, null),
@@ -37,8 +41,9 @@ as $$
         ('amount',  '{number,string}',          'a number above 0', '^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,3})?$'),
         ('time',    '{string}',                 'a time as in 2026-11-22T10:00:30+09:00, with its offset, from 1970 to 2999',
             '^(19[7-9][0-9]|2[0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[T ]([01][0-9]|2[0-3])(:[0-5][0-9]){1,2}'
-            '([.][0-9]{1,6})?(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)$'),
-        ('object',  '{object}',                 null, null)
+            '([.][0-9]{1,6}0*)?(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)$'),
+        ('object',  '{object}',                 null, null),
+        ('ours',    '{string,number}',          null, '')
     ), checked as materialized (
         select coalesce(f.key, g.key) as key, t.text, case
                when f.key is null then 'is no field of a trade; extra takes whatever else is known'

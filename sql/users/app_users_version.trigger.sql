@@ -5,6 +5,8 @@ returns trigger
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
+declare
+    v_next integer;
 begin
     if new.name is distinct from old.name then
         perform _check_length('the name of a user', new.name, 200);
@@ -23,8 +25,12 @@ begin
     if old.deleted_at is not null and new.deleted_at is not null then
         new.deleted_at := old.deleted_at;
     end if;
-    new.version    := old.version + (old.telegram_id is distinct from new.telegram_id
-                                     or (old.deleted_at is null) <> (new.deleted_at is null))::integer;
+    v_next := old.version + (old.telegram_id is distinct from new.telegram_id
+                             or (old.deleted_at is null) <> (new.deleted_at is null))::integer;
+    if new.version is distinct from old.version then
+        perform _check_numbering(new.version, v_next);
+    end if;
+    new.version    := v_next;
     new.updated_at := case when new is distinct from old then clock_timestamp() else old.updated_at end;
     return new;
 end

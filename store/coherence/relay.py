@@ -21,6 +21,7 @@ from store.batches import cut
 from store.coherence.connections import Connections
 from store.coherence.mirror_source import all_entries
 from store.coherence.mirroring import mirror
+from store.coherence.plain_text import seal_plain_text
 from store.coherence.preserve import Held
 from store.errors import DatabaseReadOnly, DatabaseUnavailable, RedisUnavailable, StoreError
 from store.mirror.entries import Applied
@@ -43,7 +44,7 @@ Key = tuple[str, str]  # owner, kind
 
 @dataclass
 class Progress:
-    """What a pass did. `failures`: why Redis refused a key; `unrecorded`: the version and why, of those of them that
+    """What a pass did. `failures`: why Redis can't get a key; `unrecorded`: the version and why, of those of them that
     couldn't be set aside, as another transaction holds the mark; `held`: keys left as they are, as another transaction
     holds them, or PostgreSQL takes no writes; `marks`: those that Redis has the versions of; `lags`: seconds from the
     mark of a key until Redis had it."""
@@ -164,7 +165,7 @@ class Relay:
         self._is_started = False
         self._marks: set[tuple[str, str, int]] = set()  # of the last walk
         self._states: dict[str, object] = {}  # that the log has told of
-        self._refused: dict[Key, str] = {}  # the same of keys that Redis refuses
+        self._refused: dict[Key, str] = {}  # the same of keys that are set aside
 
     async def once(self) -> Progress:
         """Mirror what is marked now, also what was set aside; everything, if Redis or PostgreSQL aren't
@@ -323,6 +324,7 @@ async def _bring(stores: Connections, rows: Sequence[dict[str, Any]]) -> Progres
         else:
             known.append(entry)
             waited.append(row["waited"])
+    known = await seal_plain_text(stores, known)
     results = await mirror(stores, known, wait=False)
     since = time.monotonic() - read
     for entry, result, wait in zip(known, results, waited, strict=True):
@@ -351,7 +353,7 @@ async def _set_aside(
 
 
 async def _record(stores: Connections, refused: dict[Key, tuple[int, str]]) -> dict[Key, tuple[int, str]]:
-    """Mark what Redis refused as set aside; return what can't be marked now."""
+    """Mark as set aside what can't be brought to Redis; return what can't be marked now."""
     if not refused:
         return {}
     try:

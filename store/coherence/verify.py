@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any
 
 from store.arguments import check_okx_uid
-from store.batches import cut
+from store.batches import cut, overlap
 from store.coherence import mirroring, relay
 from store.coherence.connections import Connections
 from store.coherence.judge import Judgement, judge, owner_of
@@ -28,13 +28,10 @@ from store.coherence.mirror_source import all_entries, complete
 from store.coherence.preserve import Held
 from store.coherence.relay import BATCH
 from store.encryption.vault import DamagedCredential, WrongEncryptionKey
-from store.ending import end
-from store.mirror.entries import CREDENTIALS, TELEGRAM, Place
+from store.mirror.entries import CREDENTIALS, TELEGRAM, Place, SettingKeys
 from store.mirror.keys import OKX_UID
-from store.models import MirrorEntry
+from store.models import MirrorEntry, SettingType
 from store.postgres import functions
-
-T = TypeVar("T")
 
 LOOKS = 10  # at a key that keeps changing
 BETWEEN_LOOKS = 0.05  # seconds, for a write to get from one store to the other
@@ -143,7 +140,7 @@ async def verify(
 
     listing = all_entries() if owners is None else functions.mirror.mirror_source(owners)
     async with contextlib.aclosing(stores.database.stream(listing, BATCH)) as batches:
-        await _two_at_a_time(batches, compare)
+        await overlap(batches, compare, 2)
     async for looks in _only_in_redis(stores, owners, expected):
         await settle(looks)
     return report
@@ -155,39 +152,24 @@ async def _owners_of(stores: Connections, okx_uid: str) -> list[str]:
     return [okx_uid, *([user[0]["telegram_id"]] if user and user[0]["telegram_id"] else [])]
 
 
-async def _two_at_a_time(batches: AsyncIterator[T], work: Callable[[T], Coroutine[Any, Any, None]]) -> None:
-    """Work on two batches at a time: while one waits for a server, the other is compared or encoded."""
-    under_way: deque[asyncio.Task[None]] = deque()
-    try:
-        async for batch in batches:
-            if len(under_way) == 2:
-                await under_way[0]
-                under_way.popleft()
-            under_way.append(asyncio.create_task(work(batch)))
-        while under_way:
-            await under_way[0]
-            under_way.popleft()
-    finally:
-        await end(*under_way)
-
-
 async def _only_in_redis(stores: Connections, owners: Sequence[str] | None, expected: int) -> AsyncIterator[list[Look]]:
     """Look at keys that PostgreSQL knows nothing of. `expected`: the sum of the hashes of all it knows; normally Redis
     has just those, and PostgreSQL needn't be asked about each."""
-    kinds = {row["redis_suffix"]: row for row in await stores.database.fetch(functions.catalogue.list_setting_types())}
+    rows = await stores.database.fetch(functions.catalogue.list_setting_types())
+    settings = SettingKeys(SettingType(**row) for row in rows)
     if owners is None:
-        suffixes = {*kinds, CREDENTIALS.suffix, TELEGRAM.suffix}
+        others = (CREDENTIALS.suffix, TELEGRAM.suffix)
         async for keys in stores.mirror.scan(BATCH):
-            expected -= sum(hash(key) for key in keys if key[1] in suffixes)
+            expected -= sum(hash(key) for key in keys if key[1] in others or settings.find(key[1]))
         if expected == 0:
             return
-    async for keys in _keys(stores, owners, [*kinds, CREDENTIALS.suffix]):
+    async for keys in _keys(stores, owners, [*settings.suffixes, CREDENTIALS.suffix]):
         places, mirrors = [], []
         for owner, suffix in set(keys):
             if suffix == "mirror":
                 mirrors.append(owner)
-            if suffix in kinds and OKX_UID.fullmatch(owner):
-                places.append(Place(owner, kinds[suffix]["name"], suffix, kinds[suffix]["redis_encoding"]))
+            if OKX_UID.fullmatch(owner) and (place := settings.find(suffix, owner)):
+                places.append(place)
             elif suffix == CREDENTIALS.suffix and OKX_UID.fullmatch(owner):
                 places.append(replace(CREDENTIALS, owner=owner))
             elif suffix == TELEGRAM.suffix and not OKX_UID.fullmatch(owner):
@@ -219,6 +201,8 @@ async def _keys(
 ) -> AsyncIterator[list[tuple[str, str]]]:
     if owners is not None:
         yield [(owners[0], suffix) for suffix in suffixes]
+        async for keys in stores.mirror.scan(BATCH, "symbol:*", owners[0]):
+            yield keys
         return
     async for keys in stores.mirror.scan(BATCH):
         yield keys

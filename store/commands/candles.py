@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.commands.common import Moment, as_json, run
+from store.commands.common import Moment, Number, as_json, run
 from store.commands.listing import Csv, JsonList, Printer, Table, print_list
 from store.commands.output import counted, moment, print_json, say
 from store.commands.progress import counting
@@ -69,7 +69,7 @@ def candles_import(file: Any, timeframe: str, symbol: str | None, force: bool, a
         written = run(
             lambda store: store.import_candles(file, timeframe, symbol=symbol, force=force, progress=count)
         )  # fmt: skip
-    _tell(written, as_json)
+    _tell(written, as_json, "the file holds no candles")
 
 
 @candles.command("list")
@@ -77,7 +77,7 @@ def candles_import(file: Any, timeframe: str, symbol: str | None, force: bool, a
 @timeframe
 @from_
 @to
-@click.option("--limit", type=click.IntRange(1), metavar="N", help=f"At most this many (default: {LIMIT}; --csv: all).")
+@click.option("--limit", type=Number(1), metavar="N", help=f"At most this many (default: {LIMIT}; --csv: all).")
 @as_json
 @as_csv
 def candles_list(
@@ -134,7 +134,7 @@ def candles_rollup(
     written = run(
         lambda store: store.rollup_candles(symbol, from_timeframe, to_timeframe, from_=from_, to=to, force=force)
     )
-    _tell(written, as_json)
+    _tell(written, as_json, f"there are no candles of {from_timeframe} to make them of")
 
 
 @candles.command("gaps", short_help="List what is missing between candles.")
@@ -177,9 +177,12 @@ def candles_gaps(
         say("no gaps")
 
 
-def _tell(written: Written, as_json: bool) -> None:
+def _tell(written: Written, as_json: bool, nothing: str) -> None:
+    """Print what was written; `nothing`: why, if there was nothing to write."""
+    if not written.inserted + written.replaced + written.unchanged:
+        say(f"{nothing}: nothing was written", err=True)
     if as_json:
-        print_json({"inserted": written.inserted, "replaced": written.replaced, "unchanged": written.unchanged})
+        print_json(written)
         return
     done = counted(written.inserted, "candle")
     say(f"{done} inserted, {written.replaced} replaced, {written.unchanged} unchanged")

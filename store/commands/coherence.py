@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.commands.common import as_json, run, tell_if_embedded
+from store.commands.common import Number, as_json, run, tell_if_embedded
 from store.commands.log_format import configure_logs
-from store.commands.output import moment, print_json, print_table, say
+from store.commands.output import moment, plain, print_json, print_table, say
 from store.commands.progress import counting
 from store.commands.streams import acts
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Mirror what is marked now, and end; for cron and tests.")
 @click.option(
     "--poll",
-    type=click.FloatRange(0.001, 60),
+    type=Number(0.001, 60, is_whole=False),
     metavar="SECONDS",
     default=0.02,
     show_default=True,
     help="Seconds between looks.",
 )
-@click.option("--metrics-port", type=click.IntRange(1, 65535), metavar="N", help="Serve metrics for Prometheus there.")
+@click.option("--metrics-port", type=Number(1, 65535), metavar="N", help="Serve metrics for Prometheus there.")
 @click.option("--metrics-host", default="127.0.0.1", show_default=True, help="The address to serve metrics on.")
 @as_json
 @acts
@@ -36,7 +36,7 @@ def relay(once: bool, poll: float, metrics_port: int | None, metrics_host: str, 
     """Bring to Redis what any writer changed in PostgreSQL. Runs until SIGTERM or Ctrl-C, then drains.
 
     Reconciles all keys at its start, and when Redis restarted, failed over or lost its data. Several may
-    run. With --once the exit code is 1 if Redis refused a key, or another transaction holds it.
+    run. With --once the exit code is 1 if a key can't be brought to Redis, or another transaction holds it.
     docs/operations.md has it as a service, its metrics and alerts.
 
     \b
@@ -215,7 +215,6 @@ def watch(identifier: str | None, as_json: bool) -> None:
     Example:
       settings-store watch 587662504768345929
     """
-    from dataclasses import asdict
     from datetime import UTC, datetime
     from json import dumps
 
@@ -225,7 +224,7 @@ def watch(identifier: str | None, as_json: bool) -> None:
     async def follow(store: SettingsStore) -> None:
         async for change in store.watch(identifier):
             seen = f"{moment(datetime.now(UTC))} · {change.okx_uid} · {change.setting_type} version {change.version}"
-            say(dumps(asdict(change)) if as_json else seen)
+            say(dumps(plain(change)) if as_json else seen)
             sys.stdout.flush()
 
     run(follow)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 import click
 
+from store.arguments import MOST, is_plain_number
 from store.commands import streams
 from store.commands.output import say
 from store.shown import shown
@@ -33,13 +34,37 @@ def _types(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
     return [name for name in BUILT_IN_TYPES if name.startswith(begun)]
 
 
+class Number(click.FloatRange):
+    """A number in plain digits, whole unless it may have a fraction. Python reads more, such as nan and 1_000."""
+
+    name = "number"
+
+    def __init__(self, minimum: float, maximum: float | None = None, *, is_whole: bool = True) -> None:
+        super().__init__(minimum, maximum)
+        self.is_whole = is_whole
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not is_plain_number(str(value), self.is_whole):
+            self.fail("not a whole number" if self.is_whole else "not a number", param, ctx)
+        number: float = super().convert(value, param, ctx)
+        if number > MOST:
+            self.fail(f"more than {MOST}", param, ctx)
+        return int(number) if self.is_whole else number
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 identifier = click.argument("identifier")
 setting_type = click.argument("setting_type", metavar="TYPE", shell_complete=_types)
 some_type = click.argument("setting_type", metavar="[TYPE]", required=False, shell_complete=_types)
+of_symbol = click.option("--symbol", metavar="S", help="Of this symbol, as BTC-USDT-SWAP; else the own one.")
 expect_version = click.option(
-    "--expect-version", type=click.IntRange(0), metavar="N", help="Only if this is the current version."
+    "--expect-version", type=Number(0), metavar="N", help="Only if this is the current version."
 )
+
+
+def named(setting_type: str | None, symbol: str | None) -> str:
+    """Return what a document is called: settings, dual_side, dual_side:BTC-USDT-SWAP."""
+    return ":".join(filter(None, (setting_type or "settings", symbol)))
 
 
 def who(command: F) -> F:

@@ -117,7 +117,7 @@ def keys_history(identifier: str, as_json: bool) -> None:
     """
     found = run(lambda store: store.credentials_history(identifier))
     if as_json:
-        print_json([asdict(version) for version in found])
+        print_json(found)
         return
     rows = [
         (str(v.version), moment(v.saved_at), writer(v), "deleted" if v.is_deleted else "", v.change_reason or "")
@@ -210,7 +210,7 @@ def _rotate(*, plain: bool, dry_run: bool, as_json: bool) -> None:
 
 def _print_saved(saved: SavedCredentials, as_json: bool) -> None:
     if as_json:
-        print_json(asdict(saved))
+        print_json(saved)
         return
     what = " is a deletion" if saved.is_deleted else ""
     where = "in PostgreSQL and Redis" if saved.mirrored else "in PostgreSQL; Redis will follow by the relay"

@@ -36,7 +36,7 @@ def read_env_file(ctx: click.Context, _: click.Parameter, given: Path | None) ->
         raise click.ClickException(f"{file} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise click.ClickException(f"{file} can't be read: not UTF-8 text") from None
-    taken = _take_variables(file, text)
+    taken = take_variables(file, text)
     told = [name for variable, name in taken.items() if variable in LEADS_ELSEWHERE]
     name = taken.get("MIRROR_CREDENTIALS")
     if name and os.environ[name] == "plain":
@@ -71,7 +71,7 @@ def _open_own(file: str, flags: int) -> int:
     raise click.ClickException(f"{Path(file).absolute()} {problem}; --env-file {file} takes it all the same")
 
 
-def _take_variables(file: Path, text: str) -> dict[str, str]:
+def take_variables(file: Path, text: str) -> dict[str, str]:
     """Set those of our variables that the environment doesn't have. Return the names of those that count from now on,
     by their bare names. A line that can't be read is passed over unless it is of ours: the file may be others', too."""
     from dotenv.parser import parse_stream

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from store.commands.common import as_json, confirm, run, tell_if_embedded, who
-from store.commands.output import change_json, counted, moment, print_changes, print_json, print_styled, say
+from store.commands.output import counted, moment, plain, print_changes, print_json, print_styled, say
 from store.commands.progress import counting
 from store.commands.streams import acts
 
@@ -93,10 +93,10 @@ def import_(file: Any, dry_run: bool, as_json: bool) -> None:
                 store, data, dry_run=dry_run, tell=tell, progress=bar, expect=bar.expect
             )
         )  # fmt: skip
+    if not report.users:
+        say("the file holds no users: nothing was changed", err=True)
     if as_json:
-        print_json({"dry_run": dry_run, "users": report.users, "documents": report.documents,
-                    "left_out": report.left_out, "incomplete": report.incomplete, "mirrored": report.mirrored,
-                    "effects": [_effect_json(effect) for effect in effects]})  # fmt: skip
+        print_json({"dry_run": dry_run, **plain(report), "effects": effects})
         return
     for effect in effects:
         print_styled(f"{effect.okx_uid} {effect.setting_type or 'user'}: {effect.outcome}", "bold")
@@ -140,7 +140,7 @@ def backup(path: Path, as_json: bool) -> None:
     with counting("backup", "rows") as bar, private.private_file(path, overwrite=False) as file:
         manifest = run(work)
     if as_json:
-        print_json(_manifest_json(manifest))
+        print_json(manifest)
     else:
         rows = ", ".join(f"{table.rows} {name}" for name, table in manifest.tables.items())
         say(f"wrote {click.format_filename(path)}: {rows}")
@@ -186,8 +186,7 @@ def restore_backup(path: Path, okx_uid: str | None, merge: bool, replace: bool, 
     if missing:
         say(f"API credentials were encrypted with keys that aren't given here: {', '.join(missing)}", err=True)
     if as_json:
-        print_json({"users": restored.users, "versions": restored.versions, "mirrored": restored.mirrored,
-                    "unknown": restored.unknown, "manifest": _manifest_json(restored.manifest)})  # fmt: skip
+        print_json(restored)
         return
     made = moment(restored.manifest.made_at)
     if restored.unknown:
@@ -198,22 +197,3 @@ def restore_backup(path: Path, okx_uid: str | None, merge: bool, replace: bool, 
         say(f"{users} of the backup of {made}: {counted(restored.versions, 'new version')}; {redis}")
     else:
         say(f"restored {users}, {counted(restored.versions, 'version')} of {made}; {redis}")
-
-
-def _effect_json(effect: Imported) -> dict[str, Any]:
-    return {
-        "okx_uid": effect.okx_uid,
-        "setting_type": effect.setting_type,
-        "outcome": effect.outcome,
-        "changes": [change_json(change) for change in effect.changes],
-        "missing_keys": effect.missing_keys,
-    }
-
-
-def _manifest_json(manifest: Manifest) -> dict[str, Any]:
-    return {
-        "made_at": manifest.made_at,
-        "release": manifest.release,
-        "migrations": manifest.migrations,
-        "tables": {name: {"rows": table.rows, "sha256": table.sha256} for name, table in manifest.tables.items()},
-    }

@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING
 import click
 
 from store.api.catalogue import masked
-from store.commands.common import Moment, as_json, expect_version, identifier, run, setting_type, some_type, who
+from store.commands.common import (
+    Moment,
+    Number,
+    as_json,
+    expect_version,
+    identifier,
+    named,
+    of_symbol,
+    run,
+    setting_type,
+    some_type,
+    who,
+)
 from store.commands.listing import Each, JsonList, Printer, print_list
 from store.commands.output import (
-    change_json,
     counted,
     moment,
     print_changes,
@@ -19,29 +30,25 @@ from store.commands.output import (
     print_table,
     print_version,
     say,
-    setting_json,
-    version_json,
 )
 from store.commands.streams import acts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from store.api.store import SettingsStore
     from store.models import SavedSetting, Version
 
-    Writing = Callable[[SettingsStore], Awaitable[list[SavedSetting]]]
-
 
 @click.command(short_help="Show who changed what, when and why.")
 @identifier
 @some_type
+@of_symbol
 @click.option("--before", type=Moment(), metavar="TIME", help="Versions saved before then: the next page.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", default=20, show_default=True, help="Versions at most.")
+@click.option("--limit", type=Number(1), metavar="N", default=20, show_default=True, help="Versions at most.")
 @as_json
 def history(
-    identifier: str, setting_type: str | None, before: datetime | None, limit: int, as_json: bool
+    identifier: str, setting_type: str | None, symbol: str | None, before: datetime | None, limit: int, as_json: bool
 ) -> None:  # fmt: skip
     """Show every version, newest first: when, who, why, and what it changed.
 
@@ -52,12 +59,14 @@ def history(
       settings-store history 587662504768345929 params
       settings-store history 587662504768345929 --limit 5 --json
     """
-    printer: Printer[Version] = JsonList(version_json) if as_json else Each(print_version)
+    printer: Printer[Version] = JsonList() if as_json else Each(print_version)
     count, last = run(
-        lambda store: print_list(store.iter_history(identifier, setting_type, before=before, limit=limit), printer)
+        lambda store: print_list(
+            store.iter_history(identifier, setting_type, symbol=symbol, before=before, limit=limit), printer
+        )
     )
     if last is None:
-        raise click.ClickException(f"no versions of {setting_type or 'settings'} of {identifier}")
+        raise click.ClickException(f"no versions of {named(setting_type, symbol)} of {identifier}")
     if count >= limit and (setting_type is None or last.version > 1):
         say(f"older ones: --before '{moment(last.saved_at)}'", err=True)
 
@@ -65,19 +74,20 @@ def history(
 @click.command()
 @identifier
 @setting_type
-@click.argument("a", type=click.IntRange(1))
-@click.argument("b", type=click.IntRange(1))
+@click.argument("a", type=Number(1))
+@click.argument("b", type=Number(1))
+@of_symbol
 @as_json
-def diff(identifier: str, setting_type: str, a: int, b: int, as_json: bool) -> None:
+def diff(identifier: str, setting_type: str, a: int, b: int, symbol: str | None, as_json: bool) -> None:
     """Show what differs between two versions, A and B. Nothing is printed if nothing does.
 
     \b
     Example:
       settings-store diff 587662504768345929 params 3 5
     """
-    changes = run(lambda store: store.diff(identifier, setting_type, a, b))
+    changes = run(lambda store: store.diff(identifier, setting_type, a, b, symbol=symbol))
     if as_json:
-        print_json([change_json(change) for change in changes])
+        print_json(changes)
     else:
         print_changes(changes)
 
@@ -85,14 +95,15 @@ def diff(identifier: str, setting_type: str, a: int, b: int, as_json: bool) -> N
 @click.command(short_help="Save an earlier version again, as a new one.")
 @identifier
 @some_type
-@click.argument("version", metavar="[VERSION]", type=click.IntRange(1), required=False)
+@click.argument("version", metavar="[VERSION]", type=Number(1), required=False)
 @click.option("--at", type=Moment(), metavar="TIME", help="All types, to what was in force then.")
+@of_symbol
 @expect_version
 @who
 @as_json
 def rollback(
-    identifier: str, setting_type: str | None, version: int | None, at: datetime | None, expect_version: int | None,
-    as_json: bool,
+    identifier: str, setting_type: str | None, version: int | None, at: datetime | None, symbol: str | None,
+    expect_version: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Save an earlier VERSION of a TYPE again, as a new version; or with --at, all types at once.
 
@@ -103,26 +114,33 @@ def rollback(
       settings-store rollback 587662504768345929 params 3 --reason "as before the weekend"
       settings-store rollback 587662504768345929 --at "2026-11-22 10:00"
     """
-    if (version is None) == (at is None) or (at is not None and (setting_type, expect_version) != (None, None)):
+    if (version is None) == (at is None) or (
+        at is not None and (setting_type, symbol, expect_version) != (None, None, None)
+    ):
         raise click.UsageError("Give a TYPE and a VERSION, or --at for all types.")
 
     async def write(store: SettingsStore) -> list[SavedSetting]:
         if at is not None:
-            return await store.rollback_all(identifier, at)
-        assert setting_type is not None
-        assert version is not None
-        return [await store.rollback(identifier, setting_type, version, expected_version=expect_version)]
+            saved = await store.rollback_all(identifier, at)
+        else:
+            assert setting_type is not None
+            assert version is not None
+            saved = [
+                await store.rollback(identifier, setting_type, version, symbol=symbol, expected_version=expect_version)
+            ]
+        return [await masked(store, setting) for setting in saved]
 
-    _print_saved(run(lambda store: _masked(store, write)), as_json, one=at is None)
+    _print_saved(run(write), as_json, one=at is None)
 
 
 @click.command()
 @identifier
 @setting_type
+@of_symbol
 @expect_version
 @who
 @as_json
-def delete(identifier: str, setting_type: str, expect_version: int | None, as_json: bool) -> None:
+def delete(identifier: str, setting_type: str, symbol: str | None, expect_version: int | None, as_json: bool) -> None:
     """Delete settings, from Redis too. A version of its own: `restore` brings them back.
 
     Exit code 1 if there are none.
@@ -131,19 +149,20 @@ def delete(identifier: str, setting_type: str, expect_version: int | None, as_js
     Example:
       settings-store delete 587662504768345929 dual_side --reason "not used"
     """
-    saved = run(lambda store: store.delete(identifier, setting_type, expected_version=expect_version))
+    saved = run(lambda store: store.delete(identifier, setting_type, symbol=symbol, expected_version=expect_version))
     if saved is None:
-        raise click.ClickException(f"no {setting_type} of {identifier}")
+        raise click.ClickException(f"no {named(setting_type, symbol)} of {identifier}")
     _print_saved([saved], as_json)
 
 
 @click.command()
 @identifier
 @setting_type
+@of_symbol
 @expect_version
 @who
 @as_json
-def restore(identifier: str, setting_type: str, expect_version: int | None, as_json: bool) -> None:
+def restore(identifier: str, setting_type: str, symbol: str | None, expect_version: int | None, as_json: bool) -> None:
     """Bring deleted settings back, as a new version. What isn't deleted stays as it is.
 
     \b
@@ -151,15 +170,16 @@ def restore(identifier: str, setting_type: str, expect_version: int | None, as_j
       settings-store restore 587662504768345929 dual_side
     """
 
-    async def write(store: SettingsStore) -> list[SavedSetting]:
-        return [await store.restore(identifier, setting_type, expected_version=expect_version)]
+    async def write(store: SettingsStore) -> SavedSetting:
+        saved = await store.restore(identifier, setting_type, symbol=symbol, expected_version=expect_version)
+        return await masked(store, saved)
 
-    _print_saved(run(lambda store: _masked(store, write)), as_json)
+    _print_saved([run(write)], as_json)
 
 
 @click.command()
-@click.option("--keep", type=click.IntRange(1), required=True, metavar="N", help="Newest versions to keep of each.")
-@click.option("--older-than", type=click.IntRange(0, 36500), required=True, metavar="DAYS",
+@click.option("--keep", type=Number(1), required=True, metavar="N", help="Newest versions to keep of each.")
+@click.option("--older-than", type=Number(0, 36500), required=True, metavar="DAYS",
               help="Remove only what went out of force more than so many days ago.")  # fmt: skip
 @click.option("--okx-uid", metavar="U", help="This user only.")
 @click.option("--dry-run", is_flag=True, help="Remove nothing; tell how many would go.")
@@ -187,14 +207,9 @@ def prune(keep: int, older_than: int, okx_uid: str | None, dry_run: bool, as_jso
     say(f"{counted(sum(gone.values()), 'version')} {'would be ' if dry_run else ''}removed")
 
 
-async def _masked(store: SettingsStore, write: Writing) -> list[SavedSetting]:
-    return [await masked(store, saved) for saved in await write(store)]
-
-
 def _print_saved(saved: list[SavedSetting], as_json: bool, one: bool = True) -> None:
     if as_json:
-        found = [setting_json(setting) for setting in saved]
-        print_json(found[0] if one else found)
+        print_json(saved[0] if one else saved)
         return
     for setting in saved:
         print_saved(setting)

@@ -41,7 +41,7 @@ async def print_list(items: AsyncGenerator[T], printer: Printer[T]) -> tuple[int
 class JsonList(Generic[T]):
     """Prints an array, as print_json() prints it whole."""
 
-    def __init__(self, to_json: Callable[[T], Any]) -> None:
+    def __init__(self, to_json: Callable[[T], Any] = lambda item: item) -> None:
         self._to_json = to_json
         self._begin = "["
 

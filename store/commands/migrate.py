@@ -88,10 +88,8 @@ def _rehearse(url: str, vault: Vault, as_json: bool) -> None:
     found = migrate.status(url)
     adoption = migrate.rehearse(url, vault)
     if as_json:
-        from dataclasses import asdict
-
         print_json({"dry_run": True, "pending": found.pending, "drifted": found.drifted,
-                    "adopted": adoption and asdict(adoption)})  # fmt: skip
+                    "adopted": adoption})  # fmt: skip
         return
     for name in found.pending:
         say(f"would apply {name}")
@@ -117,13 +115,11 @@ def migrate_quarantine(as_json: bool) -> None:
     Example:
       settings-store migrate quarantine
     """
-    from dataclasses import asdict
-
     from store.postgres import migrate
 
     found = migrate.quarantine(configured("database_url").database_url)
     if as_json:
-        print_json([asdict(row) for row in found])
+        print_json(found)
     else:
         _print_quarantine(found)
 
@@ -172,9 +168,15 @@ def migrate_rollback(everything: bool, yes: bool, as_json: bool) -> None:
     from store.postgres import migrate
 
     config = configured("database_url")
+    count = None if everything else 1
     if not yes:
+        going, rows = migrate.going(config.database_url, count)
+        lost = ", ".join(f"{name}: {number}" for name, number in rows.items()) or "none"
+        say(f"Database {config.shown()['DATABASE_URL']}")
+        say(f"Rolled back: {', '.join(going)}")
+        say(f"Rows lost: {lost}")
         confirm("The data in the tables that go will be lost. Roll back?")
-    gone = migrate.rollback(config.database_url, None if everything else 1, config.read_vault())
+    gone = migrate.rollback(config.database_url, count, config.read_vault())
     if as_json:
         print_json({"rolled_back": gone})
         return

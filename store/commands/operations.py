@@ -9,24 +9,24 @@ from typing import Literal
 
 import click
 
-from store.commands.common import as_json, configured, tell_if_embedded
+from store.commands.common import Number, as_json, configured, tell_if_embedded
 from store.commands.output import print_json, print_table, print_text, say
 from store.commands.streams import acts, output_is_needed
 
 
 @click.command()
 @click.option("--check", is_flag=True, help="Look only whether all is well, and fail if not; for health probes.")
-@click.option("--max-age", type=click.IntRange(0), default=60, show_default=True, metavar="S",
+@click.option("--max-age", type=Number(0), default=60, show_default=True, metavar="S",
               help="With --check: seconds a key may wait for the relay.")  # fmt: skip
-@click.option("--timeout", type=click.IntRange(1, 3600), default=5, show_default=True, metavar="S",
+@click.option("--timeout", type=Number(1, 3600), default=5, show_default=True, metavar="S",
               help="With --check: seconds for everything; who hasn't answered by then is away.")  # fmt: skip
 @as_json
 def status(check: bool, max_age: float, timeout: float, as_json: bool) -> None:
     """Show both servers, the schema's state and counts. Exit code 3 if a store can't be reached.
 
     With --check: exit code 0 if all is well, 3 if a server is away, and 1 if the schema is behind, a key has waited for
-    more than --max-age seconds (the relay is stuck or dead), Redis refused a key, or no relay has filled Redis since it
-    lost its data. Needs the rights of settings_relay.
+    more than --max-age seconds (the relay is stuck or dead), Redis can't get a key, or no relay has filled Redis since
+    it was empty or lost its data: `relay --once` does. Needs the rights of settings_relay.
 
     \b
     Example:

@@ -6,13 +6,14 @@ import json
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from store.commands.streams import is_utf8
-from store.json_reader import DuplicateKey, refuse_constant, unique
+from store.json_reader import NotJson, Untakeable, decoded, parse
+from store.json_writer import shown_key
 from store.shown import shown, shown_json
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ def counted(number: int, noun: str) -> str:
 
 def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
     """Read KEY=VALUE pairs: a value is JSON where it parses as JSON, else text."""
-    from decimal import Decimal
-
-    document = {}
+    document: dict[str, Any] = {}
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not key or not separator:
@@ -52,48 +51,25 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
         if key in document:
             raise click.UsageError("A key is given twice.")
         try:
-            document[key] = json.loads(text, parse_float=Decimal, parse_constant=refuse_constant)
-        except (ValueError, ArithmeticError, RecursionError):
+            document[key] = parse(text)
+        except NotJson:
             document[key] = text
+        except Untakeable as error:
+            raise click.ClickException(f"{shown_key(key)} can't be taken: {error}") from None
     return document
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
     """Read a JSON object. The error says where it breaks off, not what is there."""
-    from decimal import Decimal
-
     try:
-        document = json.loads(
-            data, parse_float=Decimal, parse_constant=refuse_constant, object_pairs_hook=unique
-        )  # every digit
-    except DuplicateKey:
-        raise click.ClickException("not JSON that can be taken: a key is there twice in one object") from None
-    except json.JSONDecodeError as error:
-        raise click.ClickException(f"not JSON: {error.msg}, line {error.lineno} column {error.colno}") from None
-    except UnicodeDecodeError:
-        raise click.ClickException("not JSON: the text is not UTF-8") from None
-    except RecursionError:
-        raise click.ClickException("not JSON: nested too deep") from None
-    except (ValueError, ArithmeticError):
-        raise click.ClickException("not JSON: it holds NaN, Infinity or a number of thousands of digits") from None
+        document = parse(decoded(data))
+    except NotJson as error:
+        raise click.ClickException(f"not JSON: {error}") from None
+    except Untakeable as error:
+        raise click.ClickException(f"not JSON that can be taken: {error}") from None
     if not isinstance(document, dict):
         raise click.ClickException("not a JSON object")
     return document
-
-
-def setting_json(setting: Setting) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "okx_uid": setting.okx_uid,
-        "telegram_id": setting.telegram_id,
-        "setting_type": setting.setting_type,
-        "version": setting.version,
-        "settings": setting.settings,
-        "updated_at": setting.updated_at,
-        "source": setting.source,
-    }
-    if hasattr(setting, "mirrored"):
-        result |= {name: getattr(setting, name) for name in ("mirrored", "is_deleted", "missing_keys")}
-    return result
 
 
 def print_setting(setting: Setting) -> None:
@@ -104,24 +80,6 @@ def print_setting(setting: Setting) -> None:
 
 def print_setting_values(settings: dict[str, Any]) -> None:
     print_table(None, [(key, json.dumps(value, ensure_ascii=False)) for key, value in settings.items()])
-
-
-def change_json(change: KeyChange) -> dict[str, Any]:
-    return {"key": change.key, "change": change.change, "old": change.old, "new": change.new}
-
-
-def version_json(version: Version) -> dict[str, Any]:
-    return {
-        "okx_uid": version.okx_uid,
-        "setting_type": version.setting_type,
-        "version": version.version,
-        "saved_at": version.saved_at,
-        "changed_by": version.changed_by,
-        "written_by": version.written_by,
-        "change_reason": version.change_reason,
-        "is_deleted": version.is_deleted,
-        "changes": None if version.changes is None else [change_json(change) for change in version.changes],
-    }
 
 
 def writer(version: Version | CredentialsVersion | Template) -> str:
@@ -195,11 +153,10 @@ def print_saved(saved: SavedSetting) -> None:
 
 def print_user(user: User, as_json: bool) -> None:
     """Print all there is to know of one user, a line each."""
-    found = asdict(user)
     if as_json:
-        print_json(found)
+        print_json(user)
     else:
-        print_table(None, [(name, str(plain(value))) for name, value in found.items() if value is not None])
+        print_table(None, [(name, str(plain(value))) for name, value in plain(user).items() if value is not None])
 
 
 def print_json(value: Any) -> None:
@@ -212,11 +169,17 @@ def json_text(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Make what JSON has no form for a text or a number: a length of time is seconds, an amount a text."""
+    """Write what JSON has no form for in one that it has: a dataclass as its fields (and a document's symbol), a length
+    of time in seconds, an amount as a text."""
     from datetime import datetime, timedelta
     from decimal import Decimal
     from uuid import UUID
 
+    from store.models import Scoped
+
+    if is_dataclass(value):
+        names = [field.name for field in fields(value)] + ["symbol"] * isinstance(value, Scoped)
+        return {name: getattr(value, name) for name in names}
     if isinstance(value, datetime):
         return moment(value)
     if isinstance(value, timedelta):

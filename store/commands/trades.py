@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from uuid import UUID
 
 import click
 
-from store.commands.common import Moment, as_json, identifier, run, whole
+from store.commands.common import Moment, Number, as_json, identifier, run, whole
 from store.commands.listing import Csv, Each, JsonList, Printer, Table, print_list
 from store.commands.output import (
     amount,
@@ -100,7 +100,7 @@ def trades_add(identifier: str, pairs: Sequence[str], file: Any, as_json: bool) 
     trade = parse_object(file.read()) if file else _texts(pairs)
     done = run(lambda store: store.record_trade(identifier, trade))
     if as_json:
-        print_json(_json(done))
+        print_json(done)
     else:
         version = done.params_version or "unknown"
         say(f"{done.symbol} {done.side}: net PnL {done.net_pnl:f}, params version {version}")
@@ -111,10 +111,11 @@ def trades_add(identifier: str, pairs: Sequence[str], file: Any, as_json: bool) 
 @as_json
 @acts
 def trades_import(file: Any, as_json: bool) -> None:
-    """Record the trades of a FILE (-: standard input), all or none: CSV with a header, or a JSON object a line.
+    """Record the trades of a FILE (-: standard input), all or none: CSV with a header, or JSON.
 
-    Columns are those of `trades add`, and okx_uid; an empty cell is a column that isn't given. Trades recorded before
-    are passed over, so an import may be repeated. An error rejects the whole file and is named by line and column.
+    JSON is an object a line, or an array of objects. Columns are those of `trades add`, and okx_uid; an empty cell is a
+    column that isn't given. What `trades list` prints with --csv or --json is read. Trades recorded before are passed
+    over, so an import may be repeated. An error rejects the whole file and is named by line and column.
 
     \b
     Example:
@@ -124,8 +125,10 @@ def trades_import(file: Any, as_json: bool) -> None:
 
     with whole(file) as data, counting("import", "trades") as count:
         done = run(lambda store: trades.import_trades(store, data, count))
+    if not done.recorded + done.known:
+        say("the file holds no trades: nothing was recorded", err=True)
     if as_json:
-        print_json({"recorded": done.recorded, "known": done.known})
+        print_json(done)
     else:
         say(f"recorded {counted(done.recorded, 'trade')}, {done.known} known already")
 
@@ -134,7 +137,7 @@ def trades_import(file: Any, as_json: bool) -> None:
 @identifier
 @_selection
 @click.option("--before", type=Place(), metavar="TIME/ID", help="The next page: those after this one in this order.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", default=100, show_default=True, help="Trades at most.")
+@click.option("--limit", type=Number(1), metavar="N", default=100, show_default=True, help="Trades at most.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, which `trades import` reads.")
 @as_json
 def trades_list(
@@ -156,7 +159,7 @@ def trades_list(
         columns = _csv_columns()
         printer = Csv(columns, lambda trade: _csv_row(trade, columns), is_shown_empty=True)
     else:
-        printer = JsonList(_json) if as_json else Table(COLUMNS, _row)
+        printer = JsonList() if as_json else Table(COLUMNS, _row)
 
     async def read(store: SettingsStore) -> tuple[int, Trade | None]:
         found = store.trades(
@@ -207,7 +210,7 @@ def trades_stats(
 
     printer: Printer[TradeStatistics]
     if as_json:
-        printer = JsonList(_json)
+        printer = JsonList()
     elif by or by_version:
         columns = [name for name in GROUPS if name in {GROUPED[each] for each in by}] or list(BY_VERSION)
         columns += COMPARED
@@ -231,16 +234,16 @@ def _csv_columns() -> list[str]:
 
 
 def _csv_row(trade: Trade, columns: Sequence[str]) -> list[Any]:
-    shown = _json(trade)
-    return [json.dumps(shown[name], ensure_ascii=False) if name == "extra" else shown[name] for name in columns]
+    cells = [plain(getattr(trade, name)) for name in columns]
+    return [json.dumps(cell, ensure_ascii=False) if isinstance(cell, dict) else cell for cell in cells]
 
 
 def _print_figures(figures: TradeStatistics) -> None:
-    print_table(None, [(name, _text(name, value)) for name, value in asdict(figures).items() if name not in GROUPS])
+    print_table(None, [(name, _text(name, value)) for name, value in plain(figures).items() if name not in GROUPS])
 
 
 def _row(trade: Trade) -> tuple[str, ...]:
-    shown = {**asdict(trade), "fees": trade.entry_fee + trade.exit_fee}
+    shown = {**plain(trade), "fees": trade.entry_fee + trade.exit_fee}
     return tuple(_text(name, shown[name]) for name in COLUMNS)
 
 
@@ -251,8 +254,3 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, Decimal):
         return f"{float(value):.6g}" if name in ROUNDED else amount(value)
     return "" if value is None else str(value)
-
-
-def _json(value: Trade | TradeStatistics) -> dict[str, Any]:
-    """Write it for programs: amounts as texts, times ISO 8601, lengths of time in seconds."""
-    return {name: plain(field) for name, field in asdict(value).items()}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from store.api.catalogue import masked
-from store.commands.common import as_json, confirm, identifier, run, who
+from store.commands.common import Number, as_json, confirm, identifier, run, who
 from store.commands.listing import JsonList, Printer, Table, print_list
-from store.commands.output import counted, plain, print_json, print_saved, print_user, say, setting_json
+from store.commands.output import counted, plain, print_json, print_saved, print_user, say
 from store.commands.streams import acts
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def register(
 
     result = run(write)
     if as_json:
-        print_json({"user": asdict(result.user), "settings": [setting_json(s) for s in result.settings],
-                    "is_new": result.is_new})  # fmt: skip
+        print_json(result)
         return
     telegram = f" (Telegram {result.user.telegram_id})" if result.user.telegram_id else ""
     say(f"{'registered' if result.is_new else 'registered already:'} {okx_uid}{telegram}")
@@ -83,7 +82,7 @@ def user_find(identifier: str, as_json: bool) -> None:
 
 @user.command("list")
 @click.option("--after", metavar="OKX_UID", help="Start after this user.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", default=100, show_default=True, help="Users at most.")
+@click.option("--limit", type=Number(1), metavar="N", default=100, show_default=True, help="Users at most.")
 @click.option("--deleted", is_flag=True, help="Those whom `user restore` would bring back, in place of the others.")
 @as_json
 def user_list(after: str | None, limit: int, deleted: bool, as_json: bool) -> None:
@@ -100,7 +99,7 @@ def user_list(after: str | None, limit: int, deleted: bool, as_json: bool) -> No
     def to_row(user: User) -> tuple[str, ...]:  # what an 80 column terminal holds; the rest is in the JSON
         return tuple(str(plain(getattr(user, column)) or "") for column in columns)
 
-    printer: Printer[User] = JsonList(asdict) if as_json else Table(columns, to_row)
+    printer: Printer[User] = JsonList() if as_json else Table(columns, to_row)
     count, last = run(lambda s: print_list(s.iter_users(deleted=deleted, after=after, limit=limit), printer))
     if last is not None and count == limit:
         say(f"more: --after {last.okx_uid}", err=True)
@@ -153,7 +152,7 @@ def user_delete(identifier: str, yes: bool, as_json: bool) -> None:
         confirm(f"Delete user {check_identifier(identifier)}?")
     deleted = run(lambda store: store.delete_user(identifier))
     if as_json:
-        print_json(asdict(deleted))
+        print_json(deleted)
     else:
         say(f"deleted {deleted.okx_uid}; back again: settings-store user restore {deleted.okx_uid}")
 
@@ -197,7 +196,7 @@ def user_erase(identifier: str, yes: bool, as_json: bool) -> None:
         confirm(f"Erase user {check_identifier(identifier)} with all history, for good?")
     receipt = run(lambda store: store.erase_user(identifier))
     if as_json:
-        print_json(asdict(receipt))
+        print_json(receipt)
         return
     redis = "cleared from Redis" if receipt.mirrored else "the relay will clear Redis"
     if not receipt.was_known:

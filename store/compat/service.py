@@ -7,11 +7,13 @@ that of TimescalePool, one for each event loop.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +26,7 @@ from store.errors import (
     AlreadyLinked,
     BadIdentifier,
     InvalidArgument,
+    InvalidSettings,
     UnknownSettingType,
     UnknownUser,
     VersionConflict,
@@ -245,7 +248,7 @@ class TimescaleUserService:
         user = await store.find_user(str(user_id))
         if user is not None and user.okx_uid != str(okx_uid):
             raise BadIdentifier("the OKX UID is not that of the user")
-        await store.save(str(user_id), setting_type, settings)
+        await _save_all(store, str(user_id), {setting_type: settings})
         return str((await cls.get_user_settings(str(user_id), setting_type))[0]["id"])
 
     @classmethod
@@ -264,7 +267,7 @@ class TimescaleUserService:
         given = {"preferences": preferences, "params": params, "dual_side": dual_side}
         documents = {name: document for name, document in given.items() if document is not None}
         try:
-            await (await _store()).save_all(str(identifier), documents)
+            await _save_all(await _store(), str(identifier), documents)
         except (UnknownUser, BadIdentifier) as error:
             log.warning("settings are not saved: %s", error)
             return False
@@ -273,6 +276,16 @@ class TimescaleUserService:
 
 async def _store() -> SettingsStore:
     return (await TimescalePool.get_pool()).store
+
+
+async def _save_all(store: SettingsStore, identifier: str, documents: Mapping[str, Document]) -> None:
+    """Save documents; what the catalogue refuses as it is, once more with what it stands for ("30", 1 for true)."""
+    try:
+        await store.save_all(identifier, documents)
+    except InvalidSettings:
+        rows = await store._connections.database.fetch(functions.catalogue.convert_settings(documents))
+        converted = {row["setting_type"]: json.loads(row["document"], parse_float=Decimal) for row in rows}
+        await store.save_all(identifier, converted)
 
 
 async def _find(store: SettingsStore, identifier: str) -> dict[str, Any] | None:

@@ -236,7 +236,7 @@ def _read_key_file(path: Path) -> str:
                 raise ConfigError(f"{name} belongs to another user", hint=f"Run: chown {os.geteuid()} {quoted}")
             if (mode := stat.S_IMODE(status.st_mode)) & ~0o600:
                 raise ConfigError(f"{name} has mode {mode:04o} instead of 0600", hint=f"Run: chmod 600 {quoted}")
-            return file.read().decode(errors="replace")
+            return file.read().decode("utf-8-sig", errors="replace")
     except (OSError, ValueError) as error:
         raise ConfigError(f"{name} can't be read: {getattr(error, 'strerror', 'not a file name')}") from None
 

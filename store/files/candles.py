@@ -18,10 +18,14 @@ NAMES = {
 }  # fmt: skip
 NEEDED = ("ts", "symbol", "open", "high", "low", "close", "volume")
 
-# PostgreSQL would take more for a time: now, today, infinity, 1/2/26.
-ISO = rb"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?"
+NUMBERS = ("open", "high", "low", "close", "volume")
+
+# PostgreSQL would take more for a time: now, infinity, 1/2/26, 24:00, :60; and round a seventh digit onto the grid.
+ISO = rb"\d{4}-\d\d-\d\d(?:[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6}0*)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?"
 EPOCH = rb"\d{13}|\d{10}"
 GUARD = rb"'(?='*[=+@-])"  # as spreadsheet.guarded() writes it; of what it guards, a symbol may start with these
+CELL = rb"(?:\"(?:[^\"\n]|\"\")*\"|[^\",\n]*)"
+ODD = (b"_", b"0x", b"0X", b"0o", b"0O", b"0b", b"0B")  # of numbers that PostgreSQL reads from 16 on: 1_000, 0x10
 OPEN_QUOTE = re.compile(rb'(?m)^[^"\n]*"(?:[^"\n]*"[^"\n]*")*[^"\n]*$')  # a candle is one line
 
 
@@ -42,6 +46,7 @@ class Reader:
         self.columns = _columns(header[:LONGEST].removeprefix(b"\xef\xbb\xbf"), has_symbol)
         before = _cell(self.columns.index("ts"))
         self._guard = re.compile(_cell(self.columns.index("symbol")) + GUARD) if "symbol" in self.columns else None
+        self._numbers = {name: _cell(place) for place, name in enumerate(self.columns) if name in NUMBERS}
         self._epoch = re.compile(before + rb"(" + EPOCH + rb")(?=\"?[,\r\n])")
         self._good = {
             shape: re.compile(before.replace(b"^(", b"^(?!(") + rb"(?:" + shape + rb")\"?[,\r\n])")
@@ -87,14 +92,22 @@ class Reader:
         if bad and bad.start() < len(block):
             line += block.count(b"\n", 0, bad.start())
             raise InvalidArgument(f"line {line}: {problem}")
+        if any(sign in block for sign in ODD):
+            self._refuse_odd_numbers(block, line)
         if self._guard and b"'" in block:
             block = self._guard.sub(rb"\1", block)
         return self._epoch.sub(_iso, block) if self._shape == EPOCH else block
 
+    def _refuse_odd_numbers(self, block: bytes, line: int) -> None:
+        for name, before in self._numbers.items():
+            if bad := re.search(before + rb"[^\",\n]*[xXoObB_]", block):
+                line += block.count(b"\n", 0, bad.start())
+                raise InvalidArgument(f"line {line}: {name} can't be read")
+
 
 def _cell(column: int) -> bytes:
     """A pattern: all before a cell, which may be quoted."""
-    return rb"(?m)^((?:[^,\n]*,){%d}\"?)" % column
+    return rb"(?m)^((?:%b,){%d}\"?)" % (CELL, column)
 
 
 def bad_line(error: Any) -> StoreError | None:

@@ -13,7 +13,7 @@ from store.api.base import Core, check_identifier
 from store.api.history import key_changes
 from store.batches import cut, halve
 from store.errors import InvalidSettings, StoreError
-from store.json_reader import DuplicateKey, Reader, find_fault
+from store.json_reader import DuplicateKey, NotJson, Reader, decoded, find_fault
 from store.json_writer import shown_key
 from store.mirror.keys import OKX_UID
 from store.models import KeyChange
@@ -160,11 +160,10 @@ async def _write(store: Core, pieces: Sequence[_Piece], report: ImportReport, pr
 
 def _text(data: bytes) -> str:
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-    # Not raised in there, where the original, which holds the whole file, would become its context.
-    raise ImportRejected("not an export", detail=f"line {line}: not UTF-8 text")
+        return decoded(data)
+    except NotJson as error:
+        problem = str(error)
+    raise ImportRejected("not an export", detail=problem)
 
 
 def _pieces(text: str) -> list[_Piece]:
@@ -192,8 +191,6 @@ def _pieces(text: str) -> list[_Piece]:
         problem = f'"format" must be "{FORMAT}" and "version" {VERSION}, and "users" is all there is besides'
     except json.JSONDecodeError as error:
         problem, at = f"{error.msg} (column {error.colno})", error.pos
-    except DuplicateKey as error:
-        problem, at = f"the key {shown_key(str(error))} is there twice in one object", find_fault(text)
     except RecursionError:
         problem, at = "nested too deep", max(at, reader.at)
     except ValueError as error:

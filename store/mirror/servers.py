@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from redis import exceptions
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
@@ -29,6 +30,7 @@ from redis.asyncio.sentinel import Sentinel, SentinelManagedConnection, Sentinel
 from redis.backoff import NoBackoff
 from redis.sentinel import Sentinel as BlockingSentinel
 
+from store.arguments import is_plain_number
 from store.ending import end
 from store.errors import RedisUnavailable, first_line
 from store.mirror.pipeline import Listener
@@ -38,8 +40,14 @@ SEVERAL = re.compile(
     r"(?P<scheme>rediss?)\+(?P<kind>sentinel|cluster)://(?P<login>[^@/?]*@)?(?P<hosts>[^@/?]+)"
     r"(?:/(?P<path>[^?]*))?(?P<query>\?.*)?"
 )
+PARTS = re.compile(r"([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?", re.DOTALL)
+NUMBERS = ("timeout", "interval", "connections")  # how options end that are numbers
 PORTS = {"sentinel": 26379, "cluster": 6379}
 RESP2 = 2
+
+
+class BadUrl(ValueError):
+    """A part of the URL can't be taken. The message says which, and doesn't quote it."""
 
 
 class _Cancellable:
@@ -93,7 +101,8 @@ class Servers:
 
 
 def parse(url: str) -> Servers | None:
-    """Read a URL of several servers; None if it is of one. Raises ValueError, which may quote the URL."""
+    """Read a URL of several servers; None if it is of one. Raises BadUrl, or a ValueError that may quote the URL."""
+    _check_parts(url)
     found = SEVERAL.fullmatch(url)
     if found is None:
         parse_url(url)
@@ -119,6 +128,30 @@ def parse(url: str) -> Servers | None:
             sentinel_options[name] = value
     hosts = [(host["host"], host.get("port", PORTS[kind])) for host in parsed]
     return Servers(kind, hosts, service, options, sentinel_options, around)
+
+
+def _check_parts(url: str) -> None:
+    """Refuse what redis-py would read as something else, or not at all. Raises BadUrl."""
+    scheme, _, rest = url.partition("://")
+    hosts, path, query, fragment = PARTS.fullmatch(rest).groups()  # type: ignore[union-attr]  # it matches any text
+    try:
+        ports = [urlsplit(f"//{host}").port for host in hosts.rpartition("@")[2].split(",")]
+        options = parse_qsl(query or "", keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError:
+        raise BadUrl("a host, port or option can't be read") from None
+    databases = {text for name, text in options if name == "db"}
+    if scheme in ("redis", "rediss") and path.strip("/"):
+        databases.add(path.removeprefix("/"))
+    if 0 in ports:
+        raise BadUrl("there is no port 0")
+    if len(dict(options)) < len(options):
+        raise BadUrl("an option is there twice")
+    if not all(re.fullmatch("[0-9]{1,9}", text) for text in databases):
+        raise BadUrl("the database is not a number, as in redis://host:6379/0")
+    if not all(is_plain_number(text, False) for name, text in options if name.endswith(NUMBERS)):
+        raise BadUrl("an option that is a number isn't one")
+    if fragment:
+        raise BadUrl("it goes on after a #, which a password holds as %23")
 
 
 def is_cluster(url: str) -> bool:

@@ -95,18 +95,8 @@ async def _change(store: SettingsStore, say: Print) -> None:
     say(f"           the relay mirrors what is marked: Redis has version {found.version if found else None}")
 
     say(f"  shell    settings-store set {TELEGRAM_ID} params leverage={steps[2]}")
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "cli",
-        "set",
-        TELEGRAM_ID,
-        "params",
-        f"leverage={steps[2]}",
-        "--actor",
-        "shell",
-    ]
+    words = ["set", TELEGRAM_ID, "params", f"leverage={steps[2]}", "--actor", "shell"]
+    command = [sys.executable, "-P", "-m", "store", *words]
     environment = store.config.environment()
     output = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", env=environment).stdout
     say(f"           {output.strip()}")

@@ -92,9 +92,10 @@ async def _relay(stores: Connections, max_age: float) -> str | None:
     if oldest > max_age:
         problems.append(f"keys waiting: {lag['waiting']}, the oldest for {oldest:.0f} s: is a relay running?")
     if lag["set_aside"]:
-        problems.append(f"keys set aside, as Redis refused them: {lag['set_aside']}; the relay's log says why")
+        problems.append(f"keys set aside, as Redis can't get them: {lag['set_aside']}; the relay's log says why")
     if not await is_reconciled(stores):
         problems.append(
-            "no relay has brought everything to Redis since it lost its data, or either server was replaced"
+            "no relay has brought everything to Redis since it was empty or lost its data, or either server was"
+            " replaced (settings-store relay, or relay --once)"
         )
     return "; ".join(problems) or None

@@ -68,7 +68,7 @@ class Metrics:
         of: dict[str, Any] = {"namespace": "settings_store", "registry": self.registry}
         ProcessCollector(registry=self.registry)
         self._mirrored = Counter("relay_keys_mirrored", "Keys this relay brought to Redis.", **of)
-        self._failed = Counter("relay_keys_failed", "Times this relay set a key aside, as Redis refused it.", **of)
+        self._failed = Counter("relay_keys_failed", "Times this relay set aside a key that Redis can't get.", **of)
         self._reconciliations = Counter("relay_reconciliations", "Times this relay brought everything to Redis.", **of)
         self._pass = Gauge("relay_pass_timestamp_seconds", "When this relay last got through a batch of marks.", **of)
         self._lag = Histogram(

@@ -13,6 +13,7 @@ from typing import Any, LiteralString
 
 import psycopg
 import yoyo
+from psycopg import sql
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
 from yoyo.migrations import MigrationList
@@ -125,6 +126,20 @@ def rollback(database_url: str, count: int | None = 1, vault: Vault | None = Non
         return [migration.id for migration in newest]
 
 
+def going(database_url: str, count: int | None) -> tuple[list[str], dict[str, int]]:
+    """Tell what rollback() of so many would take: migrations, newest first, and tables with their numbers of rows."""
+    with _translated(), _connect(database_url) as connection:
+        applied = status(database_url).applied
+        names = applied[::-1][:count]
+        migrations = [m for m in yoyo.read_migrations(str(sources.resources("migrations"))) if m.id in names]
+        rows = {}
+        for table in tables_of(migrations):
+            if _scalar(connection, "select to_regclass(%s)", f"public.{table}"):
+                query = sql.SQL("select count(*) as n from {}").format(sql.Identifier("public", table))
+                rows[table] = connection.execute(query).fetchall()[0][0]
+        return names, rows
+
+
 def tables_of(migrations: Sequence[Any]) -> list[str]:
     """List the tables that migrations make, in their order."""
     return [
@@ -144,10 +159,10 @@ def _apply(connection: psycopg.Connection[Any], migrations: Sequence[Any], vault
         connection.execute(Path(migration.path).read_bytes())
     _apply_sql(connection)
     _record_parts(connection)
-    if not tables:
-        return None
-    steps = sources.resources("sql") / "predecessor" / "adoption"
-    return predecessor.take_over(connection, tables, steps, vault or Vault({}))
+    if tables:
+        return predecessor.take_over(connection, tables, _adoption(), vault or Vault({}))
+    predecessor.keep_old_code(connection, _adoption())
+    return None
 
 
 def _take_back(
@@ -155,7 +170,7 @@ def _take_back(
 ) -> None:
     """Drop what sql/ made, and roll migrations back; the tables, of a predecessor's, come back."""
     if tables:
-        predecessor.carry_back(connection, tables, sources.resources("sql") / "predecessor" / "adoption", vault)
+        predecessor.carry_back(connection, tables, _adoption(), vault)
     _drop_sql(connection)
     for migration in migrations:
         connection.execute(Path(migration.path).with_suffix(".rollback.sql").read_bytes())
@@ -169,6 +184,10 @@ def _record_parts(connection: psycopg.Connection[Any]) -> None:
         migrations = yoyo.read_migrations(str(sources.resources("migrations")))
         text = "".join(Path(migration.path).read_text(encoding="utf-8") for migration in migrations)
         drift.record_parts(connection, tables_of(migrations), text)
+
+
+def _adoption() -> Path:
+    return sources.resources("sql") / "predecessor" / "adoption"
 
 
 def _functions() -> list[str]:

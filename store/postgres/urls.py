@@ -9,6 +9,8 @@ from urllib.parse import parse_qs
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from store.arguments import is_plain_number
+
 _SQLALCHEMY = re.compile(r"(?P<scheme>postgres(?:ql)?)\+\w+(?P<where>://[^?]*)(?:\?(?P<query>.*))?", re.DOTALL)
 _HOST = re.compile(r"(?P<host>\[.*\]|[^:]*)(?::(?P<port>\d*))?")
 _SAME = {"ssl": "sslmode", "timeout": "connect_timeout", "database": "dbname"}  # asyncpg's names, and libpq's
@@ -28,10 +30,13 @@ def to_libpq(url: str) -> str:
     """Return a connection string as libpq takes it. Raises ValueError, UnknownParameters, which quote no values."""
     try:
         libpq = _translate(url)
-        host = conninfo_to_dict(libpq).get("host")
+        found = conninfo_to_dict(libpq)
     except psycopg.Error:
         raise ValueError("not a connection string") from None
-    if "@" in str(host):  # the rest of a password that wasn't percent-encoded; libpq would show it
+    numbers = [*str(found.get("port") or "").split(","), str(found.get("connect_timeout") or "")]
+    if not all(is_plain_number(number, True) for number in numbers if number):
+        raise ValueError("a port or a timeout is no number")
+    if "@" in str(found.get("host")):  # the rest of a password that wasn't percent-encoded; libpq would show it
         raise ValueError("a host can't hold an @")
     return libpq
 
@@ -49,8 +54,8 @@ def _translate(url: str) -> str:
     parameters = {name: values[-1] for name, values in given.items() if name in known}
     if "host" in given:
         parameters |= _hosts(given["host"], parameters.get("port"))
-    if "connect_timeout" in parameters:
-        parameters["connect_timeout"] = str(math.ceil(float(parameters["connect_timeout"])))
+    if is_plain_number(seconds := parameters.get("connect_timeout", ""), False):
+        parameters["connect_timeout"] = str(math.ceil(float(seconds)))
     return make_conninfo(found["scheme"] + found["where"], **parameters)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from store.files.spreadsheet import guarded
 from tests.cli.conftest import CHECKOUT, SCRIPT, Cli
 
 Db = psycopg.Connection[dict[str, Any]]
@@ -167,8 +169,41 @@ def test_a_huge_line_is_refused_before_it_is_read_to_its_end(inside: Cli, db: Db
     assert count(db) == 0
 
 
-def test_a_header_alone_is_a_file_of_no_candles(inside: Cli) -> None:
-    assert inside(*IMPORT, stdin=HEADER).out == "0 candles inserted, 0 replaced, 0 unchanged\n"
+def quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"'
+
+
+def test_a_symbol_comes_back_from_csv_whatever_it_is(inside: Cli) -> None:
+    columns = HEADER.split(",")
+    cells = line(0).split(",")
+    for symbol in ("A,B", 'A"B', '"', ",", "=A", "'=A", "+1,2", "@x", "A_1_2", "0x1", "'", "BOX"):
+        cells[columns.index("symbol")] = quoted(guarded(symbol))
+        assert inside(*IMPORT, "--json", stdin=text(",".join(cells))).json["inserted"] == 1
+        listed = inside("candles", "list", symbol, "--timeframe", "1m", "--csv").out
+        turned = [",".join(map(quoted, reversed(row))) for row in csv.reader(listed.splitlines())]
+        for again in (listed, text(*turned[1:], header=turned[0])):
+            assert inside(*IMPORT, "--json", stdin=again).json == {"inserted": 0, "replaced": 0, "unchanged": 1}
+
+
+def test_a_number_is_decimal(inside: Cli, db: Db) -> None:
+    for column in ("open", "high", "low", "close", "volume"):
+        for cell in ("0x10", "0X1p1", "1_000", "0b11", "0o7", "+0x2", '"0x10"', " 0x10"):
+            told = inside.fails(1, *IMPORT, stdin=text(line(0), line(1, symbol='"A_0x,B"', **{column: cell})))
+            assert f"Error: line 3: {column} can't be read" in told
+    assert count(db) == 0
+
+
+def test_a_time_is_on_the_clock_and_not_rounded(inside: Cli, db: Db) -> None:
+    for time in (
+        "2025-12-31T24:00:00Z", "2025-12-31 23:59:60Z", "2026-01-01T00:00:00.0000001Z", "2025-12-31T23:59:59.9999999Z",
+        "2026-01-01T0:00Z", "20260101", "1_767225600", "0x6955b900",
+    ):  # fmt: skip
+        assert "line 2: ts is not an ISO 8601 time" in inside.fails(1, *IMPORT, stdin=text(line(1, ts=time)))
+    assert count(db) == 0
+
+
+def test_zeros_behind_the_microseconds_are_no_fraction(inside: Cli) -> None:
+    inside(*IMPORT, stdin=text(line(0, ts="2026-01-01T00:00:00.000000000Z")))
 
 
 def test_a_line_far_into_a_large_file_is_named(inside: Cli, db: Db) -> None:

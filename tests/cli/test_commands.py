@@ -16,7 +16,7 @@ from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.helpers.roles import in_role
 
 OTHER = "1000000000000001"
-DOCUMENT_KEYS = {"okx_uid", "telegram_id", "setting_type", "version", "settings", "updated_at", "source"}
+DOCUMENT_KEYS = {"okx_uid", "telegram_id", "setting_type", "symbol", "version", "settings", "updated_at", "source"}
 
 
 def test_an_empty_database_is_brought_up_told_about_and_rolled_back(inside: Cli, empty_database_url: str) -> None:
@@ -40,6 +40,11 @@ def test_an_empty_database_is_brought_up_told_about_and_rolled_back(inside: Cli,
     assert inside("migrate", "rollback", "--yes").lines == [f"rolled back {newest}"]
     half = inside.run("migrate", "status")
     assert (half.code, half.lines[-1].split()) == (1, [newest, "pending"])
+    inside.run("register", OKX_UID)
+    asked = inside.run("migrate", "rollback", "--all", stdin="n\n").out
+    assert "Database host=" in asked
+    assert f"Rolled back: {', '.join(reversed(pending.json['pending'][:-1]))}\n" in asked
+    assert "Rows lost: app_users: 0" in asked
     rolled_back = inside("migrate", "rollback", "--all", "--yes").lines
     assert rolled_back == [f"rolled back {name}" for name in reversed(pending.json["pending"][:-1])]
     assert inside("migrate").lines[-1] == "the database is up to date"

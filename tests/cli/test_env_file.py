@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from store.encryption.vault import generate_key
+from store.commands.env_file import take_variables
+from store.encryption.vault import Vault, generate_key
 from tests.cli.conftest import CHECKOUT, Cli
 
 SECRET = "s3cr3t-p4ss"
@@ -98,6 +101,30 @@ def test_a_env_file_that_others_can_have_written_is_refused(inside: Cli, tmp_pat
     assert problem in error
     assert "--env-file .env takes it all the same" in error
     assert SECRET not in error
+
+
+def test_the_documented_file_is_read_alike_by_a_shell_and_by_us(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (CHECKOUT / "docs" / "operations.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^ +((?:DATABASE|REDIS)_URL='.*')$", page, re.MULTILINE)
+    keys = [generate_key(), generate_key()]
+    file = tmp_path / "ops.env"
+    file.write_text("\n".join([*lines, f"SETTINGS_STORE_KEYS='{','.join(keys)}'", ""]))
+    names = ("DATABASE_URL", "REDIS_URL", "SETTINGS_STORE_KEYS")
+    shown = [
+        "sh",
+        "-euc",
+        f'set -a; . "$0"; set +a; printf "%s\\n" {" ".join(f"${name}" for name in names)}',
+        str(file),
+    ]
+    by_shell = subprocess.run(shown, env={}, capture_output=True, text=True, check=True).stdout.splitlines()
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    assert take_variables(file, file.read_text()) == {name: name for name in names}
+    ours = [os.environ.pop(name) for name in names]
+    assert (len(lines), ours) == (2, by_shell)
+    assert not Vault.from_env({"SETTINGS_STORE_KEYS": ours[2]}).is_empty
 
 
 def test_a_folder_of_that_name_is_nothing(inside: Cli, tmp_path: Path) -> None:

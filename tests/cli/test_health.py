@@ -67,7 +67,7 @@ def test_a_relay_that_is_stuck_fails_the_check_until_it_goes_on(healthy: Cli, ki
 def test_a_key_that_redis_refuses_fails_the_check(healthy: Cli, refused_user: str, db: Db) -> None:
     db.execute("select ensure_user(%s)", (refused_user,))
     assert healthy.run("relay", "--once").code == 1
-    assert "set aside, as Redis refused them: 1" in problems(healthy, 1)["relay"]
+    assert "set aside, as Redis can't get them: 1" in problems(healthy, 1)["relay"]
 
 
 def test_a_redis_that_lost_its_data_fails_the_check_until_a_relay_has_filled_it(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from store.files.trades import NEEDED
 from tests.cli.conftest import Cli
 from tests.helpers.hostile import NOBODY, SECRET
 from tests.helpers.trades import HOUR, T0, trade
@@ -157,4 +159,60 @@ def test_no_trades_are_no_error(inside: Cli, kim: str) -> None:
     assert inside("trades", "list", kim).lines[0].startswith("exit_time")
     assert inside("trades", "list", kim, "--json").json == []
     assert inside("trades", "stats", kim, "--json").json[0]["trades"] == 0
-    assert inside("trades", "import", "-").lines == ["recorded 0 trades, 0 known already"]
+
+
+SHAPES: dict[str, Callable[[str, str], str]] = {
+    "a line each": lambda first, second: f"{first}\n\n{second}\n",
+    "an array on a line": lambda first, second: f"[{first},{second}]",
+    "an array, indented": lambda first, second: json.dumps([json.loads(first), json.loads(second)], indent=4),
+    "objects, indented": lambda first, second: "\n".join(
+        json.dumps(json.loads(each), indent=2) for each in (first, second)
+    ),
+    "Windows": lambda first, second: f"\ufeff\r\n{first}\r\n{second}",
+    "an array over lines": lambda first, second: f"\n [\n{first}\n,\n{second}\n]\n",
+}  # fmt: skip
+
+
+def test_a_file_of_json_may_have_many_shapes(inside: Cli, kim: str) -> None:
+    for place, (shape, write) in enumerate(SHAPES.items()):
+        content = write(lines(kim, trade(2 * place)), lines(kim, trade(2 * place + 1)))
+        assert inside("trades", "import", "-", "--json", stdin=content).json == {"recorded": 2, "known": 0}, shape
+
+
+NO_TRADES = {
+    "no column okx_uid, symbol, side, entry_time": "<html>",
+    "no column okx_uid, symbol, entry_time": "foo,bar,side\n1,2,3\n",
+    "no column okx_uid, symbol, side": "okx_uid;symbol;side\n1;2;3\n",
+    "no column okx_uid, symbol": "587662504768345929,BTC-USDT-SWAP,long,2026-11-22T10:00:00Z,1,1",
+    "no column exit_order_id": "okx_uid,symbol,side,entry_time,entry_price,entry_size,exit_time,exit_price,exit_size,"
+    "realized_pnl,exit_order,foo\n",
+    "line 1: the file is empty": "\n \n",
+    "line 1: not a JSON object": "[1]",
+    "line 2: not a JSON object": "[\n[]]",
+    "line 3: Expecting": "[\n{},\n{]",
+    "line 2: Expecting": '{"okx_uid": 1,\n"symbol"}',
+    "Extra data": "[]x",
+}
+
+
+def test_what_holds_no_trades_is_refused(inside: Cli, kim: str) -> None:
+    for problem, content in NO_TRADES.items():
+        assert problem in inside.fails(1, "trades", "import", "-", stdin=content)
+
+
+def test_the_columns_that_a_header_needs_are_those_that_a_trade_needs(db: Db, kim: str) -> None:
+    row = db.execute("select _trade_problems(null, '{}') as problems").fetchone()
+    assert row is not None
+    assert {"okx_uid", *(key for key, why in row["problems"].items() if why == "is missing")} == set(NEEDED)
+
+
+@pytest.mark.parametrize("option", ["--csv", "--json"])
+def test_what_is_listed_is_known_when_it_is_imported(inside: Cli, kim: str, option: str) -> None:
+    extra = {"note": '",\n\\ 롱 \u001b' * 20_000, "=1": [1, {"a": "\u2028"}]}
+    inside("trades", "import", "-", stdin=lines(kim, trade(1, extra=extra), trade(2, entry_price="0.10", leverage=3)))
+    listed = inside("trades", "list", kim, option).out
+    assert inside("trades", "import", "-", "--json", stdin=listed).json == {"recorded": 0, "known": 2}
+    inside("user", "erase", kim, "--yes")
+    inside("register", kim)
+    assert inside("trades", "import", "-", "--json", stdin=listed).json == {"recorded": 2, "known": 0}
+    assert inside("trades", "list", kim, "--json").json[1]["extra"] == extra

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,3 +92,19 @@ def test_the_installed_wheel_does_the_main_job_from_an_empty_folder(installed: C
     assert (settings["settings"]["leverage"], settings["settings"]["direction"]) == (20, "롱")
     assert installed("psql", "-XAt", "-c", "select count(*) from user_settings").lines == ["4"]
     assert installed("--help").out.startswith("Usage: settings-store ")
+
+
+def test_the_installed_demo_works_and_leaves_nothing_behind(installed: Cli) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="s 'ㄱ-"))
+    folder.chmod(0o755)  # root's PostgreSQL is another user's process
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for name in ("cli.py", "store.py"):
+        (folder / name).write_text("raise SystemExit('not the one that was meant')")
+    done = subprocess.run(
+        [*installed.command, "demo"], capture_output=True, text=True, check=True, timeout=600, cwd=folder,
+        env={**installed.env, **ascii_only, "SETTINGS_STORE_HOME": str(folder / "home"), "TMPDIR": str(folder)},
+    )  # fmt: skip
+    assert "all equal" in done.stdout
+    assert done.stderr == ""
+    assert sorted(os.listdir(folder)) == ["cli.py", "store.py"]
+    shutil.rmtree(folder)

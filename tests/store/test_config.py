@@ -95,6 +95,12 @@ def test_a_relative_home_is_made_absolute() -> None:
         ("DB_TIMEOUT", "0"),
         ("DB_TIMEOUT", "-1"),
         ("DB_TIMEOUT", "nan"),
+        ("DB_TIMEOUT", "1e400"),
+        ("DB_TIMEOUT", "1_0"),
+        ("DB_LOCK_TIMEOUT", "inf"),
+        ("DB_LOCK_TIMEOUT", "-1"),
+        ("DB_POOL_SIZE", "１０"),
+        ("DB_POOL_SIZE", "99999999999"),
         ("REDIS_TIMEOUT", "soon"),
         ("REDIS_TIMEOUT", "0"),
         ("REDIS_TIMEOUT", "nan"),
@@ -156,6 +162,35 @@ async def test_a_malformed_redis_url_is_one_error_without_the_password(servers: 
         async with SettingsStore(replace(servers, redis_url=redis_url)):
             pass
     assert SECRET not in str(caught.value) + repr(caught.value)
+
+
+@pytest.mark.parametrize("rest", [
+    "/zero", "/1/2", "/-1", "/1_0", "/１", "/0x1", "?db=x", "?db=", "?db=-1", ":0", ":65536", ":port", ":+1", "/0#x",
+    "?db=1&db=2", "?socket_timeout=nan", "?socket_timeout=inf", "?max_connections=1e3", "?health_check_interval=",
+])  # fmt: skip
+def test_a_part_of_a_redis_url_that_would_be_read_as_something_else_is_refused(rest: str) -> None:
+    for scheme in ("redis", "rediss"):
+        with pytest.raises(ConfigError, match="REDIS_URL is not a Redis URL: ") as caught:
+            Config("dbname=x", f"{scheme}://kim:{SECRET}@cache{rest}").checked()
+        assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", [
+    "redis://", "redis://cache/", "redis://cache:6379/15", "redis://cache/1?db=2", "redis:///3", "redis://[::1]:6379/0",
+    "unix:///run/redis.sock?db=1", "redis+sentinel://[::1]:26379,[::2]/main/1?sentinel_password=x",
+    "rediss://kim:a%2Fb%23@cache/0?socket_timeout=1.5&health_check_interval=5",
+])  # fmt: skip
+def test_every_form_of_a_redis_url_is_read(url: str) -> None:
+    assert Config("dbname=x", url).checked()
+
+
+@pytest.mark.parametrize("url", [
+    "postgresql://db:zero/x", "host=db port=5_432", "postgresql://a:1,b:1e3/x", "host=db connect_timeout=nan",
+    "postgresql+asyncpg://db/x?timeout=inf", "postgresql+asyncpg://db/x?timeout=1e400",
+])  # fmt: skip
+def test_a_port_and_a_timeout_of_postgresql_are_numbers(url: str) -> None:
+    with pytest.raises(ConfigError, match="DATABASE_URL"):
+        Config(url, "redis://cache").checked()
 
 
 PREFIX = "SETTINGS_STORE_"

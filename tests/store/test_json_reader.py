@@ -148,7 +148,7 @@ def test_the_line_is_that_of_the_value_it_is_at(lines: list[str]) -> None:
 def test_a_key_that_is_there_twice_is_named(text: str, key: str) -> None:
     with pytest.raises(DuplicateKey) as error:
         read(text)
-    assert str(error.value) == key
+    assert error.value.key == key
 
 
 def test_numbers_of_any_length_are_passed_over() -> None:

@@ -82,4 +82,7 @@ def _number(value: object, what: str) -> str:
     """Write a number as text: JSON's own would come through a float. Which ones are right, SQL says."""
     if not isinstance(value, Decimal | int | float) or isinstance(value, bool):
         raise InvalidArgument(f"{what} must be a Decimal, not {type(value).__name__}")
-    return str(value)
+    try:
+        return str(value)
+    except ValueError:  # an int of thousands of digits
+        raise InvalidArgument(f"{what} must be a number within the range of a double") from None

@@ -27,6 +27,7 @@ OTHERS = {
     "_check_candles": "'1m', '{}'", "_check_erasures": "", "check_identifiers": f"'{OKX_UID}', null",
     "_check_length": "'a', 'b', 1", "_check_owner": f"gen_random_uuid(), '{OKX_UID}', null",
     "check_setting_type": "'params'", "_check_settings": "'params', '{\"leverage\": 3}'", "_check_side": "'long'",
+    "convert_settings": "'params', '{\"leverage\": \"3\"}'",
     "_convert_settings": "'params', '{\"leverage\": \"3\", \"symbol_investments\": \"{}\"}'",
     "_check_version": "1, 1, 'params', 'x'", "clear_pending": f"array['{OKX_UID}'], '{{params}}', '{{1}}', '{{f}}'",
     "confined_owners": "", "confined_to": "", "database_identity": "", "default_user_setting": "'params'",
@@ -36,11 +37,12 @@ OTHERS = {
     "is_erased": f"'{OKX_UID}'", "erased_owners": f"'{{{OKX_UID}}}'", "clear_erased": f"'{{{OKX_UID}}}'",
     "_forget_erased": f"'{OKX_UID}'", "_mark_erased": f"'{{{OKX_UID}}}'", "_erasure_digest": f"'{OKX_UID}'",
     "fail_pending": f"'{OKX_UID}', 'params', 1, 'x'", "get_candles": "'S', '1m'", "_has_predecessor": "'app_users'",
-    "_give_access": "null::public.app_users",
+    "_give_access": "null::public.app_users", "_check_numbering": "2, 2",
     "installed_definition": "'grants'",
     "_is_encrypted": "null::public.okx_api_info",
     "_is_permitted": "'restore'", "_is_valid_value": f"{FIELD}, '1'", "last_verification": "", "list_deleted_users": "",
     "list_setting_fields": "", "list_setting_templates": "", "list_setting_types": "", "_mark_pending": "'a', 'b', 1",
+    "_normalised_setting": "'params', '{\"leverage\": 4.0, \"direction\": \"x\"}'",
     "_mask_secrets": "'params', '{\"signal_bot_token\": \"x\"}'", "_merge_patch": "'{}', '{\"a\": 1}'",
     "missing_candles": "'S', '1m'", "missing_setting_keys": "'params', '{}'",
     "_patched_setting": "'params', '{\"leverage\": 3}', '{\"leverage\": null}'",
@@ -54,7 +56,8 @@ OTHERS = {
     "timescaledb_state": "", "_trade_problems": "gen_random_uuid(), '{}'",
     "_unmask_secrets": "'params', '{\"signal_bot_token\": \"********\"}', '{}'", "_user_problems": "'{}'",
     "validate_user_setting": "'params', '{\"leverage\": 0}'", "_write_candles": "'1m', '{}', false",
-    "_writer_note": "'actor'",
+    "_writer_note": "'actor'", "_with_symbol": "'dual_side', 'A-B'", "_setting_type_problem": "'dual_side:A-B'",
+    "_document_names": "gen_random_uuid(), null, 'A-B'",
 }  # fmt: skip
 # Of candles again, that there are, and of a timeframe that a row names but nobody has made a table for.
 CANDLE_CALLS = [

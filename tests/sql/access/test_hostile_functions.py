@@ -53,6 +53,8 @@ PLUMBING = {
     "changes_as_json": {"22023": "not two objects"},
     "_document_changes": {"22023": "not two objects"},
     "_unmask_secrets": {"22023": "not an object"},
+    "_take_settings": {"22023": "problems that aren't an object"},
+    "_compare_documents": {"22023": "not an array of objects", "22P02": "a member of another type"},
     "import_documents": {"22023": "not an array of objects", "22P02": "a member of another type", "23514": "an owner"},
     "keep_documents": {"22023": "not an array of objects", "22P02": "a member of another type"},
     "import_links": {"22023": "not an array of objects", "22P02": "a member of another type"},

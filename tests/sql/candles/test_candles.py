@@ -109,6 +109,27 @@ def test_no_value_gets_in_that_is_none(db: Connection, values: dict[str, Any]) -
     assert stored(db) == []
 
 
+def test_a_number_is_decimal_and_a_time_iso_8601_that_is_not_rounded(db: Connection) -> None:
+    prices = ("open", "high", "low", "close", "volume")
+    for values in (
+        *({name: number} for name in prices for number in ("0x3", "0b11", "0o3", "0_3")),
+        *({"ts": ts} for ts in ("today", "1/1/2026", "epoch", "20260101", "2025-12-31T24:00:00Z")),
+        *({"ts": ts} for ts in ("2025-12-31T23:59:60Z", "2025-12-31T23:59:59.9999999Z")),
+    ):  # fmt: skip
+        with refused("US010"):
+            upsert(db, candle(1), candle(0, **values))
+    assert stored(db) == []
+
+
+def test_a_time_may_be_written_in_many_ways(db: Connection) -> None:
+    for ts in (
+        "2026-01-01", "2026-01-01 00:00", "2026-01-01T00:00:00.000000000Z", "2026-01-01T09:00:00+09",
+        "2026-01-01 05:30:00+05:30", "2026-01-01 00:00:00 +00:00",
+    ):  # fmt: skip
+        upsert(db, candle(ts=ts, open="2.", volume=".5e1"))
+    assert [row["ts"] for row in stored(db)] == [START]
+
+
 @pytest.mark.parametrize("candles", ["{}", "1", "null", "[1]", "[[]]", '"x"'])
 def test_what_is_no_array_of_objects_is_refused_or_nothing(db: Connection, candles: str) -> None:
     with refused("US010"):

@@ -88,6 +88,41 @@ def test_what_operators_changed_stays_as_it_is(db: Connection, database_url: str
     assert {key: field for key, field in after.items() if wanted.get(key, field) != field} == {}
 
 
+# What their buttons and routes write, and what even they don't.
+BUTTONS: list[tuple[str, str]] = [
+    ("params", '{"btc_investment": 0, "eth_investment": 0.001, "sol_investment": 5000000}'),
+    (
+        "params",
+        '{"rsi_oversold": 29.5, "rsi_overbought": 70.25, "tp1_ratio": 33.3, "tp2_ratio": 33.3, "tp3_ratio": 33.4}',
+    ),
+    ("params", '{"tp_option": "가격 기준", "sl_option": "가격 기준", "trend_timeframe": null}'),
+    ("params", '{"trailing_stop_type": "fixed", "trailing_start_point": null, "current_category": null}'),
+    ("params", '{"trailing_stop_type": "tp_diff", "current_category": "entry", "investment": 1000000}'),
+    ("params", '{"trailing_stop_type": null, "use_dual_side_entry": true}'),
+    ("dual_side", '{"dual_side_entry_tp_trigger_type": null}'),
+]
+REFUSED: list[tuple[str, str]] = [
+    ("params", '{"btc_investment": -0.01}'),
+    ("params", '{"rsi_oversold": 100.5}'),
+    ("params", '{"tp1_ratio": -1}'),
+    ("params", '{"trailing_stop_type": "percent"}'),
+    ("params", '{"pyramiding_entry_type": "가격 기준"}'),
+    ("params", '{"investment": 0}'),
+    ("params", '{"investment": null}'),
+    ("params", '{"use_dual_side_entry": 1}'),
+    ("params", '{"leverage": null}'),
+    ("params", '{"rsi_length": 14.5}'),
+    ("dual_side", '{"dual_side_entry_sl_trigger_type": null}'),
+]
+
+
+def test_the_catalogue_allows_what_they_write_and_no_more(db: Connection) -> None:
+    for allowed, rows in ((True, BUTTONS), (False, REFUSED)):
+        for setting_type, document in rows:
+            found = fetch(db, "select key from validate_user_setting(%s, %s)", (setting_type, document))
+            assert (found == []) is allowed, document
+
+
 # Setting type, document, the same by the catalogue's types.
 CONVERTED: list[tuple[str, str, str]] = [
     ("params", '{"leverage": "30"}', '{"leverage": 30}'),
@@ -133,7 +168,7 @@ def test_a_document_is_converted_by_the_catalogue(db: Connection, case: str) -> 
         assert found == value(db, "select %s::jsonb::text", (expected,)), (setting_type, document)
     if case != "kept":  # never what wouldn't validate afterwards
         for setting_type, _, document in rows:
-            assert fetch(db, "select from validate_user_setting(%s, %s)", (setting_type, document)) == []
+            assert fetch(db, "select key from validate_user_setting(%s, %s)", (setting_type, document)) == []
 
 
 def test_every_default_limit_and_choice_written_as_text_is_converted_back(db: Connection) -> None:

@@ -210,8 +210,13 @@ def test_saving_several_documents_is_all_or_none(db: Connection, uid: str) -> No
     assert fetch(db, "select * from user_settings") == before
 
 
-@pytest.mark.parametrize("name", ["nonsense", "", "PARAMS", None])
-def test_an_unknown_setting_type_is_named_with_the_known_ones(db: Connection, uid: str, name: str | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "quoted"),
+    [("nonsense", "nonsense"), ("", '""'), ("PARAMS", '"PARAMS"'), ("x" * 99, "x" * 64), (None, "null")],
+)
+def test_an_unknown_setting_type_is_named_with_the_known_ones(
+    db: Connection, uid: str, name: str | None, quoted: str
+) -> None:
     calls = ["upsert_user_setting(%s, %s, '{}')", "patch_user_setting(%s, %s, '{}')", "delete_user_setting(%s, %s)"]
     if name is not None:
         calls.append("get_user_settings(%s, %s)")
@@ -219,6 +224,7 @@ def test_an_unknown_setting_type_is_named_with_the_known_ones(db: Connection, ui
         with refused("US002") as error:
             fetch(db, f"select from {call}", (uid, name))
         assert error.value.diag.message_detail == "known: dual_side, params, preferences"
+        assert error.value.diag.message_primary == f"unknown setting type {quoted}"
 
 
 def test_what_operators_change_in_the_catalogue_takes_effect_and_survives_migrate(

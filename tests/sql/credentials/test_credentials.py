@@ -232,6 +232,7 @@ def test_history_changes_by_no_statement(db: Connection, uid: str) -> None:
         "update okx_api_info set id = gen_random_uuid() where is_active",
         f"update okx_api_info set okx_uid = '{OTHER}' where is_active",
         f"update okx_api_info set user_id = (select id from app_users where okx_uid = '{OTHER}') where is_active",
+        "update okx_api_info set version = 9 where is_active",
         "delete from okx_api_info",
         "delete from okx_api_info where false",
         "truncate okx_api_info",
@@ -240,7 +241,7 @@ def test_history_changes_by_no_statement(db: Connection, uid: str) -> None:
     ):
         with refused("US005"):
             fetch(db, query)
-    for query in ("update okx_api_info set version = 9, changed_by = 'me', updated_at = 'epoch' where is_active",):
+    for query in ("update okx_api_info set changed_by = 'me', updated_at = 'epoch' where is_active",):
         fetch(db, query)  # nothing of it is the writer's to say
     assert rows(db) == before
 
@@ -252,7 +253,10 @@ def test_raw_sql_is_versioned_archived_and_marked(db: Connection, uid: str) -> N
         fetch(db, "update okx_api_info set api_key = %s where is_active", (ciphertext(2)[0],))
     assert "as one set" in (error.value.diag.message_detail or "")
     fields = "api_key = %s, api_secret = %s, passphrase = %s"
-    fetch(db, f"update okx_api_info set {fields}, version = 7, changed_by = 'me' where is_active", ciphertext(2))
+    with refused("US005") as error:
+        fetch(db, f"update okx_api_info set {fields}, version = 7 where is_active", ciphertext(2))
+    assert error.value.diag.message_detail == "This would be version 2."
+    fetch(db, f"update okx_api_info set {fields}, changed_by = 'me' where is_active", ciphertext(2))
     assert [(row["version"], row["is_active"]) for row in rows(db)] == [(1, False), (2, True)]
     assert one(db, "select version from mirror_pending where kind = 'api_keys'") == {"version": 2}
     fetch(db, "select ensure_user(%s)", (OTHER,))

@@ -83,6 +83,10 @@ FORBIDDEN = [
     "update user_settings set id = gen_random_uuid() where is_active",
     "update app_users set okx_uid = '1000000000000002' where okx_uid = '587662504768345929'",
     "update app_users set id = gen_random_uuid()",
+    "update user_settings set version = 99 where is_active",
+    "update user_settings set version = version + 1 where is_active",
+    "update user_settings set version = 99, settings = '{}' where is_active",
+    "update app_users set version = 99",
 ]
 
 
@@ -96,6 +100,8 @@ def test_history_and_ownership_cannot_be_changed(db: Connection, bare_uid: str) 
         with refused("US005"):
             fetch(db, statement)
         assert everything(db) == before, statement
+    fetch(db, "update user_settings set version = version + 1, settings = '{}' where is_active")  # as old code has it
+    assert one(db, "select version from user_settings where is_active")["version"] == 4
 
 
 def test_a_user_with_history_cannot_be_removed_by_hand(db: Connection, uid: str) -> None:
@@ -113,7 +119,7 @@ def test_an_unchanged_document_makes_no_version(db: Connection, bare_uid: str, a
     fetch(db, "delete from mirror_pending")
     assert fetch(db, UPSERT, (bare_uid, again)) == first
     fetch(db, RAW_UPDATE, (again, bare_uid))
-    fetch(db, "update user_settings set version = 99, updated_at = now(), changed_by = 'nobody', change_reason = 'x'")
+    fetch(db, "update user_settings set updated_at = now(), changed_by = 'nobody', change_reason = 'x'")
     fetch(db, "select from patch_user_setting(%s, 'params', '{\"n\": 1.00, \"absent\": null}')", (bare_uid,))
     assert history(db, bare_uid) == first
     assert value(db, "select settings::text from user_settings") == words

@@ -91,6 +91,17 @@ def test_an_order_id_is_of_one_user(db: Connection, bare_uid: str) -> None:
     assert [row["okx_uid"] for row in trades(db)] == sorted([bare_uid, OTHER], reverse=True)
 
 
+def test_a_row_of_the_table_is_a_trade(db: Connection, bare_uid: str) -> None:
+    row = record(db, trade(entry_time="2026-11-22T10:00:00.000000000Z"))
+    text = json.dumps(row, default=str)
+    assert one(db, RECORD, (bare_uid, text)) == row
+    assert one(db, RECORD_ALL, (f"[{text}]",)) == {"recorded": 0, "known": 1}
+    for ours in ("id", "user_id", "net_pnl", "created_at"):  # without one of them it is nothing that the store wrote
+        with refused("US010") as error:
+            fetch(db, RECORD, (bare_uid, json.dumps({key: row[key] for key in row if key != ours}, default=str)))
+        assert len(problems(error)) == 3
+
+
 def test_many_are_recorded_all_or_none(db: Connection, bare_uid: str) -> None:
     fetch(db, "select from ensure_user(%s)", (OTHER,))
     given = [{"okx_uid": (bare_uid, OTHER)[n % 2], **trade(n)} for n in range(1, 1001)]
@@ -122,6 +133,9 @@ BAD: list[tuple[str, Any]] = [
     ("entry_price", 0), ("entry_price", -1), ("entry_price", "NaN"), ("entry_price", "Infinity"),
     ("entry_price", "1e30"), ("entry_price", "1e400"), ("entry_price", "0x10"), ("entry_price", True),
     ("entry_price", "1" * 201),
+    ("entry_price", "1_000"), ("exit_size", "0b1"), ("exit_price", "0o7"), ("realized_pnl", "0x1"),
+    ("entry_time", "2026-11-22T24:00:00Z"), ("entry_time", "2026-11-22T10:59:60Z"),
+    ("entry_time", "2026-11-22T09:59:59.9999999Z"), ("dca_count", "1_0"),
     ("entry_price", "1,5"), ("entry_size", "0.0"), ("exit_size", ""), ("exit_price", []), ("entry_fee", "a"),
     ("realized_pnl", "-1e30"), ("realized_pnl", {}), ("realized_pnl_percent", "nan"), ("leverage", 0),
     ("close_type", "TP"), ("close_type", "x" * 31), ("dca_count", -1), ("dca_count", 1.5), ("dca_count", "1e3"),

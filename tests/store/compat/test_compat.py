@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -303,6 +302,19 @@ async def test_settings_that_cannot_be_saved_raise_and_nothing_is_saved(kim: Tim
     assert await service.get_setting_by_type(OKX_UID, "alerts") is None
 
 
+async def test_what_stands_for_a_number_or_a_boolean_is_saved_as_one(kim: TimescaleUserRecord) -> None:
+    started = {"use_dual_side_entry": 1, "use_sl": "False", "leverage": "30", "sl_value": "0.10", "symbol": "1"}
+    assert await service.save_all_user_settings(OKX_UID, params=started)
+    saved = await service.get_setting_by_type(OKX_UID, "params")
+    assert json.dumps(saved, sort_keys=True) == (
+        '{"leverage": 30, "sl_value": 0.1, "symbol": "1", "use_dual_side_entry": true, "use_sl": false}'
+    )
+    await service.upsert_user_settings(kim.user["id"], OKX_UID, None, "dual_side", {"use_dual_sl": 0})
+    assert json.dumps(await service.get_setting_by_type(OKX_UID, "dual_side")) == '{"use_dual_sl": false}'
+    with pytest.raises(InvalidSettings, match="leverage"):
+        await service.save_all_user_settings(OKX_UID, params={"leverage": "1000", "use_sl": 1})
+
+
 async def test_types_that_are_not_given_stay(kim: TimescaleUserRecord) -> None:
     assert await service.save_all_user_settings(OKX_UID, {"timeframe": "5m"}, {"leverage": 3})
     assert await service.save_all_user_settings(OKX_UID, params={"leverage": 4})
@@ -394,7 +406,7 @@ async def test_a_closed_pool_is_made_anew(kim: TimescaleUserRecord, pool: type[T
     assert await pool.get_pool() is not before
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Redis's, left open as scripts do
+@pytest.mark.usefixtures("left_open")  # as scripts do
 def test_event_loops_one_after_the_other_have_a_pool_each(config: Config, db: Db) -> None:
     connections = "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
 
@@ -406,8 +418,6 @@ def test_event_loops_one_after_the_other_have_a_pool_each(config: Config, db: Db
     assert len(set(pools)) == 3
     asyncio.run(TimescalePool.close_pool())
     wait_until(lambda: db.execute(connections).fetchall() == [])
-    pools.clear()
-    gc.collect()
 
 
 async def test_an_environment_that_cannot_be_right_is_told_and_tried_again(

@@ -1,0 +1,2 @@
+-- The versions stay: they are history.
+select;
