@@ -18,7 +18,7 @@ begin
     end if;
 end
 $$;
-drop function if exists get_user_settings(text, text, boolean);
+drop function if exists get_user_settings(text, text, text, boolean);
 delete from okx_api_info where version = 0;
 update okx_api_info set deleted_at = null where api_key is not null;
 alter table okx_api_info drop constraint okx_api_info_complete;

@@ -35,7 +35,7 @@ begin
         and (_document_problem(new.settings) is not null
              or exists (select from setting_fields f
                          cross join lateral (select new.settings -> f.key as value offset 0) v
-                         where f.setting_type = new.setting_type
+                         where f.setting_type = split_part(new.setting_type, ':', 1)
                            and case when v.value is null then octet_length(f.key) > length(f.key)
                                     when not _is_valid_value(f, v.value) then true
                                     when f.json_type = 'integer' and v.value <> 'null' then scale(v.value::numeric) > 0 end));

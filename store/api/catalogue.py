@@ -31,7 +31,7 @@ async def secret_keys(store: Core) -> dict[str, set[str]]:
 
 async def masked(store: Core, setting: S) -> S:
     """Return a setting or template as it may be shown: with its secrets masked."""
-    secrets = (await secret_keys(store)).get(setting.setting_type, set())
+    secrets = (await secret_keys(store)).get(setting.setting_type.partition(":")[0], set())
     shown = {key: MASK if key in secrets and value is not None else value for key, value in setting.settings.items()}
     return replace(setting, settings=shown)
 
@@ -50,6 +50,7 @@ async def mistyped(store: Core, setting: Setting) -> dict[str, str]:
         rows = await store._connections.database.fetch(functions.catalogue.list_setting_fields())
     except DatabaseUnavailable:
         return {}
-    known = [row["key"] for row in rows if row["setting_type"] == setting.setting_type]
+    setting_type = setting.setting_type.partition(":")[0]
+    known = [row["key"] for row in rows if row["setting_type"] == setting_type]
     similar = {key: difflib.get_close_matches(key, known, 1) for key in sorted(setting.settings.keys() - known)}
     return {key: match[0] for key, match in similar.items() if match}

@@ -62,7 +62,7 @@ select (j.row_data ->> 'id')::uuid as id, (j.row_data ->> 'user_id')::uuid as ow
        coalesce((j.row_data ->> 'created_at')::timestamptz, now()) as created_at,
        coalesce((j.row_data ->> 'updated_at')::timestamptz, (j.row_data ->> 'created_at')::timestamptz, now()) as updated_at,
        case when u.okx_uid is null or u.okx_uid !~ '^[0-9]{16,20}$' then 'its user can''t be taken'
-            when not exists (select from setting_types t where t.setting_type = j.row_data ->> 'setting_type')
+            when _setting_type_problem(j.row_data ->> 'setting_type') is not null
             then 'its setting type isn''t one of ' || (select string_agg(t.setting_type, ', ' order by t.setting_type) from setting_types t)
             when jsonb_typeof(j.row_data -> 'settings') is distinct from 'object'
             then format('its settings aren''t an object but %s', coalesce(jsonb_typeof(j.row_data -> 'settings'), 'null'))
