@@ -79,8 +79,9 @@ def seen_by_old_code(service: OldService) -> dict[str, Any]:
 
 def as_text(settings: Any) -> str:
     """A document with numbers and booleans as text, as some old ones have them."""
-    return json.dumps({key: str(value).lower() for key, value in settings.items()} if isinstance(settings, dict) else settings,
-                      sort_keys=True)  # fmt: skip
+    if isinstance(settings, dict):
+        settings = {key: str(value).lower() for key, value in settings.items()}
+    return json.dumps(settings, sort_keys=True)
 
 
 class Bot(threading.Thread):
