@@ -178,6 +178,10 @@ def test_settings_are_saved_deleted_and_inserted_again(bot: OldService, old: Con
     assert rows(old, versions, KIM_UID) == [
         (12, "4", True, False), (11, None, False, True), (10, "33", False, False),
     ]  # fmt: skip
+    with pytest.raises(psycopg.DatabaseError, match="invalid settings"):
+        bot.run(
+            "update user_settings set settings = '{\"leverage\": \"9\"}' where is_active and setting_type = 'params'"
+        )
     with pytest.raises(psycopg.errors.UniqueViolation):  # as by the older index
         bot.run(old_service.INSERT_SETTINGS, user_id=KIM, type="params", settings='{"leverage": 5}')
     bot.run("update user_settings set deleted_at = now(), is_active = false where user_id = %(id)s", id=KIM)

@@ -51,6 +51,12 @@ select 0, o.table_name, o.id, false, false, '{"telegram_id": null, "telegram_use
   from linked l
   join old_rows o on l.telegram_id in (btrim(o.row_data ->> 'telegram_id'), btrim(o.row_data ->> 'telegram_userid'))
                  and o.table_name <> 'user_settings' and o.user_id <> l.user_id
+union all    -- rows that the store hasn't, or only as history
+select 0, o.table_name, o.id, false, false,
+       jsonb_build_object('telegram_id', s.row_data -> 'telegram_id', 'telegram_linked', s.row_data ->> 'telegram_id' is not null)
+  from store_rows s
+  join old_rows o on o.table_name = 'okx_api_info' and o.user_id = s.id and o.row_data ->> 'deleted_at' is null and o.row_data ->> 'telegram_id' is not null
+ where s.table_name = 'app_users' and s.taken is not null and s.row_data -> 'telegram_id' is distinct from s.taken -> 'telegram_id'
 union all    -- whose link stood in a row of keys that is deleted now, perhaps
 select 0, 'app_users', o.id, false, false, jsonb_build_object('telegram_id', s.row_data -> 'telegram_id', 'telegram_userid', s.row_data -> 'telegram_id',
                                                               'telegram_linked', true)
