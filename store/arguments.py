@@ -46,6 +46,11 @@ def text_or_none(value: object, what: str) -> str | None:
     return value
 
 
+def symbol_or_none(value: object) -> str | None:
+    """Refuse what can't be a symbol, before PostgreSQL says which there are. Raises InvalidArgument."""
+    return None if value is None else line(value, "a symbol", InvalidArgument)
+
+
 def count_or_none(value: object, what: str) -> int | None:
     """Refuse an argument that isn't a number PostgreSQL can count to. Raises InvalidArgument."""
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST):

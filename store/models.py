@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
@@ -19,13 +19,18 @@ class SettingType:
     name: str
     redis_suffix: str
     redis_encoding: str  # 'hash' or 'json'
+    has_symbols: bool = False
+
+    def of(self, symbol: str) -> SettingType:
+        """Return the kind of a symbol's document, as the view mirror_source has it."""
+        return replace(self, name=f"{self.name}:{symbol}", redis_suffix=f"symbol:{symbol}:{self.redis_suffix}")
 
 
 # Known without asking PostgreSQL, so that Redis can serve reads while PostgreSQL is away.
 BUILT_IN_TYPES = {
     "preferences": SettingType("preferences", "preferences", "hash"),
     "params": SettingType("params", "settings", "json"),
-    "dual_side": SettingType("dual_side", "dual_side", "hash"),
+    "dual_side": SettingType("dual_side", "dual_side", "hash", has_symbols=True),
 }
 MASK = "********"  # as secret_mask() in SQL
 BUILT_IN_SECRETS = {"params": {"signal_bot_token"}}
@@ -45,9 +50,22 @@ class User:
     deleted_at: datetime | None = None
 
 
+class Scoped:
+    """What is called as user_settings.setting_type has it: dual_side, or of a symbol dual_side:BTC-USDT-SWAP."""
+
+    __slots__ = ()
+    setting_type: str
+
+    @property
+    def symbol(self) -> str | None:
+        """The symbol whose document this is; None: the user's own."""
+        return self.setting_type.partition(":")[2] or None
+
+
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """The active settings document of a user and type. `source`: which store answered."""
+class Setting(Scoped):
+    """The active settings document of a user and type. `setting_type`: with its symbol (dual_side:BTC-USDT-SWAP), if it
+    is one's. `source`: which store answered."""
 
     okx_uid: str
     telegram_id: str | None
@@ -81,7 +99,7 @@ class KeyChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class Version(Scoped):
     """One version of a user's settings: when, who, why, and what it changed against the version before (None:
     that one was pruned). `changed_by`: as the writer said; `written_by`: the login, None before 1.1."""
 
@@ -98,7 +116,8 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A named document of a setting type. Who and when: None for the catalogue's defaults; `written_by`: the login."""
+    """A named document of a setting type. Who and when: None for the catalogue's defaults; `written_by`: the login.
+    `okx_uid`: whose own it is, None: everybody's."""
 
     name: str
     setting_type: str
@@ -106,10 +125,11 @@ class Template:
     changed_by: str | None
     updated_at: datetime | None
     written_by: str | None
+    okx_uid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class TemplateEffect:
+class TemplateEffect(Scoped):
     """What a template does, or would do, to one user's document. `version`: after it, or before a preview.
     `missing_keys`: as in SavedSetting."""
 
@@ -207,6 +227,11 @@ class MirrorEntry:
     def length(self) -> int:
         """Bytes of the document, also of one left out."""
         return self.size or len(self.document or "")
+
+    @property
+    def is_of_every_symbol(self) -> bool:
+        """Whether it stands for all symbols' documents of an erased person, which PostgreSQL can't name."""
+        return self.kind.endswith(":*")
 
     @property
     def is_document(self) -> bool:

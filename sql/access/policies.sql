@@ -22,6 +22,7 @@ begin
    FROM app_users u
   WHERE (u.okx_uid = ( SELECT confined_to() AS confined_to)))))', null),
             ('telegram_links', 'confinement', 'PERMISSIVE', 'ALL', '((( SELECT confined_to() AS confined_to) IS NULL) OR (last_okx_uid = ( SELECT confined_to() AS confined_to)))', null),
+            ('setting_templates', 'confinement', 'PERMISSIVE', 'ALL', '((( SELECT confined_to() AS confined_to) IS NULL) OR (okx_uid = ''''::text) OR (okx_uid = ( SELECT confined_to() AS confined_to)))', null),
             ('mirror_pending', 'confinement', 'PERMISSIVE', 'ALL', '((( SELECT confined_owners() AS confined_owners) IS NULL) OR (owner = ANY (( SELECT confined_owners() AS confined_owners)::text[])))', null),
             ('user_settings',  'no_forgery', 'RESTRICTIVE', 'INSERT', null, format('(is_active OR %s)', v_restored)),
             ('okx_api_info',   'no_forgery', 'RESTRICTIVE', 'INSERT', null, format('(is_active OR %s)', v_restored)),

@@ -22,7 +22,7 @@ begin
     for v_field in
         select f.* from setting_fields f
          cross join lateral (select p_settings -> f.key as value offset 0) v
-         where f.setting_type = p_setting_type and v.value is not null
+         where f.setting_type = split_part(p_setting_type, ':', 1) and v.value is not null
            and (not _is_valid_value(f, v.value) or f.json_type = 'string' and p_texts ? f.key)
     loop
         v_value := p_settings -> v_field.key;

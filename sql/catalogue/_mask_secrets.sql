@@ -6,7 +6,7 @@ set search_path = pg_catalog, public, pg_temp
 as $$
     select p_settings || coalesce((select jsonb_object_agg(f.key, secret_mask())
                                      from setting_fields f
-                                    where f.setting_type = p_setting_type and f.is_secret and p_settings ->> f.key is not null), '{}')
+                                    where f.setting_type = split_part(p_setting_type, ':', 1) and f.is_secret and p_settings ->> f.key is not null), '{}')
 $$;
 
 comment on function _mask_secrets(text, jsonb) is

@@ -28,7 +28,7 @@ begin
            when 'string' then case when f.choices is not null and v.value #>> '{}' <> all (f.choices)
                                    then (select to_jsonb(c) from unnest(f.choices) c where normalize(c) = normalize(v.value #>> '{}') limit 1) end
            end as value offset 0) n
-     where f.setting_type = p_setting_type and (f.json_type = 'integer' or f.choices is not null or octet_length(f.key) > length(f.key))
+     where f.setting_type = split_part(p_setting_type, ':', 1) and (f.json_type = 'integer' or f.choices is not null or octet_length(f.key) > length(f.key))
        and (n.value is not null or k.key <> f.key);
     return (p_settings - coalesce(v_others, '{}')) || coalesce(v_members, '{}');
 end

@@ -7,7 +7,7 @@ as $$
     select p_settings - coalesce(array_agg(f.key), '{}')
                       || coalesce(jsonb_object_agg(f.key, p_current -> f.key) filter (where p_current ? f.key), '{}')
       from setting_fields f
-     where f.setting_type = p_setting_type and f.is_secret and p_settings -> f.key = secret_mask()
+     where f.setting_type = split_part(p_setting_type, ':', 1) and f.is_secret and p_settings -> f.key = secret_mask()
 $$;
 
 comment on function _unmask_secrets(text, jsonb, jsonb) is

@@ -9,7 +9,7 @@ begin
     perform check_setting_type(p_setting_type);
     return (select coalesce(jsonb_object_agg(f.key, f.default_value), '{}')
               from setting_fields f
-             where f.setting_type = p_setting_type and f.default_value is not null);
+             where f.setting_type = split_part(p_setting_type, ':', 1) and f.default_value is not null);
 end
 $$;
 

@@ -7,7 +7,7 @@ set search_path = pg_catalog, public, pg_temp
 as $$
     select coalesce(array_agg(f.key order by f.key), '{}')
       from setting_fields f
-     where f.setting_type = p_setting_type and f.default_value is not null and not p_settings ? f.key
+     where f.setting_type = split_part(p_setting_type, ':', 1) and f.default_value is not null and not p_settings ? f.key
 $$;
 
 comment on function missing_setting_keys(text, jsonb) is

@@ -21,7 +21,9 @@ declare
     v_constraint text;
     v_most       constant numeric := 1.7976931348623157e308;    -- as _document_problem()
 begin
-    perform check_setting_type(p_setting_type);
+    if p_setting_type <> (check_setting_type(p_setting_type)).setting_type then
+        raise exception using errcode = 'US010', message = 'the catalogue is of a setting type, not of a symbol''s document';
+    end if;
     p_key := normalize(p_key);    -- as _normalised_setting() brings documents to it
     if cardinality(p_choices) > 0 then
         p_choices := array(select normalize(c.choice) from unnest(p_choices) with ordinality c (choice, place) order by c.place);

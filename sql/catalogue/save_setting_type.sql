@@ -1,6 +1,6 @@
 -- Admins have no other way: the names become those of Redis keys. US010 also: another type has the suffix. Idempotent.
 -- Waits for writers if the type is there, and differs.
-create or replace function save_setting_type(p_setting_type text, p_redis_suffix text, p_redis_encoding text)
+create or replace function save_setting_type(p_setting_type text, p_redis_suffix text, p_redis_encoding text, p_has_symbols boolean default null)
 returns setting_types
 language plpgsql
 security definer
@@ -10,10 +10,12 @@ declare
     v_row        setting_types;
     v_constraint text;
 begin
-    insert into setting_types as t (setting_type, redis_suffix, redis_encoding)
-    values (p_setting_type, p_redis_suffix, p_redis_encoding)
-        on conflict (setting_type) do update set redis_suffix = excluded.redis_suffix, redis_encoding = excluded.redis_encoding
-     where (t.redis_suffix, t.redis_encoding) is distinct from (excluded.redis_suffix, excluded.redis_encoding);
+    insert into setting_types as t (setting_type, redis_suffix, redis_encoding, has_symbols)
+    values (p_setting_type, p_redis_suffix, p_redis_encoding, coalesce(p_has_symbols, false))
+        on conflict (setting_type) do update
+       set redis_suffix = excluded.redis_suffix, redis_encoding = excluded.redis_encoding, has_symbols = coalesce(p_has_symbols, t.has_symbols)
+     where (t.redis_suffix, t.redis_encoding, t.has_symbols)
+           is distinct from (excluded.redis_suffix, excluded.redis_encoding, coalesce(p_has_symbols, t.has_symbols));
     select * into v_row from setting_types t where t.setting_type = p_setting_type;
     return v_row;
 exception
@@ -27,6 +29,6 @@ exception
 end
 $$;
 
-comment on function save_setting_type(text, text, text) is
-'Makes a setting type, or changes one that nothing was saved under yet. Example: select save_setting_type(''alerts'', ''alerts'', ''hash''). Raises US005 (in use), US010 (bad name, suffix or encoding).';
+comment on function save_setting_type(text, text, text, boolean) is
+'Makes a setting type, or changes one that nothing was saved under yet. Example: select save_setting_type(''alerts'', ''alerts'', ''hash''). p_has_symbols: whether users may have documents of symbols, too (null: as it is). Raises US005 (in use), US010 (bad name, suffix or encoding).';
 select _allow('save_setting_type', 'admin');

@@ -28,7 +28,7 @@ begin
       from setting_fields f
      cross join lateral (select p_settings -> f.key as value offset 0) v
      cross join lateral jsonb_typeof(v.value) as t (type)
-     where f.setting_type = p_setting_type and v.value is not null and not _is_valid_value(f, v.value)
+     where f.setting_type = split_part(p_setting_type, ':', 1) and v.value is not null and not _is_valid_value(f, v.value)
      order by f.key;
 end
 $$;

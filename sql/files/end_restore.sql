@@ -20,6 +20,8 @@ begin
             message = format('invalid %s of user %s in the backup', v_found.setting_type, v_found.okx_uid),
             detail = jsonb_build_object('$', v_found.problem);
     end if;
+    update setting_types t set has_symbols = true    -- a backup made before there were symbols
+     where t.setting_type = 'dual_side' and not exists (select from setting_types o where o.has_symbols);
     alter table app_users enable trigger user;
     alter table telegram_links enable trigger user;
     alter table user_settings enable trigger user;

@@ -43,7 +43,6 @@ begin
                null
           from person p
          cross join lateral jsonb_each(case when jsonb_typeof(p.item -> 'settings') = 'object' then p.item -> 'settings' end) d
-          left join setting_types t on t.setting_type = d.key
           left join user_settings s on s.user_id = p.id and s.setting_type = d.key and s.is_active
          cross join lateral (select case when s.deleted_at is null then s.settings end as before) b
          cross join lateral (select _normalised_setting(d.key, d.value) as value) g
@@ -52,7 +51,7 @@ begin
          cross join lateral (select u.after, case when jsonb_typeof(g.value) = 'object'
                                                   then (select count(*)::integer from jsonb_object_keys(g.value) k where not u.after ? k)
                                                   else 0 end as left_out) a
-         cross join lateral (select case when t.setting_type is null then '{"$": "unknown setting type"}'
+         cross join lateral (select case when _setting_type_problem(d.key) is not null then jsonb_build_object('$', _setting_type_problem(d.key))
                                          else (select jsonb_object_agg(v.key, v.problem) from validate_user_setting(d.key, a.after) v)
                                     end as problems) c
          order by position, setting_type nulls first

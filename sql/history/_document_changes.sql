@@ -10,7 +10,7 @@ as $$
            case when f.is_secret and n.value <> 'null' then secret_mask() else n.value end
       from jsonb_each(p_old) o
       full join jsonb_each(p_new) n on n.key = o.key
-      left join setting_fields f on f.setting_type = p_setting_type and f.key = coalesce(o.key, n.key)
+      left join setting_fields f on f.setting_type = split_part(p_setting_type, ':', 1) and f.key = coalesce(o.key, n.key)
      where o.value is distinct from n.value
      order by 1
 $$;

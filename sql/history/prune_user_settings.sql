@@ -47,9 +47,9 @@ begin
     ), gone as (
         delete from user_settings s using mine where s.id = mine.id returning s.setting_type
     )
-    select g.setting_type, count(*)
+    select split_part(g.setting_type, ':', 1), count(*)
       from (select gone.setting_type from gone union all select old.setting_type from old where p_dry_run) g
-     group by g.setting_type order by g.setting_type;
+     group by 1 order by 1;
     delete from trigger_permits p where p.permit = 'removal';
 end
 $$;

@@ -25,6 +25,8 @@ begin
       left join user_settings s on s.user_id = u.id and s.setting_type = i.kind and s.is_active
       left join user_settings base on base.user_id = u.id and base.setting_type = i.kind and base.version = i.version
       left join mirror_pending m on m.owner = i.owner and m.kind = i.kind
+      left join mirror_pending w on w.owner = i.owner and w.erased and position(':' in i.kind) > 0
+                                    and w.kind = _with_symbol(split_part(i.kind, ':', 1), '*')    -- an erased person's symbols
      cross join lateral (select case when s.deleted_at is null then s.settings end as active,
                                 case when base.deleted_at is null then base.settings end as given) d
      cross join lateral (select i.problems is null and (i.document is not distinct from d.active) as is_active,
@@ -44,7 +46,7 @@ begin
      cross join lateral (select case
            when s.version is null and i.document is null then 'ok'
            when u.deleted_at is not null and i.document is not null and not p_keep_only then 'deleted'
-           when m.erased or u.id is null and is_erased(i.owner) then 'deleted'
+           when m.erased or w.erased and s.version is null or u.id is null and is_erased(i.owner) then 'deleted'
            when m.discards then 'stale'
            when s.version is null then 'new'
            when e.is_active then case when i.version = s.version then 'ok' else 'same' end

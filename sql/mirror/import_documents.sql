@@ -55,7 +55,7 @@ begin
                        and not is_erased(r.owner)
                     offset 0) i    -- few are left
              where _document_problem(i.document) is null    -- one valid key will do, and most have that
-               and (exists (select from jsonb_each(i.document) d left join setting_fields f on f.setting_type = i.kind and f.key = d.key
+               and (exists (select from jsonb_each(i.document) d left join setting_fields f on f.setting_type = split_part(i.kind, ':', 1) and f.key = d.key
                              where f.key is null or _is_valid_value(f, d.value))
                     or _take_settings(i.kind, i.document, i.texts, i.problems) ->> 'document' is not null)
              order by i.owner

@@ -6,7 +6,7 @@ set search_path = pg_catalog, public, pg_temp
 as $$
     select _merge_patch(p_settings, p_patch) || coalesce((select jsonb_object_agg(f.key, f.default_value)
                                                            from setting_fields f
-                                                          where f.setting_type = p_setting_type and f.default_value is not null
+                                                          where f.setting_type = split_part(p_setting_type, ':', 1) and f.default_value is not null
                                                             and p_patch -> f.key = 'null'), '{}')
 $$;
 

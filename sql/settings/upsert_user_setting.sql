@@ -11,12 +11,14 @@
 --
 -- Saving what is already active changes nothing and returns the active row (idempotent).
 -- p_expected_version: write only if this is the current version (0: there is none yet), else US001.
--- Raises US001, US002, US003, US004, US007. Locks the active row until the transaction ends.
+-- p_symbol: the symbol's document, which has versions of its own.
+-- Raises US001, US002, US003, US004, US007, US010. Locks the active row until the transaction ends.
 create or replace function upsert_user_setting(
     p_identifier       text,
     p_setting_type     text,
     p_settings         jsonb,
-    p_expected_version integer default null
+    p_expected_version integer default null,
+    p_symbol           text default null
 )
 returns user_settings
 language plpgsql
@@ -25,11 +27,12 @@ set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_user app_users := _resolve_user(p_identifier);
+    v_name text := _with_symbol(p_setting_type, p_symbol);
     v_row  user_settings;
 begin
     loop
         update user_settings s set settings = p_settings
-         where s.user_id = v_user.id and s.setting_type = p_setting_type and s.is_active and s.deleted_at is null
+         where s.user_id = v_user.id and s.setting_type = v_name and s.is_active and s.deleted_at is null
            and s.settings <> p_settings and s.version = coalesce(p_expected_version, s.version)
         returning * into v_row;
         if found then
@@ -42,13 +45,13 @@ begin
             continue;
         end if;
         select * into v_row from user_settings s
-         where s.user_id = v_user.id and s.setting_type = p_setting_type and s.is_active
+         where s.user_id = v_user.id and s.setting_type = v_name and s.is_active
            for no key update;
 
-        perform _check_version(p_expected_version, coalesce(v_row.version, 0), p_setting_type, v_user.okx_uid);
+        perform _check_version(p_expected_version, coalesce(v_row.version, 0), v_name, v_user.okx_uid);
         if v_row.version is null then
             insert into user_settings (user_id, okx_uid, telegram_id, setting_type, settings)
-            values (v_user.id, v_user.okx_uid, v_user.telegram_id, p_setting_type, p_settings)
+            values (v_user.id, v_user.okx_uid, v_user.telegram_id, v_name, p_settings)
             on conflict do nothing      -- no target: a rival's first version hits two unique indexes
             returning * into v_row;
             continue when not found;    -- somebody else was first
@@ -62,6 +65,6 @@ begin
 end
 $$;
 
-comment on function upsert_user_setting(text, text, jsonb, integer) is
-'Saves a settings document in place of the whole one before (patch_user_setting() changes single keys) and returns its row with the new version; an unchanged document makes no version. Integers, choices and keys that the catalogue lists are stored in its form (4.0: 4). p_identifier: OKX UID, Telegram ID or UUID. p_expected_version: write only if this is the current version (0: none yet). Example: select * from upsert_user_setting(''587662504768345929'', ''preferences'', ''{"symbol": "BTC-USDT-SWAP", "timeframe": "5m"}''). Raises US001 (version conflict), US002 (unknown type), US003 (invalid settings), US004 (unknown user), US007 (bad identifier).';
+comment on function upsert_user_setting(text, text, jsonb, integer, text) is
+'Saves a settings document in place of the whole one before (patch_user_setting() changes single keys) and returns its row with the new version; an unchanged document makes no version. Integers, choices and keys that the catalogue lists are stored in its form (4.0: 4). p_identifier: OKX UID, Telegram ID or UUID. p_expected_version: write only if this is the current version (0: none yet). p_symbol: the document of that symbol, which has versions of its own; without, the user''s own. Example: select * from upsert_user_setting(''587662504768345929'', ''preferences'', ''{"symbol": "BTC-USDT-SWAP", "timeframe": "5m"}''). Raises US001 (version conflict), US002 (unknown type), US003 (invalid settings), US004 (unknown user), US007 (bad identifier), US010 (no symbol, or not of this type).';
 select _allow('upsert_user_setting', 'writer admin');

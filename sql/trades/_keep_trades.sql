@@ -40,7 +40,9 @@ begin
      cross join lateral (select
                jsonb_build_object('is_hedge', false, 'entry_fee', 0, 'exit_fee', 0, 'dca_count', 0, 'extra', '{}'::jsonb,
                                   'params_version', _setting_version_at(u.id, 'params', e.entry_time),
-                                  'dual_side_version', _setting_version_at(u.id, 'dual_side', e.entry_time)) as defaults,
+                                  'dual_side_version', case    -- of the user's own document: not where the symbol's was in force
+                                      when _setting_version_at(u.id, _with_symbol('dual_side', g.given ->> 'symbol'), e.entry_time) is null
+                                      then _setting_version_at(u.id, 'dual_side', e.entry_time) end) as defaults,
                jsonb_build_object('id', gen_random_uuid(), 'user_id', u.id, 'created_at', now()) as ours) d;
 
     insert into trade_orders (user_id, exit_order_id, trade_id, exit_time)

@@ -1,4 +1,4 @@
--- Live or deleted: every version of the settings and of the API credentials, the trades, the Telegram links. Backups and the
+-- Live or deleted: every version of the settings and of the API credentials, the trades, the own templates, the Telegram links. Backups and the
 -- write-ahead log may hold it longer. The marks go when Redis has nothing any more; keyed digests remember who it was: an old
 -- copy of Redis brings nobody back.
 -- Locks the user's row, then the active settings: who wants to write meanwhile waits, and gets US004. Waits for a sync's
@@ -32,6 +32,7 @@ begin
     delete from user_settings s where s.user_id = v_user.id;
     get diagnostics versions = row_count;
     delete from okx_api_info c where c.user_id = v_user.id;
+    delete from setting_templates t where t.okx_uid = v_user.okx_uid;
     delete from trades t where t.user_id = v_user.id;
     get diagnostics trades = row_count;
     delete from trade_orders o where o.user_id = v_user.id;

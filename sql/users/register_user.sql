@@ -34,7 +34,8 @@ begin
     v_has_any := exists (select from user_settings s where s.user_id = v_user.id and s.is_active and s.deleted_at is null);
     v_given := _note_reason('missing keys filled');
     for v_type in    -- one by one, in the order in which everybody locks a user's documents
-        select t.setting_type, default_user_setting(t.setting_type) as defaults from setting_types t order by t.setting_type
+        select s.setting_type, default_user_setting(s.setting_type) as defaults
+          from user_settings s where s.user_id = v_user.id and s.is_active order by s.setting_type
     loop
         update user_settings s set settings = v_type.defaults || s.settings
          where s.user_id = v_user.id and s.setting_type = v_type.setting_type and s.is_active and s.deleted_at is null
@@ -46,11 +47,11 @@ begin
     perform upsert_user_setting(v_user.okx_uid, t.setting_type,
                                 coalesce(p_documents -> t.setting_type,
                                          default_user_setting(t.setting_type) || coalesce(m.settings, '{}')))
-       from setting_types t
+       from (select t.setting_type from setting_types t union select d.key from jsonb_each(p_documents) d) t
        left join list_setting_templates(p_template) m on m.setting_type = t.setting_type
        left join user_settings s on s.user_id = v_user.id and s.setting_type = t.setting_type and s.is_active
       where s.id is null or s.deleted_at is not null and (not v_has_any or p_documents ? t.setting_type);
-    return query select * from get_user_settings(v_user.okx_uid);
+    return query select * from get_user_settings(v_user.okx_uid, p_must_exist => true);
 end
 $$;
 

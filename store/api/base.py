@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-from store.arguments import count, line
+from store.arguments import count, line, symbol_or_none
 from store.coherence import mirroring, relay
 from store.coherence.connections import Connections
 from store.config import Config
@@ -24,7 +24,7 @@ from store.errors import (
     UnknownUser,
 )
 from store.mirror.cache import Cache
-from store.mirror.keys import OKX_UID, TELEGRAM_ID
+from store.mirror.keys import OKX_UID, SYMBOL, TELEGRAM_ID
 from store.models import (
     BUILT_IN_TYPES,
     MirrorEntry,
@@ -63,7 +63,7 @@ class Core:
         self._types = dict(BUILT_IN_TYPES)
         self._types_loaded = False
         self._secrets: dict[str, set[str]] | None = None  # the secret keys of each type, once PostgreSQL was asked
-        self._flights: dict[tuple[str, str], asyncio.Task[Setting | None]] = {}
+        self._flights: dict[tuple[str, str, str], asyncio.Task[Setting | None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None  # the one it is open in
         self._versions: dict[str, int] = {}  # OKX UID -> version of the credentials
 
@@ -246,10 +246,12 @@ class Core:
         )  # fmt: skip
 
     async def _type(self, name: str) -> SettingType:
-        if name not in self._types:
+        own, is_symbols, symbol = name.partition(":")
+        kind = self._types.get(own)
+        if kind is None or (is_symbols and not (kind.has_symbols and SYMBOL.fullmatch(symbol))):
             rows = await self._fetch(functions.catalogue.check_setting_type(check_type(name)))
-            self._types[name] = SettingType(**rows[0])
-        return self._types[name]
+            kind = self._types[own] = SettingType(**rows[0])
+        return kind.of(symbol) if is_symbols else kind
 
 
 def check_identifier(value: str) -> str:
@@ -264,9 +266,10 @@ def check_identifiers(values: Sequence[str]) -> list[str]:
     return [check_identifier(value) for value in values]
 
 
-def check_type(value: str) -> str:
-    """Refuse what can't be a setting type, before it gets anywhere."""
-    return line(value, "a setting type", UnknownSettingType)
+def check_type(value: str, symbol: str | None = None) -> str:
+    """Refuse what can't be a setting type, or a symbol, before it gets anywhere; return the document's name."""
+    setting_type = line(value, "a setting type", UnknownSettingType)
+    return setting_type if symbol_or_none(symbol) is None else f"{setting_type}:{symbol}"
 
 
 def to_setting(row: dict[str, Any]) -> Setting:

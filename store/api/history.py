@@ -19,16 +19,18 @@ class History(Core):
         identifier: str,
         setting_type: str | None = None,
         *,
+        symbol: str | None = None,
         before: datetime | None = None,
         limit: int | None = None,
     ) -> list[Version]:
         """List versions of one type or of all, newest first, deleted users' too (by OKX UID or UUID).
 
         `before`: the `saved_at` of the last one of the page before; what was saved at one moment is never torn
-        apart, so a page may be a little longer than `limit`. Raises UnknownUser, UnknownSettingType.
+        apart, so a page may be a little longer than `limit`. `symbol`: of its documents only; else of one type the
+        user's own, of all those of every symbol, too. Raises UnknownUser, UnknownSettingType, InvalidArgument.
         """
         kind = None if setting_type is None else check_type(setting_type)
-        call = functions.history.user_setting_history(check_identifier(identifier), kind, before, limit)
+        call = functions.history.user_setting_history(check_identifier(identifier), kind, before, limit, symbol)
         return [_version(row) for row in await self._fetch(call)]
 
     def iter_history(
@@ -36,24 +38,33 @@ class History(Core):
         identifier: str,
         setting_type: str | None = None,
         *,
+        symbol: str | None = None,
         before: datetime | None = None,
         limit: int | None = None,
     ) -> AsyncGenerator[Version]:
         """Yield what history() lists, as of one moment, without holding it all."""
         kind = None if setting_type is None else check_type(setting_type)
-        call = functions.history.user_setting_history(check_identifier(identifier), kind, before, limit)
+        call = functions.history.user_setting_history(check_identifier(identifier), kind, before, limit, symbol)
         return self._each(call, _version)
 
-    async def get_version(self, identifier: str, setting_type: str, version: int) -> Setting | None:
-        """Read one version; None if it is a deletion. Raises UnknownVersion, UnknownUser."""
-        call = functions.history.user_setting_version(check_identifier(identifier), check_type(setting_type), version)
+    async def get_version(
+        self, identifier: str, setting_type: str, version: int, *, symbol: str | None = None
+    ) -> Setting | None:
+        """Read one version (of the document of `symbol`, else of the user's own); None if it is a deletion.
+
+        Raises UnknownVersion, UnknownUser.
+        """
+        name = check_type(setting_type, symbol)
+        call = functions.history.user_setting_version(check_identifier(identifier), name, version)
         (row,) = await self._fetch(call)
         return None if row["deleted_at"] else to_setting(row)
 
-    async def get_at(self, identifier: str, setting_type: str, at: datetime) -> Setting | None:
-        """Read what was in force at a moment; None if it was deleted then. Raises UnknownVersion (nothing had
-        been saved by then), UnknownUser."""
-        call = functions.history.user_setting_at(check_identifier(identifier), check_type(setting_type), at)
+    async def get_at(
+        self, identifier: str, setting_type: str, at: datetime, *, symbol: str | None = None
+    ) -> Setting | None:
+        """Read what was in force at a moment (of the document of `symbol`, else of the user's own); None if it was
+        deleted then. Raises UnknownVersion (nothing had been saved by then), UnknownUser."""
+        call = functions.history.user_setting_at(check_identifier(identifier), check_type(setting_type, symbol), at)
         rows = await self._fetch(call)
         return to_setting(rows[0]) if rows else None
 
@@ -65,9 +76,12 @@ class History(Core):
         rows = await self._fetch(functions.history.user_setting_at(check_identifier(identifier), None, at))
         return [to_setting(row) for row in rows]
 
-    async def diff(self, identifier: str, setting_type: str, from_: int, to: int) -> list[KeyChange]:
+    async def diff(
+        self, identifier: str, setting_type: str, from_: int, to: int, *, symbol: str | None = None
+    ) -> list[KeyChange]:
         """Compare two versions, key by key. Raises UnknownVersion, UnknownUser."""
-        call = functions.history.diff_user_setting(check_identifier(identifier), check_type(setting_type), from_, to)
+        name = check_type(setting_type, symbol)
+        call = functions.history.diff_user_setting(check_identifier(identifier), name, from_, to)
         rows = await self._fetch(call)
         return [KeyChange(row["key"], row["change"], row["old_value"], row["new_value"]) for row in rows]
 
@@ -77,6 +91,7 @@ class History(Core):
         setting_type: str,
         version: int,
         *,
+        symbol: str | None = None,
         expected_version: int | None = None,
         actor: str | None = None,
         reason: str | None = None,
@@ -86,7 +101,7 @@ class History(Core):
         Raises UnknownVersion, InvalidSettings (the catalogue has changed since); otherwise as save().
         """
         call = functions.history.rollback_user_setting(
-            check_identifier(identifier), check_type(setting_type), version, expected_version
+            check_identifier(identifier), check_type(setting_type, symbol), version, expected_version
         )
         return (await self._save(call, actor, reason))[0]
 
@@ -108,6 +123,7 @@ class History(Core):
         identifier: str,
         setting_type: str,
         *,
+        symbol: str | None = None,
         expected_version: int | None = None,
         actor: str | None = None,
         reason: str | None = None,
@@ -117,7 +133,7 @@ class History(Core):
         Raises UnknownVersion (nothing was ever saved); otherwise as save().
         """
         call = functions.history.restore_user_setting(
-            check_identifier(identifier), check_type(setting_type), expected_version
+            check_identifier(identifier), check_type(setting_type, symbol), expected_version
         )
         return (await self._save(call, actor, reason))[0]
 

@@ -22,42 +22,60 @@ class Templates(Core):
     """The part of the store that knows templates. The name `default` stands for the catalogue's defaults."""
 
     async def save_template(
-        self, name: str, setting_type: str, settings: Document, *, actor: str | None = None
+        self,
+        name: str,
+        setting_type: str,
+        settings: Document,
+        *,
+        owner: str | None = None,
+        actor: str | None = None,
     ) -> Template:
-        """Save a template in place of an earlier one of this name and type; it may hold some keys only.
+        """Save a template in place of an earlier one of this name, type and owner; it may hold some keys only.
 
-        Raises InvalidSettings, UnknownSettingType, InvalidArgument (the name).
+        `owner`: the user whose own it is. Raises InvalidSettings, UnknownSettingType, InvalidArgument (the name),
+        UnknownUser.
         """
-        call = functions.templates.save_setting_template(name, check_type(setting_type), settings)
+        call = functions.templates.save_setting_template(name, check_type(setting_type), settings, _owner(owner))
         return _template(*(await self._write(call, actor)))
 
     async def save_template_from(
-        self, name: str, setting_type: str, identifier: str, *, actor: str | None = None
+        self,
+        name: str,
+        setting_type: str,
+        identifier: str,
+        *,
+        symbol: str | None = None,
+        owner: str | None = None,
+        actor: str | None = None,
     ) -> Template:
-        """Save a user's active document as a template, without its secrets. Raises UnknownUser, UnknownVersion
-        (the user has none); otherwise as save_template()."""
+        """Save a user's active document (of `symbol`, else the own one) as a template, without its secrets.
+
+        Raises UnknownUser, UnknownVersion (the user has none); otherwise as save_template().
+        """
         rows = await self._fetch(
-            functions.settings.get_user_settings(check_identifier(identifier), check_type(setting_type))
+            functions.settings.get_user_settings(check_identifier(identifier), check_type(setting_type, symbol))
         )
         if not rows:
-            raise UnknownVersion(f"no {setting_type} of {identifier}")
+            raise UnknownVersion(f"no {check_type(setting_type, symbol)} of {identifier}")
         setting = to_setting(rows[0])
         secrets = (await secret_keys(self)).get(setting_type, set())
         kept = {key: value for key, value in setting.settings.items() if key not in secrets}
-        return await self.save_template(name, setting_type, kept, actor=actor)
+        return await self.save_template(name, setting_type, kept, owner=owner, actor=actor)
 
-    async def list_templates(self, name: str | None = None) -> list[Template]:
-        """List templates, all or those of a name (one per setting type)."""
-        return [_template(row) for row in await self._fetch(functions.templates.list_setting_templates(name))]
+    async def list_templates(self, name: str | None = None, *, owner: str | None = None) -> list[Template]:
+        """List templates, all or those of a name (one per setting type): everybody's, or a user's own."""
+        call = functions.templates.list_setting_templates(name, _owner(owner))
+        return [_template(row) for row in await self._fetch(call)]
 
-    def iter_templates(self, name: str | None = None) -> AsyncGenerator[Template]:
+    def iter_templates(self, name: str | None = None, *, owner: str | None = None) -> AsyncGenerator[Template]:
         """Yield what list_templates() lists, without holding it all."""
-        return self._each(functions.templates.list_setting_templates(name), _template)
+        return self._each(functions.templates.list_setting_templates(name, _owner(owner)), _template)
 
-    async def delete_template(self, name: str, setting_type: str | None = None) -> int:
+    async def delete_template(self, name: str, setting_type: str | None = None, *, owner: str | None = None) -> int:
         """Delete a template, for one setting type or for all; return how many. Raises UnknownTemplate."""
         kind = None if setting_type is None else check_type(setting_type)
-        (row,) = await self._fetch(functions.templates.delete_setting_template(name, kind))
+        call = functions.templates.delete_setting_template(name, kind, _owner(owner))
+        (row,) = await self._fetch(call)
         return int(row["r"])
 
     async def apply_template(
@@ -69,21 +87,24 @@ class Templates(Core):
         filter: Document | None = None,
         replace: bool = False,
         dry_run: bool = False,
+        symbol: str | None = None,
+        owner: str | None = None,
         tell: Callable[[TemplateEffect], None] | None = None,
         actor: str | None = None,
         reason: str | None = None,
     ) -> list[TemplateEffect]:
-        """Apply a template to these users, or to all whose document contains `filter`, in one transaction.
+        """Apply a template to these users, or to all whose document contains `filter`, in one transaction; one that is
+        an `owner`'s own to that user.
 
-        Its keys replace those of the document; with `replace` it becomes the document. `dry_run`: a preview. `tell`
-        hears of each effect once all is done, in place of the list, which is empty then.
+        Its keys replace those of the document (of `symbol`, else the own one); with `replace` it becomes that.
+        `dry_run`: a preview. `tell` hears of each effect once all is done, in place of the list, which is empty then.
         Raises UnknownTemplate, UnknownUser, InvalidSettings, UnknownSettingType.
         """
         if tell is not None and not callable(tell):
             raise InvalidArgument("tell must be a function")
         whom = None if identifiers is None else check_identifiers(identifiers)
         call = functions.templates.apply_setting_template(
-            name, check_type(setting_type), whom, filter, replace, dry_run
+            name, check_type(setting_type), whom, filter, replace, dry_run, symbol, _owner(owner)
         )
         okx_uids: list[str] = []
         effects: list[TemplateEffect] = []
@@ -103,6 +124,10 @@ class Templates(Core):
                 if tell is not None:
                     tell(_effect(json.loads(line)))
         return effects
+
+
+def _owner(owner: str | None) -> str | None:
+    return None if owner is None else check_identifier(owner)
 
 
 def _effect(row: Mapping[str, Any]) -> TemplateEffect:

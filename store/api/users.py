@@ -10,9 +10,9 @@ from store.api.base import Core, check_identifier, to_saved
 from store.arguments import count_or_none
 from store.coherence.sync import Sync
 from store.errors import RedisUnavailable, UnknownUser
-from store.mirror.entries import CREDENTIALS, TELEGRAM, Place
+from store.mirror.entries import CREDENTIALS, TELEGRAM, Place, SettingKeys
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
-from store.models import Document, Erasure, Registration, User
+from store.models import Document, Erasure, Registration, SettingType, User
 from store.postgres import functions
 
 PAGE = 1000  # users a query
@@ -170,12 +170,12 @@ class Users(Core):
         if not is_okx_uid and not TELEGRAM_ID.fullmatch(owner):
             return []
         places, owners = [replace(TELEGRAM, owner=owner)], [owner]
-        if is_okx_uid:
-            rows = await self._fetch(functions.catalogue.list_setting_types())
-            places = [Place(owner, row["name"], row["redis_suffix"], row["redis_encoding"]) for row in rows]
-            places += [replace(CREDENTIALS, owner=owner), Place(owner, "user", "mirror", "fields")]
+        rows = await self._fetch(functions.catalogue.list_setting_types())
         erased = await self._fetch(functions.users.erased_owners([owner]))
         try:
+            if is_okx_uid:
+                places = await self._setting_places(owner, SettingKeys(SettingType(**row) for row in rows))
+                places += [replace(CREDENTIALS, owner=owner), Place(owner, "user", "mirror", "fields")]
             found = await self._connections.mirror.inspect(places)
             linked = found[-1].content if is_okx_uid else ""
             if TELEGRAM_ID.fullmatch(linked) and await self._connections.mirror.okx_uid_of(linked) == owner:
@@ -183,3 +183,10 @@ class Users(Core):
         except RedisUnavailable:
             return owners if erased else []
         return owners if erased or any(what.type != "none" for what in found) else []
+
+    async def _setting_places(self, owner: str, settings: SettingKeys) -> list[Place]:
+        """List the keys of a user's settings, of symbols those that Redis has."""
+        suffixes = settings.suffixes
+        async for keys in self._connections.mirror.scan(PAGE, "symbol:*", owner):
+            suffixes += [suffix for _, suffix in keys]
+        return [place for suffix in suffixes if (place := settings.find(suffix, owner))]

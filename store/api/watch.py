@@ -13,6 +13,7 @@ from store.coherence.connections import Connections
 from store.errors import RedisUnavailable, first_line
 from store.mirror.client import Mirror
 from store.mirror.keys import OKX_UID
+from store.models import Scoped
 
 RETRY = 0.5  # seconds
 PING = 1.0  # seconds without a message after which the connection is tested
@@ -21,8 +22,8 @@ BATCH = 1000  # keys a round trip
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A version that reached Redis (for a deletion, too)."""
+class Change(Scoped):
+    """A version that reached Redis (for a deletion, too). `setting_type`: with its symbol, as in Setting."""
 
     okx_uid: str
     setting_type: str

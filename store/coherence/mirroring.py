@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from store.batches import cut
 from store.coherence.connections import Connections
 from store.coherence.mirror_source import complete
 from store.coherence.preserve import keep
 from store.errors import DatabaseReadOnly, DatabaseUnavailable, RedisUnavailable, StoreError
-from store.mirror.entries import Applied, Found, Place
-from store.models import MirrorEntry
+from store.mirror.entries import Applied, Found, Place, SettingKeys
+from store.models import MirrorEntry, SettingType
 from store.postgres import functions
 
 TRIES = 5  # at a key that somebody else keeps writing
+BATCH = 500  # keys of a look at all
 
 
 async def mirror(
@@ -30,6 +32,11 @@ async def mirror(
 
     What isn't ours in Redis goes into the history first. Raises RedisUnavailable, DatabaseUnavailable.
     """
+    if of_symbols := [entry for entry in entries if entry.is_of_every_symbol]:
+        erased = dict(zip(of_symbols, await _erase_symbols(stores, of_symbols), strict=True))
+        rest = [entry for entry in entries if entry not in erased]
+        done = iter(await mirror(stores, rest, wait=wait, marked=marked, in_hurry=in_hurry))
+        return [erased[entry] if entry in erased else next(done) for entry in entries]
     results = []
     # What is there Redis reads, too, and it may come back.
     sizes = [0] * len(entries) if in_hurry else await stores.mirror.sizes(list(map(Place.of, entries)))
@@ -78,6 +85,37 @@ async def overwrite(stores: Connections, place: Place, found: Found, entry: Mirr
             return result if is_same or not result.is_current else Applied(-1, result.version)
         found = result.foreign
     return Applied(-1, found.version, None, RedisUnavailable("somebody else keeps writing there"))
+
+
+async def _erase_symbols(stores: Connections, entries: Sequence[MirrorEntry]) -> list[Applied]:
+    """Remove what Redis has of any symbol of erased people; of one that PostgreSQL knows there is another mark."""
+    moving: set[tuple[str, str]] = set()
+    for suffix in {entry.suffix for entry in entries}:
+        wanted = {entry.owner: entry for entry in entries if entry.suffix == suffix}
+        entry = wanted[min(wanted)]
+        settings = SettingKeys([SettingType(entry.kind.removesuffix(":*"), suffix.removeprefix("symbol:*:"), "", True)])
+        async for keys in stores.mirror.scan(BATCH, suffix, entry.owner if len(wanted) == 1 else None):
+            places = [place for owner, name in set(keys) if owner in wanted and (place := settings.find(name, owner))]
+            call = functions.mirror.known_keys([place.owner for place in places], [place.kind for place in places])
+            rows = await stores.database.fetch(call) if places else []
+            known = {(row["owner"], row["kind"]) for row in rows}
+            unknown = [place for place in places if (place.owner, place.kind) not in known]
+            versions = await stores.mirror.versions(sorted({place.owner for place in unknown}))
+            found = [Found(versions.get((place.owner, place.kind), 0), "", "", "") for place in unknown]
+            gone = [
+                replace(wanted[place.owner], kind=place.kind, suffix=place.suffix, version=what.version + 1)
+                for place, what in zip(unknown, found, strict=True)
+            ]
+            results = await stores.mirror.apply(gone, found)
+            moving |= {(e.owner, suffix) for e, result in zip(gone, results, strict=True) if not result.is_current}
+    results = []
+    for entry in entries:
+        is_gone = (entry.owner, entry.suffix) not in moving
+        error = None if is_gone else RedisUnavailable("somebody else keeps writing there")
+        results.append(Applied(1 if is_gone else -1, entry.version, None, error))
+        if is_gone:
+            stores.marks.done(entry, entry.version)
+    return results
 
 
 async def _catch_up(stores: Connections, entry: MirrorEntry) -> Applied:

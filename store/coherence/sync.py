@@ -25,10 +25,10 @@ from store.coherence.relay import BATCH
 from store.coherence.sync_credentials import UNCHOSEN, import_credentials, is_plain, require_mode
 from store.errors import DatabaseUnavailable, NotPermitted, StoreError, VersionConflict
 from store.json_writer import shown_key
-from store.mirror.entries import CREDENTIALS, TELEGRAM, Found, Place
+from store.mirror.entries import CREDENTIALS, TELEGRAM, Found, Place, SettingKeys
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
 from store.mirror.old_encodings import Unreadable
-from store.models import MirrorEntry
+from store.models import MirrorEntry, SettingType
 from store.postgres import functions
 from store.postgres.call import Call
 from store.postgres.confinement import refusal
@@ -42,6 +42,8 @@ NOTHING_DONE = ("conflict", "deleted", "partial", "invalid", "bad", "busy", "ref
 
 # What is to be written to Redis: the content, or (a version) of what was taken in part only that.
 Settled = tuple[Place, int | None]
+
+OTHERS = {place.suffix: place for place in (TELEGRAM, CREDENTIALS)}  # keys that hold no settings
 
 # Batches under way: while PostgreSQL takes one over, the next is read, and the one before is written back.
 UNDER_WAY = 3
@@ -78,7 +80,7 @@ class Sync:
         self._dry_run = dry_run
         self._tell = tell
         self._progress = progress
-        self._kinds: dict[str, Place] = {TELEGRAM.suffix: TELEGRAM, CREDENTIALS.suffix: CREDENTIALS}
+        self._settings = SettingKeys(())
         self._outcomes: Counter[str] = Counter()
         # One batch at a time: two would wait for each other's users, in PostgreSQL and for good.
         self._writing = asyncio.Lock()
@@ -104,14 +106,21 @@ class Sync:
         return self._outcomes
 
     async def take_over(self, okx_uid: str) -> None:
-        """Take over the documents of one user, without searching Redis for anything else; the marks of the
+        """Take over the documents of one user, without searching Redis for anything but symbols; the marks of the
         user stay for the caller."""
         await self._load_types()
-        await self._batch([(okx_uid, suffix) for suffix in self._kinds if suffix != TELEGRAM.suffix])
+        await self._batch([(okx_uid, suffix) for suffix in (*self._settings.suffixes, CREDENTIALS.suffix)])
+        if self._outcomes:  # there is somebody: perhaps with symbols, which takes a look at the names of all keys
+            async for keys in self._stores.mirror.scan(BATCH, "symbol:*", okx_uid):
+                await self._batch([key for key in keys if self._form(key[1])])
 
     async def _load_types(self) -> None:
-        for row in await self._stores.database.fetch(functions.catalogue.list_setting_types()):
-            self._kinds[row["redis_suffix"]] = Place("", row["name"], row["redis_suffix"], row["redis_encoding"])
+        rows = await self._stores.database.fetch(functions.catalogue.list_setting_types())
+        self._settings = SettingKeys(SettingType(**row) for row in rows)
+
+    def _form(self, suffix: str) -> Place | None:
+        """Return what keys with a suffix hold, of anybody; None for what isn't ours."""
+        return OTHERS.get(suffix) or self._settings.find(suffix)
 
     async def _found_keys(self, suffix: str | None = None) -> AsyncIterator[list[tuple[str, str]]]:
         """List the keys of Redis with this suffix, or all but the links, in batches; a key may come twice."""
@@ -119,7 +128,7 @@ class Sync:
         async for keys in self._stores.mirror.scan(BATCH, suffix):
             listed = [key for key in keys if suffix or key[1] != TELEGRAM.suffix]
             self._progress(len(listed))
-            batch |= dict.fromkeys(key for key in listed if key[1] in self._kinds)
+            batch |= dict.fromkeys(key for key in listed if self._form(key[1]))
             if len(batch) >= BATCH:
                 yield list(batch)
                 batch = {}
@@ -129,8 +138,8 @@ class Sync:
         """Take over these keys, no more at a time than can be held."""
         places = []
         for owner, suffix in keys:
-            form = self._kinds[suffix]
-            if self._okx_uid in (None, owner) or form is TELEGRAM:
+            form = self._form(suffix)
+            if form and (self._okx_uid in (None, owner) or form is TELEGRAM):
                 places.append(Place(owner, form.kind, suffix, form.encoding))
         sizes = await self._stores.mirror.sizes(places)
         for part in cut(zip(places, sizes, strict=True), itemgetter(1)):

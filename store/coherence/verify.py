@@ -28,9 +28,9 @@ from store.coherence.mirror_source import all_entries, complete
 from store.coherence.preserve import Held
 from store.coherence.relay import BATCH
 from store.encryption.vault import DamagedCredential, WrongEncryptionKey
-from store.mirror.entries import CREDENTIALS, TELEGRAM, Place
+from store.mirror.entries import CREDENTIALS, TELEGRAM, Place, SettingKeys
 from store.mirror.keys import OKX_UID
-from store.models import MirrorEntry
+from store.models import MirrorEntry, SettingType
 from store.postgres import functions
 
 LOOKS = 10  # at a key that keeps changing
@@ -155,20 +155,21 @@ async def _owners_of(stores: Connections, okx_uid: str) -> list[str]:
 async def _only_in_redis(stores: Connections, owners: Sequence[str] | None, expected: int) -> AsyncIterator[list[Look]]:
     """Look at keys that PostgreSQL knows nothing of. `expected`: the sum of the hashes of all it knows; normally Redis
     has just those, and PostgreSQL needn't be asked about each."""
-    kinds = {row["redis_suffix"]: row for row in await stores.database.fetch(functions.catalogue.list_setting_types())}
+    rows = await stores.database.fetch(functions.catalogue.list_setting_types())
+    settings = SettingKeys(SettingType(**row) for row in rows)
     if owners is None:
-        suffixes = {*kinds, CREDENTIALS.suffix, TELEGRAM.suffix}
+        others = (CREDENTIALS.suffix, TELEGRAM.suffix)
         async for keys in stores.mirror.scan(BATCH):
-            expected -= sum(hash(key) for key in keys if key[1] in suffixes)
+            expected -= sum(hash(key) for key in keys if key[1] in others or settings.find(key[1]))
         if expected == 0:
             return
-    async for keys in _keys(stores, owners, [*kinds, CREDENTIALS.suffix]):
+    async for keys in _keys(stores, owners, [*settings.suffixes, CREDENTIALS.suffix]):
         places, mirrors = [], []
         for owner, suffix in set(keys):
             if suffix == "mirror":
                 mirrors.append(owner)
-            if suffix in kinds and OKX_UID.fullmatch(owner):
-                places.append(Place(owner, kinds[suffix]["name"], suffix, kinds[suffix]["redis_encoding"]))
+            if OKX_UID.fullmatch(owner) and (place := settings.find(suffix, owner)):
+                places.append(place)
             elif suffix == CREDENTIALS.suffix and OKX_UID.fullmatch(owner):
                 places.append(replace(CREDENTIALS, owner=owner))
             elif suffix == TELEGRAM.suffix and not OKX_UID.fullmatch(owner):
@@ -200,6 +201,8 @@ async def _keys(
 ) -> AsyncIterator[list[tuple[str, str]]]:
     if owners is not None:
         yield [(owners[0], suffix) for suffix in suffixes]
+        async for keys in stores.mirror.scan(BATCH, "symbol:*", owners[0]):
+            yield keys
         return
     async for keys in stores.mirror.scan(BATCH):
         yield keys

@@ -56,9 +56,15 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 identifier = click.argument("identifier")
 setting_type = click.argument("setting_type", metavar="TYPE", shell_complete=_types)
 some_type = click.argument("setting_type", metavar="[TYPE]", required=False, shell_complete=_types)
+of_symbol = click.option("--symbol", metavar="S", help="Of this symbol, as BTC-USDT-SWAP; else the own one.")
 expect_version = click.option(
     "--expect-version", type=Number(0), metavar="N", help="Only if this is the current version."
 )
+
+
+def named(setting_type: str | None, symbol: str | None) -> str:
+    """Return what a document is called: settings, dual_side, dual_side:BTC-USDT-SWAP."""
+    return ":".join(filter(None, (setting_type or "settings", symbol)))
 
 
 def who(command: F) -> F:

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 import click
 
 from store.api.catalogue import masked
-from store.commands.common import Moment, Number, as_json, expect_version, identifier, run, setting_type, some_type, who
+from store.commands.common import (
+    Moment,
+    Number,
+    as_json,
+    expect_version,
+    identifier,
+    named,
+    of_symbol,
+    run,
+    setting_type,
+    some_type,
+    who,
+)
 from store.commands.listing import Each, JsonList, Printer, print_list
 from store.commands.output import (
     counted,
@@ -31,11 +43,12 @@ if TYPE_CHECKING:
 @click.command(short_help="Show who changed what, when and why.")
 @identifier
 @some_type
+@of_symbol
 @click.option("--before", type=Moment(), metavar="TIME", help="Versions saved before then: the next page.")
 @click.option("--limit", type=Number(1), metavar="N", default=20, show_default=True, help="Versions at most.")
 @as_json
 def history(
-    identifier: str, setting_type: str | None, before: datetime | None, limit: int, as_json: bool
+    identifier: str, setting_type: str | None, symbol: str | None, before: datetime | None, limit: int, as_json: bool
 ) -> None:  # fmt: skip
     """Show every version, newest first: when, who, why, and what it changed.
 
@@ -48,10 +61,12 @@ def history(
     """
     printer: Printer[Version] = JsonList() if as_json else Each(print_version)
     count, last = run(
-        lambda store: print_list(store.iter_history(identifier, setting_type, before=before, limit=limit), printer)
+        lambda store: print_list(
+            store.iter_history(identifier, setting_type, symbol=symbol, before=before, limit=limit), printer
+        )
     )
     if last is None:
-        raise click.ClickException(f"no versions of {setting_type or 'settings'} of {identifier}")
+        raise click.ClickException(f"no versions of {named(setting_type, symbol)} of {identifier}")
     if count >= limit and (setting_type is None or last.version > 1):
         say(f"older ones: --before '{moment(last.saved_at)}'", err=True)
 
@@ -61,15 +76,16 @@ def history(
 @setting_type
 @click.argument("a", type=Number(1))
 @click.argument("b", type=Number(1))
+@of_symbol
 @as_json
-def diff(identifier: str, setting_type: str, a: int, b: int, as_json: bool) -> None:
+def diff(identifier: str, setting_type: str, a: int, b: int, symbol: str | None, as_json: bool) -> None:
     """Show what differs between two versions, A and B. Nothing is printed if nothing does.
 
     \b
     Example:
       settings-store diff 587662504768345929 params 3 5
     """
-    changes = run(lambda store: store.diff(identifier, setting_type, a, b))
+    changes = run(lambda store: store.diff(identifier, setting_type, a, b, symbol=symbol))
     if as_json:
         print_json(changes)
     else:
@@ -81,12 +97,13 @@ def diff(identifier: str, setting_type: str, a: int, b: int, as_json: bool) -> N
 @some_type
 @click.argument("version", metavar="[VERSION]", type=Number(1), required=False)
 @click.option("--at", type=Moment(), metavar="TIME", help="All types, to what was in force then.")
+@of_symbol
 @expect_version
 @who
 @as_json
 def rollback(
-    identifier: str, setting_type: str | None, version: int | None, at: datetime | None, expect_version: int | None,
-    as_json: bool,
+    identifier: str, setting_type: str | None, version: int | None, at: datetime | None, symbol: str | None,
+    expect_version: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Save an earlier VERSION of a TYPE again, as a new version; or with --at, all types at once.
 
@@ -97,7 +114,9 @@ def rollback(
       settings-store rollback 587662504768345929 params 3 --reason "as before the weekend"
       settings-store rollback 587662504768345929 --at "2026-11-22 10:00"
     """
-    if (version is None) == (at is None) or (at is not None and (setting_type, expect_version) != (None, None)):
+    if (version is None) == (at is None) or (
+        at is not None and (setting_type, symbol, expect_version) != (None, None, None)
+    ):
         raise click.UsageError("Give a TYPE and a VERSION, or --at for all types.")
 
     async def write(store: SettingsStore) -> list[SavedSetting]:
@@ -106,7 +125,9 @@ def rollback(
         else:
             assert setting_type is not None
             assert version is not None
-            saved = [await store.rollback(identifier, setting_type, version, expected_version=expect_version)]
+            saved = [
+                await store.rollback(identifier, setting_type, version, symbol=symbol, expected_version=expect_version)
+            ]
         return [await masked(store, setting) for setting in saved]
 
     _print_saved(run(write), as_json, one=at is None)
@@ -115,10 +136,11 @@ def rollback(
 @click.command()
 @identifier
 @setting_type
+@of_symbol
 @expect_version
 @who
 @as_json
-def delete(identifier: str, setting_type: str, expect_version: int | None, as_json: bool) -> None:
+def delete(identifier: str, setting_type: str, symbol: str | None, expect_version: int | None, as_json: bool) -> None:
     """Delete settings, from Redis too. A version of its own: `restore` brings them back.
 
     Exit code 1 if there are none.
@@ -127,19 +149,20 @@ def delete(identifier: str, setting_type: str, expect_version: int | None, as_js
     Example:
       settings-store delete 587662504768345929 dual_side --reason "not used"
     """
-    saved = run(lambda store: store.delete(identifier, setting_type, expected_version=expect_version))
+    saved = run(lambda store: store.delete(identifier, setting_type, symbol=symbol, expected_version=expect_version))
     if saved is None:
-        raise click.ClickException(f"no {setting_type} of {identifier}")
+        raise click.ClickException(f"no {named(setting_type, symbol)} of {identifier}")
     _print_saved([saved], as_json)
 
 
 @click.command()
 @identifier
 @setting_type
+@of_symbol
 @expect_version
 @who
 @as_json
-def restore(identifier: str, setting_type: str, expect_version: int | None, as_json: bool) -> None:
+def restore(identifier: str, setting_type: str, symbol: str | None, expect_version: int | None, as_json: bool) -> None:
     """Bring deleted settings back, as a new version. What isn't deleted stays as it is.
 
     \b
@@ -148,7 +171,8 @@ def restore(identifier: str, setting_type: str, expect_version: int | None, as_j
     """
 
     async def write(store: SettingsStore) -> SavedSetting:
-        return await masked(store, await store.restore(identifier, setting_type, expected_version=expect_version))
+        saved = await store.restore(identifier, setting_type, symbol=symbol, expected_version=expect_version)
+        return await masked(store, saved)
 
     _print_saved([run(write)], as_json)
 

@@ -169,14 +169,17 @@ def json_text(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Write what JSON has no form for in one that it has: a dataclass as its fields, a length of time in seconds, an
-    amount as a text."""
+    """Write what JSON has no form for in one that it has: a dataclass as its fields (and a document's symbol), a length
+    of time in seconds, an amount as a text."""
     from datetime import datetime, timedelta
     from decimal import Decimal
     from uuid import UUID
 
+    from store.models import Scoped
+
     if is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
+        names = [field.name for field in fields(value)] + ["symbol"] * isinstance(value, Scoped)
+        return {name: getattr(value, name) for name in names}
     if isinstance(value, datetime):
         return moment(value)
     if isinstance(value, timedelta):

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from store.api.catalogue import each_masked, masked, mistyped
-from store.commands.common import Moment, Number, as_json, expect_version, identifier, run, setting_type, some_type, who
+from store.commands.common import (
+    Moment,
+    Number,
+    as_json,
+    expect_version,
+    identifier,
+    named,
+    of_symbol,
+    run,
+    setting_type,
+    some_type,
+    who,
+)
 from store.commands.listing import JsonList, Printer, Table, print_list
 from store.commands.output import (
     moment,
@@ -31,6 +43,7 @@ if TYPE_CHECKING:
 @click.command()
 @identifier
 @some_type
+@of_symbol
 @click.option("--source", type=click.Choice(["auto", "redis", "db"]), default="auto", show_default=True,
               help="Which store to ask; auto: Redis, then PostgreSQL.")  # fmt: skip
 @click.option("--version", "version", type=Number(1), metavar="N", help="This version of the TYPE.")
@@ -38,16 +51,20 @@ if TYPE_CHECKING:
 @click.option("--reveal", is_flag=True, help="Show secrets (signal_bot_token), too.")
 @as_json
 def get(
-    identifier: str, setting_type: str | None, source: str, version: int | None, at: datetime | None, reveal: bool,
-    as_json: bool,
+    identifier: str, setting_type: str | None, symbol: str | None, source: str, version: int | None,
+    at: datetime | None, reveal: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Show a user's settings, of one TYPE or of all. Exit code 1 if there are none.
+
+    With --symbol what is in force for it: the symbol's document, or else the user's own; the heading says which. A
+    --version, or --at, is of the symbol's document alone.
 
     \b
     Example:
       settings-store get 587662504768345929 params
       settings-store get 1709556958 --json
       settings-store get 587662504768345929 params --version 3
+      settings-store get 587662504768345929 dual_side --symbol BTC-USDT-SWAP
       settings-store get 587662504768345929 --at "2026-11-22 10:00+09:00"
     """
     ask: Source | None = "redis" if source == "redis" else "db" if source == "db" else None
@@ -58,15 +75,17 @@ def get(
 
     async def read(store: SettingsStore) -> list[Setting]:
         one: Setting | None
-        if setting_type is None:
-            found = await (store.get_all(identifier, source=ask) if at is None else store.get_all_at(identifier, at))
+        if setting_type is None and at is not None:
+            found = [one for one in await store.get_all_at(identifier, at) if symbol in (None, one.symbol)]
+        elif setting_type is None:
+            found = await store.get_all(identifier, source=ask, symbol=symbol)
         else:
             if version is not None:
-                one = await store.get_version(identifier, setting_type, version)
+                one = await store.get_version(identifier, setting_type, version, symbol=symbol)
             elif at is not None:
-                one = await store.get_at(identifier, setting_type, at)
+                one = await store.get_at(identifier, setting_type, at, symbol=symbol)
             else:
-                one = await store.get(identifier, setting_type, source=ask)
+                one = await store.get(identifier, setting_type, source=ask, symbol=symbol)
             found = [one] if one else []
         return found if reveal else [await masked(store, setting) for setting in found]
 
@@ -77,7 +96,7 @@ def get(
         where = (
             f" in {ask}" if ask else f": version {version} is a deletion" if version else " at that time" if at else ""
         )
-        raise click.ClickException(f"no {setting_type or 'settings'} of {identifier}{where}")
+        raise click.ClickException(f"no {named(setting_type, symbol)} of {identifier}{where}")
     if as_json:
         if setting_type is not None:
             print_json(found[0])
@@ -90,6 +109,7 @@ def get(
 @identifier
 @setting_type
 @click.argument("pairs", metavar="KEY=VALUE…", nargs=-1)
+@of_symbol
 @click.option("--file", "file", type=click.File("rb"), help="Read a JSON object from a file.")
 @click.option("--stdin", "stdin", is_flag=True, help="Read a JSON object from standard input.")
 @click.option("--replace", is_flag=True, help="Replace the whole document instead of merging.")
@@ -97,7 +117,7 @@ def get(
 @who
 @as_json
 def set_(
-    identifier: str, setting_type: str, pairs: Sequence[str], file: Any, stdin: bool, replace: bool,
+    identifier: str, setting_type: str, pairs: Sequence[str], symbol: str | None, file: Any, stdin: bool, replace: bool,
     expect_version: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Change settings: merge KEY=VALUE pairs, or a JSON object, into the document.
@@ -111,16 +131,17 @@ def set_(
     Example:
       settings-store set 587662504768345929 params leverage=20 direction=롱 --reason "less risk"
       settings-store set 587662504768345929 params --file params.json --replace --expect-version 3
+      settings-store set 587662504768345929 dual_side dual_side_entry_trigger=4 --symbol BTC-USDT-SWAP
     """
     if (len(pairs) > 0) + (file is not None) + stdin != 1:
         raise click.UsageError("Give one of these: KEY=VALUE pairs, --file, --stdin.")
     source: BinaryIO = file or sys.stdin.buffer
-    document = parse_pairs(pairs) if pairs else _unwrapped(parse_object(source.read()), setting_type)
+    document = parse_pairs(pairs) if pairs else _unwrapped(parse_object(source.read()), setting_type, symbol)
 
     async def write(store: SettingsStore) -> tuple[SavedSetting, dict[str, str]]:
         save = store.save if replace else store.patch
-        saved = await masked(store, await save(identifier, setting_type, document, expected_version=expect_version))
-        return saved, await mistyped(store, saved)
+        saved = await save(identifier, setting_type, document, expected_version=expect_version, symbol=symbol)
+        return await masked(store, saved), await mistyped(store, saved)
 
     saved, unknown = run(write)
     if not document:
@@ -134,22 +155,26 @@ def set_(
         print_saved(saved)
 
 
-def _unwrapped(document: dict[str, Any], setting_type: str) -> dict[str, Any]:
+def _unwrapped(document: dict[str, Any], setting_type: str, symbol: str | None) -> dict[str, Any]:
     """Take the settings out of what `get --json` prints; anything else is the settings."""
     if not {"okx_uid", "setting_type", "version", "settings", "updated_at"} <= set(document):
         return document
-    if document["setting_type"] != setting_type or not isinstance(document["settings"], dict):
-        raise click.ClickException(f"the file holds what `get --json` prints, but no {setting_type}")
+    name = named(setting_type, symbol)
+    if document["setting_type"] not in (name, setting_type) or not isinstance(document["settings"], dict):
+        raise click.ClickException(f"the file holds what `get --json` prints, but no {name}")
     return dict(document["settings"])
 
 
 @click.command(short_help="Find the users whose settings hold these values.")
 @setting_type
 @click.argument("pairs", metavar="KEY=VALUE…", nargs=-1, required=True)
+@of_symbol
 @click.option("--after", metavar="OKX_UID", help="Start after this user.")
 @click.option("--limit", type=Number(1), metavar="N", default=100, show_default=True, help="Users at most.")
 @as_json
-def search(setting_type: str, pairs: Sequence[str], after: str | None, limit: int, as_json: bool) -> None:
+def search(
+    setting_type: str, pairs: Sequence[str], symbol: str | None, after: str | None, limit: int, as_json: bool
+) -> None:
     """Find the users whose active settings hold all these values (by index).
 
     \b
@@ -165,7 +190,7 @@ def search(setting_type: str, pairs: Sequence[str], after: str | None, limit: in
     printer: Printer[Setting] = JsonList() if as_json else Table(columns, to_row)
 
     async def read(store: SettingsStore) -> tuple[int, Setting | None]:
-        found = store.iter_search(setting_type, wanted, after=after, limit=limit)
+        found = store.iter_search(setting_type, wanted, symbol=symbol, after=after, limit=limit)
         return await print_list(each_masked(store, found), printer)
 
     count, last = run(read)

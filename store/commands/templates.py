@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from store.api.catalogue import masked
-from store.commands.common import as_json, run, setting_type, some_type, who
+from store.commands.common import as_json, named, of_symbol, run, setting_type, some_type, who
 from store.commands.listing import JsonList, Printer, Table, print_list
 from store.commands.output import (
     counted,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from store.models import Template, TemplateEffect
 
 name = click.argument("name")
+owner = click.option("--user", "owner", metavar="IDENTIFIER", help="Of a user's own templates; else of everybody's.")
 
 
 @click.group()
@@ -51,26 +52,34 @@ def template() -> None:
 @click.argument("pairs", metavar="KEY=VALUE…", nargs=-1)
 @click.option("--file", "file", type=click.File("rb"), help="Read a JSON object from a file (-: standard input).")
 @click.option("--from", "source", metavar="IDENTIFIER", help="Take a user's active settings, but for the secrets.")
+@of_symbol
+@owner
 @who
 @as_json
 def template_save(
-    name: str, setting_type: str, pairs: Sequence[str], file: Any, source: str | None, as_json: bool
+    name: str, setting_type: str, pairs: Sequence[str], file: Any, source: str | None, symbol: str | None,
+    owner: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Save a template for a TYPE, in place of an earlier one. It may hold some keys only.
+
+    With --user a preset: of that user, applied to nobody else, and erased with the person.
 
     \b
     Example:
       settings-store template save careful params leverage=3 use_sl=true
       settings-store template save vip params --from 587662504768345929
+      settings-store template save night dual_side use_dual_sl=true --user 587662504768345929
     """
     if (len(pairs) > 0) + (file is not None) + (source is not None) != 1:
         raise click.UsageError("Give one of these: KEY=VALUE pairs, --file, --from.")
+    if symbol is not None and source is None:
+        raise click.UsageError("--symbol goes with --from: a template is of a TYPE.")
     document = parse_object(file.read()) if file else parse_pairs(pairs)
 
     async def write(store: SettingsStore) -> Template:
         if source is None:
-            return await masked(store, await store.save_template(name, setting_type, document))
-        return await store.save_template_from(name, setting_type, source)
+            return await masked(store, await store.save_template(name, setting_type, document, owner=owner))
+        return await store.save_template_from(name, setting_type, source, symbol=symbol, owner=owner)
 
     saved = run(write)
     if as_json:
@@ -80,9 +89,10 @@ def template_save(
 
 
 @template.command("list")
+@owner
 @as_json
-def template_list(as_json: bool) -> None:
-    """List the templates.
+def template_list(owner: str | None, as_json: bool) -> None:
+    """List the templates: everybody's, or a user's own.
 
     \b
     Example:
@@ -98,15 +108,16 @@ def template_list(as_json: bool) -> None:
 
     columns = ("name", "type", "keys", "saved by", "saved at")
     printer: Printer[Template] = JsonList(to_json) if as_json else Table(columns, to_row)
-    run(lambda store: print_list(store.iter_templates(), printer))
+    run(lambda store: print_list(store.iter_templates(owner=owner), printer))
 
 
 @template.command("show")
 @name
 @some_type
+@owner
 @click.option("--reveal", is_flag=True, help="Show secrets (signal_bot_token), too.")
 @as_json
-def template_show(name: str, setting_type: str | None, reveal: bool, as_json: bool) -> None:
+def template_show(name: str, setting_type: str | None, owner: str | None, reveal: bool, as_json: bool) -> None:
     """Show a template, for one TYPE or for all it has. Exit code 1 if there is none.
 
     \b
@@ -115,7 +126,8 @@ def template_show(name: str, setting_type: str | None, reveal: bool, as_json: bo
     """
 
     async def read(store: SettingsStore) -> list[Template]:
-        found = [one for one in await store.list_templates(name) if setting_type in (None, one.setting_type)]
+        listed = await store.list_templates(name, owner=owner)
+        found = [one for one in listed if setting_type in (None, one.setting_type)]
         return found if reveal else [await masked(store, one) for one in found]
 
     found = run(read)
@@ -132,16 +144,17 @@ def template_show(name: str, setting_type: str | None, reveal: bool, as_json: bo
 @template.command("delete")
 @name
 @some_type
+@owner
 @as_json
 @acts
-def template_delete(name: str, setting_type: str | None, as_json: bool) -> None:
+def template_delete(name: str, setting_type: str | None, owner: str | None, as_json: bool) -> None:
     """Delete a template, for one TYPE or for all. Users it was applied to keep what they have.
 
     \b
     Example:
       settings-store template delete careful
     """
-    count = run(lambda store: store.delete_template(name, setting_type))
+    count = run(lambda store: store.delete_template(name, setting_type, owner=owner))
     if as_json:
         print_json({"name": name, "deleted": count})
     else:
@@ -155,6 +168,8 @@ def _whom(command: Any) -> Any:
         click.option("--all", "everybody", is_flag=True, help="Everybody who has such settings."),
         click.option("--where", "pairs", metavar="KEY=VALUE", multiple=True,
                      help="Everybody whose settings hold this value; may be repeated."),
+        of_symbol,
+        owner,
         click.argument("identifiers", metavar="[IDENTIFIER]…", nargs=-1),
         setting_type,
         name,
@@ -167,8 +182,8 @@ def _whom(command: Any) -> Any:
 @_whom
 @as_json
 def template_preview(
-    name: str, setting_type: str, identifiers: Sequence[str], pairs: Sequence[str], everybody: bool, replace: bool,
-    as_json: bool,
+    name: str, setting_type: str, identifiers: Sequence[str], owner: str | None, symbol: str | None,
+    pairs: Sequence[str], everybody: bool, replace: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Show whose settings a template would change, and how. Writes nothing.
 
@@ -176,7 +191,7 @@ def template_preview(
     Example:
       settings-store template preview careful params --where leverage=20 --where use_sl=false
     """
-    _apply(name, setting_type, identifiers, pairs, everybody, replace, True, as_json)
+    _apply(name, setting_type, identifiers, owner, symbol, pairs, everybody, replace, True, as_json)
 
 
 @template.command("apply", short_help="Apply a template to users.")
@@ -184,8 +199,8 @@ def template_preview(
 @who
 @as_json
 def template_apply(
-    name: str, setting_type: str, identifiers: Sequence[str], pairs: Sequence[str], everybody: bool, replace: bool,
-    as_json: bool,
+    name: str, setting_type: str, identifiers: Sequence[str], owner: str | None, symbol: str | None,
+    pairs: Sequence[str], everybody: bool, replace: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Apply a template to these users, or to all that --where finds: all or none.
 
@@ -196,16 +211,17 @@ def template_apply(
     Example:
       settings-store template apply careful params 587662504768345929 1709556958
       settings-store template apply careful params --where leverage=20 --reason "less risk for all"
+      settings-store template apply night dual_side --user 587662504768345929 --symbol BTC-USDT-SWAP
     """
-    _apply(name, setting_type, identifiers, pairs, everybody, replace, False, as_json)
+    _apply(name, setting_type, identifiers, owner, symbol, pairs, everybody, replace, False, as_json)
 
 
 def _apply(
-    name: str, setting_type: str, identifiers: Sequence[str], pairs: Sequence[str], everybody: bool, replace: bool,
-    dry_run: bool, as_json: bool,
+    name: str, setting_type: str, identifiers: Sequence[str], owner: str | None, symbol: str | None,
+    pairs: Sequence[str], everybody: bool, replace: bool, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    if (len(identifiers) > 0) + (len(pairs) > 0) + everybody != 1:
-        raise click.UsageError("Give one of these: IDENTIFIERs, --where, --all.")
+    if (len(identifiers) > 0) + (len(pairs) > 0) + everybody + (owner is not None) != 1:
+        raise click.UsageError("Give one of these: IDENTIFIERs, --where, --all, --user.")
 
     counts: Counter[str] = Counter()
     listed: JsonList[TemplateEffect] = JsonList()
@@ -223,7 +239,8 @@ def _apply(
     async def work(store: SettingsStore) -> None:
         await store.apply_template(
             name, setting_type, identifiers=identifiers or None,
-            filter=None if identifiers else parse_pairs(pairs), replace=replace, dry_run=dry_run, tell=tell,
+            filter=None if identifiers or owner else parse_pairs(pairs), replace=replace, dry_run=dry_run,
+            symbol=symbol, owner=owner, tell=tell,
         )  # fmt: skip
 
     run(work)
@@ -235,5 +252,5 @@ def _apply(
         if counts["incomplete"]:
             say(f"{counted(counts['incomplete'], 'document')} without keys that the catalogue lists")
     if not counts["all"]:
-        say(f"nobody has such {setting_type}", err=True)
+        say(f"nobody has such {named(setting_type, symbol)}", err=True)
         sys.exit(1)

@@ -43,16 +43,17 @@ class Page:
     documents: dict[str, tuple[Setting, list[str]]] = field(default_factory=dict)  # with their nested keys
     is_loose: bool = False  # never to be in the cache
 
-    def keep(self, setting: Setting) -> None:
-        """Keep a document, unless another reader brought a newer one."""
+    def keep(self, setting: Setting, name: str) -> None:
+        """Keep what was found by a name (of a symbol: perhaps the user's own document), unless another reader brought
+        a newer one."""
         if self.is_loose:
             return
-        there = self.documents.get(setting.setting_type)
-        if there is None or there[0].version <= setting.version:
+        there = self.documents.get(name)
+        if there is None or there[0].setting_type != setting.setting_type or there[0].version <= setting.version:
             nested = [key for key, value in setting.settings.items() if isinstance(value, dict | list)]
             own = _copied(setting, nested)
             if own is not None:
-                self.documents[setting.setting_type] = (own, nested)
+                self.documents[name] = (own, nested)
 
 
 class Cache:

@@ -22,7 +22,6 @@ from store.encryption.fields import unseal
 from store.encryption.vault import Vault
 from store.errors import RedisUnavailable, StoreError, first_line
 from store.mirror import servers
-from store.mirror.encoding import decode_hash
 from store.mirror.entries import (
     CREDENTIALS,
     LARGEST,
@@ -34,6 +33,7 @@ from store.mirror.entries import (
     as_applied,
     as_found,
     as_seen,
+    as_setting,
     integer,
     pairs,
     refusal,
@@ -90,20 +90,25 @@ class Mirror:
 
     async def read(self, okx_uid: str, kind: SettingType) -> Setting | None:
         """Read a document; None if it isn't there, or isn't one that we mirrored."""
-        found = await self._read(okx_uid, kind.redis_suffix, kind.name, kind.redis_encoding)
-        if found is None:
-            return None
-        version, updated_at, telegram_id, content = found
-        try:
-            settings = json.loads(content) if kind.redis_encoding == "json" else decode_hash(pairs(content))
-            if not isinstance(settings, dict):
-                return None
-            return Setting(
-                okx_uid, telegram_id or None, kind.name, int(version), settings,
-                datetime.fromisoformat(updated_at), "redis",
-            )  # fmt: skip
-        except (TypeError, ValueError, RecursionError):
-            return None  # someone else wrote there: PostgreSQL knows better
+        return as_setting(okx_uid, kind, await self._read(okx_uid, kind.redis_suffix, kind.name, kind.redis_encoding))
+
+    async def read_of_symbol(self, okx_uid: str, kind: SettingType, own: SettingType) -> tuple[Setting | None, bool]:
+        """Read a symbol's document, or else the user's own, in one round trip; and whether Redis knows that this is
+        it: a deletion was mirrored, or note_absent() said so."""
+        mirror_key, digest = self.keys.mirror(okx_uid), f"{kind.name}:digest"
+        calls = [READ.call(self._keys(okx_uid, k.redis_suffix), (k.name, k.redis_encoding)) for k in (kind, own)]
+        calls += [Command((command, mirror_key, digest)) for command in ("HEXISTS", "HSTRLEN")]
+        replies = await self._call(lambda: self._run(READ, lambda: calls))
+        for reply in replies:
+            if isinstance(reply, Exception) and not first_line(reply).startswith("WRONGTYPE"):
+                raise refusal(reply)
+        of_symbol, of_user, is_there, length = (None if isinstance(reply, Exception) else reply for reply in replies)
+        found = as_setting(okx_uid, kind, of_symbol)
+        return (found, True) if found else (as_setting(okx_uid, own, of_user), is_there == 1 and length == 0)
+
+    async def note_absent(self, okx_uid: str, kind: SettingType) -> None:
+        """Note that PostgreSQL has no such document, as apply.lua does of a deletion, unless Redis has heard of one."""
+        await self._call(lambda: self.redis.hsetnx(self.keys.mirror(okx_uid), f"{kind.name}:digest", ""))
 
     async def read_credentials(self, okx_uid: str) -> tuple[dict[str, str], int, datetime] | None:
         """Read credentials as Redis has them, with version and time; None if we didn't mirror any."""
@@ -220,9 +225,11 @@ class Mirror:
         replies = iter(await self._call(lambda: self._exchange(commands())))
         return [as_seen(place, next(replies), next(replies)) for place in places]
 
-    async def scan(self, batch: int, suffix: str | None = None) -> AsyncIterator[list[tuple[str, str]]]:
-        """List all keys of the mirror's form (of one suffix) as (owner, suffix), in batches; a key may come twice."""
-        cursor, pattern = "0", self.keys.of_pattern(suffix)
+    async def scan(
+        self, batch: int, suffix: str | None = None, owner: str | None = None
+    ) -> AsyncIterator[list[tuple[str, str]]]:
+        """List the keys of the mirror's form (of a suffix or its pattern, an owner) as (owner, suffix); some twice."""
+        cursor, pattern = "0", self.keys.of_pattern(suffix, owner)
         while True:
             call = SCAN.call((), (cursor, pattern, str(batch), str(LONGEST_KEY)))
             (reply,) = await self._call(lambda: self._run(SCAN, lambda: [call]))  # noqa: B023
@@ -250,7 +257,7 @@ class Mirror:
             for okx_uid, reply in zip(okx_uids, await self._call(lambda: self._run(VERSIONS, commands)), strict=True)
             if not isinstance(reply, Exception)
             for kind, version in pairs(reply).items()
-            if kind not in ("user", "telegram_id") and ":" not in kind  # our own fields
+            if kind not in ("user", "telegram_id") and not kind.endswith((":updated_at", ":digest"))  # our own fields
         }
 
     async def is_expiring(self, place: Place) -> bool:

@@ -50,9 +50,11 @@ class ClusterMirror(Mirror):
         )
         return {**infos[0], "run_id": "+".join(sorted(info["run_id"] for info in infos))}
 
-    async def scan(self, batch: int, suffix: str | None = None) -> AsyncIterator[list[tuple[str, str]]]:
+    async def scan(
+        self, batch: int, suffix: str | None = None, owner: str | None = None
+    ) -> AsyncIterator[list[tuple[str, str]]]:
         """List keys, node by node; one whose slot moves meanwhile may be passed over."""
-        pattern = self.keys.of_pattern(suffix)
+        pattern = self.keys.of_pattern(suffix, owner)
         for node in await self._primaries():
             cursor = None
             while cursor != "0":

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from redis import exceptions
 
 from store.errors import RedisUnavailable, StoreError, first_line
-from store.mirror.encoding import encode_hash
-from store.models import MirrorEntry
+from store.mirror.encoding import decode_hash, encode_hash
+from store.mirror.keys import SYMBOL
+from store.models import MirrorEntry, Setting, SettingType
 
 LARGEST = 1_048_576  # bytes of a document, as size.lua has it
 LOOKS = {"hash": "HGETALL", "credentials": "HGETALL", "json": "GET", "string": "GET"}  # for others TYPE says enough
@@ -38,6 +40,27 @@ class Place:
     def of(cls, entry: MirrorEntry) -> Place:
         """Return the key of an entry; an erased user's is a field of the mirror hash, too."""
         return cls(entry.owner, entry.kind, entry.suffix, "fields" if entry.kind == "user" else entry.encoding)
+
+
+class SettingKeys:
+    """The keys that hold settings, by the catalogue's types: of users, and of symbols."""
+
+    def __init__(self, types: Iterable[SettingType]) -> None:
+        self._types = {kind.redis_suffix: kind for kind in types}
+
+    @property
+    def suffixes(self) -> list[str]:
+        """The suffixes of the users' own keys."""
+        return list(self._types)
+
+    def find(self, suffix: str, owner: str = "") -> Place | None:
+        """Return the key with a suffix; None if it holds no settings."""
+        kind = self._types.get(suffix)
+        if kind is None and suffix.startswith("symbol:"):
+            _, symbol, own = suffix.split(":", 2) if suffix.count(":") > 1 else ("", "", "")
+            kind = self._types.get(own)
+            kind = kind.of(symbol) if kind and kind.has_symbols and SYMBOL.fullmatch(symbol) else None
+        return None if kind is None else Place(owner, kind.name, suffix, kind.redis_encoding)
 
 
 TELEGRAM = Place("", "telegram", "okx_uid", "string")  # of any Telegram ID
@@ -98,6 +121,23 @@ def refusal(error: Exception) -> RedisUnavailable:
 def as_found(version: int, kind: str, content: Any, digest: str) -> Found:
     """Make of a script's reply what it found."""
     return Found(version, kind, pairs(content) if kind in ("hash", "large") else content, digest)
+
+
+def as_setting(okx_uid: str, kind: SettingType, reply: Any) -> Setting | None:
+    """Make a setting of the reply of read.lua; None if there is none, or none that we mirrored."""
+    if reply is None:
+        return None
+    version, updated_at, telegram_id, content = reply
+    try:
+        settings = json.loads(content) if kind.redis_encoding == "json" else decode_hash(pairs(content))
+        if not isinstance(settings, dict):
+            return None
+        return Setting(
+            okx_uid, telegram_id or None, kind.name, int(version), settings,
+            datetime.fromisoformat(updated_at), "redis",
+        )  # fmt: skip
+    except (TypeError, ValueError, RecursionError):
+        return None  # someone else wrote there: PostgreSQL knows better
 
 
 def as_seen(place: Place, content: Any, version: Any) -> Found:

@@ -9,6 +9,7 @@ from hashlib import sha1
 
 OKX_UID = re.compile(r"[0-9]{16,20}", re.ASCII)
 TELEGRAM_ID = re.compile(r"[0-9]{5,15}", re.ASCII)
+SYMBOL = re.compile(r"(?=.{3,64}\Z)[A-Z0-9]+(?:-[A-Z0-9]+)+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,10 @@ class Keys:
         """Return what all keys of this form begin with."""
         return self.template.format(id="\0", suffix="\0").partition("\0")[0]
 
-    def of_pattern(self, suffix: str | None = None) -> str:
-        """Return the glob pattern of SCAN for all keys of this form, or those with a suffix of ours."""
+    def of_pattern(self, suffix: str | None = None, owner: str | None = None) -> str:
+        """Return the glob pattern of SCAN for all keys of this form, or those with a suffix of ours, or of an owner."""
         literal = re.sub(r"([*?\\[\]^])", r"\\\1", self.template)
-        return literal.format(id="*", suffix=suffix or "*")
+        return literal.format(id=owner or "*", suffix=suffix or "*")
 
     def parse(self, key: str) -> tuple[str, str] | None:
         """Take a key apart into (owner, suffix); None if it isn't of this form."""

@@ -16,7 +16,7 @@ from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.helpers.roles import in_role
 
 OTHER = "1000000000000001"
-DOCUMENT_KEYS = {"okx_uid", "telegram_id", "setting_type", "version", "settings", "updated_at", "source"}
+DOCUMENT_KEYS = {"okx_uid", "telegram_id", "setting_type", "symbol", "version", "settings", "updated_at", "source"}
 
 
 def test_an_empty_database_is_brought_up_told_about_and_rolled_back(inside: Cli, empty_database_url: str) -> None:

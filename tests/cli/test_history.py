@@ -21,6 +21,7 @@ MASK = "********"
 VERSION_KEYS = {
     "okx_uid",
     "setting_type",
+    "symbol",
     "version",
     "saved_at",
     "changed_by",

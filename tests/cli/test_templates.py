@@ -238,3 +238,16 @@ def test_it_needs_postgresql(inside: Cli, lee: str) -> None:
     away = replace(inside, env={**inside.env, "DATABASE_URL": "postgresql://127.0.0.1:1/x", "DB_TIMEOUT": "0.5"})
     away.fails(3, "template", "apply", "careful", "params", lee)
     away.fails(3, "template", "list")
+
+
+def test_a_preset_is_one_users(inside: Cli, lee: str) -> None:
+    whose = ("--user", lee)
+    inside("template", "save", "night", "params", "leverage=3", *whose)
+    assert inside("template", "list", *whose, "--json").json[0]["okx_uid"] == lee
+    assert "night" not in inside("template", "list").out
+    assert inside("template", "show", "night", *whose, "--json").json[0]["settings"] == {"leverage": 3}
+    for command, said in (("preview", "1 user would change"), ("apply", "1 user changed")):
+        assert said in inside("template", command, "night", "params", *whose).out
+    assert "Usage" in inside.fails(2, "template", "apply", "night", "params", lee, *whose)
+    assert "no template" in inside.fails(1, "template", "show", "night")
+    assert inside("template", "delete", "night", *whose, "--json").json == {"name": "night", "deleted": 1}

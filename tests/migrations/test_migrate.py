@@ -230,7 +230,7 @@ def test_versions_saved_before_the_store_noted_logins_have_none(database_url: st
 
 def test_integers_saved_with_decimal_places_become_a_version_without_them(database_url: str) -> None:
     save(database_url)
-    while "0023_integers" in migrate.status(database_url).applied:
+    while "0022_integers" in migrate.status(database_url).applied:
         migrate.rollback(database_url)
     with psycopg.connect(database_url) as connection:
         connection.execute("alter table user_settings disable trigger user")
@@ -271,3 +271,21 @@ def test_an_unreachable_database_is_told() -> None:
     for action in (migrate.migrate, migrate.rollback, migrate.status):
         with pytest.raises(DatabaseUnavailable):
             action(url)
+
+
+def test_documents_of_symbols_and_presets_outlive_a_rollback(empty_database_url: str) -> None:
+    migrate.migrate(empty_database_url)
+    query(empty_database_url, "select okx_uid from register_user(%s)", OKX_UID)
+    save = "select version from upsert_user_setting(%s, 'dual_side', '{\"x\": 1}', p_symbol => 'BTC-USDT')"
+    query(empty_database_url, save, OKX_UID)
+    for name in ("night", "n" * 64):
+        query(empty_database_url, f"select name from save_setting_template('{name}', 'params', '{{}}', %s)", OKX_UID)
+    while "0021_symbols" in migrate.status(empty_database_url).applied:
+        migrate.rollback(empty_database_url)
+    names = sorted(query(empty_database_url, "select name from setting_templates"))
+    assert [name.partition("@")[2] for name in names] == [OKX_UID] * 2
+    assert f"night@{OKX_UID}" in names
+    assert query(empty_database_url, "select count(*) from mirror_pending where kind like '%:%'") == [0]
+    migrate.migrate(empty_database_url)
+    found = "select settings ->> 'x' from get_user_settings(%s, 'dual_side', 'BTC-USDT')"
+    assert query(empty_database_url, found, OKX_UID) == ["1"]

@@ -196,5 +196,13 @@ def test_every_call_of_python_fits_the_function_it_names(db: Connection) -> None
 
 
 def test_the_types_python_knows_are_those_of_the_database(db: Connection) -> None:
-    rows = fetch(db, "select setting_type as name, redis_suffix, redis_encoding from setting_types")
+    rows = fetch(db, "select setting_type as name, redis_suffix, redis_encoding, has_symbols from setting_types")
     assert {row["name"]: models.SettingType(**row) for row in rows} == models.BUILT_IN_TYPES
+
+
+def test_whatever_asks_for_the_fields_of_a_document_asks_by_its_type() -> None:
+    """A document's name may hold a symbol, dual_side:BTC-USDT-SWAP; the catalogue knows types."""
+    for file in SQL.glob("*/*.sql"):
+        if file.stem not in ("save_setting_field", "delete_setting_field"):
+            for compared in re.findall(r"\bf\.setting_type = (.*)", file.read_text()):
+                assert compared.startswith("split_part("), file

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from store.arguments import count, count_or_none, flag, span, time, version_or_none
+from store.arguments import count, count_or_none, flag, span, symbol_or_none, time, version_or_none
 from store.postgres.call import Call, _read, _write
 from store.postgres.functions._columns import SAVED, SETTING
 
 
-def user_setting_history(identifier: str, setting_type: str | None, before: datetime | None, limit: int | None) -> Call:
+def user_setting_history(
+    identifier: str, setting_type: str | None, before: datetime | None, limit: int | None, symbol: str | None = None
+) -> Call:
     return _read(
         "r.*", "user_setting_history", identifier=identifier, setting_type=setting_type,
+        symbol=symbol_or_none(symbol),
         before=None if before is None else time(before, "before"), limit=count_or_none(limit, "limit"),
     )  # fmt: skip
 

@@ -72,7 +72,7 @@ async def test_a_relay_killed_in_between_leaves_marks_for_the_next(
 ) -> None:
     db.execute("select from erase_user(%s)", (person,))
     await store._connections.mirror.apply((await state(store))[:3])  # and no mark cleared
-    assert len(marks(db)) == 7
+    assert len(marks(db)) == 8
     assert {finding.finding for finding in (await verify(store._connections)).users} <= {"pending"}
     await drain(store._connections)
     assert_gone(db, redis)
@@ -86,7 +86,7 @@ async def test_while_redis_is_down_the_marks_stay(
     own_redis.stop()
     receipt = await store.erase_user(person)
     assert not receipt.mirrored
-    assert len(marks(db)) == 7
+    assert len(marks(db)) == 8
     own_redis.start()
 
     async def reached() -> bool:

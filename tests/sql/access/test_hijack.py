@@ -56,7 +56,8 @@ OTHERS = {
     "timescaledb_state": "", "_trade_problems": "gen_random_uuid(), '{}'",
     "_unmask_secrets": "'params', '{\"signal_bot_token\": \"********\"}', '{}'", "_user_problems": "'{}'",
     "validate_user_setting": "'params', '{\"leverage\": 0}'", "_write_candles": "'1m', '{}', false",
-    "_writer_note": "'actor'",
+    "_writer_note": "'actor'", "_with_symbol": "'dual_side', 'A-B'", "_setting_type_problem": "'dual_side:A-B'",
+    "_document_names": "gen_random_uuid(), null, 'A-B'",
 }  # fmt: skip
 # Of candles again, that there are, and of a timeframe that a row names but nobody has made a table for.
 CANDLE_CALLS = [

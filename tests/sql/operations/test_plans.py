@@ -50,6 +50,7 @@ ENOUGH = 10_000  # rows of a table that one statement may read; a page of 500 us
 
 BY_UID, BY_TELEGRAM, BY_UUID = "app_users_okx_uid_unique", "app_users_telegram_id_unique", "app_users_pkey"
 ACTIVE, ACTIVE_OF_USER = "idx_user_settings_unique_active", "idx_user_settings_user_id"
+OF_USER = (ACTIVE, ACTIVE_OF_USER)  # whichever: which documents a user has
 ACTIVE_BY_UID, BY_CONTENT = "idx_user_settings_okx_uid", "idx_user_settings_jsonb"
 BY_VERSION = "user_settings_version_unique"
 CREDENTIALS, CREDENTIALS_BY_UID = "idx_okx_api_info_unique_active", "idx_okx_api_info_okx_uid"
@@ -86,6 +87,12 @@ LOOKUPS = {
     "a document": by({BY_UID, ACTIVE}, functions.settings.get_user_settings, UID, "params"),
     "all documents": by({BY_UID, ACTIVE, ACTIVE_OF_USER}, functions.settings.get_user_settings, UID, None),
     "all documents as of old": by({BY_UID, ACTIVE, ACTIVE_OF_USER}, functions.settings.user_setting_rows, UID, None),
+    "the document of a symbol": by(
+        {BY_UID, ACTIVE, ACTIVE_OF_USER}, functions.settings.get_user_settings, UID, "dual_side", "BTC-USDT-SWAP"
+    ),
+    "what documents of symbols there are": by(
+        {BY_UID, ACTIVE, ACTIVE_OF_USER}, functions.settings.names_of_symbols, UID
+    ),
     "users by a rare setting": by(
         {BY_CONTENT}, functions.settings.find_users_by_setting, "params", {"btc_investment": 7}, None, 100
     ),
@@ -93,12 +100,16 @@ LOOKUPS = {
         {BY_CONTENT, ACTIVE_BY_UID}, functions.settings.find_users_by_setting, "params", {"leverage": 7}, None, 50
     ),
     "users by what all have": by({ACTIVE_BY_UID}, functions.settings.find_users_by_setting, "params", {}, None, 100),
-    "the newest versions": by({BY_UID, BY_VERSION}, functions.history.user_setting_history, UID, None, None, 20),
+    "the newest versions": by(
+        {BY_UID, BY_VERSION, *OF_USER}, functions.history.user_setting_history, UID, None, None, 20
+    ),
     "a page of versions": by({BY_UID, BY_VERSION}, functions.history.user_setting_history, UID, "params", MOMENT, 20),
     "a version": by({BY_UID, BY_VERSION}, functions.history.user_setting_version, UID, "params", 500),
     "versions to compare": by({BY_UID, BY_VERSION}, functions.history.diff_user_setting, UID, "params", 3, 700),
     "the version at a moment": by({BY_UID, BY_VERSION}, functions.history.user_setting_at, UID, "params", MOMENT),
-    "all versions at a moment": by({BY_UID, BY_VERSION}, functions.history.user_setting_at, UID, None, MOMENT),
+    "all versions at a moment": by(
+        {BY_UID, BY_VERSION, *OF_USER}, functions.history.user_setting_at, UID, None, MOMENT
+    ),
     "a page of an export": by({BY_UID, ACTIVE, ACTIVE_OF_USER}, functions.files.export_users, None, False, UID, 500),
     "an export of one user": by(
         {BY_UID, BY_UUID, ACTIVE, ACTIVE_OF_USER}, functions.files.export_users, [UID], False, None, 500
@@ -171,8 +182,8 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.users.delete_user, (UID,)),
     (functions.users.restore_user, (DELETED,)),
     (functions.users.erase_user, (UID,)),
-    (functions.templates.save_setting_template, ("calm", "params", {"leverage": 3})),
-    (functions.templates.list_setting_templates, (None,)),
+    (functions.templates.save_setting_template, ("calm", "params", {"leverage": 3}, UID)),
+    (functions.templates.list_setting_templates, (None, UID)),
     (functions.templates.apply_setting_template, ("default", "params", [UID, OTHER], None, False, False)),
     (functions.templates.apply_setting_template, ("default", "params", None, {"btc_investment": 7}, False, False)),
     (functions.files.import_users, (json.dumps([KNOWN]), False)),
@@ -188,6 +199,7 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.credentials.keep_losing_credentials, (UID, SEALED)),
     (functions.credentials.delete_api_credentials, (UID, None)),
     (functions.credentials.reencrypt_api_credentials, (UUID(crowd.uuid("api0")), "another", SEALED)),
+    (functions.credentials.seal_plain_credentials, (UUID(crowd.uuid("api0")), "another", SEALED)),
     (functions.mirror.clear_pending, (SOME, ["params"] * 500, [1] * 500, [False] * 500)),
     (functions.mirror.pending_lag, ()),
     (functions.mirror.retry_pending, ()),

@@ -115,8 +115,8 @@ def test_who_waits_while_a_person_is_erased_and_registered_again_meets_the_new_u
     telegram_id = {"link": "77777", "unlink": None}.get(name, TELEGRAM_ID)
     user = one(db, "select telegram_id, deleted_at is not null as is_deleted from app_users")
     assert user == {"telegram_id": telegram_id, "is_deleted": name == "delete of the user"}
-    erased = fetch(db, "select kind from mirror_pending where erased")
-    assert erased == [{"kind": "api_keys"}]  # which nobody has saved anew
+    erased = fetch(db, "select kind from mirror_pending where erased order by kind")
+    assert [row["kind"] for row in erased] == ["api_keys", "dual_side:*"]  # which nobody has saved anew
 
 
 def test_an_erasure_that_waited_for_another_and_a_new_registration_erases_the_new_user(
@@ -308,12 +308,14 @@ def test_every_key_is_marked_one_above_the_version_that_redis_may_have(db: Conne
     entries = fetch(db, f"select {columns} from pending_keys(%s)", (owners,))
     assert {(e["owner"], e["kind"]): e["version"] for e in entries} == {
         (OKX_UID, "api_keys"): 1,
+        (OKX_UID, "dual_side:*"): 1,
         **{key: version + 1 for key, version in had.items() if key[0] in owners},
     }
     assert {(e["kind"], e["suffix"], e["encoding"], e["document"]) for e in entries} == {
         ("params", "settings", "erased", None), ("preferences", "preferences", "erased", None),
         ("dual_side", "dual_side", "erased", None), ("user", "mirror", "erased", None),
         ("telegram", "okx_uid", "erased", None), ("api_keys", "api:keys", "erased", None),
+        ("dual_side:*", "symbol:*:dual_side", "erased", None),
     }  # fmt: skip
     assert fetch(db, "select * from mirror_source where owner = any (%s) order by kind, owner", (owners,)) == sorted(
         entries, key=lambda e: (e["kind"], e["owner"])

@@ -221,14 +221,12 @@ def monitored(redis: redis_py.Redis) -> Iterator[set[str]]:
             if name.upper() in ("EVALSHA", "EVAL"):
                 continue  # its commands follow, one by one
             if name.upper() not in KEYLESS:
-                keys.add(words[name.upper() == "MEMORY"])  # MEMORY USAGE key
+                keys.add(words[{"MEMORY": 1, "SCAN": 2}.get(name.upper(), 0)])  # MEMORY USAGE key, SCAN 0 MATCH pattern
 
 
 def is_a_users_key(key: str) -> bool:
-    return (
-        re.fullmatch(r"user:[0-9]{5,20}:(settings|preferences|dual_side|mirror|okx_uid|api:keys)", key, re.ASCII)
-        is not None
-    )
+    of_a_user = r"user:[0-9]{5,20}:(settings|preferences|dual_side|mirror|okx_uid|api:keys)"
+    return re.fullmatch(rf"{of_a_user}|user:[0-9]{{16,20}}:symbol:\*(:dual_side)?", key, re.ASCII) is not None
 
 
 @given(st.text() | st.sampled_from([*TEXTS.values(), *LOOKALIKES]) | st.from_regex(r"[0-9]{3,22}", fullmatch=True))
