@@ -1,6 +1,6 @@
 -- The catalogue allows what the predecessor's own buttons and routes write. A row that isn't as it was shipped is an operator's,
 -- and stays. The new keys have no default, so that new documents don't get them.
--- depends: 0018_rights
+-- depends: 0019_predecessor
 
 update setting_fields f
    set json_type = n.json_type, is_nullable = n.is_nullable, minimum = n.minimum, maximum = n.maximum, choices = n.choices

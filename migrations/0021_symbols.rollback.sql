@@ -10,7 +10,7 @@ alter table setting_templates enable trigger user;
 alter table setting_templates drop constraint setting_templates_pkey, add primary key (name, setting_type), drop column okx_uid;
 comment on table setting_templates is 'Named documents, one per name and setting type, applied by apply_setting_template(). The name default is taken: it stands for the defaults of the catalogue.';
 
-drop function if exists get_user_settings(text, text, text);
+drop function if exists get_user_settings(text, text, text, boolean);
 drop function if exists find_users_by_setting(text, jsonb, text, integer, text);
 drop function if exists upsert_user_setting(text, text, jsonb, integer, text);
 drop function if exists patch_user_setting(text, text, jsonb, integer, text);

@@ -1,6 +1,6 @@
 -- Setting types of which a user may have one document more for each symbol. In user_settings such a document is called
 -- type:SYMBOL (docs/decisions/0032-symbols.md). And templates of one user.
--- depends: 0018_rights
+-- depends: 0020_predecessors_values
 
 alter table setting_types add column has_symbols boolean not null default false;
 update setting_types set has_symbols = true where setting_type = 'dual_side';

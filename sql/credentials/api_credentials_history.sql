@@ -9,8 +9,8 @@ declare
     v_user app_users := _resolve_user(p_identifier, true);
 begin
     return query
-    select c.okx_uid, c.version, c.updated_at, c.changed_by, c.written_by, c.change_reason, c.deleted_at is not null
-      from okx_api_info c where c.user_id = v_user.id order by c.version desc;
+    select c.okx_uid, c.version, c.updated_at, c.changed_by, c.written_by, c.change_reason, c.api_key is null
+      from okx_api_info c where c.user_id = v_user.id and c.version > 0 order by c.version desc;
 end
 $$;
 

@@ -11,7 +11,7 @@ declare
 begin
     return query
     select * from okx_api_info c
-     where c.deleted_at is null
+     where c.api_key is not null
        and (v_only is null or c.okx_uid = v_only)
        and (p_okx_uids is null or c.okx_uid = any (p_okx_uids))
        and (p_after is null or c.id > p_after)

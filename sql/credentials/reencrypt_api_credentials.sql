@@ -12,7 +12,7 @@ begin
     perform check_confinement((select c.okx_uid from okx_api_info c where c.id = p_id));
     insert into trigger_permits (permit, id) values ('re-encrypt', p_id);
     update okx_api_info c set api_key = p_api_key, api_secret = p_api_secret, passphrase = p_passphrase
-     where c.id = p_id and c.deleted_at is null
+     where c.id = p_id and c.api_key is not null
        and encode(sha256(convert_to(concat_ws(E'\n', c.api_key, c.api_secret, c.passphrase), 'utf8')), 'hex') = p_digest;
     v_done := found;
     delete from trigger_permits p where p.permit = 're-encrypt' and p.id is not distinct from p_id;

@@ -11,7 +11,7 @@ declare
     v_problems jsonb;
 begin
     if p_problems is null and _document_problem(p_settings) is null
-       and not exists (select from setting_fields f    -- a quick look, as in user_settings_changed()
+       and not exists (select from setting_fields f    -- a quick look, as in user_settings_version()
                         cross join lateral (select p_settings -> f.key as value offset 0) v
                         where f.setting_type = split_part(p_setting_type, ':', 1) and v.value is not null
                           and (not _is_valid_value(f, v.value) or f.json_type = 'string' and p_texts ? f.key)) then

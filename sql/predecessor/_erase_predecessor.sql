@@ -16,6 +16,10 @@ begin
     execute 'delete from predecessor.quarantine q
               where array[q.row_data ->> ''id'', q.row_data ->> ''user_id''] && $1::text[] or q.row_data ->> ''okx_uid'' = $2'
       using v_ids, p_okx_uid;
+    if _has_predecessor('taken') then
+        execute 'delete from predecessor.taken t where t.id = any ($1) or t.row_data ->> ''user_id'' = any ($1::text[])' using v_ids;
+        execute 'delete from predecessor.kept k where k.row_data ->> ''user_id'' = any ($1::text[])' using v_ids;
+    end if;
     if _has_predecessor('trades') then
         execute 'delete from predecessor.trades p where to_jsonb(p) ->> ''okx_uid'' = $2 or to_jsonb(p) ->> ''user_id'' = any ($1::text[])'
           using v_ids, p_okx_uid;

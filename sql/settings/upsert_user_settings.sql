@@ -1,6 +1,6 @@
 -- For callers of the older schema: saves a document by the user's UUID and returns the active row's id.
 -- The OKX UID must be that user's (US007); the Telegram ID is ignored, as users are linked by
--- link_telegram() only. Otherwise as upsert_user_setting().
+-- link_telegram() only; numbers and booleans written as text are taken as such. Otherwise as upsert_user_setting().
 create or replace function upsert_user_settings(
     p_user_id      uuid,
     p_okx_uid      text,
@@ -19,7 +19,7 @@ begin
             message = 'the OKX UID is not that of the user',
             hint = 'Call upsert_user_setting() with one identifier.';
     end if;
-    return (upsert_user_setting(p_user_id::text, p_setting_type, p_settings)).id;
+    return (upsert_user_setting(p_user_id::text, p_setting_type, _convert_settings(p_setting_type, p_settings))).id;
 end
 $$;
 

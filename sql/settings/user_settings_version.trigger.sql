@@ -3,7 +3,8 @@
 --   who and why come from the settings settings_store.actor / .reason, else the login, which is kept beside them;
 --   the catalogue must find no fault with a document that changes (US003); integers, choices and keys are stored in the form
 --     that it has: _normalised_setting();
---   archived rows never change, and only a trigger makes one: user_settings_changed (US005).
+--   archived rows never change, and only a trigger makes one: user_settings_changed (US005). (In an adopted database, old
+--     code may insert a document after a deletion; the permit 'succeeded' lets predecessor.for_old_code_insert() archive that.)
 create or replace function user_settings_version()
 returns trigger
 language plpgsql
@@ -12,6 +13,12 @@ as $$
 declare
     v_is_suspect boolean;
 begin
+    if not new.is_active and tg_op = 'UPDATE' and old.is_active and new.deleted_at is not null then
+        if old.deleted_at is not null and _is_permitted('succeeded', old.id) then
+            return new;
+        end if;
+        new.is_active := true;    -- so the older schema deletes
+    end if;
     if not new.is_active then    -- by hand: the rows of user_settings_changed don't come here
         raise exception using errcode = 'US005',
             message = 'the history of settings is immutable',

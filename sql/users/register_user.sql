@@ -51,7 +51,7 @@ begin
        left join list_setting_templates(p_template) m on m.setting_type = t.setting_type
        left join user_settings s on s.user_id = v_user.id and s.setting_type = t.setting_type and s.is_active
       where s.id is null or s.deleted_at is not null and (not v_has_any or p_documents ? t.setting_type);
-    return query select * from get_user_settings(v_user.okx_uid);
+    return query select * from get_user_settings(v_user.okx_uid, p_must_exist => true);
 end
 $$;
 

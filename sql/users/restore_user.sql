@@ -24,9 +24,10 @@ begin
      where c.user_id = v_user.id and c.is_active and c.deleted_at = v_deleted_at
        and o.user_id = c.user_id    -- as _restorable_version(): what was found in Redis afterwards was never in force
        and o.version = (select max(k.version) from okx_api_info k
-                         where k.user_id = v_user.id and k.deleted_at is null
+                         where k.user_id = v_user.id and k.api_key is not null
                            and not exists (select from okx_api_info d
-                                            where d.user_id = v_user.id and d.deleted_at = v_deleted_at and d.version < k.version));
+                                            where d.user_id = v_user.id and d.api_key is null and d.deleted_at = v_deleted_at
+                                              and d.version < k.version));
     perform set_config('settings_store.reason', v_given, true);
     return _resolve_user(v_user.okx_uid);
 exception

@@ -1,6 +1,5 @@
 -- What the older app_users had and ours lacks is derived: telegram_linked, telegram_userid, okx_linked and okx_api_connected
--- always, as columns of that name in an adopted table follow no change of ours; email and exchange only where no such column is
--- left. Reads by index, no lock.
+-- always; email and exchange only where no such column is left. Reads by index, no lock.
 create or replace function user_record(p_identifier text)
 returns table (account jsonb, api jsonb)
 language plpgsql stable

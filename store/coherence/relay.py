@@ -21,6 +21,7 @@ from store.batches import cut
 from store.coherence.connections import Connections
 from store.coherence.mirror_source import all_entries
 from store.coherence.mirroring import mirror
+from store.coherence.plain_text import seal_plain_text
 from store.coherence.preserve import Held
 from store.errors import DatabaseReadOnly, DatabaseUnavailable, RedisUnavailable, StoreError
 from store.mirror.entries import Applied
@@ -323,6 +324,7 @@ async def _bring(stores: Connections, rows: Sequence[dict[str, Any]]) -> Progres
         else:
             known.append(entry)
             waited.append(row["waited"])
+    known = await seal_plain_text(stores, known)
     results = await mirror(stores, known, wait=False)
     since = time.monotonic() - read
     for entry, result, wait in zip(known, results, waited, strict=True):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from store.api.base import Core
+from store.coherence.plain_text import digest
 from store.encryption.fields import FIELDS, is_due, is_sealed, seal, unseal
 from store.encryption.vault import is_ciphertext, key_id_of
 from store.errors import StoreError
@@ -68,7 +68,7 @@ async def _pass(store: Core, plain: bool, dry_run: bool, progress: Callable[[int
                 done.failures[row["okx_uid"]] = str(error)
                 continue
             if not dry_run:
-                call = functions.credentials.reencrypt_api_credentials(row["id"], _digest(fields), sealed)
+                call = functions.credentials.reencrypt_api_credentials(row["id"], digest(fields), sealed)
                 await store._connections.database.fetch(call)  # not done: somebody saved; the next pass looks again
             done.changed += 1
         progress(len(rows))
@@ -99,7 +99,3 @@ async def _pages(store: Core) -> AsyncIterator[Sequence[dict[str, Any]]]:
     ):
         yield rows
         after = rows[-1]["id"]
-
-
-def _digest(fields: Mapping[str, str]) -> str:
-    return hashlib.sha256("\n".join(fields.values()).encode()).hexdigest()

@@ -53,9 +53,16 @@ TABLES = (
 )
 MERGED = ("app_users", "user_settings")
 # Other programs may have columns of theirs there (docs/migrating.md): not the store's to back up.
-APP_USERS = (
-    "id", "okx_uid", "telegram_id", "name", "telegram_username", "version", "created_at", "updated_at", "deleted_at",
-)  # fmt: skip
+OURS = {
+    "app_users": (
+        "id", "okx_uid", "telegram_id", "name", "telegram_username", "version", "created_at", "updated_at",
+        "deleted_at",
+    ),
+    "okx_api_info": (
+        "id", "user_id", "okx_uid", "api_key", "api_secret", "passphrase", "version", "is_active", "created_at",
+        "updated_at", "deleted_at", "changed_by", "change_reason", "written_by",
+    ),
+}  # fmt: skip
 SINCE = {"trade_orders": "0008_trades", "trades": "0008_trades"}  # a backup made before that migration hasn't them
 FORMAT = "settings-store backup"
 VERSION = 1
@@ -326,12 +333,13 @@ def _table_columns(table: str) -> Call:
         " where attrelid = %(table)s::regclass and attnum > 0 and not attisdropped and attgenerated = ''"
         " and (%(ours)s::text[] is null or attname = any (%(ours)s)) order by attnum"
     )
-    return Call(query, {"table": f"public.{table}", "ours": list(APP_USERS) if table == "app_users" else None})
+    return Call(query, {"table": f"public.{table}", "ours": list(OURS[table]) if table in OURS else None})
 
 
 def _copy_out(table: str, columns: Sequence[str]) -> str:
-    # A query: of a hypertable itself, COPY writes nothing.
-    return f"copy (select {', '.join(columns)} from public.{table}) to stdout (encoding 'UTF8')"
+    # A query: of a hypertable itself, COPY writes nothing. Version 0 stands for no credentials, for old code only.
+    where = " where version > 0" if table == "okx_api_info" else ""
+    return f"copy (select {', '.join(columns)} from public.{table}{where}) to stdout (encoding 'UTF8')"
 
 
 def _copy_in(table: str, columns: Sequence[str]) -> str:

@@ -159,10 +159,10 @@ def _apply(connection: psycopg.Connection[Any], migrations: Sequence[Any], vault
         connection.execute(Path(migration.path).read_bytes())
     _apply_sql(connection)
     _record_parts(connection)
-    if not tables:
-        return None
-    steps = sources.resources("sql") / "predecessor" / "adoption"
-    return predecessor.take_over(connection, tables, steps, vault or Vault({}))
+    if tables:
+        return predecessor.take_over(connection, tables, _adoption(), vault or Vault({}))
+    predecessor.keep_old_code(connection, _adoption())
+    return None
 
 
 def _take_back(
@@ -170,7 +170,7 @@ def _take_back(
 ) -> None:
     """Drop what sql/ made, and roll migrations back; the tables, of a predecessor's, come back."""
     if tables:
-        predecessor.carry_back(connection, tables, sources.resources("sql") / "predecessor" / "adoption", vault)
+        predecessor.carry_back(connection, tables, _adoption(), vault)
     _drop_sql(connection)
     for migration in migrations:
         connection.execute(Path(migration.path).with_suffix(".rollback.sql").read_bytes())
@@ -184,6 +184,10 @@ def _record_parts(connection: psycopg.Connection[Any]) -> None:
         migrations = yoyo.read_migrations(str(sources.resources("migrations")))
         text = "".join(Path(migration.path).read_text(encoding="utf-8") for migration in migrations)
         drift.record_parts(connection, tables_of(migrations), text)
+
+
+def _adoption() -> Path:
+    return sources.resources("sql") / "predecessor" / "adoption"
 
 
 def _functions() -> list[str]:

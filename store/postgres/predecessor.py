@@ -7,6 +7,7 @@ the caller's transaction, the migrations too: a database is adopted whole, or le
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,14 @@ PEOPLE = {
     "user_settings": ("id", "user_id", "setting_type", "settings"),
     "okx_api_info": ("id", "user_id", "api_key", "api_secret", "passphrase"),
 }
+
+PATIENCE = 30.0  # seconds, to lock tables that others use
+
+# Functions of ours in the schema predecessor: sql/predecessor/adoption/old_code.sql.
+FOR_OLD_CODE = (
+    "select oid::regprocedure::text from pg_proc"
+    " where pronamespace = to_regnamespace('predecessor') and proname like 'for\\_old\\_code\\_%'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +84,27 @@ def found(connection: Connection, tables: Iterable[str]) -> list[str]:
     return there
 
 
+def lock(connection: Connection, tables: Sequence[str]) -> None:
+    """Lock tables of the schema public against everybody. Old code locks them in this order and in that: what can't be
+    had soon is given back, before PostgreSQL would end one of the two for a deadlock. Raises LockNotAvailable."""
+    names = sql.SQL(", ").join(sql.Identifier("public", name) for name in tables)
+    deadline = time.monotonic() + PATIENCE
+    ((given,),) = connection.execute("select current_setting('lock_timeout')").fetchall()
+    while True:
+        try:
+            with connection.transaction():
+                connection.execute("set local lock_timeout = '200ms'")
+                connection.execute(sql.SQL("lock table {} in access exclusive mode").format(names))
+            break
+        except psycopg.errors.LockNotAvailable:
+            if time.monotonic() > deadline:
+                raise
+    connection.execute("select set_config('lock_timeout', %s, true)", [given])
+
+
 def set_aside(connection: Connection, tables: Sequence[str], functions: Sequence[str]) -> None:
     """Move tables, and with the users the functions of these names, from schema public to schema predecessor."""
+    lock(connection, tables)
     connection.execute("create schema if not exists predecessor")
     connection.execute(
         "comment on schema predecessor is 'What `migrate` took this database over from, as it was, and the table"
@@ -97,14 +125,18 @@ def take_over(connection: Connection, tables: Sequence[str], folder: Path, vault
     def run(name: str) -> None:
         connection.execute((folder / name).read_bytes())
 
-    before = _count(connection, tables, "public")
+    market = [name for name in tables if name not in PEOPLE]
+    before = _count(connection, market, "public")
     run("quarantine.sql")
     if "app_users" in tables:
         run("find.sql")
         run("take.sql")
         if not vault.is_empty:
             _encrypt(connection, vault)
+            connection.execute("insert into predecessor.sealed default values")
         run("finish.sql")
+        run("old_code.sql")
+        run("taken.sql")
         _check_complete(connection)
         _point_to(connection, "public")
     if "trades" in tables:
@@ -112,8 +144,18 @@ def take_over(connection: Connection, tables: Sequence[str], folder: Path, vault
     if any(name.startswith("ohlcv_") for name in tables):
         run("candles.sql")
     run("identities.sql")
-    taken = {name: count - before[name] for name, count in _count(connection, tables, "public").items()}
+    taken = {name: count - before[name] for name, count in _count(connection, market, "public").items()}
+    for name in PEOPLE if "app_users" in tables else ():
+        query = sql.SQL("select count(*) from public.{0} join predecessor.{0} using (id)").format(sql.Identifier(name))
+        taken[name] = connection.execute(query).fetchone()[0]  # type: ignore[index]
     return Adoption(taken, quarantine(connection))
+
+
+def keep_old_code(connection: Connection, folder: Path) -> None:
+    """Make again, in an adopted database, what lets old code go on beside the store."""
+    if _exists(connection, "predecessor", "app_users"):
+        connection.execute((folder / "quarantine.sql").read_bytes())
+        connection.execute((folder / "old_code.sql").read_bytes())
 
 
 def _check_complete(connection: Connection) -> None:
@@ -129,7 +171,7 @@ def _check_complete(connection: Connection) -> None:
 
 def _encrypt(connection: Connection, vault: Vault) -> None:
     rows = connection.execute(
-        "select id, okx_uid, version, api_key, api_secret, passphrase from okx_api_info where deleted_at is null"
+        "select id, okx_uid, version, api_key, api_secret, passphrase from okx_api_info where api_key is not null"
     ).fetchall()
     changes = []
     for id, okx_uid, version, *fields in rows:
@@ -166,6 +208,7 @@ def carry_back(connection: Connection, tables: Sequence[str], folder: Path, vaul
     """
     if "app_users" not in tables:
         return
+    lock(connection, list(PEOPLE))  # what somebody saves from now on would go with the store's tables
     connection.execute((folder / "carry_back.sql").read_bytes())
     rows = connection.execute(
         "select p.id, c.okx_uid, c.api_key, c.api_secret, c.passphrase"
@@ -189,13 +232,18 @@ def put_back(connection: Connection, tables: Sequence[str], functions: Sequence[
         connection.execute(sql.SQL("alter table predecessor.{} set schema public").format(sql.Identifier(name)))
     if "app_users" in tables:
         _move_functions(connection, functions, "predecessor", "public")
+        for (name,) in connection.execute(FOR_OLD_CODE).fetchall():
+            connection.execute(sql.SQL("drop function {}").format(sql.SQL(name)))
     left = connection.execute(
         "select from pg_class where relnamespace = 'predecessor'::regnamespace and relkind in ('r', 'p')"
-        " and relname not in ('quarantine', 'foreign_keys')"
+        " and relname not in ('quarantine', 'foreign_keys', 'taken', 'sealed', 'kept')"
     ).fetchone()
     if left is None:
-        connection.execute("drop table if exists predecessor.quarantine, predecessor.foreign_keys")
-        connection.execute("drop schema predecessor")
+        for name in ("quarantine", "foreign_keys", "taken", "sealed"):
+            connection.execute(sql.SQL("drop table if exists predecessor.{}").format(sql.Identifier(name)))
+        if connection.execute("select from predecessor.kept limit 1").fetchone() is None:
+            connection.execute("drop table predecessor.kept")
+            connection.execute("drop schema predecessor")
 
 
 def _point_to(connection: Connection, schema: str) -> None:

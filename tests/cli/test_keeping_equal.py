@@ -12,6 +12,7 @@ import psycopg
 import pytest
 import redis as redis_py
 
+from store.json_writer import shown_key
 from tests.cli.conftest import CHECKOUT, Cli
 from tests.conftest import OKX_UID, TELEGRAM_ID
 
@@ -63,7 +64,7 @@ def test_an_edit_in_redis_is_shown_then_taken_over(inside: Cli, redis: redis_py.
 def test_bad_data_is_reported_with_its_key_and_left_until_asked_for(inside: Cli, redis: redis_py.Redis) -> None:
     content = '{"leverage": 1000, "signal_bot_token": "s3cr3t", "\\u001b[2J": NaN}'
     redis.set(f"user:{OKX_UID}:settings", content)
-    bad = ["  \\u001b[2J: must be a finite number", "  leverage: must be between 1 and 125"]
+    bad = [f"  {shown_key(chr(27))}[2J: must be a finite number", "  leverage: must be between 1 and 125"]
     synced = inside.run("sync")
     assert (synced.code, synced.lines[0]) == (1, f"user:{OKX_UID}:settings: partial")
     assert sorted(synced.lines[1:3]) == bad

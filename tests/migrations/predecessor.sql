@@ -8,12 +8,13 @@ create table app_users (
     okx_linked            boolean default false,
     okx_api_connected     boolean not null default false,
     telegram_linked       boolean default false,
-    telegram_id           bigint,
+    telegram_id           varchar(20),
     telegram_userid       text,
     telegram_username     text,
     has_trading_access    boolean not null default true,
     has_analytics_access  boolean not null default true,
     has_realtime_access   boolean not null default true,
+    is_active             boolean not null default true,
     created_at            timestamptz not null default now(),
     updated_at            timestamp not null default now(),
     deleted_at            timestamptz
@@ -32,6 +33,7 @@ create table okx_api_info (
     okx_uid         text,
     okx_linked      boolean default false,
     exchange        text default 'okx',
+    is_active       boolean not null default true,
     created_at      timestamptz not null default now(),
     updated_at      timestamptz not null default now(),
     deleted_at      timestamptz
@@ -71,7 +73,7 @@ returns table (id uuid, user_id uuid, okx_uid text, telegram_id text, setting_ty
 language sql as $$
     select s.id, s.user_id, s.okx_uid, s.telegram_id, s.setting_type, s.settings, s.version, s.is_active, s.created_at, s.updated_at
       from user_settings s join app_users u on u.id = s.user_id
-     where s.deleted_at is null and s.is_active and p_identifier in (u.okx_uid, s.telegram_id, u.telegram_id::text, u.id::text)
+     where s.deleted_at is null and s.is_active and p_identifier in (u.okx_uid, s.telegram_id, u.telegram_id, u.id::text)
        and (p_setting_type is null or s.setting_type = p_setting_type)
      order by s.updated_at desc
 $$;

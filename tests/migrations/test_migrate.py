@@ -230,7 +230,7 @@ def test_versions_saved_before_the_store_noted_logins_have_none(database_url: st
 
 def test_integers_saved_with_decimal_places_become_a_version_without_them(database_url: str) -> None:
     save(database_url)
-    while "0023_integers" in migrate.status(database_url).applied:
+    while "0022_integers" in migrate.status(database_url).applied:
         migrate.rollback(database_url)
     with psycopg.connect(database_url) as connection:
         connection.execute("alter table user_settings disable trigger user")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +15,15 @@ import redis as redis_py
 from tests.sql.conftest import session  # noqa: F401
 
 TABLES = ("app_users", "user_settings", "mirror_pending", "telegram_links")
+
+
+@pytest.fixture
+def left_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let go with the test what it leaves open on purpose: else Python tells of it in one of the next tests."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    yield
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        gc.collect()
 
 
 @pytest.fixture

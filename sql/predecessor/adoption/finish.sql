@@ -1,10 +1,8 @@
--- After the credentials were encrypted, if there was a key to do it with: else `keys encrypt-existing` does it later, and
--- validates the constraint. What the tables set aside hold of them is what the store's table holds.
-alter table okx_api_info add constraint okx_api_info_ciphertext
-    check (concat_ws(' ', api_key, api_secret, passphrase) ~ '^((v1\.[0-9a-f]{8}|v2\.[0-9a-f]{8}\.[1-9][0-9]{0,9}\.[A-Za-z0-9_-]{16})\.[A-Za-z0-9_-]+( |$))*$') not valid;
+-- After the credentials were encrypted, if there was a key to do it with: else `keys encrypt-existing` does it later. What the
+-- tables set aside hold of them is what the store's table holds.
 update predecessor.okx_api_info p set api_key = c.api_key, api_secret = c.api_secret, passphrase = c.passphrase
   from public.okx_api_info c
- where c.id = p.id;
+ where c.id = p.id and c.version > 0;
 
 alter table app_users enable trigger user;
 alter table telegram_links enable trigger user;

@@ -22,10 +22,12 @@ def check_setting_type(setting_type: str) -> Call:
 def convert_settings(documents: Mapping[str, Document]) -> Call:
     """`documents`: setting type -> document."""
     query = (
-        "select d.key as setting_type, public.convert_settings(d.key, d.value)::text as document"
-        " from jsonb_each(%(documents)s::jsonb) d"
+        "select d.setting_type, r::text as document"
+        " from jsonb_to_recordset(%(items)s::jsonb) as d (setting_type text, document jsonb)"
+        " cross join lateral public.convert_settings(d.setting_type, d.document) r"
     )
-    return Call(query, {"documents": json_text(documents)})
+    items = [{"setting_type": setting_type, "document": document} for setting_type, document in documents.items()]
+    return Call(query, {"items": json_text(items)})
 
 
 def list_setting_fields() -> Call:

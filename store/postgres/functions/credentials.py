@@ -59,6 +59,10 @@ def reencrypt_api_credentials(id: UUID, digest: str, sealed: Mapping[str, str]) 
     return _read("r as done", "reencrypt_api_credentials", id=id, digest=digest, **_fields(sealed))
 
 
+def seal_plain_credentials(id: UUID, digest: str, sealed: Mapping[str, str]) -> Call:
+    return _read("r as done", "seal_plain_credentials", id=id, digest=digest, **_fields(sealed))
+
+
 def seal_api_credentials() -> Call:
     return _read("r as plain", "seal_api_credentials")
 

@@ -17,18 +17,19 @@ ROW = (
 
 
 def get_user_settings(identifier: str, setting_type: str | None, symbol: str | None = None) -> Call:
-    return _read(SETTING, "get_user_settings", identifier=identifier, setting_type=setting_type, symbol=symbol)
+    query = {"identifier": identifier, "setting_type": setting_type, "symbol": symbol}
+    return _read(SETTING, "get_user_settings", **query, must_exist=True)
 
 
 def names_of_symbols(identifier: str) -> Call:
     """What the user's documents of symbols are called; without the documents."""
-    call = _read("r.setting_type", "get_user_settings", identifier=identifier)
+    call = _read("r.setting_type", "get_user_settings", identifier=identifier, must_exist=True)
     return Call(f"{call.query} where r.setting_type like '%%:%%'", call.params)
 
 
 def user_setting_rows(identifier: str, setting_type: str | None) -> Call:
     """The active documents with every column that callers of the older schema know."""
-    return _read(ROW, "get_user_settings", identifier=identifier, setting_type=setting_type)
+    return _read(ROW, "get_user_settings", identifier=identifier, setting_type=setting_type, must_exist=True)
 
 
 def find_users_by_setting(setting_type: str, filter: Document, after: str | None, limit: int | None) -> Call:

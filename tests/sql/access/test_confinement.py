@@ -63,6 +63,7 @@ OF_A_USER = {
     "record_trades": f"""'[{{{{"okx_uid": "{{who}}", {NEW}}}}}]'""",
     "reencrypt_api_credentials": f"{ID.format('okx_api_info')}), '', {CREDENTIALS}",
     "register_user": "'{who}'",
+    "seal_plain_credentials": f"{ID.format('okx_api_info')}), '', {CREDENTIALS}",
     "_lock_user": "'{who}'",
     "list_setting_templates": "p_owner => '{who}'",
     "save_setting_template": "'calm', 'params', '{{}}', '{who}'",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 from dataclasses import replace
 
@@ -67,7 +66,7 @@ async def test_another_event_loop_is_told_that_it_needs_a_store_of_its_own(store
     assert await store.find_user(OKX_UID) is not None
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python tells who didn't close it
+@pytest.mark.usefixtures("left_open")
 def test_a_store_whose_event_loop_has_ended_may_be_opened_in_the_next(config: Config) -> None:
     """As the cells of a notebook, or tests, do: asyncio.run() after asyncio.run()."""
     store = SettingsStore(config, cache=10)
@@ -82,7 +81,6 @@ def test_a_store_whose_event_loop_has_ended_may_be_opened_in_the_next(config: Co
     with pytest.raises(StoreError, match="in another event loop"):
         asyncio.run(store.find_user(OKX_UID))
     asyncio.run(store.close())
-    gc.collect()
 
 
 async def test_rounds_of_lent_connections_and_calls_of_the_store_all_work(

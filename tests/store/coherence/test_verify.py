@@ -138,11 +138,13 @@ async def test_other_keys_of_the_bots_are_left_alone(store: SettingsStore, user:
     assert redis.get("user:nobody:settings") == "{}"
 
 
-@pytest.mark.parametrize("looks", [1, LOOKS])
+# At a second look a save that was in between must have got to Redis; at one look only it may be found there.
+@pytest.mark.parametrize(("looks", "between", "found"), [(1, 0.05, {"pending"}), (LOOKS, 0.5, set())])
 async def test_live_writes_are_no_findings(
-    store: SettingsStore, user: str, monkeypatch: pytest.MonkeyPatch, looks: int
+    store: SettingsStore, user: str, monkeypatch: pytest.MonkeyPatch, looks: int, between: float, found: set[str]
 ) -> None:
     monkeypatch.setattr("store.coherence.verify.LOOKS", looks)
+    monkeypatch.setattr("store.coherence.verify.BETWEEN_LOOKS", between)
     stop = asyncio.Event()
 
     async def write() -> int:
@@ -153,10 +155,12 @@ async def test_live_writes_are_no_findings(
         return number
 
     writer = asyncio.create_task(write())
-    for _ in range(20):
-        assert (await verify(store._connections)).findings == Counter()
-    stop.set()
-    assert await writer > 0
+    try:
+        for _ in range(20):
+            assert (await verify(store._connections)).findings.keys() <= found
+    finally:
+        stop.set()
+        assert await writer > 0
 
 
 async def test_a_secret_is_in_no_report(store: SettingsStore, user: str, redis: redis_py.Redis) -> None:

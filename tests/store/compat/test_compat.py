@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -407,7 +406,7 @@ async def test_a_closed_pool_is_made_anew(kim: TimescaleUserRecord, pool: type[T
     assert await pool.get_pool() is not before
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Redis's, left open as scripts do
+@pytest.mark.usefixtures("left_open")  # as scripts do
 def test_event_loops_one_after_the_other_have_a_pool_each(config: Config, db: Db) -> None:
     connections = "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
 
@@ -419,8 +418,6 @@ def test_event_loops_one_after_the_other_have_a_pool_each(config: Config, db: Db
     assert len(set(pools)) == 3
     asyncio.run(TimescalePool.close_pool())
     wait_until(lambda: db.execute(connections).fetchall() == [])
-    pools.clear()
-    gc.collect()
 
 
 async def test_an_environment_that_cannot_be_right_is_told_and_tried_again(

@@ -1,6 +1,6 @@
 -- Documents saved before with decimal places in an integer of the catalogue (4.0): a version without them, as bots read int("4").
 -- By hand: to the triggers 4.0 and 4 are the same.
--- depends: 0018_rights
+-- depends: 0021_symbols
 do $$
 begin
     create temporary table found as
