@@ -83,7 +83,7 @@ def test_get_prints_one_object_of_a_type_and_a_list_of_all(inside: Cli, kim: str
     assert set(setting) == DOCUMENT_KEYS
     assert datetime.fromisoformat(setting.pop("updated_at")).tzinfo is not None
     assert setting == {
-        "okx_uid": kim, "telegram_id": TELEGRAM_ID, "setting_type": "preferences", "version": 1,
+        "okx_uid": kim, "telegram_id": TELEGRAM_ID, "symbol": None, "setting_type": "preferences", "version": 1,
         "settings": {"timeframe": "1m", "symbol": "BTC-USDT-SWAP"}, "source": "redis",
     }  # fmt: skip
     every = inside("get", TELEGRAM_ID, "--json").json

@@ -124,7 +124,7 @@ def test_a_preview_shows_whose_settings_would_change_and_applying_does_that(
     assert [(effect["okx_uid"], effect["version"]) for effect in applied] == [(lee, 3), (OKX_UID, 2)]
     assert [effect["changes"] for effect in applied] == [effect["changes"] for effect in effects]
     assert applied[0]["changes"] == []
-    assert set(applied[1]) == {"okx_uid", "setting_type", "version", "changes", "missing_keys"}
+    assert set(applied[1]) == {"okx_uid", "setting_type", "symbol", "version", "changes", "missing_keys"}
     assert applied[1]["changes"][0] == {"key": "leverage", "change": "changed", "old": 10, "new": 3}
 
 
