@@ -6,12 +6,13 @@ import difflib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from store.api.base import Core
 from store.errors import DatabaseUnavailable
 from store.models import BUILT_IN_SECRETS, MASK, Setting, Template
-from store.postgres import functions
+
+if TYPE_CHECKING:
+    from store.api.base import Core
 
 S = TypeVar("S", bound=Setting | Template)
 
@@ -19,6 +20,8 @@ S = TypeVar("S", bound=Setting | Template)
 async def secret_keys(store: Core) -> dict[str, set[str]]:
     """Return the secret keys of each type; those built in, if PostgreSQL can't be asked. An open store asks once."""
     if store._secrets is None:
+        from store.postgres import functions
+
         try:
             rows = await store._connections.database.fetch(functions.catalogue.list_secret_fields())
         except DatabaseUnavailable:
@@ -46,6 +49,8 @@ async def each_masked(store: Core, settings: AsyncGenerator[S]) -> AsyncGenerato
 
 async def mistyped(store: Core, setting: Setting) -> dict[str, str]:
     """Return the keys that the catalogue doesn't list, but one much like them: any key is saved as it comes."""
+    from store.postgres import functions
+
     try:
         rows = await store._connections.database.fetch(functions.catalogue.list_setting_fields())
     except DatabaseUnavailable:

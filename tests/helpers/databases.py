@@ -39,6 +39,8 @@ select 'schemas', string_agg(nspname || coalesce(nspacl::text, ''), ' ' order by
   from pg_namespace where nspname !~ '^pg_'
 union all select 'comments', count(*)::text, max(xmin::text::bigint)::text from pg_description where objoid >= 16384
 union all select 'statistics', sum(relpages)::text, sum(reltuples)::text from pg_class
+union all select 'sequences', string_agg(concat(sequencename, ' ', last_value), ', ' order by sequencename), null
+  from pg_sequences
 union all select 'settings', count(*)::text, null from pg_db_role_setting s
   join pg_database d on d.oid = s.setdatabase where d.datname = current_database()
 union all select 'database', d.datdba::text, d.datacl::text from pg_database d where datname = current_database()
