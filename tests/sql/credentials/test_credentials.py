@@ -318,7 +318,9 @@ def test_keeping_what_lost_leaves_the_active_ones_in_force(db: Connection, uid: 
     assert fetch(db, "select * from get_api_credentials(%s)", (uid,)) == []
     fetch(db, "select delete_user(%s)", (uid,))
     fetch(db, keep, (uid, *lost))
-    assert len(rows(db)) == 6
+    found = rows(db)  # the history has it, of a deleted user, too
+    assert [row["deleted_at"] is None for row in found[4:]] == [True, False, True, False]
+    assert [found[6][name] for name in FIELDS] == lost
 
 
 def test_credentials_go_and_come_back_with_their_user(db: Connection, uid: str) -> None:

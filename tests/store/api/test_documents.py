@@ -27,7 +27,7 @@ NAMED: dict[str, tuple[Any, str, str]] = {
     "number as a key": ({"a": [{7: 1}]}, "a[0]", "7, of type int"),
     "object as a key": ({"a": {Opaque(): 1}}, "a", "type Opaque"),
     "at the top": ({None: 1}, "$", "type NoneType"),
-    "NUL": ({"a": {"b\0": 1}}, "a.b\\u0000", "U+0000"),
+    "NUL": ({"a": {"b\0": 1}}, "a.b\\x00", "U+0000"),
     "long key": ({"x" * 1000: math.nan}, "x" * 80 + "…", "finite"),
 }
 
