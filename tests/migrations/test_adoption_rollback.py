@@ -39,13 +39,17 @@ def test_what_was_saved_since_goes_back_with_the_rest(old_url: str, old: Connect
     rows(old, "select unlink_telegram('587662504768345929')")
     rows(old, "select ensure_user('987662504768345929', '4709556958', 'New')")
     old.execute("update app_users set email = 'new@example.com' where okx_uid = '987662504768345929'")
+    rows(old, "select upsert_user_setting('987662504768345929', 'dual_side', '{}', p_symbol => 'BTC-USDT-SWAP')")
     rows(old, "select upsert_user_setting('987662504768345929', 'params', '{\"leverage\": 2}')")
     migrate.rollback(old_url, None)
     assert rows(old, "select settings, version from get_user_settings('587662504768345929', 'preferences')") == [
         ({"symbol": "SOL"}, 3)
     ]
     assert rows(old, "select telegram_id, email from app_users where id = %s", KIM) == [(None, "kim@example.com")]
-    assert rows(old, "select settings from get_user_settings('4709556958')") == [({"leverage": 2},)]
+    assert rows(old, "select settings from get_user_settings('4709556958', 'params')") == [({"leverage": 2},)]
+    migrate.migrate(old_url)  # a symbol's document comes along again
+    found = "select version from user_settings where okx_uid = '987662504768345929' and setting_type like 'dual_side:%'"
+    assert rows(old, found) == [(1,)]
 
 
 def test_a_row_that_the_old_tables_cannot_hold_stops_the_rollback_by_name(old_url: str, old: Connection) -> None:

@@ -99,7 +99,7 @@ with given as (
 )
 select r.*, k.row_data as kept,
        case when r.is_nobodys then 'its user can''t be taken'
-            when r.is_empty then null
+            when r.is_empty or r.fields = '{}' and k.row_data ->> 'version' <> '0' then null    -- a deletion that was carried back
             when r.fields = '{}' then 'there are no keys in it'
             when cardinality(r.fields) < 3 then format('there is only %s in it', array_to_string(r.fields, ' and '))
        end as reason

@@ -80,7 +80,7 @@ alter table okx_api_info drop constraint okx_api_info_ciphertext;
 insert into okx_api_info (id, user_id, okx_uid, api_key, api_secret, passphrase, version, is_active, created_at, updated_at, deleted_at,
                           changed_by, change_reason, written_by)
 select v.id, v.user_id, v.okx_uid, v.api_key, v.api_secret, v.passphrase, v.version, v.is_active, v.created_at, v.updated_at,
-       case when not v.is_active then coalesce(v.deleted_at, lead(v.updated_at) over (partition by v.user_id order by v.version), v.updated_at) end,
+       case when not v.is_active or v.api_key is null then coalesce(v.deleted_at, lead(v.updated_at) over (partition by v.user_id order by v.version), v.updated_at) end,
        v.changed_by, v.change_reason, v.written_by
   from (select w.id, w.user_id, w.okx_uid, w.api_key, w.api_secret, w.passphrase,
                coalesce(i.version, w.nth) as version,
