@@ -214,19 +214,19 @@ BAD_FILES = {
     "somebody unknown": (jsonl(*GOOD, trade(4, okx_uid=NOBODY)), "line 4: okx_uid: is nobody's"),
     "too few cells": (io.BytesIO(CSV + f"{SECRET},1".encode()), "line 5: 2 cells, but the header"),
     "an open quote": (io.BytesIO(CSV + f'"{SECRET}'.encode()), "line 5: unexpected end of data"),
-    "a column twice": (io.BytesIO(b"okx_uid,side,side\n"), "line 1: two columns have the same name"),
-    "a cell too long": (csv_of(trade(1, symbol="x" * 200_000)), "line 2: field larger"),
+    "a column twice": (io.BytesIO(CSV.splitlines()[0] + b",side\n"), "line 1: two columns have the same name"),
+    "a cell too long": (csv_of(trade(1, symbol="x" * 200_000)), "line 2: symbol: must be a text of 1-64 characters"),
     "extra that is no JSON": (csv_of(*GOOD, trade(4, extra=SECRET)), "line 5: extra is not JSON"),
     "no JSON": (io.BytesIO(JSONL + b"{nonsense"), "line 4: Expecting property name"),
     "no object": (io.BytesIO(JSONL + b"[1]"), "line 4: not a JSON object"),
-    "a key twice": (io.BytesIO(b'{"a": 1, "a": 2}'), "line 1: a key is there twice"),
+    "a key twice": (io.BytesIO(b'{"a": 1, "a": 2}'), "line 1: the key a is there twice"),
     "NaN": (io.BytesIO(b'{"a": NaN}'), "line 1: NaN is no JSON number"),
     "too deep": (io.BytesIO(b'{"a":' * 100_000), "line 1: nested too deep"),
     "not UTF-8": (io.BytesIO(JSONL + b"\xff"), "line 4: not UTF-8 text"),
     "a NUL": (io.BytesIO(CSV + b"\0"), "line 5: holds the character U+0000"),
     "an escaped NUL": (io.BytesIO(b'{"symbol": "\\u0000"}'), "line 1: symbol: must not contain the character U+0000"),
     "half a pair": (io.BytesIO(b'{"symbol": "\\ud800"}'), "line 1: symbol: must not contain a lone surrogate"),
-    "half a pair in extra": (csv_of(trade(1, extra='"{""a"": ""\\ud800""}"')), "from line 2 on: is not valid JSON"),
+    "half a pair in extra": (csv_of(trade(1, extra='"{""a"": ""\\ud800""}"')), "line 2: extra: must not contain a lone surrogate"),
     "other data": (jsonl(*GOOD, trade(2, side="short")), "line 4: side: differs from what was recorded"),
 }  # fmt: skip
 
@@ -247,8 +247,12 @@ async def test_a_bad_line_is_named_and_nothing_of_the_file_is_recorded(
 
 
 async def test_a_file_without_trades_records_none(store: SettingsStore, user: str) -> None:
-    for data in (b"", b"\n\n", b"\xef\xbb\xbf", csv_of().getvalue(), b"okx_uid,symbol\r\n\r\n"):
+    for data in (b"[]", CSV.splitlines()[0] + b"\r\n\r\n"):
         assert await import_trades(store, io.BytesIO(data)) == TradesRecorded(0, 0)
+    for data in (b"", b"\n\n", b"\xef\xbb\xbf"):
+        with pytest.raises(TradesRejected) as error:
+            await import_trades(store, io.BytesIO(data))
+        assert error.value.detail == "line 1: the file is empty"
 
 
 async def test_imports_and_bots_at_once_record_every_trade_once(store: SettingsStore, user: str, db: Db) -> None:
