@@ -164,7 +164,7 @@ class Config:
         doesn't quote them."""
         found = self
         if self.database_url is not None:
-            found = replace(self, database_url=self._libpq_url(self.database_url))
+            found = replace(self, database_url=self._libpq_url())
         if self.redis_url is not None and (problem := _redis_problem(self.redis_url)):
             raise ConfigError(
                 f"{self.variable('redis_url')} is not a Redis URL: {problem}",
@@ -177,21 +177,19 @@ class Config:
             )
         return found
 
-    def _libpq_url(self, url: str) -> str:
+    def _libpq_url(self) -> str:
         from store.postgres.urls import UnknownParameters, to_libpq
 
         try:
-            return to_libpq(url)
+            return to_libpq(self.database_url or "")
         except UnknownParameters as error:
-            raise ConfigError(
-                f"{self.variable('database_url')} has parameters that libpq has no equivalent of: {error}",
-                hint=f"Give the store a URL of its own, {names('DATABASE_URL')[0]}.",
-            ) from None
+            problem = f"has parameters that libpq has no equivalent of: {error}"
+            hint = f"Give the store a URL of its own, {names('DATABASE_URL')[0]}."
         except ValueError:
-            raise ConfigError(
-                f"{self.variable('database_url')} is not a PostgreSQL connection string",
-                hint="postgresql://user:password@host:5432/database; percent-encode @ : / in a password.",
-            ) from None
+            problem = "is not a PostgreSQL connection string"
+            hint = "postgresql://user:password@host:5432/database; percent-encode @ : / in a password."
+        # Out here, where no context and no local variable holds the URL.
+        raise ConfigError(f"{self.variable('database_url')} {problem}", hint=hint)
 
     def shown(self) -> dict[str, str]:
         """Return what is configured, by the bare names of the variables: addresses without passwords, no keys."""

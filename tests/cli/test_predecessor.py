@@ -25,8 +25,8 @@ PARAMS = {"leverage": 20, "direction": "롱숏", "use_sl": True, "signal_bot_tok
 
 @pytest.fixture
 def ours(inside: Cli) -> Cli:
-    """The command line with an encryption key, as the API keys need one."""
-    inside.env["SETTINGS_STORE_KEYS"] = KEY
+    """The command line with an encryption key, as the API keys need one, and the choice that sync asks for."""
+    inside.env.update({"SETTINGS_STORE_KEYS": KEY, "MIRROR_CREDENTIALS": "encrypted"})
     return inside
 
 
@@ -74,7 +74,8 @@ def test_sync_takes_over_everybody(ours: Cli, bots: redis_py.Redis, db: Db) -> N
         },
     }  # fmt: skip
     assert ours("keys", "show", OKX_UID, "--reveal", "--json").json["api_key"] == f"ak-{OKX_UID}"
-    assert set(bots.hgetall(f"user:{OKX_UID}:api:keys")) == {"api_key", "api_secret", "passphrase"}
+    notes = {"uid", "last_update_time", "last_update_time_kr"}
+    assert set(bots.hgetall(f"user:{OKX_UID}:api:keys")) == {"api_key", "api_secret", "passphrase", *notes}
     assert ours("verify").lines == ["checked 12 keys: no findings"]
     assert ours("sync").lines == ["10 ok"]
     assert bots.get(f"user:{OKX_UID}:trading:status") == "stopped"

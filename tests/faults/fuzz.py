@@ -216,7 +216,7 @@ def run(seconds: float, seed: int, rounds: int | None = None, say: Callable[[str
     """Run rounds for so long, or so many; return the violations."""
     with PostgresServer() as postgres, RedisServer() as server:
         migrate.migrate(postgres.url)
-        config = Config(postgres.url, server.url, home=server.home)
+        config = Config(postgres.url, server.url, home=server.home, mirror_credentials="encrypted")
         with (
             psycopg.connect(postgres.url, autocommit=True) as db,
             redis_py.Redis.from_url(server.url, socket_timeout=60) as redis,

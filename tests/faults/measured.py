@@ -43,7 +43,8 @@ class Done:
 
 def environment(config: Config) -> dict[str, str]:
     """The variables of a process on these servers, with default timeouts."""
-    return config.environment()
+    mode = {} if config.mirror_credentials is None else {"MIRROR_CREDENTIALS": config.mirror_credentials}
+    return config.environment() | mode
 
 
 def command(config: Config, *arguments: str) -> Done:

@@ -317,7 +317,10 @@ def test_hostile_arguments_get_a_result_or_an_error_of_ours(db: Connection, peop
         "merge_candles(text,boolean)",
         # Of what these take by name there is one of a few, or none yet.
         "save_hypertable_settings(text,interval,interval,interval)",
-        "save_setting_type(text,text,text)",
+        "save_setting_type(text,text,text,boolean)",
+        "setting_template(text,text,text)",
+        "apply_setting_template(text,text,text[],jsonb,boolean,boolean,text,text)",
+        "delete_setting_template(text,text,text)",
         "save_setting_field(text,text,text,jsonb,numeric,numeric,text[],boolean,boolean)",
     }  # what comes first hasn't
     assert {signature for signature, states in outcomes.items() if None not in states} <= after_another

@@ -62,7 +62,12 @@ def test_names_that_steer_code_are_checked_whoever_writes_them(db: Connection, s
 def test_an_admin_makes_a_setting_type_with_a_field_and_takes_both_away(admin: Connection, uid: str) -> None:
     for _ in range(2):  # idempotent
         made = one(admin, "select * from save_setting_type('alerts', 'alarms', 'json')")
-        assert made == {"setting_type": "alerts", "redis_suffix": "alarms", "redis_encoding": "json"}
+        assert made == {
+            "setting_type": "alerts",
+            "redis_suffix": "alarms",
+            "redis_encoding": "json",
+            "has_symbols": False,
+        }
     fetch(admin, "select save_setting_type('alerts', 'alerts', 'hash')")  # nothing is saved under it yet
     field = one(admin, "select * from save_setting_field('alerts', 'loss', 'number', '5', 0, 10)")
     assert (field["default_value"], field["minimum"], field["maximum"], field["is_secret"]) == (5, 0, 10, False)
@@ -83,7 +88,7 @@ def test_an_admin_makes_a_setting_type_with_a_field_and_takes_both_away(admin: C
 
 def test_a_type_in_use_stays_what_it_is(admin: Connection, uid: str) -> None:
     kept = "('params', 'settings', 'json')"
-    assert value(admin, f"select (save_setting_type{kept})::text") == "(params,settings,json)"
+    assert value(admin, f"select (save_setting_type{kept})::text") == "(params,settings,json,f)"
     for call in ("save_setting_type('params', 'other', 'json')", "delete_setting_type('params')"):
         with refused("US005"):
             fetch(admin, f"select {call}")
