@@ -266,4 +266,6 @@ class Documents(Core):
         """Bring everything of a user to Redis: where one key is gone, the others may be."""
         owners = [owner for owner in (setting.okx_uid, setting.telegram_id) if owner]
         rows = await self._fetch(functions.mirror.mirror_source(owners))
-        await self._connections.mirror.apply([MirrorEntry(**row) for row in rows])
+        entries = [MirrorEntry(**row) for row in rows]
+        # Erased meanwhile: the relay looks for what Redis has of every symbol.
+        await self._connections.mirror.apply([entry for entry in entries if not entry.is_of_every_symbol])
