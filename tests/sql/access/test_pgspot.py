@@ -24,7 +24,7 @@ IGNORED = {
 
 # pgspot can't read an SQL expression body (`return …`): it fails on them. Names in such a body are resolved when the
 # function is made, so no search_path changes them.
-UNREADABLE = {"_writer_note", "_is_encrypted", "_is_valid_value"}
+UNREADABLE = {"_writer_note", "_is_valid_value"}
 
 
 def pgspot(tmp_path: Path, files: Sequence[Path], *options: str) -> str:
