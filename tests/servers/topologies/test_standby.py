@@ -13,7 +13,7 @@ from store.coherence.relay import Relay
 from store.coherence.verify import verify
 from tests.cli.conftest import Cli, environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.faults.servers import wait_until
+from tests.faults.servers import eventually, wait_until
 from tests.servers.topologies.load import Load
 from tests.servers.topologies.postgres import Pair
 
@@ -25,9 +25,13 @@ async def test_nothing_acknowledged_is_lost_in_a_promotion_under_load(servers: C
         async with Load(replace(servers, database_url=pair.url)) as load:
             await load.more(100)
             await asyncio.to_thread(pair.primary.stop, "immediate")
+
+            async def is_noticed() -> bool:
+                return load.refused > 0
+
+            await eventually(is_noticed)
             await asyncio.to_thread(pair.standby.promote)
             await load.more(100)
-        assert load.refused > 0
 
 
 async def test_what_an_asynchronous_standby_lacked_is_found_in_redis_and_kept(servers: Config) -> None:
