@@ -28,6 +28,18 @@ async def test_a_read_from_before_that_is_applied_after_brings_nothing_back(
     assert_gone(db, redis)
 
 
+async def test_a_read_that_fills_redis_again_leaves_to_the_relay_what_is_of_every_symbol(
+    store: SettingsStore, late: SettingsStore, person: str, db: Db, redis: redis_py.Redis
+) -> None:
+    """The document was read before the erasure, what is to be in Redis after it; the relay comes last."""
+    found = await late.get(person, "preferences", source="db")
+    assert found is not None
+    db.execute("select from erase_user(%s)", (person,))
+    await late._refill(found)
+    await drain(store._connections)
+    assert_gone(db, redis)
+
+
 async def test_a_save_committed_before_that_reaches_redis_after_brings_nothing_back(
     store: SettingsStore, late: SettingsStore, person: str, db: Db, redis: redis_py.Redis
 ) -> None:
