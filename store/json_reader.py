@@ -13,7 +13,7 @@ from typing import Any
 
 from store.json_writer import shown_key
 
-LARGEST = 308  # the power of ten beyond which nothing is a double; of a few thousand digits Python makes no int
+LARGEST_EXPONENT = 308  # of ten, beyond which nothing is a double; of a few thousand digits Python makes no int
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -70,12 +70,12 @@ def refuse_constant(name: str) -> None:
 
 
 def _integer(digits: str) -> int:
-    return int(digits) if len(digits) <= LARGEST else int(_decimal(digits))
+    return int(digits) if len(digits) <= LARGEST_EXPONENT else int(_decimal(digits))
 
 
 def _decimal(digits: str) -> Decimal:
     number = Decimal(digits)
-    if number.adjusted() > LARGEST:
+    if number.adjusted() > LARGEST_EXPONENT:
         raise OverflowError
     return number
 

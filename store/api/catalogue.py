@@ -23,7 +23,7 @@ async def secret_keys(store: Core) -> dict[str, set[str]]:
         from store.postgres import functions
 
         try:
-            rows = await store._connections.database.fetch(functions.catalogue.list_secret_fields())
+            rows = await store._fetch(functions.catalogue.list_secret_fields())
         except DatabaseUnavailable:
             return BUILT_IN_SECRETS
         store._secrets = {}
@@ -52,7 +52,7 @@ async def mistyped(store: Core, setting: Setting) -> dict[str, str]:
     from store.postgres import functions
 
     try:
-        rows = await store._connections.database.fetch(functions.catalogue.list_setting_fields())
+        rows = await store._fetch(functions.catalogue.list_setting_fields())
     except DatabaseUnavailable:
         return {}
     setting_type = setting.setting_type.partition(":")[0]

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 from store.api.base import Core, check_identifier, to_saved
 from store.arguments import count_or_none
+from store.coherence.mirror_source import setting_keys
 from store.coherence.sync import Sync
 from store.errors import RedisUnavailable, UnknownUser
 from store.mirror.entries import CREDENTIALS, TELEGRAM, Place, SettingKeys
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
-from store.models import Document, Erasure, Registration, SettingType, User
+from store.models import Document, Erasure, Registration, User
 from store.postgres import functions
 
 PAGE = 1000  # users a query
@@ -170,11 +171,11 @@ class Users(Core):
         if not is_okx_uid and not TELEGRAM_ID.fullmatch(owner):
             return []
         places, owners = [replace(TELEGRAM, owner=owner)], [owner]
-        rows = await self._fetch(functions.catalogue.list_setting_types())
+        settings = await setting_keys(self._connections)
         erased = await self._fetch(functions.users.erased_owners([owner]))
         try:
             if is_okx_uid:
-                places = await self._setting_places(owner, SettingKeys(SettingType(**row) for row in rows))
+                places = await self._setting_places(owner, settings)
                 places += [replace(CREDENTIALS, owner=owner), Place(owner, "user", "mirror", "fields")]
             found = await self._connections.mirror.inspect(places)
             linked = found[-1].content if is_okx_uid else ""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from store.coherence.connections import Connections
-from store.models import MirrorEntry
+from store.mirror.entries import SettingKeys
+from store.models import MirrorEntry, SettingType
 from store.postgres import functions
 from store.postgres.call import Call
 from store.postgres.functions.mirror import ENTRY
@@ -19,6 +20,12 @@ SIZED = ENTRY.replace(
     "case when octet_length(t.text) <= 8192 then t.text end as document, coalesce(octet_length(t.text), 0) as size",
 )
 TEXT = "cross join lateral (select r.document::text offset 0) t (text)"
+
+
+async def setting_keys(stores: Connections) -> SettingKeys:
+    """Read which keys hold settings."""
+    rows = await stores.database.fetch(functions.catalogue.list_setting_types())
+    return SettingKeys(SettingType(**row) for row in rows)
 
 
 def all_entries() -> Call:

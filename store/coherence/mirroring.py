@@ -15,7 +15,7 @@ from store.models import MirrorEntry, SettingType
 from store.postgres import functions
 
 TRIES = 5  # at a key that somebody else keeps writing
-BATCH = 500  # keys of a look at all
+KEYS_PER_SCAN = 500
 
 
 async def mirror(
@@ -94,7 +94,7 @@ async def _erase_symbols(stores: Connections, entries: Sequence[MirrorEntry]) ->
         wanted = {entry.owner: entry for entry in entries if entry.suffix == suffix}
         entry = wanted[min(wanted)]
         settings = SettingKeys([SettingType(entry.kind.removesuffix(":*"), suffix.removeprefix("symbol:*:"), "", True)])
-        async for keys in stores.mirror.scan(BATCH, suffix, entry.owner if len(wanted) == 1 else None):
+        async for keys in stores.mirror.scan(KEYS_PER_SCAN, suffix, entry.owner if len(wanted) == 1 else None):
             places = [place for owner, name in set(keys) if owner in wanted and (place := settings.find(name, owner))]
             call = functions.mirror.known_keys([place.owner for place in places], [place.kind for place in places])
             rows = await stores.database.fetch(call) if places else []

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from store.coherence.connections import Connections
-from store.encryption.fields import FIELDS, is_sealed, seal, unseal
+from store.encryption.fields import FIELDS, digest, is_sealed, reseal
 from store.errors import StoreError
 from store.mirror.entries import CREDENTIALS
 from store.models import MirrorEntry
@@ -29,7 +28,7 @@ async def seal_plain_text(stores: Connections, entries: Sequence[MirrorEntry]) -
         if is_sealed(fields):
             continue
         try:
-            sealed = seal(stores.vault, row["okx_uid"], unseal(stores.vault, row["okx_uid"], fields), row["version"])
+            sealed = reseal(stores.vault, row["okx_uid"], fields, row["version"])
         except StoreError as error:
             log.warning("the API keys of %s stay plain text: %s", row["okx_uid"], error)
             continue
@@ -39,11 +38,6 @@ async def seal_plain_text(stores: Connections, entries: Sequence[MirrorEntry]) -
     call = functions.mirror.mirror_state(owners, [CREDENTIALS.kind] * len(owners))
     now = {row["owner"]: MirrorEntry(**row) for row in await stores.database.fetch(call)}
     return [now.get(entry.owner, entry) if _is_plain(entry) else entry for entry in entries]
-
-
-def digest(fields: Mapping[str, str]) -> str:
-    """Sum up fields as reencrypt_api_credentials() does, so that no plain text travels."""
-    return hashlib.sha256("\n".join(fields.values()).encode()).hexdigest()
 
 
 def _is_plain(entry: MirrorEntry) -> bool:

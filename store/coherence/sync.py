@@ -19,7 +19,7 @@ from store.arguments import check_okx_uid
 from store.batches import cut, halve, overlap
 from store.coherence import relay
 from store.coherence.connections import Connections
-from store.coherence.mirror_source import complete, some_entries
+from store.coherence.mirror_source import complete, setting_keys, some_entries
 from store.coherence.preserve import found_item
 from store.coherence.relay import BATCH
 from store.coherence.sync_credentials import UNCHOSEN, import_credentials, is_plain, require_mode
@@ -28,7 +28,7 @@ from store.json_writer import shown_key
 from store.mirror.entries import CREDENTIALS, TELEGRAM, Found, Place, SettingKeys
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
 from store.mirror.old_encodings import Unreadable
-from store.models import MirrorEntry, SettingType
+from store.models import MirrorEntry
 from store.postgres import functions
 from store.postgres.call import Call
 from store.postgres.confinement import refusal
@@ -93,7 +93,7 @@ class Sync:
         if await self._stores.confinement.known() not in ("", self._okx_uid):
             raise refusal()
         await require_mode(self._stores, self._okx_uid)
-        await self._load_types()
+        self._settings = await setting_keys(self._stores)
         # Links first: a user who comes with the link comes at once, and a link that comes later changes the documents.
         await overlap(self._found_keys(TELEGRAM.suffix), self._batch, UNDER_WAY)
         await overlap(self._found_keys(), self._batch, UNDER_WAY)
@@ -108,15 +108,11 @@ class Sync:
     async def take_over(self, okx_uid: str) -> None:
         """Take over the documents of one user, without searching Redis for anything but symbols; the marks of the
         user stay for the caller."""
-        await self._load_types()
+        self._settings = await setting_keys(self._stores)
         await self._batch([(okx_uid, suffix) for suffix in (*self._settings.suffixes, CREDENTIALS.suffix)])
         if self._outcomes:  # there is somebody: perhaps with symbols, which takes a look at the names of all keys
             async for keys in self._stores.mirror.scan(BATCH, "symbol:*", okx_uid):
                 await self._batch([key for key in keys if self._form(key[1])])
-
-    async def _load_types(self) -> None:
-        rows = await self._stores.database.fetch(functions.catalogue.list_setting_types())
-        self._settings = SettingKeys(SettingType(**row) for row in rows)
 
     def _form(self, suffix: str) -> Place | None:
         """Return what keys with a suffix hold, of anybody; None for what isn't ours."""

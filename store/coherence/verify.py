@@ -24,13 +24,13 @@ from store.coherence import mirroring, relay
 from store.coherence.connections import Connections
 from store.coherence.judge import Judgement, judge, owner_of
 from store.coherence.looks import Look
-from store.coherence.mirror_source import all_entries, complete
+from store.coherence.mirror_source import all_entries, complete, setting_keys
 from store.coherence.preserve import Held
 from store.coherence.relay import BATCH
 from store.encryption.vault import DamagedCredential, WrongEncryptionKey
-from store.mirror.entries import CREDENTIALS, TELEGRAM, Place, SettingKeys
+from store.mirror.entries import CREDENTIALS, TELEGRAM, Place
 from store.mirror.keys import OKX_UID
-from store.models import MirrorEntry, SettingType
+from store.models import MirrorEntry
 from store.postgres import functions
 
 LOOKS = 10  # at a key that keeps changing
@@ -155,8 +155,7 @@ async def _owners_of(stores: Connections, okx_uid: str) -> list[str]:
 async def _only_in_redis(stores: Connections, owners: Sequence[str] | None, expected: int) -> AsyncIterator[list[Look]]:
     """Look at keys that PostgreSQL knows nothing of. `expected`: the sum of the hashes of all it knows; normally Redis
     has just those, and PostgreSQL needn't be asked about each."""
-    rows = await stores.database.fetch(functions.catalogue.list_setting_types())
-    settings = SettingKeys(SettingType(**row) for row in rows)
+    settings = await setting_keys(stores)
     if owners is None:
         others = (CREDENTIALS.suffix, TELEGRAM.suffix)
         async for keys in stores.mirror.scan(BATCH):

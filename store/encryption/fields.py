@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 from store.encryption.vault import (
@@ -55,6 +56,16 @@ def unseal(vault: Vault, okx_uid: str, fields: Mapping[str, str]) -> Secrets:
             for name in there
         }
     )
+
+
+def reseal(vault: Vault, okx_uid: str, fields: Mapping[str, str], version: int) -> dict[str, str]:
+    """Encrypt stored fields, sealed or plain text, anew as this version. Raises what unseal() and seal() do."""
+    return seal(vault, okx_uid, unseal(vault, okx_uid, fields), version)
+
+
+def digest(fields: Mapping[str, str]) -> str:
+    """Sum up fields as reencrypt_api_credentials() does, so that no plain text travels."""
+    return hashlib.sha256("\n".join(fields.values()).encode()).hexdigest()
 
 
 def is_sealed(fields: Mapping[str, str]) -> bool:

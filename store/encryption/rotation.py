@@ -8,8 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from store.api.base import Core
-from store.coherence.plain_text import digest
-from store.encryption.fields import FIELDS, is_due, is_sealed, seal, unseal
+from store.encryption.fields import FIELDS, digest, is_due, is_sealed, reseal
 from store.encryption.vault import is_ciphertext, key_id_of
 from store.errors import StoreError
 from store.postgres import functions
@@ -63,7 +62,7 @@ async def _pass(store: Core, plain: bool, dry_run: bool, progress: Callable[[int
             if is_sealed(fields) if plain else not is_due(vault, fields, row["version"]):
                 continue
             try:
-                sealed = seal(vault, row["okx_uid"], unseal(vault, row["okx_uid"], fields), row["version"])
+                sealed = reseal(vault, row["okx_uid"], fields, row["version"])
             except StoreError as error:
                 done.failures[row["okx_uid"]] = str(error)
                 continue

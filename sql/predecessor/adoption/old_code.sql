@@ -103,7 +103,7 @@ begin
          where c.user_id = new.id and (c.is_active or c.version = 0) and c.telegram_id is distinct from new.telegram_id;
     end if;
     if new.telegram_id is not null and (tg_op = 'INSERT' or new.telegram_id is distinct from old.telegram_id) then
-        update app_users u set telegram_userid = null 
+        update app_users u set telegram_userid = null
          where u.telegram_userid = new.telegram_id and u.telegram_id is null;
         update okx_api_info c set telegram_id = null, telegram_linked = false
          where c.telegram_id = new.telegram_id and c.user_id <> new.id and (c.is_active or c.version = 0);

@@ -31,7 +31,7 @@ def convert_settings(documents: Mapping[str, Document]) -> Call:
 
 
 def list_setting_fields() -> Call:
-    return _read("r.setting_type, r.key, r.json_type, r.is_nullable", "list_setting_fields")
+    return _read("r.setting_type, r.key", "list_setting_fields")
 
 
 def list_secret_fields() -> Call:
