@@ -33,9 +33,20 @@ class Text:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._longest = longest  # characters a line
         self._newlines = 0
+        self._kept = ""
+
+    def first(self) -> str:
+        """Return the first character that is no space, without taking it; "" if there is none."""
+        while not self._kept.strip() and len(self._kept) <= self._longest and (more := self._next()):
+            self._kept += more
+        return self._kept.strip()[:1]
 
     def block(self) -> str:
         """Return what comes next; "" at the end."""
+        kept, self._kept = self._kept, ""
+        return kept or self._next()
+
+    def _next(self) -> str:
         data, text = b"-", ""
         while data and not text:
             data = self._read()
@@ -43,7 +54,7 @@ class Text:
             try:
                 text = self._decoder.decode(data, final=not data)
             except UnicodeDecodeError as error:
-                problem, newlines = "not UTF-8 text", data.count(b"\n", 0, error.start)
+                problem, newlines = "not UTF-8 text", error.object.count(b"\n", 0, error.start)
             if "\0" in text:
                 problem, newlines = "holds the character U+0000", text.count("\n", 0, text.index("\0"))
             if problem:

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store.files.trades import NEEDED
+from store.files.trade_formats import NEEDED
 from tests.cli.conftest import Cli
 from tests.helpers.hostile import NOBODY, SECRET
 from tests.helpers.trades import HOUR, T0, trade
