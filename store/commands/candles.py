@@ -94,7 +94,7 @@ def candles_import(
     _tell(written, as_json, "the file holds no candles")
 
 
-@candles.command("export")
+@candles.command("export", short_help="Write candles to a file that import reads.")
 @click.argument("symbols", metavar="SYMBOL…", nargs=-1, required=True)
 @timeframe
 @from_

@@ -138,7 +138,9 @@ def _csv_trades(text: Text, reading: _Reading) -> Iterator[Row]:
     form = reading.find(header)
     if form:
         header = formats.renamed(form, header)
-    needed = [name for name in NEEDED if name != "okx_uid" or reading.okx_uid is None] if form is None else form.keys
+    needed = (
+        [name for name in NEEDED if name != "okx_uid" or reading.okx_uid is None] if form is None else sorted(form.keys)
+    )
     if missing := [name for name in needed if name not in header]:
         raise BadRow(f"line {line}", f"not a header of trades: no column {', '.join(missing)}")
     if len(set(header)) < len(header):
