@@ -18,6 +18,7 @@ from store.errors import (
     NotEmpty,
     NotMigrated,
     NotPermitted,
+    OutOfResources,
     StoreError,
     UnknownSettingType,
     UnknownTemplate,
@@ -55,6 +56,7 @@ UNREADABLE = {
 }
 
 MISSING = ("42883", "42P01", "3F000")  # a function, a table, a schema
+DISK_FULL, TOO_MANY_CONNECTIONS = "53100", "53300"
 
 
 def _needed_role(message: str) -> str:
@@ -66,6 +68,11 @@ def _needed_role(message: str) -> str:
             roles = [f"settings_{role}" for role in given[name]]
             return f"It takes {' or '.join(roles)}: grant {roles[0]} to the login (docs/security.md)."
     return "The roles are settings_reader, settings_writer, settings_relay and settings_admin (docs/security.md)."
+
+
+def is_unreachable(state: str | None) -> bool:
+    """Tell whether an error of this SQLSTATE means that there is no connection, or none any more."""
+    return state is None or state[:2] == "08" or state[:3] == "57P" or state == TOO_MANY_CONNECTIONS
 
 
 def from_postgres(error: Any) -> StoreError:
@@ -92,6 +99,11 @@ def from_postgres(error: Any) -> StoreError:
         return DatabaseError("a text must not contain the character U+0000")
     if state is None and type(error).__name__ == "ProgrammingError":
         return DatabaseError("an argument is of a type that PostgreSQL doesn't take")
-    if state is None or state[:2] in ("08", "53") or state[:3] == "57P":
+    if is_unreachable(state):
         return DatabaseUnavailable(f"PostgreSQL can't be reached: {first_line(error)}")
+    if state == DISK_FULL:
+        hint = "Make room on PostgreSQL's disk (docs/operations.md)"
+        return DatabaseReadOnly(f"PostgreSQL has no room left: {error.diag.message_primary}", hint=hint)
+    if state[:2] == "53":
+        return OutOfResources(f"PostgreSQL lacks resources: {error.diag.message_primary}", hint=error.diag.message_hint)
     return DatabaseError(f"PostgreSQL: {error.diag.message_primary} ({state})")
