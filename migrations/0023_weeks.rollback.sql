@@ -3,11 +3,12 @@ drop function if exists timescaledb_state();
 -- The aggregate, where TimescaleDB's licence has such.
 do $$
 declare
-    v_schema text := (select quote_ident(n.nspname) from pg_extension e join pg_namespace n on n.oid = e.extnamespace
-                       where e.extname = 'timescaledb');
+    v_schema constant text := (select quote_ident(n.nspname) from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+                                where e.extname = 'timescaledb');
 begin
-    if v_schema is not null and current_setting('timescaledb.license', true) = 'timescale'
-       and exists (select from timescaledb_information.hypertables h where h.hypertable_schema = 'public' and h.hypertable_name = 'ohlcv_1d') then
+    if v_schema is null or current_setting('timescaledb.license', true) is distinct from 'timescale' then
+        return;
+    elsif exists (select from timescaledb_information.hypertables h where h.hypertable_schema = 'public' and h.hypertable_name = 'ohlcv_1d') then
         execute format(
             'create materialized view public.ohlcv_1w_aggregate with (timescaledb.continuous, timescaledb.materialized_only = false) as
              select %1$s.time_bucket(''7 days'', d.ts, ''2000-01-03 00:00Z''::timestamptz) as ts, d.symbol,

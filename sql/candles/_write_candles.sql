@@ -35,13 +35,13 @@ begin
     perform set_config(v_limit, '0', true) where current_setting(v_limit, true) is not null;
     begin
         select l.given, l.stored into v_rows, v_stored from _candle_lookup(p_timeframe, p_candles) l;
-        execute coalesce(format('select not exists (%s)', nullif(v_stored, '')), 'select true') into v_is_free;
+        execute format('select not exists (%s)', v_stored) into v_is_free;
         if v_is_free then
             begin
                 execute format('%s select distinct on (symbol, ts) %s from %s g order by symbol, ts', v_insert, v_columns, v_given)
                   using p_candles;
                 get diagnostics v_done = row_count;
-                select v_done, v_done, 0, v_rows into v_new, v_to_do, v_refused, v_each;
+                select v_done, v_done, v_done, 0 into v_each, v_new, v_to_do, v_refused;
             exception
                 when unique_violation then    -- a rival's
                     v_is_free := false;

@@ -56,7 +56,8 @@ UNREADABLE = {
 }
 
 MISSING = ("42883", "42P01", "3F000")  # a function, a table, a schema
-DISK_FULL, TOO_MANY_CONNECTIONS = "53100", "53300"
+DISK_FULL = "53100"
+UNREACHABLE = ("08", "57P", "53300")  # no connection, or none any more: lost, shut down, too many
 
 
 def _needed_role(message: str) -> str:
@@ -68,11 +69,6 @@ def _needed_role(message: str) -> str:
             roles = [f"settings_{role}" for role in given[name]]
             return f"It takes {' or '.join(roles)}: grant {roles[0]} to the login (docs/security.md)."
     return "The roles are settings_reader, settings_writer, settings_relay and settings_admin (docs/security.md)."
-
-
-def is_unreachable(state: str | None) -> bool:
-    """Tell whether an error of this SQLSTATE means that there is no connection, or none any more."""
-    return state is None or state[:2] == "08" or state[:3] == "57P" or state == TOO_MANY_CONNECTIONS
 
 
 def from_postgres(error: Any) -> StoreError:
@@ -99,11 +95,11 @@ def from_postgres(error: Any) -> StoreError:
         return DatabaseError("a text must not contain the character U+0000")
     if state is None and type(error).__name__ == "ProgrammingError":
         return DatabaseError("an argument is of a type that PostgreSQL doesn't take")
-    if is_unreachable(state):
+    if state is None or state.startswith(UNREACHABLE):
         return DatabaseUnavailable(f"PostgreSQL can't be reached: {first_line(error)}")
     if state == DISK_FULL:
         hint = "Make room on PostgreSQL's disk (docs/operations.md)"
         return DatabaseReadOnly(f"PostgreSQL has no room left: {error.diag.message_primary}", hint=hint)
-    if state[:2] == "53":
+    if state.startswith("53"):
         return OutOfResources(f"PostgreSQL lacks resources: {error.diag.message_primary}", hint=error.diag.message_hint)
     return DatabaseError(f"PostgreSQL: {error.diag.message_primary} ({state})")

@@ -22,7 +22,7 @@ from store.encryption.vault import Vault
 from store.errors import DatabaseUnavailable, MigrationError, NotPermitted, StoreError, first_line
 from store.postgres import drift, predecessor, sources
 from store.postgres.database import interrupted
-from store.postgres.errors import is_unreachable
+from store.postgres.errors import UNREACHABLE
 from store.postgres.pool import SETTLE, check_encoding, conninfo
 from store.postgres.predecessor import Adoption, Quarantined
 
@@ -336,7 +336,7 @@ def _from_postgres(error: psycopg.Error) -> StoreError:
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         hint = "To migrate takes the tables' owner; the rest one of the roles of docs/security.md."
         return NotPermitted(f"not permitted: {first_line(error)}", hint=hint)
-    if isinstance(error, psycopg.OperationalError) and is_unreachable(error.sqlstate):
+    if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(UNREACHABLE):
         return DatabaseUnavailable(f"PostgreSQL can't be reached: {first_line(error)}")
     return MigrationError(
         f"the migration failed: {first_line(error)}",

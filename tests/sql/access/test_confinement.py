@@ -136,7 +136,7 @@ OF_NOBODY = {
     *("_patched_setting", "secret_mask", "_check_numbering", "_telegram_is_free"),
     *("_with_symbol", "_setting_type_problem", "_document_names"),
     *("_unmask_secrets", "_user_problems", "_check_candles", "get_candles", "missing_candles", "_timeframe_width"),
-    "_write_candles",
+    *("_write_candles", "_candle_lookup"),
 }  # fmt: skip
 
 
