@@ -251,8 +251,10 @@ def test_integers_saved_with_decimal_places_become_a_version_without_them(databa
 
 
 def test_weeks_are_computed_where_an_aggregate_kept_them(database_url: str) -> None:
-    """As a materialized view of PostgreSQL's own, which is stale as TimescaleDB's is; and is dropped in the same way."""
-    day = "insert into ohlcv_1d select %s::timestamptz + n * interval '1 day', 'S', 1, 1, 1, 1, 1 from generate_series(0, 6) n"
+    """As a materialized view of PostgreSQL's own, which is stale as TimescaleDB's is, and dropped in the same way."""
+    day = """
+        insert into ohlcv_1d select %s::timestamptz + n * interval '1 day', 'S', 1, 1, 1, 1, 1
+          from generate_series(0, 6) n"""
     week = "select concat_ws(' ', ts at time zone 'UTC', volume, complete) from get_candles('S', '1w')"
     query(database_url, day, "2026-01-05Z")
     while "0023_weeks" in migrate.status(database_url).applied:

@@ -3,11 +3,13 @@ that need the extension; they fail where it is missing."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -26,6 +28,7 @@ from tests.migrations.dump import dump
 TABLES = ("ohlcv_15m", "ohlcv_1d", "ohlcv_1h", "ohlcv_1m", "ohlcv_30m", "ohlcv_3m", "ohlcv_4h", "ohlcv_5m", "trades")
 HYPERTABLES = "select hypertable_name as name from timescaledb_information.hypertables order by 1"
 INTERVALS = "select hypertable_name as name, time_interval from timescaledb_information.dimensions"
+CHECKOUT = Path(__file__).parents[3]
 MIGRATE = "import sys; from store.postgres import migrate; migrate.migrate(sys.argv[1])"
 
 timescale = pytest.mark.timescale
@@ -257,6 +260,24 @@ def test_a_hypertable_that_cannot_be_made_is_named_and_migrate_can_be_repeated(
     fetch(bare, "update hypertable_settings set time_column = 'ts' where table_name = 'ohlcv_3m'")
     migrate.migrate(bare_database_url)
     assert [row["name"] for row in fetch(bare, HYPERTABLES)] == sorted(TABLES)
+
+
+@timescale
+def test_the_documented_way_back_keeps_every_row_and_leaves_ordinary_tables(
+    db: Connection, database_url: str, bare: Connection, bare_database_url: str
+) -> None:
+    fill(db)
+    before = content(db)
+    (script,) = re.findall(r"```sql\n(begin;.*?)```", (CHECKOUT / "docs" / "timescaledb.md").read_text(), re.DOTALL)
+    with psycopg.connect(database_url, autocommit=True) as operator:
+        operator.execute("set client_min_messages = error")
+        operator.execute(script)
+    assert content(db) == before
+    assert migrate.migrate(database_url) == []
+    assert content(db) == before
+    assert dump(database_url) == dump(bare_database_url)
+    with refused("US005"):
+        fetch(db, "delete from trades")
 
 
 @timescale
