@@ -39,7 +39,7 @@ begin
                t.exit_time, (t.exit_time at time zone 'UTC')::date as day, t.exit_time - t.entry_time as holding,
                t.realized_pnl, t.entry_fee + t.exit_fee as fees, t.net_pnl as net
           from trades t
-         where (v_user_id is null or t.user_id = v_user_id)
+         where case when v_user_id is null then t.okx_uid <> probe_okx_uid() else t.user_id = v_user_id end
            and (p_symbol is null or t.symbol = p_symbol)
            and (p_side is null or t.side = p_side)
            and t.exit_time >= coalesce(p_from, '-infinity') and t.exit_time < coalesce(p_to, 'infinity')
