@@ -234,7 +234,7 @@ def _chance(reads: int, violations: int, share: float) -> float:
     for k in range(violations, 0, -1):
         term *= k * (1 - share) / ((reads - k + 1) * share)
         total += term
-        if term < 1e-15 * total:
+        if term <= 1e-15 * total:
             break
     return total
 
