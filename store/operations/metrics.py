@@ -37,7 +37,7 @@ SAMPLE = 2.0  # seconds between looks at the stores
 COUNT_KEYS = 300.0  # seconds between counts of all keys
 CLIENT_TIMEOUT = 5.0  # seconds a client may be silent; each holds a thread and a connection
 LAGS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)  # seconds
-STALENESS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 60, 600)  # seconds
+STALENESS = (0, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 60, 600)  # seconds
 CONFIDENCE = 0.95
 
 log = logging.getLogger("store.metrics")
