@@ -50,6 +50,7 @@ def candles() -> None:
     """Keep candles (OHLCV) of the exchange. An unfinished one may be replaced; a finished one is final.
 
     They are not in a `backup`: the exchange has them, and `candles export` writes a file that `candles import` reads.
+    Of hypertables `pg_dump -t` writes no rows: docs/timescaledb.md.
 
     \b
     Example:
