@@ -37,7 +37,7 @@ COLUMNS = ("ts", "symbol", "open", "high", "low", "close", "volume", "complete")
 
 symbol = click.argument("symbol")
 timeframe = click.option(
-    "--timeframe", required=True, metavar="T", help="1m, 3m, 5m, 15m, 30m, 1h, 4h or 1d, in UTC; list knows 1w, too."
+    "--timeframe", required=True, metavar="T", help="1m, 3m, 5m, 15m, 30m, 1h, 4h or 1d, in UTC; list, export: 1w, too."
 )
 from_ = click.option("--from", "from_", type=Moment(), metavar="TIME", help="From this time on.")
 to = click.option("--to", type=Moment(), metavar="TIME", help="Before this time.")
