@@ -20,7 +20,6 @@ from store.commands.streams import acts
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from store.api.store import SettingsStore
     from store.models import Candle, Gap, Written
 
 FORMATS = (
@@ -107,7 +106,7 @@ def candles_export(
 ) -> None:
     """Write the candles of SYMBOLs as CSV, as of one moment, every digit: what `candles import` reads.
 
-    Exit code 1 if there are none.
+    Exit code 1, and no file, if there are none.
 
     \b
     Example:
@@ -118,25 +117,25 @@ def candles_export(
 
     from store.files import private
 
-    async def work(store: SettingsStore, file: Any) -> int:
-        return await store.export_candles(file, symbols, timeframe, from_=from_, to=to, progress=bar)
+    def write(file: Any) -> int:
+        count = run(lambda store: store.export_candles(file, symbols, timeframe, from_=from_, to=to, progress=bar))
+        if not count:
+            say("there are no such candles", err=True)
+            sys.exit(1)
+        return count
 
     with counting("export", "candles") as bar:
         if output is None or str(output) == "-":
-            count = run(lambda store: work(store, sys.stdout.buffer))
+            write(sys.stdout.buffer)
             sys.stdout.buffer.flush()
-        else:
-            with private.private_file(output, overwrite=True) as file:
-                if output.suffix == ".gz":
-                    with gzip.open(file, "wb", compresslevel=6) as packed:
-                        count = run(lambda store: work(store, packed))
-                else:
-                    count = run(lambda store: work(store, file))
-    if output is not None:
-        say(f"wrote {counted(count, 'candle')} to {click.format_filename(output)}", err=True)
-    if not count:
-        say("there are no such candles", err=True)
-        sys.exit(1)
+            return
+        with private.private_file(output, overwrite=True) as file:
+            if output.suffix == ".gz":
+                with gzip.open(file, "wb", compresslevel=6) as packed:
+                    count = write(packed)
+            else:
+                count = write(file)
+    say(f"wrote {counted(count, 'candle')} to {click.format_filename(output)}", err=True)
 
 
 @candles.command("list")

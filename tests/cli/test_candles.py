@@ -117,8 +117,9 @@ def test_what_is_exported_is_imported_again_with_every_digit(
         "candles", "export", BTC, "--timeframe", "1m", "--from", "2026-01-01T00:01Z", "--to", "2026-01-01T00:03Z"
     )
     assert part.lines == [HEADER, *lines[1:3]]
-    nothing = inside.run("candles", "export", "NONE", "--timeframe", "1m")
+    nothing = inside.run("candles", "export", "NONE", "--timeframe", "1m", "-o", str(tmp_path / "none.csv"))
     assert (nothing.code, nothing.err) == (1, "there are no such candles\n")
+    assert not (tmp_path / "none.csv").exists()
     assert "known: 1m, 3m" in inside.run("candles", "export", BTC, "--timeframe", "2m").err
 
 
