@@ -52,15 +52,20 @@ def show(chrome: Chrome, file: Path, width: int, **emulated: dict[str, Any]) -> 
     chrome.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": width < 600})
     for command, arguments in emulated.items():
         chrome.execute_cdp_cmd(f"Emulation.{command}", arguments)
-    chrome.get_log("performance")
+    log(chrome, "performance")
     chrome.get(file.as_uri())
     assert chrome.execute_script("return document.documentElement.dataset.drawn") == "yes"
-    assert chrome.get_log("browser") == []
+    assert log(chrome, "browser") == []
     assert [url for url in requested(chrome) if not url.startswith("data:")] == [file.as_uri()]
 
 
+def log(chrome: Chrome, of: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = chrome.get_log(of)  # type: ignore[no-untyped-call]
+    return found
+
+
 def requested(chrome: Chrome) -> list[str]:
-    messages = [json.loads(entry["message"])["message"] for entry in chrome.get_log("performance")]
+    messages = [json.loads(entry["message"])["message"] for entry in log(chrome, "performance")]
     return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
 
 
@@ -80,8 +85,8 @@ async def file(store: SettingsStore, db: Db, user: str, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_page_draws_every_picture_and_fits_its_width(chrome: Chrome, file: Path, width: int) -> None:
     show(chrome, file, width)
-    assert chrome.execute_script("return document.documentElement.scrollWidth") == width
-    page = Page(file.read_text())
+    assert chrome.execute_script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    page = Page(file.read_text(encoding="utf-8"))
     boxes = chrome.execute_script(
         "return [...document.querySelectorAll('figure > div > .plot-container')].map((each) => {"
         " const box = each.getBoundingClientRect(); return [box.left, box.right, box.height]; })"
@@ -112,15 +117,14 @@ async def test_nothing_that_others_wrote_is_run(
     chrome: Chrome, store: SettingsStore, user: str, tmp_path: Path
 ) -> None:
     await store.register(OTHER, "1709556959", name=HOSTILE)
-    await store.patch(
-        OTHER, "params", {HOSTILE: HOSTILE, "%{x}": "<a href='https://example.com'>$1$</a>"}, reason=HOSTILE
-    )
-    for number, symbol in enumerate(("<img/src=x/onerror=alert(1)>", "%{y}<b>$x^2$</b>")):
-        await store.record_trades([trade(OTHER, symbol=symbol, exit_order_id=f"{number}"), trade(OTHER, symbol=symbol)])
+    link = "<a href='https://example.com'>$1$</a>"
+    await store.patch(OTHER, "params", {HOSTILE: HOSTILE, "%{x}": link}, reason=HOSTILE)
+    symbols = ("<img/src=x/onerror=alert(1)>", "%{y}<b>$x^2$</b>")
+    await store.record_trades([trade(OTHER, number, symbol=symbol) for number, symbol in enumerate(symbols)])
     file = tmp_path / "report.html"
     file.write_text(await store.report(OTHER))
     show(chrome, file, 1440)  # where a script that the page's policy refuses would leave a word in the console
-    assert {"<img/src=x/onerror=alert(1)>", "%{y}<b>$x^2$</b>"} <= set(texts(chrome, ".xtick text"))
+    assert set(symbols) <= set(texts(chrome, ".xtick text"))
     assert chrome.find_elements(By.CSS_SELECTOR, "img, a, figure b") == []
     assert chrome.find_element(By.TAG_NAME, "h1").text == f"{HOSTILE} · {OTHER}"
 
