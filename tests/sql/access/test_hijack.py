@@ -27,6 +27,7 @@ OTHERS = {
     "_check_candles": "'1m', '{}'", "_check_erasures": "", "check_identifiers": f"'{OKX_UID}', null",
     "_check_length": "'a', 'b', 1", "_check_owner": f"gen_random_uuid(), '{OKX_UID}', null",
     "check_setting_type": "'params'", "_check_settings": "'params', '{\"leverage\": 3}'", "_check_side": "'long'",
+    "_check_versioned": "'params'",
     "convert_settings": "'params', '{\"leverage\": \"3\"}'",
     "_convert_settings": "'params', '{\"leverage\": \"3\", \"symbol_investments\": \"{}\"}'",
     "_check_version": "1, 1, 'params', 'x'", "clear_pending": f"array['{OKX_UID}'], '{{params}}', '{{1}}', '{{f}}'",
