@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ pytestmark = pytest.mark.chromium
 Db = psycopg.Connection[dict[str, Any]]
 Chrome = webdriver.Chrome
 WIDTHS = (390, 1440)
+PICTURE = Path(__file__).parents[3] / "docs" / "report.png"
 LINE = """
     const [plot] = [...document.querySelectorAll("figure > div")].filter((each) => each.data[0].name === "net result");
     const place = plot.data.findIndex((each) => each.name === arguments[0]);
@@ -100,17 +103,38 @@ def test_page_draws_every_picture_and_fits_its_width(chrome: Chrome, file: Path,
     assert "위험을 줄임" in chrome.find_element(By.TAG_NAME, "main").text
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_version_tells_beside_the_pointer_what_changed(chrome: Chrome, file: Path, width: int) -> None:
-    show(chrome, file, width)
-    x, y = chrome.execute_script(LINE, "params saved")
-    for kind in ("mouseMoved",) if width > 600 else ("mousePressed", "mouseReleased"):
+def point_at(chrome: Chrome, name: str, *kinds: str) -> str:
+    """Move the pointer to the newest line of versions of this name, or click there; return what shows beside it."""
+    x, y = chrome.execute_script(LINE, name)
+    for kind in kinds:
         event = {"type": kind, "x": x, "y": y, "button": "none" if kind == "mouseMoved" else "left", "clickCount": 1}
         chrome.execute_cdp_cmd("Input.dispatchMouseEvent", event)
     (told,) = texts(chrome, ".hoverlayer .hovertext text.nums")
+    return told
+
+
+@pytest.mark.parametrize(("width", "kinds"), [(1440, ("mouseMoved",)), (390, ("mousePressed", "mouseReleased"))])
+def test_version_tells_beside_the_pointer_what_changed(
+    chrome: Chrome, file: Path, width: int, kinds: Sequence[str]
+) -> None:
+    show(chrome, file, width)
+    told = point_at(chrome, "params saved", *kinds)
     assert told.startswith("params version 4")
     assert "by 운영자: back to ten" in told
     assert "leverage: 5 → 10" in told
+
+
+def test_picture_of_the_docs_can_be_taken(chrome: Chrome, file: Path) -> None:
+    show(chrome, file, 1000)
+    point_at(chrome, "params saved", "mouseMoved")
+    bottom = chrome.execute_script("return document.querySelector('figure').getBoundingClientRect().bottom + scrollY")
+    clip = {"x": 0, "y": 0, "width": 1000, "height": bottom + 10, "scale": 1}
+    taken = chrome.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+    picture = base64.b64decode(taken["data"])
+    if os.environ.get("SETTINGS_STORE_UPDATE_DOCS"):
+        PICTURE.write_bytes(picture)
+    assert len(picture) < 300_000
+    assert PICTURE.stat().st_size < 300_000
 
 
 async def test_nothing_that_others_wrote_is_run(
