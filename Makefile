@@ -28,7 +28,7 @@ test-slow: .venv/installed   ## the rest of it: faults at length, long journeys 
 
 .venv/python%/installed: pyproject.toml
 	python$* -m venv .venv/python$*
-	.venv/python$*/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,embedded]'
+	.venv/python$*/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,embedded,report]'
 	touch $@
 
 test-python: $(PYTHONS:%=.venv/python%/installed)   ## tests/store on other Pythons, another redis-py: PYTHONS="3.12 3.13" REDIS='redis==5.2.1'
@@ -80,10 +80,10 @@ lock: .venv/installed   ## raise what .ci/requirements.txt pins to the newest; A
 		--custom-compile-command 'make lock' pyproject.toml --output-file .ci/requirements.txt $(or $(ARGS),--upgrade)
 
 LOWEST := tests/store/test_config.py $(patsubst %,tests/store/%,api/test_settings.py mirror/test_mirror.py coherence compat) \
-	$(patsubst %,tests/cli/test_%.py,commands json keys logs metrics trades)
+	$(patsubst %,tests/cli/test_%.py,commands json keys logs metrics report trades)
 test-lowest: .venv/installed   ## the oldest versions that pyproject.toml allows; needs the package index
 	$(BIN)/uv venv --quiet --clear --python 3.11 .venv/lowest
-	$(BIN)/uv pip install --quiet --python .venv/lowest --resolution lowest-direct --editable '.[dev,embedded]'
+	$(BIN)/uv pip install --quiet --python .venv/lowest --resolution lowest-direct --editable '.[dev,embedded,report]'
 	.venv/lowest/bin/python -m pytest $(PARALLEL) -p no:cacheprovider $(or $(ARGS),$(LOWEST))
 
 audit: .venv/installed   ## known vulnerabilities of what is pinned; needs to reach the advisories

@@ -21,6 +21,7 @@ from store import Candle, Config, ConfigError, InvalidArgument, NotPermitted, Se
 from store.models import MASK
 from store.report import markets, reading
 from tests.helpers.pages import Page, told
+from tests.helpers.roles import in_role
 from tests.helpers.season import BEGIN, BTC, CHANGES, GAP, HOUR, candles, season
 from tests.helpers.season import trades as season_trades
 
@@ -262,10 +263,12 @@ async def test_of_all_users_it_compares_them(store: SettingsStore, traded: str) 
     assert "위험을 줄임" not in page.own
 
 
-async def test_confined_store_reports_of_its_own_user_only(store: SettingsStore, config: Config, traded: str) -> None:
+async def test_confined_reader_has_a_report_of_its_own_user_only(
+    store: SettingsStore, config: Config, database_url: str, traded: str
+) -> None:
     await store.register(OTHER, "1709556959")
     await store.record_trades(season_trades(OTHER, 50, "ETH-USDT-SWAP", params_version=1))
-    url = make_conninfo(config.database_url or "", options=f"-c settings_store.okx_uid={traded}")
+    url = in_role(database_url, "reader", confined_to=traded)
     async with SettingsStore(replace(config, database_url=url)) as confined:
         assert f"Kim · {traded}" in Page(await confined.report()).words
         with pytest.raises(NotPermitted):
