@@ -30,5 +30,5 @@ end
 $$;
 
 comment on function record_trade(text, jsonb) is
-'Records a closed trade, once per exit_order_id, with the settings'' versions in force at entry; returns its row. A row of get_trades() will do as JSON, too. Example: select net_pnl from record_trade(''587662504768345929'', ''{"symbol": "BTC-USDT-SWAP", "side": "long", "entry_time": "2026-11-22T10:00:00Z", "entry_price": "97000.1", "entry_size": 1, "exit_time": "2026-11-22T11:00:00Z", "exit_price": 97500, "exit_size": 1, "exit_fee": 0.4, "realized_pnl": 4.999, "exit_order_id": "42"}''). Raises US004, US007, US010 (detail: every bad key and why).';
+'Records a closed trade, once per exit_order_id, with the settings'' versions in force at entry; returns its row. \d+ trades says what is paid and received. Again, it changes nothing, but records a funding_fee and a currency that weren''t known. A row of get_trades() will do as JSON, too. Example: select net_pnl from record_trade(''587662504768345929'', ''{"symbol": "BTC-USDT-SWAP", "side": "long", "entry_time": "2026-11-22T10:00:00Z", "entry_price": "97000.1", "entry_size": 1, "exit_time": "2026-11-22T11:00:00Z", "exit_price": 97500, "exit_size": 1, "exit_fee": 0.4, "realized_pnl": 4.999, "exit_order_id": "42"}''). Raises US004, US007, US010 (detail: every bad key and why).';
 select _allow('record_trade', 'writer admin');

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler
@@ -30,12 +30,15 @@ from store.coherence.connections import Connections
 from store.coherence.relay import Progress, is_reconciled
 from store.coherence.verify import FINDINGS
 from store.errors import ConfigError, DatabaseUnavailable, RedisUnavailable, StoreError
+from store.operations.probe import BOUNDS, PATHS, VIOLATIONS, WRITERS, Reading
 from store.postgres import functions
 
 SAMPLE = 2.0  # seconds between looks at the stores
 COUNT_KEYS = 300.0  # seconds between counts of all keys, and looks at TimescaleDB
 CLIENT_TIMEOUT = 5.0  # seconds a client may be silent; each holds a thread and a connection
 LAGS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)  # seconds
+STALENESS = (0, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 60, 600)  # seconds
+CONFIDENCE = 0.95
 
 log = logging.getLogger("store.metrics")
 
@@ -143,6 +146,50 @@ class Metrics:
             self._remaining.set(sample.verification["remaining"])
             self._verified.set(sample.verification["finished_at"].timestamp())
 
+    def probing(self) -> Callable[[Reading], None]:
+        """Begin to show what a probe finds; return what is to be told of each of its reads."""
+        of: dict[str, Any] = {"namespace": "settings_store", "registry": self.registry}
+        reads = Counter("probe_reads", "Documents of the probe that were read and judged.", ["path"], **of)
+        unanswered = Counter(
+            "probe_unanswered", "Reads and writes of the probe without an answer, or one that can't be judged: a server"
+            " was away, or replaced.", ["path"], **of,
+        )  # fmt: skip
+        violations = Counter(
+            "probe_violations", "Reads that were wrong. content: not what PostgreSQL stored as that version; stale:"
+            f" older than what was proven before the read began (cache: {BOUNDS['cache']:g} s before that).",
+            ["path", "kind"], **of,
+        )  # fmt: skip
+        staleness = Histogram(
+            "probe_staleness_seconds", "How long before the read began PostgreSQL had acknowledged something newer than"
+            " what was read; 0 if it was the newest.", ["path"], buckets=STALENESS, **of,
+        )  # fmt: skip
+        nines = Gauge(
+            "consistency_nines", "Reads of the probe that were right, in nines: -log10 of the share that is wrong at"
+            f" most, at {CONFIDENCE:.0%}, by Clopper and Pearson's one-sided upper limit. Of all reads judged since"
+            " this relay started; without a wrong one of n it is log10(n / 3), which is all that n support.", **of,
+        )  # fmt: skip
+        counts = dict.fromkeys(("reads", "violations"), 0)
+        nines.set_function(lambda: consistency_nines(counts["reads"], counts["violations"]))
+        for path in PATHS:
+            staleness.labels(path), reads.labels(path)
+            for kind in VIOLATIONS:
+                violations.labels(path, kind)
+        for path in (*PATHS, *WRITERS):
+            unanswered.labels(path)
+
+        def tell(reading: Reading) -> None:
+            if reading.outcome == "unanswered":
+                unanswered.labels(reading.path).inc()
+                return
+            counts["reads"] += 1
+            reads.labels(reading.path).inc()
+            staleness.labels(reading.path).observe(reading.staleness)
+            if reading.outcome in VIOLATIONS:
+                counts["violations"] += 1
+                violations.labels(reading.path, reading.outcome).inc()
+
+        return tell
+
     async def watch(self, stores: Connections) -> None:
         """Look at the stores until cancelled."""
         counts, counted = (0, 0, 0), -math.inf
@@ -178,6 +225,39 @@ async def _look(stores: Connections, keys: int, failed_jobs: int, unreadable_chu
     return Sample(
         lag["waiting"], lag["set_aside"], oldest, keys, reconciled, last, failed_jobs, unreadable_chunks
     )  # fmt: skip
+
+
+def consistency_nines(reads: int, violations: int) -> float:
+    """Say how many nines of the reads are right at least, at CONFIDENCE; 0 without reads."""
+    return -math.log10(wrong_at_most(reads, violations)) if reads else 0.0
+
+
+def wrong_at_most(reads: int, violations: int) -> float:
+    """Return the share of reads that is wrong at most, at CONFIDENCE: Clopper and Pearson's one-sided upper limit, the
+    share at which so few violations would be seen with a probability of 1 - CONFIDENCE."""
+    if violations >= reads:
+        return 1.0
+    low, high = violations / reads, 1.0
+    while high - low > 1e-12 * high:
+        share = (low + high) / 2
+        if _chance(reads, violations, share) > 1 - CONFIDENCE:
+            low = share
+        else:
+            high = share
+    return high
+
+
+def _chance(reads: int, violations: int, share: float) -> float:
+    """Return the probability of at most so many violations: the terms of the binomial distribution, largest first."""
+    ways = math.lgamma(reads + 1) - math.lgamma(violations + 1) - math.lgamma(reads - violations + 1)
+    term = math.exp(ways + violations * math.log(share) + (reads - violations) * math.log1p(-share))
+    total = term
+    for k in range(violations, 0, -1):
+        term *= k * (1 - share) / ((reads - k + 1) * share)
+        total += term
+        if term <= 1e-15 * total:
+            break
+    return total
 
 
 class Handler(WSGIRequestHandler):
