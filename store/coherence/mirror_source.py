@@ -42,9 +42,14 @@ def some_entries(owners: Sequence[str], kinds: Sequence[str]) -> Call:
 async def complete(stores: Connections, entries: Sequence[MirrorEntry]) -> list[MirrorEntry | None]:
     """Return entries with the documents that were left out, these as they are now; None for one that nobody has any
     more. The caller sees to it that it isn't too much together."""
-    lacking = [entry for entry in entries if entry.is_partial]
-    if not lacking:
-        return list(entries)
-    call = functions.mirror.mirror_state([entry.owner for entry in lacking], [entry.kind for entry in lacking])
+    found = iter(await current(stores, [entry for entry in entries if entry.is_partial]))
+    return [next(found) if entry.is_partial else entry for entry in entries]
+
+
+async def current(stores: Connections, entries: Sequence[MirrorEntry]) -> list[MirrorEntry | None]:
+    """Return entries as they are now; None for one that nobody has any more."""
+    if not entries:
+        return []
+    call = functions.mirror.mirror_state([entry.owner for entry in entries], [entry.kind for entry in entries])
     found = {(row["owner"], row["kind"]): MirrorEntry(**row) for row in await stores.database.fetch(call)}
-    return [found.get((entry.owner, entry.kind)) if entry.is_partial else entry for entry in entries]
+    return [found.get((entry.owner, entry.kind)) for entry in entries]

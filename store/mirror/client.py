@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -47,17 +48,24 @@ from store.models import MirrorEntry, Setting, SettingType
 T = TypeVar("T")
 
 
-APPLY = Script.load("size.lua", "digest.lua", "apply.lua")
+APPLY = Script.load("size.lua", "life.lua", "digest.lua", "apply.lua")
 READ = Script.load("size.lua", "read.lua")
 INSPECT = Script.load("size.lua", "digest.lua", "inspect.lua")
 SIZES = Script.load("size.lua", "sizes.lua")
 SCAN = Script.load("scan.lua")
+LIVES = Script.load("size.lua", "life.lua", "lives.lua")
 VERSIONS = Script.load("size.lua", "versions.lua")
 
 LONGEST_KEY = 512  # bytes
 SHORT = 4095  # bytes, less one, of a value that is a name; what is longer is none
 
 AT_ONCE = 50  # calls under way, each on a connection of its own; where redis-py may have fewer, so many
+
+NOTE_ABSENT = """
+if redis.call('HGET', KEYS[1], 'life') == ARGV[2] then
+    redis.call('HSETNX', KEYS[1], ARGV[1], '')
+end
+"""
 
 END_RECONCILING = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -106,9 +114,11 @@ class Mirror:
         found = as_setting(okx_uid, kind, of_symbol)
         return (found, True) if found else (as_setting(okx_uid, own, of_user), is_there == 1 and length == 0)
 
-    async def note_absent(self, okx_uid: str, kind: SettingType) -> None:
-        """Note that PostgreSQL has no such document, as apply.lua does of a deletion, unless Redis has heard of one."""
-        await self._call(lambda: self.redis.hsetnx(self.keys.mirror(okx_uid), f"{kind.name}:digest", ""))
+    async def note_absent(self, okx_uid: str, kind: SettingType, life: str) -> None:
+        """Note that PostgreSQL has no such document, as apply.lua does of a deletion, unless Redis has heard of one, or
+        the mirror hash has another life than before PostgreSQL was asked."""
+        key = self.keys.mirror(okx_uid)
+        await self._call(lambda: self.redis.eval(NOTE_ABSENT, 1, key, f"{kind.name}:digest", life))
 
     async def read_credentials(self, okx_uid: str) -> tuple[dict[str, str], int, datetime] | None:
         """Read credentials as Redis has them, with version and time; None if we didn't mirror any."""
@@ -125,17 +135,30 @@ class Mirror:
         key = self.keys.of(telegram_id, "okx_uid")
         return await self._get(key)
 
+    async def lives(self, owners: Iterable[str]) -> dict[str, str]:
+        """Tell which lives of the owners' mirror hashes these are, for apply(); to be asked before PostgreSQL is."""
+        named, token = list(dict.fromkeys(owners)), _token()
+
+        def commands() -> Iterator[Command]:
+            for owner in named:
+                yield LIVES.call((self.keys.mirror(owner),), (token,))
+
+        replies = await self._call(lambda: self._run(LIVES, commands)) if named else []
+        return {owner: life for owner, life in zip(named, replies, strict=True) if isinstance(life, str)}
+
     async def apply(
         self, entries: Sequence[MirrorEntry], seen: Sequence[Found] | None = None, size: int = 0, *,
-        version_only: bool = False,
+        version_only: bool = False, lives: Mapping[str, str] | None = None,
     ) -> list[Applied]:  # fmt: skip
         """Write entries in one round trip, each guarded by its version; one refused by Redis doesn't stop
         the others. `seen`: what the caller found there and has dealt with, to write over that whatever its
         version, unless it changed. `size`: bytes that are there, see sizes(), to be patient with. `version_only`: Redis
-        gets the version, and keeps what the caller saw there."""
+        gets the version, and keeps what the caller saw there. `lives`: what was known of the owners' before the entries
+        were read; where nothing guards a key, it is refused without (Applied.life)."""
         refused: dict[int, Applied] = {}
         if not entries:
             return []
+        token = _token()
 
         def commands() -> Iterator[Command]:
             for i, entry in enumerate(entries):
@@ -144,7 +167,8 @@ class Mirror:
                 except StoreError as error:  # credentials that can't be decrypted
                     refused[i] = Applied(-1, 0, None, error)
                 else:
-                    yield self._apply_command(shown, seen[i] if seen else None, version_only)
+                    life = (lives or {}).get(entry.owner, "")
+                    yield self._apply_command(shown, seen[i] if seen else None, version_only, life, token)
 
         replies = iter(await self._call(lambda: self._run(APPLY, commands, size)))
         return [refused[i] if i in refused else as_applied(next(replies)) for i in range(len(entries))]
@@ -257,7 +281,8 @@ class Mirror:
             for okx_uid, reply in zip(okx_uids, await self._call(lambda: self._run(VERSIONS, commands)), strict=True)
             if not isinstance(reply, Exception)
             for kind, version in pairs(reply).items()
-            if kind not in ("user", "telegram_id") and not kind.endswith((":updated_at", ":digest"))  # our own fields
+            if kind not in ("user", "telegram_id", "life")
+            and not kind.endswith((":updated_at", ":digest"))  # our own fields
         }
 
     async def is_expiring(self, place: Place) -> bool:
@@ -346,7 +371,9 @@ class Mirror:
         value = await self._call(lambda: self.redis.getrange(key, 0, SHORT))
         return str(value) or None
 
-    def _apply_command(self, entry: MirrorEntry, seen: Found | None, version_only: bool = False) -> Command:
+    def _apply_command(
+        self, entry: MirrorEntry, seen: Found | None, version_only: bool, life: str, token: str
+    ) -> Command:
         encoding = entry.encoding if entry.document is not None or entry.encoding in ("fields", "erased") else "none"
         if encoding == CREDENTIALS.encoding:
             encoding = "hash"
@@ -366,6 +393,8 @@ class Mirror:
             channel,
             message,
             "version" if version_only else "",
+            life,
+            token,
             *to_words(entry),
         )
         return APPLY.call(self._keys(entry.owner, entry.suffix), arguments)
@@ -400,6 +429,10 @@ def _harmless(error: Exception) -> Exception:
     error.__cause__ = error.__context__ = None
     error.args = (first_line(error),)
     return error.with_traceback(None)
+
+
+def _token() -> str:
+    return secrets.token_urlsafe(6)
 
 
 @cache

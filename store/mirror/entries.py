@@ -94,11 +94,14 @@ NOTHING = Found(0, "none", "", "")
 class Applied:
     """What became of one entry. `version`: what Redis has now. `error`: why it isn't there, else None."""
 
-    status: int  # 1 written, 0 there already, -1 refused: Redis has another version, -2: somebody else's content
+    status: (
+        int  # 1 written, 0 there already, -1 refused: Redis has another version, -2: somebody else's content, -3: life
+    )
     version: int
     foreign: Found | None = None  # what somebody else wrote there
     error: StoreError | None = None
     is_servers: bool = False  # the error is the server's (full, read-only), not this key's
+    life: str = ""  # to come back with, once PostgreSQL was read anew: nothing guards this key
 
     @property
     def is_current(self) -> bool:
@@ -108,7 +111,7 @@ class Applied:
     @property
     def is_served(self) -> bool:
         """Whether Redis has this version or a newer one."""
-        return self.error is None and self.foreign is None
+        return self.error is None and self.foreign is None and not self.life
 
 
 def refusal(error: Exception) -> RedisUnavailable:
@@ -124,8 +127,9 @@ def as_found(version: int, kind: str, content: Any, digest: str) -> Found:
 
 
 def as_setting(okx_uid: str, kind: SettingType, reply: Any) -> Setting | None:
-    """Make a setting of the reply of read.lua; None if there is none, or none that we mirrored."""
-    if reply is None:
+    """Make a setting of the reply of read.lua; None if there is none, or none that we mirrored, or the mirror hash was
+    lost and doesn't know any more whether the user has a Telegram ID."""
+    if reply is None or reply[2] is None:
         return None
     version, updated_at, telegram_id, content = reply
     try:
@@ -168,6 +172,8 @@ def as_applied(reply: Any) -> Applied:
         )
         return Applied(-1, 0, None, RedisUnavailable(f"Redis refused: {text}"), is_servers)
     status, version, *foreign = reply
+    if status == -3:
+        return Applied(status, version, life=foreign[0])
     return Applied(status, version, as_found(version, *foreign) if foreign else None)
 
 
