@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from store.batches import cut
@@ -25,25 +25,30 @@ async def mirror(
     wait: bool = True,
     marked: Collection[tuple[str, str]] | None = None,
     in_hurry: bool = False,
+    lacking: bool = False,
 ) -> list[Applied]:
     """Write entries to Redis and clear the marks of those it has now (soon, if not to `wait`). `marked`: which (owner,
-    kind) have one, if the caller knows. `in_hurry`: a few keys, or nothing is there, so it needn't be asked how
-    much Redis has to go through.
+    kind) have one, if the caller knows. `in_hurry`: a few keys, `lacking`: nothing is there, so it needn't be asked
+    how much Redis has to go through.
 
     What isn't ours in Redis goes into the history first. Raises RedisUnavailable, DatabaseUnavailable.
     """
     if of_symbols := [entry for entry in entries if entry.is_of_every_symbol]:
         erased = dict(zip(of_symbols, await _erase_symbols(stores, of_symbols), strict=True))
         rest = [entry for entry in entries if entry not in erased]
-        done = iter(await mirror(stores, rest, wait=wait, marked=marked, in_hurry=in_hurry))
+        done = iter(await mirror(stores, rest, wait=wait, marked=marked, in_hurry=in_hurry, lacking=lacking))
         return [erased[entry] if entry in erased else next(done) for entry in entries]
     results = []
     # What is there Redis reads, too, and it may come back.
-    sizes = [0] * len(entries) if in_hurry else await stores.mirror.sizes(list(map(Place.of, entries)))
+    sizes = [-1 if lacking else 0] * len(entries)
+    if not (in_hurry or lacking):
+        sizes = await stores.mirror.sizes(list(map(Place.of, entries)))
     for part in cut(zip(entries, sizes, strict=True), lambda pair: pair[0].length + pair[1]):
-        whole = await complete(stores, [entry for entry, _ in part])
+        # Where a key is gone, so may be what guarded it.
+        lives = await stores.mirror.lives(entry.owner for entry, size in part if size < 0)
+        whole = await complete(stores, [entry for entry, _ in part], newer_for=lives)
         chunk = [entry for entry in whole if entry is not None]
-        applied = await _apply(stores, chunk, sum(max(size, 0) for _, size in part))
+        applied = await _apply(stores, chunk, sum(max(size, 0) for _, size in part), lives)
         for i, (entry, result) in enumerate(zip(chunk, applied, strict=True)):
             if result.foreign is not None:
                 applied[i] = await overwrite(stores, Place.of(entry), result.foreign, entry)
@@ -58,9 +63,11 @@ async def mirror(
     return results
 
 
-async def _apply(stores: Connections, entries: Sequence[MirrorEntry], size: int) -> list[Applied]:
+async def _apply(
+    stores: Connections, entries: Sequence[MirrorEntry], size: int, lives: Mapping[str, str]
+) -> list[Applied]:
     """Write entries as Mirror.apply() does; where nothing guards a key, as PostgreSQL has it after that was known."""
-    results = await stores.mirror.apply(entries, size=size)
+    results = await stores.mirror.apply(entries, size=size, lives=lives)
     for _ in range(TRIES):
         lost = {i: result.life for i, result in enumerate(results) if result.life}
         if not lost:

@@ -138,13 +138,16 @@ class Mirror:
     async def lives(self, owners: Iterable[str]) -> dict[str, str]:
         """Tell which lives of the owners' mirror hashes these are, for apply(); to be asked before PostgreSQL is."""
         named, token = list(dict.fromkeys(owners)), _token()
-
-        def commands() -> Iterator[Command]:
-            for owner in named:
-                yield LIVES.call((self.keys.mirror(owner),), (token,))
-
-        replies = await self._call(lambda: self._run(LIVES, commands)) if named else []
-        return {owner: life for owner, life in zip(named, replies, strict=True) if isinstance(life, str)}
+        keys = [self.keys.mirror(owner) for owner in named]
+        calls = [
+            LIVES.call(part, (token,)) for part in (((key,) for key in keys) if self.spans_nodes else [tuple(keys)])
+        ]
+        found: list[str] = []
+        for reply in await self._call(lambda: self._run(LIVES, lambda: calls)) if named else ():
+            if isinstance(reply, Exception):
+                raise refusal(reply)
+            found += reply
+        return dict(zip(named, found, strict=True))
 
     async def apply(
         self, entries: Sequence[MirrorEntry], seen: Sequence[Found] | None = None, size: int = 0, *,

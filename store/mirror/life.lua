@@ -4,6 +4,7 @@
 -- `life`, as long as it lives: whoever wants to write where nothing guards a key must say it, and must have learnt it before
 -- reading PostgreSQL. What was read before the hash was lost doesn't know it, however late it comes.
 local UNWRITTEN_FOR = 3600    -- seconds that a hash stays in which nothing else is written
+local moment                  -- of this command
 
 -- The life of a mirror hash. `token`, by which one begins if need be, is random; with the time it is another each time, also
 -- if a command comes twice.
@@ -14,13 +15,11 @@ local function life_of(key, token)
     elseif fields[1] and fields[1] ~= '' then
         return fields[1]
     end
-    local now = redis.call('TIME')
-    local life = token .. '.' .. now[1] .. '.' .. now[2]
-    if redis.call('HLEN', key) == 0 then
-        redis.call('HSET', key, 'life', life)
+    moment = moment or redis.call('TIME')
+    local life = token .. '.' .. moment[1] .. '.' .. moment[2]
+    redis.call('HSET', key, 'life', life)
+    if redis.call('HLEN', key) == 1 then
         redis.call('EXPIRE', key, UNWRITTEN_FOR)
-    else
-        redis.call('HSET', key, 'life', life)
     end
     return life
 end

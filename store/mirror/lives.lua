@@ -1,5 +1,9 @@
--- Tells which life of a mirror hash this is.
+-- Tells which lives of mirror hashes these are.
 --
---   KEYS  1 the owner's mirror hash
+--   KEYS  the owners' mirror hashes
 --   ARGV  1 a random token, for a life that begins
-return life_of(KEYS[1], ARGV[1])
+local lives = {}
+for i, key in ipairs(KEYS) do
+    lives[i] = life_of(key, ARGV[1])
+end
+return lives

@@ -64,7 +64,7 @@ def mirror_state(owners: Sequence[str], kinds: Sequence[str]) -> Call:
 
 def known_keys(owners: Sequence[str], kinds: Sequence[str]) -> Call:
     """Those of these keys that PostgreSQL has, or had, something for; without the documents."""
-    return _read("r.owner, r.kind", "mirror_state", owners=list(owners), kinds=list(kinds))
+    return _read("r.owner, r.kind, r.version, r.updated_at", "mirror_state", owners=list(owners), kinds=list(kinds))
 
 
 def mirror_source(owners: Sequence[str] | None = None) -> Call:
