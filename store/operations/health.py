@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from store.coherence.connections import Connections
-from store.coherence.relay import is_reconciled
+from store.coherence.epochs import is_reconciled
 from store.config import Config
 from store.errors import DatabaseUnavailable, RedisUnavailable, StoreError, first_line
 from store.operations.logs import without_passwords
