@@ -138,7 +138,10 @@ class Candles(Core):
         """
         if not isinstance(symbols, list | tuple):
             raise InvalidArgument(f"symbols must be a list of strings, not {type(symbols).__name__}")
-        file.write(functions.candles.HEADER)
+        try:
+            file.write(functions.candles.HEADER)
+        except (AttributeError, TypeError):
+            raise InvalidArgument("file must be open for writing bytes") from None
         count = 0
         async with self._connections.database.transaction(snapshot=True) as transaction:
             for symbol in symbols:

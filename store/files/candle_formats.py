@@ -59,7 +59,7 @@ STORE = Format("store", names={**SHORT, **dict.fromkeys(TIMES, "ts"), "vol": "vo
 OKX = Format(
     "okx",
     columns=("ts", "open", "high", "low", "close", "vol", "vol_ccy", "vol_quote", "complete"),
-    headers=(frozenset({"vol", "confirm"}), frozenset({"instrument_name"})),
+    headers=tuple(map(frozenset, (["vol", "confirm"], ["vol", "vol_ccy"], ["vol", "volccy"], ["instrument_name"]))),
     names={
         **SHORT, "instrument_name": "symbol", "open_time": "ts", "volccy": "vol_ccy", "volccyquote": "vol_quote",
         "confirm": "complete",

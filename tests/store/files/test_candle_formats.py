@@ -68,6 +68,9 @@ SAMPLES: dict[str, tuple[str, str | None, str | None, str, list[bool]]] = {
         f"ts,o,h,l,c,vol,volCcy,volCcyQuote,confirm\n{MS},{A},1250,12.50,1,1\n{MS2},{B},1,0.000000010,9,1\n",
         None, SWAP, SWAP, [True, True],
     ),
+    "okx, the same without confirm": (
+        f"ts,o,h,l,c,vol,volCcy\n{MS},{A},1250,12.50\n{MS2},{B},1,0.000000010\n", None, SWAP, SWAP, [True, True]
+    ),
     "ccxt, arrays": (arrays(f"{MS},{A},12.50", f"{MS2},{B},0.000000010"), None, SWAP, SWAP, [True, True]),
     "ccxt, arrays with an exponent": (arrays(f"{MS},{A},1250e-2", f"{MS2},{B},1.0E-8"), None, SWAP, SWAP, [True, True]),
     "ccxt, CSV": (
