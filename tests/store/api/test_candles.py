@@ -6,7 +6,7 @@ import asyncio
 import io
 import os
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import psycopg
@@ -119,6 +119,8 @@ async def test_an_export_is_of_a_symbol_whatever_its_name(store: SettingsStore, 
     assert await store.export_candles(file, [symbol, BTC], "1m") == 2
     file.seek(0)
     assert await store.import_candles(file, "1m") == Written(0, 0, 2)
+    far = datetime.max.replace(tzinfo=timezone(timedelta(hours=-23)))
+    assert await store.export_candles(io.BytesIO(), [BTC], "1m", from_=datetime.min.replace(tzinfo=UTC), to=far) == 1
     bad: tuple[object, object]
     for bad in ((io.StringIO(), [BTC]), (None, [BTC]), (file, BTC), (file, [1]), (file, ["a\0"]), (file, ["a\nb"])):
         with pytest.raises(InvalidArgument):
