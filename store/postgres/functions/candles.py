@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from psycopg import sql
@@ -43,7 +43,7 @@ def copy_candles(
     """A COPY of a page of candles as CSV, without a header, in the order of time; `after`: the last ts before."""
     given = {
         "symbol": _symbol(symbol), "timeframe": _timeframe(timeframe), "limit": limit, "after": after,
-        **{name: moment and moment.isoformat() for name, moment in _range(from_, to).items()},
+        **{name: moment and _utc(moment) for name, moment in _range(from_, to).items()},
     }  # fmt: skip
     arguments = sql.SQL(", ").join(
         sql.SQL("p_{} => {}").format(sql.SQL(name), sql.Literal(value)) for name, value in given.items()
@@ -89,6 +89,14 @@ def _timeframe(value: object) -> str:
 
 def _range(from_: datetime | None, to: datetime | None) -> dict[str, datetime | None]:
     return {"from": None if from_ is None else time(from_, "from_"), "to": None if to is None else time(to, "to")}
+
+
+def _utc(moment: datetime) -> str:
+    """Write a time as a literal: with an offset of a day PostgreSQL wouldn't read it."""
+    try:
+        return moment.astimezone(UTC).isoformat()
+    except OverflowError:
+        return "-infinity" if moment.year == 1 else "infinity"
 
 
 def _members(candle: object) -> dict[str, object]:
