@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from store.errors import InvalidArgument, StoreError
@@ -137,5 +137,9 @@ def parse_header(header: bytes, has_symbol: bool) -> tuple[list[str], str | None
 
 
 def _iso(found: re.Match[bytes]) -> bytes:
-    moment = formats.EPOCH + timedelta(microseconds=int(found[2]) * formats.DIGITS[len(found[2])])
+    number, digits = int(found[2]), len(found[2])
+    if digits == 16:  # too many for a float
+        moment = formats.EPOCH + timedelta(microseconds=number)
+    else:
+        moment = datetime.fromtimestamp(number / 1000 if digits == 13 else number, UTC)
     return found[1] + moment.isoformat().encode()
