@@ -20,6 +20,7 @@ COLUMNS = ("ts", "symbol", *NUMBERS, "complete")
 TIMES = ("time", "timestamp", "date", "datetime", "open_time", "")  # pandas writes an index without a name
 SHORT = {"o": "open", "h": "high", "l": "low", "c": "close", "v": "volume"}
 DIGITS = {10: 1_000_000, 13: 1000, 16: 1}  # of seconds, milliseconds, microseconds since 1970; in microseconds
+SYMBOLS_KNOWN = 10_000  # at most, whatever a file holds
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Of what PostgreSQL and Python take for a time and a number, what is meant for one.
 ISO = r"\d{4}-\d\d-\d\d(?:[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6}0*)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?"
@@ -195,6 +196,8 @@ class Columns:
         columns = ["ts", *NUMBERS[:-1], volume, *filter(None, [self._ends])]
         places = [self._at[name] for name in (*columns, "complete") if name in self._at]
         quoted = symbol.replace('"', '""')
+        if len(self._known) == SYMBOLS_KNOWN:
+            self._known.clear()
         self._known[told] = f'"{quoted}"', itemgetter(*places)
         return self._known[told]
 
