@@ -9,8 +9,8 @@ declare
     v_found text;
 begin
     perform check_confinement(null);
-    lock table app_users, telegram_links, user_settings, okx_api_info, setting_templates, setting_types, setting_fields, mirror_pending,
-               trades, trade_orders in exclusive mode;
+    lock table app_users, telegram_links, user_settings, okx_api_info, setting_templates, setting_types, setting_fields, setting_rules,
+               mirror_pending, trades, trade_orders in exclusive mode;
     select string_agg(t.name, ', ' order by t.name) into v_found    -- only now: it waited for writers and other restores
       from (select 'users' from app_users union select 'settings' from user_settings
             union select 'Telegram links' from telegram_links union select 'templates' from setting_templates) as t (name);
@@ -36,6 +36,7 @@ begin
     delete from okx_api_info;
     delete from telegram_links;
     delete from app_users;
+    delete from setting_rules;
     delete from setting_fields;
     delete from setting_types;
     delete from mirror_pending m where not m.erased;    -- who was erased may still be in Redis
