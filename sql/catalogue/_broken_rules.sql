@@ -9,7 +9,7 @@ set search_path = pg_catalog, public, pg_temp
 as $$
     select r.* from setting_rules r
      cross join lateral (select jsonb_object_agg(f.key, coalesce(f.default_value, 'null')) as document from setting_fields f
-                          where f.setting_type = r.setting_type and f.key = any (r.keys)) defaults
+                          where f.setting_type = split_part(p_setting_type, ':', 1) and f.key = any (r.keys)) defaults
      where r.setting_type = split_part(p_setting_type, ':', 1) and (not p_is_partial or p_settings ?& r.keys)
        and jsonb_path_match(defaults.document || p_settings, r.rule, '{}', true) is not true
      order by r.name

@@ -16,8 +16,8 @@ begin
     if p_left ? 'literal' and p_right ? 'key' and p_operator <> 'starts with' then
         return _comparison_schema(p_setting_type, p_right, translate(p_operator, '<>', '><'), p_left);
     end if;
-    select * into v_field from setting_fields f where f.setting_type = p_setting_type and f.key = p_left ->> 'key';
-    if v_field.key is null or v_literal is null
+    select * into v_field from setting_fields f where f.setting_type = split_part(p_setting_type, ':', 1) and f.key = p_left ->> 'key';
+    if v_field.key is null or v_literal is null or p_operator not in ('==', '!=', '<', '<=', '>', '>=', 'starts with')
        or v_kind not in ('null', case v_field.json_type when 'integer' then 'number' else v_field.json_type end) then
         return null;
     end if;
@@ -26,7 +26,7 @@ begin
         when p_operator = '!=' then jsonb_build_object('not', jsonb_build_object('const', v_literal))
         when p_operator = 'starts with' and v_kind = 'string' and not v_field.is_nullable
         then jsonb_build_object('pattern', '^' || regexp_replace(v_literal #>> '{}', '([\\^$.|?*+()\[\]{}])', '\\\1', 'g'))
-        when v_kind = 'number'
+        when v_kind = 'number' and p_operator <> 'starts with'
         then jsonb_build_object('type', 'number', case p_operator when '<' then 'exclusiveMaximum' when '<=' then 'maximum'
                                                                   when '>' then 'exclusiveMinimum' when '>=' then 'minimum' end, v_literal)
     end;

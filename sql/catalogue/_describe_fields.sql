@@ -3,6 +3,7 @@
 create or replace function _describe_fields()
 returns void
 language sql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 update setting_fields f

@@ -7,9 +7,10 @@ set search_path = pg_catalog, public, pg_temp
 as $$
 begin
     if p_setting_type is not null then
-        p_setting_type := (check_setting_type(p_setting_type)).setting_type;
+        perform check_setting_type(p_setting_type);
     end if;
-    return query select * from setting_rules r where r.setting_type = coalesce(p_setting_type, r.setting_type) order by r.setting_type, r.name;
+    return query select * from setting_rules r
+     where r.setting_type = split_part(coalesce(p_setting_type, r.setting_type), ':', 1) order by r.setting_type, r.name;
 end
 $$;
 

@@ -14,15 +14,18 @@ begin
     if p_setting_type <> (check_setting_type(p_setting_type)).setting_type then
         raise exception using errcode = 'US010', message = 'a rule is of a setting type, not of a symbol''s document';
     end if;
+    if length(p_rule) > 4000 then
+        raise exception using errcode = 'US010', message = 'a rule has at most 4000 characters';
+    end if;
     v_row := (p_setting_type, p_name, null, ('strict ' || regexp_replace(normalize(p_rule), '^\s*strict\s', ''))::jsonpath, p_message, p_message_ko);
     v_row.keys := array(select distinct substr(t.token, 3)::jsonb #>> '{}' from unnest(_rule_tokens(v_row.rule)) as t (token) where t.token like '$%');
     select string_agg(k.key, ', ') into v_unlisted from unnest(v_row.keys) as k (key)
      where not exists (select from setting_fields f where f.setting_type = p_setting_type and f.key = k.key);
-    if _rule_tokens(v_row.rule) is null or v_unlisted is not null or length(p_rule) > 4000 then
+    if _rule_tokens(v_row.rule) is null or v_unlisted is not null then
         raise exception using errcode = 'US010',
             message = 'not a rule as there can be one',
             detail = coalesce('not in the catalogue: ' || left(v_unlisted, 500), 'it has more than a rule may'),
-            hint = 'A rule has at most 4000 characters; it compares keys of the catalogue ($.key), numbers, texts, true, false and null by == != < <= > >= and starts with; it may calculate by + - * / %, and join by && || !.';
+            hint = 'A rule compares keys of the catalogue ($.key), numbers, texts, true, false and null by == != < <= > >= and starts with; it may calculate by + - * / %, and join by && || !.';
     end if;
     insert into setting_rules as r select v_row.*
         on conflict (setting_type, name) do update

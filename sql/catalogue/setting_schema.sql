@@ -28,7 +28,8 @@ begin
         (3, 'title', to_json(v_type)),
         (4, 'type', to_json('object'::text)),
         (5, 'properties', (
-            select coalesce(json_object_agg(f.key, _field_schema(f, p_language) order by f.key), '{}') from setting_fields f where f.setting_type = v_type)),
+            select coalesce(json_object_agg(f.key, _field_schema(f, p_language) order by f.key), '{}') from setting_fields f
+             where f.setting_type = split_part(p_setting_type, ':', 1))),
         (6, 'additionalProperties', to_json(true)),
         (7, 'if', json_build_object('allOf', v_rules)),
         (8, 'else', to_json(false))
