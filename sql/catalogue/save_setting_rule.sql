@@ -12,10 +12,11 @@ declare
     v_unlisted   text;
 begin
     if p_setting_type <> (check_setting_type(p_setting_type)).setting_type then
-        raise exception using errcode = 'US010', message = 'a rule is of a setting type, not of a symbol''s document';
+        raise exception using errcode = 'US010', message = 'a rule is of a setting type, not of a symbol''s document',
+            hint = 'Documents of symbols keep to the rules of their type.';
     end if;
     if length(p_rule) > 4000 then
-        raise exception using errcode = 'US010', message = 'a rule has at most 4000 characters';
+        raise exception using errcode = 'US010', message = 'not a rule as there can be one', detail = 'it has more than 4000 characters';
     end if;
     v_row := (p_setting_type, p_name, null, ('strict ' || regexp_replace(normalize(p_rule), '^\s*strict\s', ''))::jsonpath, p_message, p_message_ko);
     v_row.keys := array(select distinct substr(t.token, 3)::jsonb #>> '{}' from unnest(_rule_tokens(v_row.rule)) as t (token) where t.token like '$%');

@@ -141,7 +141,7 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "timestamp with time zone": st.sampled_from(
         ["now", "-infinity", "infinity", "4713-01-01 BC", "294276-12-31", "epoch", "2020-01-01 00:00+09"]
     ),
-    "jsonpath": st.sampled_from(["$", "strict $.leverage > 2 || !($.a == \"x\")", "exists($.**)", "$.leverage", "\"\""]),
+    "jsonpath": st.sampled_from(["$", 'strict $.leverage > 2 || !($.a == "x")', "exists($.**)", "$.leverage", '""']),
     "interval": st.sampled_from(["0", "1 day", "-1 day", "178000000 years", "-178000000 years", "1 microsecond"]),
 }  # fmt: skip
 
