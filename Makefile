@@ -5,10 +5,11 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 WORKERS ?= 4
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PYTHONS ?= 3.12 3.13
+TOPOLOGIES := pgbouncer or tls or sentinel or cluster or standby or prometheus
 REDIS ?= redis
 unexport PYTHONDONTWRITEBYTECODE # the asserts that pytest rewrites are kept
 
-.PHONY: demo test test-python test-pgbouncer test-tls test-sentinel test-cluster test-standby test-rules test-topologies test-debian test-timescale test-lowest soak lint lock audit docs bench dist clean
+.PHONY: demo test test-slow test-python test-pgbouncer test-tls test-sentinel test-cluster test-standby test-rules test-topologies test-debian test-timescale test-lowest soak lint lock audit docs bench dist clean
 
 .venv/installed: pyproject.toml .ci/requirements.txt
 	$(PYTHON) -m venv .venv
@@ -20,7 +21,10 @@ demo: .venv/installed   ## the main job, end to end
 	$(BIN)/settings-store demo $(ARGS)
 
 test: .venv/installed   ## the test suite (on servers at TEST_DATABASE_URL, TEST_REDIS_URL: WORKERS=0)
-	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not ($(TOPOLOGIES) or timescale or slow)' $(ARGS)
+
+test-slow: .venv/installed   ## the rest of it: faults at length, long journeys of the schema, properties of all functions
+	$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
 
 .venv/python%/installed: pyproject.toml
 	python$* -m venv .venv/python$*
@@ -52,7 +56,7 @@ test-rules: .venv/installed   ## the alerts of docs/settings-store.rules.yaml; n
 	$(BIN)/python -m pytest -m prometheus $(ARGS)
 
 test-topologies: .venv/installed   ## the six above, side by side
-	$(BIN)/python -m pytest $(PARALLEL) -m "pgbouncer or tls or sentinel or cluster or standby or prometheus" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(TOPOLOGIES)" $(ARGS)
 
 test-debian: .venv/installed   ## all on Debian 12's PostgreSQL 15 and Redis 7, by debootstrap and chroot; needs root
 	$(BIN)/python -m tests.servers.stacks debian12 $(PARALLEL) $(ARGS)

@@ -19,6 +19,8 @@ from tests.migrations.old_service import OldService
 from tests.migrations.predecessor import KIM, PARK, WEB_ONLY, Connection, everything, rows
 from tests.migrations.test_migrate import IDS
 
+pytestmark = pytest.mark.slow
+
 TAKEN = "select string_agg(p::text, '') from predecessor.okx_api_info p join okx_api_info using (id)"
 
 

@@ -19,6 +19,8 @@ from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.helpers.hostile import NOBODY, SECRET, TEXTS, nested
 from tests.helpers.sessions import Connection, fetch, refused, value
 
+pytestmark = pytest.mark.slow
+
 KIM = "3f0c0000-0000-4000-8000-000000000000"
 DELETED = "1000000000000002"
 CIPHERTEXT = "v1.0123abcd." + "A" * 40

@@ -31,6 +31,8 @@ from tests.helpers.crowd import okx_uid, telegram_id
 from tests.helpers.plans import Scan
 from tests.helpers.sessions import Connection, fetch
 
+pytestmark = pytest.mark.slow
+
 UID, OTHER, DELETED, TELEGRAM = okx_uid(0), okx_uid(2), okx_uid(99), telegram_id(0)
 USER_ID = UUID(crowd.uuid(0))
 NOBODY, FREE_TELEGRAM = "7000000000000000", "77777777"
