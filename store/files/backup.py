@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 TABLES = (
     "setting_types",
     "setting_fields",
+    "setting_rules",
     "setting_templates",
     "app_users",
     "telegram_links",
@@ -63,7 +64,10 @@ OURS = {
         "updated_at", "deleted_at", "changed_by", "change_reason", "written_by",
     ),
 }  # fmt: skip
-SINCE = {"trade_orders": "0008_trades", "trades": "0008_trades"}  # a backup made before that migration hasn't them
+# A backup made before that migration hasn't them.
+SINCE = {
+    "trade_orders": "0008_trades", "trades": "0008_trades", "setting_rules": "0027_descriptions_and_rules",
+}  # fmt: skip
 FORMAT = "settings-store backup"
 VERSION = 1
 MANIFEST = "manifest.json"
