@@ -46,7 +46,9 @@ OTHERS = {
 def good_and_near(field: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     """Values that a field may hold, and some that are just beyond, or as if they were its own."""
     limits = [float(field[name]) for name in ("minimum", "maximum") if field[name] is not None]
-    usual = {"boolean": [True, False], "object": [{}], "integer": [1, 7.0, 90], "number": [3, 3.25, 60]}
+    usual: dict[str, list[Any]] = {
+        "boolean": [True, False], "object": [{}], "integer": [1, 7.0, 90], "number": [3, 3.25, 60],
+    }  # fmt: skip
     good = [*limits, *(field["choices"] or usual.get(field["json_type"], ["tp2", "percent"]))]
     good += [field["default_value"]] if field["is_nullable"] or field["default_value"] is not None else []
     good += [None] if field["is_nullable"] else []
