@@ -184,7 +184,7 @@ def test_positions_of_okx_are_recorded_for_the_user_who_is_named(inside: Cli, ki
     position = {
         "instId": "BTC-USDT-SWAP", "direction": "short", "posSide": "net", "mgnMode": "cross", "ccy": "USDT",
         "openAvgPx": "97000", "closeAvgPx": "96000", "closeTotalPos": "2", "pnl": "20", "fee": "-1.5",
-        "fundingFee": "0.25", "realizedPnl": "18.75", "cTime": "1795341600000", "uTime": "1795345200000", "type": "2", "lever": "5",
+        "fundingFee": "0.25", "realizedPnl": "18.75", "cTime": "1795341600000", "uTime": "1795345200000", "type": "2",
     }  # fmt: skip
     answer = json.dumps({"code": "0", "data": [position, position | {"type": "1", "instId": "ETH-USDT-SWAP"}]})
     done = inside.run("trades", "import", "-", "--user", kim, stdin=answer)
