@@ -34,7 +34,7 @@ from store.operations.probe import BOUNDS, PATHS, VIOLATIONS, WRITERS, Reading
 from store.postgres import functions
 
 SAMPLE = 2.0  # seconds between looks at the stores
-COUNT_KEYS = 300.0  # seconds between counts of all keys
+COUNT_KEYS = 300.0  # seconds between counts of all keys, and looks at TimescaleDB
 CLIENT_TIMEOUT = 5.0  # seconds a client may be silent; each holds a thread and a connection
 LAGS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)  # seconds
 STALENESS = (0, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 60, 600)  # seconds
@@ -53,6 +53,8 @@ class Sample:
     keys: int
     is_reconciled: bool | None  # None: Redis didn't answer
     verification: dict[str, Any] | None
+    failed_jobs: int
+    unreadable_chunks: int
 
     @property
     def wrong(self) -> int:
@@ -101,6 +103,12 @@ class Metrics:
             "verify_remaining_keys", "Keys that the last verify of all keys left: not mended, nor pending.", **of
         )
         self._verified = Gauge("verify_timestamp_seconds", "When the last verify of all keys ended; 0: never.", **of)
+        self._failed_jobs = Gauge(
+            "timescaledb_failed_jobs", "Jobs of TimescaleDB, as its policies, that failed when they last ran.", **of
+        )
+        self._unreadable_chunks = Gauge(
+            "timescaledb_unreadable_chunks", "Compressed chunks that TimescaleDB's licence keeps from being read.", **of
+        )
         self._reconciled.set(math.nan)
         for server in ("postgresql", "redis"):
             self._up.labels(server)
@@ -128,6 +136,8 @@ class Metrics:
         self._oldest.set(sample.oldest)
         self._keys.set(sample.keys)
         self._wrong.set(sample.wrong)
+        self._failed_jobs.set(sample.failed_jobs)
+        self._unreadable_chunks.set(sample.unreadable_chunks)
         if sample.is_reconciled is not None:
             self._reconciled.set(sample.is_reconciled)
         if sample.verification is not None:
@@ -182,20 +192,28 @@ class Metrics:
 
     async def watch(self, stores: Connections) -> None:
         """Look at the stores until cancelled."""
-        keys, counted = 0, -math.inf
+        counts, counted = (0, 0, 0), -math.inf
         while True:
             try:
                 if time.monotonic() - counted >= COUNT_KEYS:
-                    keys = (await stores.database.fetch(functions.mirror.key_count()))[0]["keys"]
+                    counts = await _count(stores)
                     counted = time.monotonic()
-                self.show(await _look(stores, keys))
+                self.show(await _look(stores, *counts))
             except StoreError as error:
                 log.debug("no sample: %s", error)
                 self._up.labels("postgresql").set(not isinstance(error, DatabaseUnavailable))
             await asyncio.sleep(SAMPLE)
 
 
-async def _look(stores: Connections, keys: int) -> Sample:
+async def _count(stores: Connections) -> tuple[int, int, int]:
+    """Count what takes long to: keys, jobs of TimescaleDB that failed, chunks that can't be read."""
+    keys = (await stores.database.fetch(functions.mirror.key_count()))[0]["keys"]
+    for row in await stores.database.fetch(functions.operations.timescaledb_state()):
+        return keys, len(row["failed_jobs"]), row["unreadable_chunks"]
+    return keys, 0, 0
+
+
+async def _look(stores: Connections, keys: int, failed_jobs: int, unreadable_chunks: int) -> Sample:
     lag = (await stores.database.fetch(functions.mirror.pending_lag()))[0]
     verification = await stores.database.fetch(functions.mirror.last_verification())
     try:
@@ -203,7 +221,10 @@ async def _look(stores: Connections, keys: int) -> Sample:
     except RedisUnavailable:
         reconciled = None
     last = dict(verification[0]) if verification else None
-    return Sample(lag["waiting"], lag["set_aside"], lag["oldest"].total_seconds(), keys, reconciled, last)
+    oldest = lag["oldest"].total_seconds()
+    return Sample(
+        lag["waiting"], lag["set_aside"], oldest, keys, reconciled, last, failed_jobs, unreadable_chunks
+    )  # fmt: skip
 
 
 def consistency_nines(reads: int, violations: int) -> float:

@@ -21,7 +21,7 @@ import redis as redis_py
 from store.mirror.keys import PROBE
 from store.operations.metrics import Handler, consistency_nines, served, wrong_at_most
 from store.operations.probe import PATHS
-from tests.cli.conftest import CHECKOUT, Cli
+from tests.cli.conftest import CHECKOUT, FAILED_JOB, Cli
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import PATIENCE, wait_until
 
@@ -111,6 +111,14 @@ def test_while_redis_is_away_marks_grow_old_and_it_shows(cli: Cli, port: int, ki
         assert (older['up{server="postgresql"}'], older['up{server="redis"}']) == (1, 0)
         assert older["relay_keys_mirrored_total"] == 0
         assert older["wrong_keys"] > 0
+
+
+@pytest.mark.timescale
+def test_a_job_of_timescaledb_that_failed_is_counted(cli: Cli, port: int, db: Db) -> None:
+    db.execute(FAILED_JOB)
+    with relaying(cli, port):
+        values = until(port, lambda v: v["timescaledb_failed_jobs"] > 0)
+        assert (values["timescaledb_failed_jobs"], values["timescaledb_unreadable_chunks"]) == (1, 0)
 
 
 def test_a_postgresql_that_is_away_leaves_the_metrics_readable(cli: Cli, port: int) -> None:

@@ -22,10 +22,12 @@ CANDLES = "null::public.ohlcv_1m[]"
 FIELD = "row('params', 'a', 'number', false, null, null, null, null, false)::public.setting_fields"
 # Calls of what isn't of a user: see test_confinement.py for those that are.
 OTHERS = {
-    "arrange_hypertables": "", "_candle_table": "'1m'", "changes_as_json": "'params', '{}', '{\"a\": 1}'",
+    "arrange_hypertables": "", "_candle_lookup": "'1m', '{}'",
+    "_candle_table": "'1m'", "changes_as_json": "'params', '{}', '{\"a\": 1}'",
     "_check_candles": "'1m', '{}'", "_check_erasures": "", "check_identifiers": f"'{OKX_UID}', null",
     "_check_length": "'a', 'b', 1", "_check_owner": f"gen_random_uuid(), '{OKX_UID}', null",
     "check_setting_type": "'params'", "_check_settings": "'params', '{\"leverage\": 3}'", "_check_side": "'long'",
+    "_check_versioned": "'params'",
     "convert_settings": "'params', '{\"leverage\": \"3\"}'",
     "_convert_settings": "'params', '{\"leverage\": \"3\", \"symbol_investments\": \"{}\"}'",
     "_check_version": "1, 1, 'params', 'x'", "clear_pending": f"array['{OKX_UID}'], '{{params}}', '{{1}}', '{{f}}'",
@@ -65,6 +67,7 @@ CANDLE_CALLS = [
     f"public.upsert_candles('2h', '{CANDLE}')", "public.rollup_candles(null, '2h', '4h')",
     "public.rollup_candles(null, '1m', '2h')", "public.begin_candle_import('2h')", "public.merge_candles('2h')",
     f"public._write_candles('2h', {CANDLES}, false)", "public._check_candles('2h', '{}')",
+    "public._candle_lookup('2h', '{}')",
 ]  # fmt: skip
 
 # Whatever runs of this tells so, unless it runs with the caller's own rights.
