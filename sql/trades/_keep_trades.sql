@@ -11,10 +11,13 @@ create or replace function _keep_trades(p_trades jsonb, p_is_bulk boolean)
 returns table (recorded bigint, known bigint)
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
+set plan_cache_mode = force_custom_plan    -- TimescaleDB leaves out chunks by constants only
 as $$
 declare
     v_trades   trades[];
     v_problems jsonb;
+    v_first    timestamptz;    -- exits of what is known
+    v_last     timestamptz;
 begin
     if jsonb_typeof(p_trades) is distinct from 'array' then
         raise exception using errcode = 'US010', message = 'not a list of trades', detail = '{"$": "must be an array of trades"}';
@@ -78,11 +81,14 @@ begin
         delete from trigger_permits p where p.permit = 'completion';
     end if;
     if known > 0 then    -- is what is known the same?
+        select min(o.exit_time), max(o.exit_time) into v_first, v_last
+          from unnest(v_trades) g
+          join trade_orders o on o.user_id = g.user_id and o.exit_order_id = g.exit_order_id and o.trade_id <> g.id;
         select jsonb_object_agg(d.key, 'differs from what was recorded for this exit_order_id') into v_problems
           from (select case when p_is_bulk then g.ordinality - 1 || '.' else '' end || n.key
                   from unnest(v_trades) with ordinality g
                   join trade_orders o on o.user_id = g.user_id and o.exit_order_id = g.exit_order_id and o.trade_id <> g.id
-                  join trades t on t.id = o.trade_id and t.exit_time = o.exit_time
+                  join trades t on t.id = o.trade_id and t.exit_time = o.exit_time and t.exit_time between v_first and v_last
                  cross join lateral jsonb_each(to_jsonb(t)) w
                   join lateral jsonb_each(to_jsonb(g)) n on n.key = w.key and n.value <> w.value
                  where n.key not in ('id', 'created_at', 'net_pnl', 'ordinality')
