@@ -11,10 +11,13 @@ create or replace function _keep_trades(p_trades jsonb, p_is_bulk boolean)
 returns table (recorded bigint, known bigint)
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
+set plan_cache_mode = force_custom_plan    -- TimescaleDB leaves out chunks by constants only
 as $$
 declare
     v_trades   trades[];
     v_problems jsonb;
+    v_first    timestamptz;    -- exits of what is known
+    v_last     timestamptz;
 begin
     if jsonb_typeof(p_trades) is distinct from 'array' then
         raise exception using errcode = 'US010', message = 'not a list of trades', detail = '{"$": "must be an array of trades"}';
@@ -63,18 +66,23 @@ begin
     get diagnostics recorded = row_count;
     known := coalesce(cardinality(v_trades), 0) - recorded;
 
+    if known > 0 then
+        select min(o.exit_time), max(o.exit_time) into v_first, v_last
+          from unnest(v_trades) g
+          join trade_orders o on o.user_id = g.user_id and o.exit_order_id = g.exit_order_id and o.trade_id <> g.id;
+    end if;
     if known > 0 and exists (select from unnest(v_trades) g where g.funding_fee is not null or g.currency is not null) then
         insert into trigger_permits (permit) values ('completion');
         with incomplete as (
             select t.id, t.exit_time, g.funding_fee, g.currency
               from unnest(v_trades) g
               join trade_orders o on o.user_id = g.user_id and o.exit_order_id = g.exit_order_id and o.trade_id <> g.id
-              join trades t on t.id = o.trade_id and t.exit_time = o.exit_time
+              join trades t on t.id = o.trade_id and t.exit_time = o.exit_time and t.exit_time between v_first and v_last
              where (t.funding_fee is null and g.funding_fee is not null) or (t.currency is null and g.currency is not null)
              order by g.user_id, g.exit_order_id for update of t
         )
         update trades t set funding_fee = coalesce(t.funding_fee, i.funding_fee), currency = coalesce(t.currency, i.currency)
-          from incomplete i where t.id = i.id and t.exit_time = i.exit_time;
+          from incomplete i where t.id = i.id and t.exit_time = i.exit_time and t.exit_time between v_first and v_last;
         delete from trigger_permits p where p.permit = 'completion';
     end if;
     if known > 0 then    -- is what is known the same?
@@ -82,7 +90,7 @@ begin
           from (select case when p_is_bulk then g.ordinality - 1 || '.' else '' end || n.key
                   from unnest(v_trades) with ordinality g
                   join trade_orders o on o.user_id = g.user_id and o.exit_order_id = g.exit_order_id and o.trade_id <> g.id
-                  join trades t on t.id = o.trade_id and t.exit_time = o.exit_time
+                  join trades t on t.id = o.trade_id and t.exit_time = o.exit_time and t.exit_time between v_first and v_last
                  cross join lateral jsonb_each(to_jsonb(t)) w
                   join lateral jsonb_each(to_jsonb(g)) n on n.key = w.key and n.value <> w.value
                  where n.key not in ('id', 'created_at', 'net_pnl', 'ordinality')

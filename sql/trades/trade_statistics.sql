@@ -51,7 +51,7 @@ begin
           from trades t
          cross join lateral (select case v_type when 'params' then t.params_version when 'dual_side' then t.dual_side_version end as version) n
           left join user_settings s on v_key is not null and s.user_id = t.user_id and s.setting_type = v_type and s.version = n.version
-         where (v_user_id is null or t.user_id = v_user_id)
+         where case when v_user_id is null then t.okx_uid <> probe_okx_uid() else t.user_id = v_user_id end
            and (p_symbol is null or t.symbol = p_symbol)
            and (p_side is null or t.side = p_side)
            and (p_currency is null or t.currency = p_currency)

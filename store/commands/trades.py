@@ -69,7 +69,7 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
             self.fail("not a place as `trades list` tells it: TIME/ID", param, ctx)
 
 
-def _selection(command: Any) -> Any:
+def selection(command: Any) -> Any:
     """Add the options that say which trades."""
     for decorate in (
         click.option("--until", type=Moment(), metavar="TIME", help="Exits before then."),
@@ -159,7 +159,7 @@ def trades_import(file: Any, as_json: bool) -> None:
 
 @trades.command("list")
 @identifier
-@_selection
+@selection
 @click.option("--before", type=Place(), metavar="TIME/ID", help="The next page: those after this one in this order.")
 @click.option("--limit", type=Number(1), metavar="N", default=100, show_default=True, help="Trades at most.")
 @_as_csv
@@ -191,7 +191,7 @@ def trades_list(
 
 @trades.command("stats")
 @click.argument("identifier", metavar="[IDENTIFIER]", required=False)
-@_selection
+@selection
 @_currency
 @click.option("--by", multiple=True, type=click.Choice(tuple(GROUPED)), help="A row per group; may be repeated.")
 @click.option("--by-version", is_flag=True, help="A row per version of the settings in force at entry.")
@@ -240,7 +240,7 @@ def trades_stats(
 
 @trades.command("curve")
 @click.argument("identifier", metavar="[IDENTIFIER]", required=False)
-@_selection
+@selection
 @_currency
 @_setting_type
 @_as_csv

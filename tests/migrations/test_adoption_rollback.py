@@ -27,6 +27,7 @@ TAKEN = "select string_agg(p::text, '') from predecessor.okx_api_info p join okx
 def test_rolling_back_restores_the_old_database_as_it_was(old_url: str, old: Connection) -> None:
     before, shape = everything(old), dump(old_url)
     migrate.migrate(old_url)
+    rows(old, "select write_probe('params', 'no user''s')")
     assert migrate.rollback(old_url, None) == IDS[::-1]
     assert dump(old_url) == shape
     assert everything(old) == before

@@ -53,11 +53,12 @@ def get_trades(
     since: datetime | None,
     until: datetime | None,
     before: tuple[datetime, UUID] | None,
-    limit: int,
+    limit: int | None,
+    columns: str = TRADE,
 ) -> Call:
     before_time, before_id = _place(before)
     return _read(
-        TRADE, "get_trades", identifier=identifier, **_selection(symbol, side, since, until),
+        columns, "get_trades", identifier=identifier, **_selection(symbol, side, since, until),
         before_time=before_time, before_id=before_id, limit=limit,
     )  # fmt: skip
 

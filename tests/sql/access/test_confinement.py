@@ -99,6 +99,7 @@ OF_ALL = {
     "rollup_candles": "null, '1m', '1h'",
     "seal_api_credentials": "",
     "upsert_candles": "'1m', '[]'",
+    "write_probe": "'params', 'x'",
     "check_confinement": "null",
 }
 # Lists: the confined user's part only. The column that tells whose a row is.
@@ -131,15 +132,15 @@ OF_NOBODY = {
     *("convert_settings", "_convert_settings", "_take_settings"),
     *("check_setting_type", "default_user_setting", "delete_setting_template", "list_setting_fields"),
     *("list_setting_types", "setting_template"),
-    *("validate_user_setting", "database_identity", "installed_definition"),
+    *("validate_user_setting", "database_identity", "mirror_epoch", "installed_definition"),
     *("changes_as_json", "check_identifiers", "_check_settings", "confined_owners", "confined_to", "_document_changes"),
     *("_document_problem", "_erase_predecessor", "_give_access", "_is_encrypted", "_is_permitted", "_is_valid_value"),
     *("_check_erasures", "erasures", "_forget_erased", "_erasure_digest", "is_erased", "_mark_erased"),
     *("_mark_pending", "_mask_secrets", "_merge_patch", "missing_setting_keys", "_normalised_setting", "_note_reason"),
-    *("_patched_setting", "secret_mask", "_check_numbering", "_telegram_is_free"),
+    *("_patched_setting", "probe_okx_uid", "secret_mask", "_check_numbering", "_telegram_is_free"),
     *("_with_symbol", "_setting_type_problem", "_document_names"),
     *("_unmask_secrets", "_user_problems", "_check_candles", "get_candles", "missing_candles", "_timeframe_width"),
-    "_write_candles",
+    *("_write_candles", "_candle_lookup"),
 }  # fmt: skip
 
 
