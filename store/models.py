@@ -50,6 +50,14 @@ class User:
     deleted_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SavedUser(User):
+    """What a change of a user left behind. `mirrored`: Redis has it already, whom the Telegram IDs lead to as well; if
+    not, the keys are marked, and the relay brings Redis up."""
+
+    mirrored: bool = field(kw_only=True)
+
+
 class Scoped:
     """What is called as user_settings.setting_type has it: dual_side, or of a symbol dual_side:BTC-USDT-SWAP."""
 
@@ -196,7 +204,7 @@ class CredentialsVersion:
 class Registration:
     """What a registration left behind: the user, the active documents, and whether the user was there before it."""
 
-    user: User
+    user: SavedUser
     settings: list[SavedSetting]
     is_new: bool = True
 

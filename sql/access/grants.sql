@@ -41,7 +41,7 @@ begin
             ('admin', 'select, insert, update, delete', 'app_users, user_settings, okx_api_info, setting_templates, mirror_pending, trades,'
              ' trade_orders, ohlcv_1m, ohlcv_3m, ohlcv_5m, ohlcv_15m, ohlcv_30m, ohlcv_1h, ohlcv_4h, ohlcv_1d'),
             ('admin', 'select, insert', 'setting_types, setting_fields, telegram_links'),
-            ('admin', 'select', 'timeframes, hypertable_settings, mirror_verifications'),
+            ('admin', 'select', 'timeframes, hypertable_settings, mirror_verifications, mirror_epochs'),
             ('relay admin', 'select', 'mirror_source'),
             ('reader writer admin', 'select', 'ohlcv_1w'),
             ('reader writer relay admin', 'select', '_yoyo_migration, schema_objects, schema_parts')

@@ -10,11 +10,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
+from store.api.flights import Flights
 from store.arguments import count, line, symbol_or_none
 from store.coherence import mirroring, relay
 from store.coherence.connections import Connections
 from store.config import Config
-from store.ending import end
 from store.errors import (
     BadIdentifier,
     DatabaseUnavailable,
@@ -29,6 +29,7 @@ from store.models import (
     BUILT_IN_TYPES,
     MirrorEntry,
     SavedSetting,
+    SavedUser,
     Setting,
     SettingType,
     User,
@@ -63,9 +64,9 @@ class Core:
         self._types = dict(BUILT_IN_TYPES)
         self._types_loaded = False
         self._secrets: dict[str, set[str]] | None = None  # the secret keys of each type, once PostgreSQL was asked
-        self._flights: dict[tuple[str, str, str], asyncio.Task[Setting | None]] = {}
+        self._flights: Flights[Setting | None] = Flights()
         self._loop: asyncio.AbstractEventLoop | None = None  # the one it is open in
-        self._versions: dict[str, int] = {}  # OKX UID -> version of the credentials
+        self._versions: dict[str, tuple[int, float]] = {}  # OKX UID -> version of the credentials, when it was noted
 
     async def open(self) -> Self:
         """Open the store for the event loop that runs, as `async with` does, and return it. Harmless if it is open.
@@ -95,7 +96,7 @@ class Core:
         stores, self._opened = self._connections, None
         try:
             await self._cache.close()
-            await end(*self._flights.values())
+            await self._flights.close()
         finally:
             await stores.close()
 
@@ -126,8 +127,7 @@ class Core:
         """Disconnect a store whose event loop has ended, and with it everybody who could have used it."""
         if self._opened is not None:
             self._opened.database.abandon()
-        self._opened, self._loop, self._cache = None, None, Cache(self._cache_size)
-        self._flights.clear()
+        self._opened, self._loop, self._cache, self._flights = None, None, Cache(self._cache_size), Flights()
 
     @asynccontextmanager
     async def acting_as(self, actor: str | None = None, *, reason: str | None = None) -> AsyncIterator[Self]:
@@ -179,9 +179,7 @@ class Core:
     # -- the write paths
 
     async def _write(self, call: Call, actor: str | None = None, reason: str | None = None) -> list[dict[str, Any]]:
-        rows = list(await self._fetch(self._by(call, actor, reason)))
-        self._flights.clear()  # what they bring may be older than this write
-        return rows
+        return list(await self._fetch(self._by(call, actor, reason)))
 
     async def _save(self, call: Call, actor: str | None, reason: str | None) -> list[SavedSetting]:
         return await self._mirror_settings(await self._write(call, actor, reason))
@@ -200,15 +198,14 @@ class Core:
                 row["version"] = max(row["version"], result.version)
         return [to_saved(row, result.is_served) for row, result in zip(rows, results, strict=True)]
 
-    async def _mirror_user(self, user: User, before: User | None) -> bool:
+    async def _mirror_user(self, user: User, before: User | None) -> SavedUser:
         owners = {user.okx_uid, user.telegram_id, before.telegram_id if before else None}
-        return await self._mirror_owners([owner for owner in owners if owner])
+        mirrored = await self._mirror_owners([owner for owner in owners if owner])
+        return SavedUser(**{name: getattr(user, name) for name in User.__slots__}, mirrored=mirrored)
 
-    async def _change_user(self, identifier: str, call: Call, actor: str | None, reason: str | None) -> User:
+    async def _change_user(self, identifier: str, call: Call, actor: str | None, reason: str | None) -> SavedUser:
         before = await self._user(identifier)
-        user = User(**(await self._write(call, actor, reason))[0])
-        await self._mirror_user(user, before)
-        return user
+        return await self._mirror_user(User(**(await self._write(call, actor, reason))[0]), before)
 
     async def _find_user(self, identifier: str) -> User | None:
         rows = await self._fetch(functions.users.find_user(check_identifier(identifier)))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from store.api.base import Core, check_identifier
@@ -74,15 +75,16 @@ class ApiCredentials(Core):
             found = await self._read_credentials(identifier, min_version)
             if found is not None:
                 return found
+        asked = time.monotonic()
         rows = await self._fetch(functions.credentials.get_api_credentials(identifier))
         if not rows and OKX_UID.fullmatch(identifier):
-            self._note_version(identifier, NONE)
+            self._note_version(identifier, NONE, asked)
         if min_version and (not rows or rows[0]["version"] < min_version):
             raise UnknownVersion(f"the credentials of {identifier} have no version {min_version} yet")
         if not rows:
             return None
         row = dict(rows[0])
-        self._note_version(row["okx_uid"], row["version"])
+        self._note_version(row["okx_uid"], row["version"], asked)
         plain = unseal(self._connections.vault, row["okx_uid"], row)
         return Credentials(row["okx_uid"], **plain, version=row["version"], updated_at=row["updated_at"], source="db")
 
@@ -125,7 +127,7 @@ class ApiCredentials(Core):
         # Whoever can write into Redis could put keys of their own there: plain text counts only where it is the mode;
         # old ciphertext beside the number of the current version, or of a version unknown (the old form), never does.
         is_plain = self.config.credentials_mode == "plain" and set(fields) == set(FIELDS)
-        if version < max(min_version, self._versions.get(okx_uid, 0)) or not (
+        if version < max(min_version, self._versions.get(okx_uid, (0, 0.0))[0]) or not (
             sealed_version(fields) == version or (is_plain and not any(map(is_ciphertext, fields.values())))
         ):
             return None
@@ -136,11 +138,16 @@ class ApiCredentials(Core):
         self._note_version(okx_uid, version)
         return Credentials(okx_uid, **plain, version=version, updated_at=updated_at, source="redis")
 
-    def _note_version(self, okx_uid: str, version: int) -> None:
-        """Remember that there is this version: Redis with an older one isn't asked any further."""
+    def _note_version(self, okx_uid: str, version: int, asked: float | None = None) -> None:
+        """Remember that there is this version: Redis with an older one isn't asked any further. `asked`: when, if that
+        wasn't just now; others may have learnt of a newer one meanwhile."""
+        now = time.monotonic()
+        known, noted = self._versions.get(okx_uid, (0, 0.0))
+        if version < known and asked is not None and asked <= noted:
+            return
         if okx_uid not in self._versions and len(self._versions) >= REMEMBERED:
             del self._versions[next(iter(self._versions))]
-        self._versions[okx_uid] = version
+        self._versions[okx_uid] = (version, now)
 
     async def _mirror_credentials(self, row: dict[str, Any]) -> SavedCredentials:
         """Bring saved credentials to Redis. They are committed: whatever happens here, the caller gets them."""

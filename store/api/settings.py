@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from store.api.base import Core, check_identifier, check_type, to_setting
-from store.arguments import count
-from store.errors import DatabaseUnavailable, InvalidArgument, RedisUnavailable, StoreError, UnknownVersion
+from store.arguments import check_okx_uid, count
+from store.errors import DatabaseUnavailable, InvalidArgument, RedisUnavailable, StoreError, UnknownUser, UnknownVersion
 from store.mirror.keys import TELEGRAM_ID
 from store.models import Document, MirrorEntry, SavedSetting, Setting, SettingType, Source
 from store.postgres import functions
@@ -28,6 +27,7 @@ class Documents(Core):
         symbol: str | None = None,
         source: Source | None = None,
         min_version: int = 0,
+        okx_uid: str | None = None,
     ) -> Setting | None:
         """Read the active document; None if nothing was saved.
 
@@ -35,10 +35,13 @@ class Documents(Core):
 
         From Redis; from PostgreSQL if Redis hasn't got it, can't be reached, or is older than
         `min_version` (what a save returned), and then Redis is filled again. `source` asks one store only.
+        `okx_uid`: whose it must be. By a Telegram ID Redis may still have whom it led to before, and versions of
+        different users don't compare: then PostgreSQL is asked, too.
         With a cache, from there first: what Redis held at most 2 seconds ago, whatever happens to the connection;
         what this store has saved is read back at once.
-        Raises BadIdentifier, UnknownSettingType, UnknownUser, UnknownVersion (`min_version` isn't there),
-        InvalidArgument, NotPermitted, and DatabaseUnavailable if neither answers.
+        Raises BadIdentifier, UnknownSettingType, UnknownUser (also if `okx_uid` isn't whom the identifier leads to),
+        UnknownVersion (`min_version` isn't there), InvalidArgument, NotPermitted, and DatabaseUnavailable if neither
+        answers.
         """
         identifier, name = check_identifier(identifier), check_type(setting_type, symbol)
         min_version = count(min_version, "min_version")
@@ -48,43 +51,61 @@ class Documents(Core):
         if source == "redis" and not may_read_redis:
             raise refusal("only by the OKX UID of that user")
 
-        def is_new(found: Setting) -> bool:
-            return found.version >= min_version and (not min_version or found.symbol == symbol or symbol is None)
+        if okx_uid is not None:
+            check_okx_uid(check_identifier(okx_uid))
+
+        def is_wanted(found: Setting) -> bool:
+            is_new = found.version >= min_version and (not min_version or found.symbol == symbol or symbol is None)
+            return okx_uid in (None, found.okx_uid) and (is_new or source == "redis")
 
         if source is None and may_read_redis:
             kept = self._cache.find(identifier, name)
-            if kept is not None and is_new(kept):
+            if kept is not None and is_wanted(kept):
                 return kept
         kind = await self._type(name)
         own = kind if symbol is None else await self._type(setting_type)
         if may_read_redis:
             found = await self._read_mirror(identifier, kind, own, source == "redis")
-            if source == "redis" or (found is not None and is_new(found)):
+            if found is not None and is_wanted(found):
                 return found
-        found = await self._read_database_once(identifier, kind, own, refill=source is None)
-        if min_version and (found is None or not is_new(found)):
-            # A flight that left before that version was saved; one of our own can't miss it.
-            found = await self._read_database(identifier, kind, own, refill=source is None)
-            if found is not None and found.version < min_version:
-                raise UnknownVersion(f"{name} of {identifier} has no version {min_version} yet")
+            if source == "redis":
+                return None
+        key = (identifier, kind.name, own.name, source)
+        found = await self._flights.join(key, lambda: self._read_database(identifier, kind, own, source is None))
+        if okx_uid is not None and okx_uid != (found or await self._user(identifier)).okx_uid:
+            raise UnknownUser(f"{identifier} is not an identifier of user {okx_uid}")
+        if found is not None and found.version < min_version:
+            raise UnknownVersion(f"{name} of {identifier} has no version {min_version} yet")
         return found
 
     async def get_all(
-        self, identifier: str, *, symbol: str | None = None, source: Source | None = None
+        self,
+        identifier: str,
+        *,
+        symbol: str | None = None,
+        source: Source | None = None,
+        okx_uid: str | None = None,
     ) -> list[Setting]:
         """Read the active documents, in the order of their names: the user's own of every type, and those of symbols;
-        with `symbol` those in force for that one, as get() does."""
+        with `symbol` those in force for that one, as get() does. All are of one user."""
         if source != "redis" and not self._types_loaded:
             with contextlib.suppress(DatabaseUnavailable):  # then the built-in types have to do
                 rows = await self._fetch(functions.catalogue.list_setting_types())
                 self._types.update({row["name"]: SettingType(**row) for row in rows})
                 self._types_loaded = True
+        found: list[Setting] = []
+
+        async def read(name: str, symbol: str | None = None) -> None:
+            # Where a Telegram ID led to at first: it may move meanwhile.
+            whose = found[0].okx_uid if found else identifier
+            setting = await self.get(whose, name, symbol=symbol, source=source, okx_uid=okx_uid)
+            found.extend([setting] if setting else [])
+
         of = {name: symbol if kind.has_symbols else None for name, kind in self._types.items()}
-        own = [await self.get(identifier, name, source=source, symbol=of[name]) for name in sorted(of)]
-        found = [setting for setting in own if setting is not None]
-        names = await self._names_of_symbols(identifier, source, found) if symbol is None else []
-        of_symbols = [await self.get(identifier, name, source=source) for name in names]
-        found += [setting for setting in of_symbols if setting is not None]
+        for name in sorted(of):
+            await read(name, of[name])
+        for name in await self._names_of_symbols(identifier, source, found) if symbol is None else ():
+            await read(name)
         return sorted(found, key=lambda setting: setting.setting_type)
 
     async def _names_of_symbols(self, identifier: str, source: Source | None, own: Sequence[Setting]) -> list[str]:
@@ -94,7 +115,8 @@ class Documents(Core):
                 okx_uid = own[0].okx_uid if own else await self._mirrored_uid(identifier)
                 kept = await self._connections.mirror.versions([okx_uid] if okx_uid else [])
                 return [name for (_, name), version in kept.items() if version and ":" in name]
-        rows = await self._fetch(functions.settings.names_of_symbols(identifier))
+        whose = own[0].okx_uid if own else identifier
+        rows = await self._fetch(functions.settings.names_of_symbols(whose))
         return [row["setting_type"] for row in rows]
 
     async def search(
@@ -229,24 +251,6 @@ class Documents(Core):
                 raise
             return None
 
-    async def _read_database_once(
-        self, identifier: str, kind: SettingType, own: SettingType, refill: bool
-    ) -> Setting | None:
-        """Read from PostgreSQL; callers that want the same document at the same time share one query."""
-        key = (identifier, kind.name, own.name)
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = asyncio.create_task(self._read_database(identifier, kind, own, refill))
-            self._flights[key] = flight
-            flight.add_done_callback(lambda done: self._land(key, done))
-        return await asyncio.shield(flight)  # a caller who gives up doesn't take it from the others
-
-    def _land(self, key: tuple[str, str, str], flight: asyncio.Task[Setting | None]) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]
-        if not flight.cancelled():
-            flight.exception()  # seen, even if every caller has given up
-
     async def _read_database(
         self, identifier: str, kind: SettingType, own: SettingType, refill: bool
     ) -> Setting | None:
@@ -257,15 +261,17 @@ class Documents(Core):
         setting = to_setting(rows[0])
         if refill:
             with contextlib.suppress(StoreError):  # the relay will find what is missing
-                await self._refill(setting)
-                if setting.setting_type != kind.name:
-                    await self._connections.mirror.note_absent(setting.okx_uid, kind)
+                await self._refill(setting, kind)
         return setting
 
-    async def _refill(self, setting: Setting) -> None:
-        """Bring everything of a user to Redis: where one key is gone, the others may be."""
-        owners = [owner for owner in (setting.okx_uid, setting.telegram_id) if owner]
-        rows = await self._fetch(functions.mirror.mirror_source(owners))
-        entries = [MirrorEntry(**row) for row in rows]
+    async def _refill(self, setting: Setting, kind: SettingType) -> None:
+        """Bring everything of a user to Redis: where one key is gone, the others may be. Note if there is nothing of
+        this kind."""
+        mirror, okx_uid = self._connections.mirror, setting.okx_uid
+        owners = [owner for owner in (okx_uid, setting.telegram_id) if owner]
+        lives = await mirror.lives(owners)
+        entries = [MirrorEntry(**row) for row in await self._fetch(functions.mirror.mirror_source(owners))]
         # Erased meanwhile: the relay looks for what Redis has of every symbol.
-        await self._connections.mirror.apply([entry for entry in entries if not entry.is_of_every_symbol])
+        await mirror.apply([entry for entry in entries if not entry.is_of_every_symbol], lives=lives)
+        if setting.setting_type != kind.name and not any(entry.kind == kind.name for entry in entries):
+            await mirror.note_absent(okx_uid, kind, lives.get(okx_uid, ""))

@@ -115,7 +115,6 @@ class Templates(Core):
                     effects.append(effect)
                 else:  # who listens may be slow, and the users are locked
                     spool.write(json.dumps(asdict(effect)) + "\n")
-            self._flights.clear()
             if not dry_run:
                 # Of all: a document that comes back from its deletion with nothing in it is a version, too.
                 await self._mirror_owners(okx_uids)

@@ -13,7 +13,7 @@ from store.coherence.sync import Sync
 from store.errors import RedisUnavailable, UnknownUser
 from store.mirror.entries import CREDENTIALS, TELEGRAM, Place, SettingKeys
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
-from store.models import Document, Erasure, Registration, User
+from store.models import Document, Erasure, Registration, SavedUser, User
 from store.postgres import functions
 
 PAGE = 1000  # users a query
@@ -49,9 +49,8 @@ class Users(Core):
             with contextlib.suppress(RedisUnavailable):
                 await Sync(self._connections).take_over(okx_uid)
         rows = await self._write(call, actor, reason)
-        user = await self._user(okx_uid)
-        mirrored = await self._mirror_user(user, before)
-        return Registration(user, [to_saved(row, mirrored) for row in rows], before is None)
+        user = await self._mirror_user(await self._user(okx_uid), before)
+        return Registration(user, [to_saved(row, user.mirrored) for row in rows], before is None)
 
     async def ensure_user(
         self,
@@ -62,16 +61,14 @@ class Users(Core):
         telegram_username: str | None = None,
         actor: str | None = None,
         reason: str | None = None,
-    ) -> User:
+    ) -> SavedUser:
         """Register a user without saving any document, or change what is given of the one there is; idempotent.
 
         A deleted user comes back. Raises AlreadyLinked, BadIdentifier.
         """
         call = functions.users.ensure_user(check_identifier(okx_uid), telegram_id, name, telegram_username)
         before = await self._before(okx_uid, telegram_id)
-        user = User(**(await self._write(call, actor, reason))[0])
-        await self._mirror_user(user, before)
-        return user
+        return await self._mirror_user(User(**(await self._write(call, actor, reason))[0]), before)
 
     async def _before(self, okx_uid: str, telegram_id: str | None) -> User | None:
         """Find who is about to be registered. If nobody is there, what was erased goes from Redis first: it would be
@@ -118,32 +115,34 @@ class Users(Core):
         telegram_username: str | None = None,
         actor: str | None = None,
         reason: str | None = None,
-    ) -> User:
-        """Link a Telegram ID to a user, in place of an earlier one. Raises AlreadyLinked, UnknownUser."""
+    ) -> SavedUser:
+        """Link a Telegram ID to a user, in place of an earlier one. Raises AlreadyLinked, UnknownUser.
+
+        If the result isn't `mirrored`, a read by the ID may get what it led to before, until the relay has brought it:
+        get() with `okx_uid` doesn't.
+        """
         call = functions.users.link_telegram(check_identifier(identifier), telegram_id, telegram_username)
         return await self._change_user(identifier, call, actor, reason)
 
-    async def unlink(self, identifier: str, *, actor: str | None = None, reason: str | None = None) -> User:
-        """Take the Telegram ID from a user. Raises UnknownUser."""
+    async def unlink(self, identifier: str, *, actor: str | None = None, reason: str | None = None) -> SavedUser:
+        """Take the Telegram ID from a user; with `mirrored` as link() has it. Raises UnknownUser."""
         return await self._change_user(
             identifier, functions.users.unlink_telegram(check_identifier(identifier)), actor, reason
         )
 
-    async def delete_user(self, identifier: str, *, actor: str | None = None, reason: str | None = None) -> User:
+    async def delete_user(self, identifier: str, *, actor: str | None = None, reason: str | None = None) -> SavedUser:
         """Soft-delete a user and the settings; the history stays. Raises UnknownUser."""
         return await self._change_user(
             identifier, functions.users.delete_user(check_identifier(identifier)), actor, reason
         )
 
-    async def restore_user(self, identifier: str, *, actor: str | None = None, reason: str | None = None) -> User:
+    async def restore_user(self, identifier: str, *, actor: str | None = None, reason: str | None = None) -> SavedUser:
         """Bring a deleted user back with the settings deleted then; with the Telegram ID if it is still free.
 
         By OKX UID or UUID. Idempotent. Raises UnknownUser.
         """
         call = functions.users.restore_user(check_identifier(identifier))
-        user = User(**(await self._write(call, actor, reason))[0])
-        await self._mirror_user(user, None)
-        return user
+        return await self._mirror_user(User(**(await self._write(call, actor, reason))[0]), None)
 
     async def erase_user(self, identifier: str) -> Erasure:
         """Remove everything of a person from both stores, history included. IRREVOCABLE.

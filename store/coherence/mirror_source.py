@@ -5,10 +5,10 @@ Statements that read many keys leave long documents out; complete() reads those,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from store.coherence.connections import Connections
-from store.mirror.entries import SettingKeys
+from store.mirror.entries import CREDENTIALS, SettingKeys
 from store.models import MirrorEntry, SettingType
 from store.postgres import functions
 from store.postgres.call import Call
@@ -39,12 +39,30 @@ def some_entries(owners: Sequence[str], kinds: Sequence[str]) -> Call:
     return Call(f"{call.query.replace(ENTRY, SIZED)} {TEXT}", call.params)
 
 
-async def complete(stores: Connections, entries: Sequence[MirrorEntry]) -> list[MirrorEntry | None]:
-    """Return entries with the documents that were left out, these as they are now; None for one that nobody has any
-    more. The caller sees to it that it isn't too much together."""
-    lacking = [entry for entry in entries if entry.is_partial]
-    if not lacking:
-        return list(entries)
-    call = functions.mirror.mirror_state([entry.owner for entry in lacking], [entry.kind for entry in lacking])
+async def complete(
+    stores: Connections, entries: Sequence[MirrorEntry], newer_for: Collection[str] = ()
+) -> list[MirrorEntry | None]:
+    """Return entries with the documents that were left out, these as they are now, and so are those of the owners
+    `newer_for`; None for one that nobody has any more. The caller sees to it that it isn't too much together."""
+    asked = [entry for entry in entries if entry.owner in newer_for and not entry.is_partial]
+    call = functions.mirror.known_keys([entry.owner for entry in asked], [entry.kind for entry in asked])
+    rows = await stores.database.fetch(call) if asked else []
+    known = {(row["owner"], row["kind"]): (row["version"], row["updated_at"]) for row in rows}
+
+    def is_as_it_was(entry: MirrorEntry) -> bool:
+        if entry.is_partial or entry.owner not in newer_for:
+            return not entry.is_partial
+        is_sealed = entry.encoding == CREDENTIALS.encoding  # perhaps anew, as the same version
+        return not is_sealed and known.get((entry.owner, entry.kind)) == (entry.version, entry.updated_at)
+
+    found = iter(await current(stores, [entry for entry in entries if not is_as_it_was(entry)]))
+    return [entry if is_as_it_was(entry) else next(found) for entry in entries]
+
+
+async def current(stores: Connections, entries: Sequence[MirrorEntry]) -> list[MirrorEntry | None]:
+    """Return entries as they are now; None for one that nobody has any more."""
+    if not entries:
+        return []
+    call = functions.mirror.mirror_state([entry.owner for entry in entries], [entry.kind for entry in entries])
     found = {(row["owner"], row["kind"]): MirrorEntry(**row) for row in await stores.database.fetch(call)}
-    return [found.get((entry.owner, entry.kind)) if entry.is_partial else entry for entry in entries]
+    return [found.get((entry.owner, entry.kind)) for entry in entries]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from store.batches import cut
 from store.coherence.connections import Connections
-from store.coherence.mirror_source import complete
+from store.coherence.mirror_source import complete, current
 from store.coherence.preserve import keep
 from store.errors import DatabaseReadOnly, DatabaseUnavailable, RedisUnavailable, StoreError
 from store.mirror.entries import Applied, Found, Place, SettingKeys
@@ -25,25 +25,30 @@ async def mirror(
     wait: bool = True,
     marked: Collection[tuple[str, str]] | None = None,
     in_hurry: bool = False,
+    lacking: bool = False,
 ) -> list[Applied]:
     """Write entries to Redis and clear the marks of those it has now (soon, if not to `wait`). `marked`: which (owner,
-    kind) have one, if the caller knows. `in_hurry`: a few keys, or nothing is there, so it needn't be asked how
-    much Redis has to go through.
+    kind) have one, if the caller knows. `in_hurry`: a few keys, `lacking`: nothing is there, so it needn't be asked
+    how much Redis has to go through.
 
     What isn't ours in Redis goes into the history first. Raises RedisUnavailable, DatabaseUnavailable.
     """
     if of_symbols := [entry for entry in entries if entry.is_of_every_symbol]:
         erased = dict(zip(of_symbols, await _erase_symbols(stores, of_symbols), strict=True))
         rest = [entry for entry in entries if entry not in erased]
-        done = iter(await mirror(stores, rest, wait=wait, marked=marked, in_hurry=in_hurry))
+        done = iter(await mirror(stores, rest, wait=wait, marked=marked, in_hurry=in_hurry, lacking=lacking))
         return [erased[entry] if entry in erased else next(done) for entry in entries]
     results = []
     # What is there Redis reads, too, and it may come back.
-    sizes = [0] * len(entries) if in_hurry else await stores.mirror.sizes(list(map(Place.of, entries)))
+    sizes = [-1 if lacking else 0] * len(entries)
+    if not (in_hurry or lacking):
+        sizes = await stores.mirror.sizes(list(map(Place.of, entries)))
     for part in cut(zip(entries, sizes, strict=True), lambda pair: pair[0].length + pair[1]):
-        whole = await complete(stores, [entry for entry, _ in part])
+        # Where a key is gone, so may be what guarded it.
+        lives = await stores.mirror.lives(entry.owner for entry, size in part if size < 0)
+        whole = await complete(stores, [entry for entry, _ in part], newer_for=lives)
         chunk = [entry for entry in whole if entry is not None]
-        applied = await stores.mirror.apply(chunk, size=sum(max(size, 0) for _, size in part))
+        applied = await _apply(stores, chunk, sum(max(size, 0) for _, size in part), lives)
         for i, (entry, result) in enumerate(zip(chunk, applied, strict=True)):
             if result.foreign is not None:
                 applied[i] = await overwrite(stores, Place.of(entry), result.foreign, entry)
@@ -56,6 +61,24 @@ async def mirror(
         there = iter(applied)
         results += [Applied(-1, 0) if entry is None else next(there) for entry in whole]
     return results
+
+
+async def _apply(
+    stores: Connections, entries: Sequence[MirrorEntry], size: int, lives: Mapping[str, str]
+) -> list[Applied]:
+    """Write entries as Mirror.apply() does; where nothing guards a key, as PostgreSQL has it after that was known."""
+    results = await stores.mirror.apply(entries, size=size, lives=lives)
+    for _ in range(TRIES):
+        lost = {i: result.life for i, result in enumerate(results) if result.life}
+        if not lost:
+            break
+        now = await current(stores, [entries[i] for i in lost])
+        lives = {entries[i].owner: life for i, life in lost.items()}
+        again = iter(await stores.mirror.apply([entry for entry in now if entry], size=size, lives=lives))
+        for i, entry in zip(lost, now, strict=True):
+            results[i] = next(again) if entry else Applied(-1, 0)
+    why = RedisUnavailable("Redis keeps losing what guards this key")
+    return [Applied(-1, 0, None, why) if result.life else result for result in results]
 
 
 async def overwrite(stores: Connections, place: Place, found: Found, entry: MirrorEntry | None = None) -> Applied:
@@ -73,11 +96,14 @@ async def overwrite(stores: Connections, place: Place, found: Found, entry: Mirr
             return Applied(-1, found.version, None, error)
         except StoreError as error:  # credentials that can't be encrypted: they stay where they are; or Held
             return Applied(-1, found.version, None, error)
+        lives = await stores.mirror.lives([place.owner])
         rows = await stores.database.fetch(functions.mirror.mirror_state([place.owner], [place.kind]))
         if not rows:
             break  # of nobody PostgreSQL knows: sync's
         now = MirrorEntry(**rows[0])
-        (result,) = await stores.mirror.apply([now], [found])
+        (result,) = await stores.mirror.apply([now], [found], lives=lives)
+        if result.life:
+            continue
         if result.foreign is None:
             if result.is_current:
                 stores.marks.done(now, now.version)
@@ -96,6 +122,7 @@ async def _erase_symbols(stores: Connections, entries: Sequence[MirrorEntry]) ->
         settings = SettingKeys([SettingType(entry.kind.removesuffix(":*"), suffix.removeprefix("symbol:*:"), "", True)])
         async for keys in stores.mirror.scan(KEYS_PER_SCAN, suffix, entry.owner if len(wanted) == 1 else None):
             places = [place for owner, name in set(keys) if owner in wanted and (place := settings.find(name, owner))]
+            lives = await stores.mirror.lives(place.owner for place in places)
             call = functions.mirror.known_keys([place.owner for place in places], [place.kind for place in places])
             rows = await stores.database.fetch(call) if places else []
             known = {(row["owner"], row["kind"]) for row in rows}
@@ -106,7 +133,7 @@ async def _erase_symbols(stores: Connections, entries: Sequence[MirrorEntry]) ->
                 replace(wanted[place.owner], kind=place.kind, suffix=place.suffix, version=what.version + 1)
                 for place, what in zip(unknown, found, strict=True)
             ]
-            results = await stores.mirror.apply(gone, found)
+            results = await stores.mirror.apply(gone, found, lives=lives)
             moving |= {(e.owner, suffix) for e, result in zip(gone, results, strict=True) if not result.is_current}
     results = []
     for entry in entries:

@@ -240,6 +240,7 @@ class Sync:
         somebody has written there since stays, for the next run."""
         if not finds:
             return
+        lives = await self._stores.mirror.lives(place.owner for place in finds)
         call = some_entries([place.owner for place in finds], [place.kind for place in finds])
         listed = [MirrorEntry(**row) for row in await self._stores.database.fetch(call)]
         by_key = {(place.owner, place.kind): found for place, found in finds.items()}
@@ -248,7 +249,9 @@ class Sync:
             if partial:  # of a version that somebody saved since, Redis is to get the content
                 entries = [entry for entry in entries if partial[Place.of(entry)] == entry.version]
             seen = [by_key[entry.owner, entry.kind] for entry in entries]
-            results = await self._stores.mirror.apply(entries, seen, size, version_only=partial is not None)
+            results = await self._stores.mirror.apply(
+                entries, seen, size, version_only=partial is not None, lives=lives
+            )
             for entry, result in zip(entries, results, strict=True):
                 if result.is_current:
                     self._stores.marks.done(entry, entry.version)

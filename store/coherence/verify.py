@@ -292,7 +292,7 @@ async def _fill(stores: Connections, suspects: Sequence[Look], report: Report) -
     findings = await _named(stores, lacking)  # before the marks are cleared
     marked = {(finding.owner, finding.kind) for finding in findings if finding.finding == "pending"}
     entries = [look.entry for look in lacking if look.entry is not None]
-    results = await mirroring.mirror(stores, entries, marked=marked, in_hurry=True)
+    results = await mirroring.mirror(stores, entries, marked=marked, lacking=True)
     report.add([finding for finding, result in zip(findings, results, strict=True) if result.status == 1])
     report.repaired += sum(result.status == 1 for result in results)
     report.ok += sum(result.status == 0 for result in results)

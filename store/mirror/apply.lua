@@ -12,13 +12,15 @@
 --         7 channel, '' if this is no settings document   8 message
 --         9 'version': of the content only the digest is written, what the caller saw there stays as it is: it isn't
 --           all in PostgreSQL, and the next write keeps it first; '' else
---         10… the content: field, value, … or one string
+--         10 the life of the mirror hash, if the caller learnt it before reading PostgreSQL; '' else   11 a random token
+--         12… the content: field, value, … or one string
 --
 -- Returns {status, version}: 1 written, 0 there already, -1 refused (Redis has another version), with the
--- version that Redis has afterwards; or {-2, version, type, content, digest}: refused, what is there isn't
--- what we wrote, or isn't what this version is said to be.
+-- version that Redis has afterwards; {-2, version, type, content, digest}: refused, what is there isn't
+-- what we wrote, or isn't what this version is said to be; or {-3, 0, life}: refused, nothing guards this key, so this may
+-- be older than what was there: read PostgreSQL, and come back with this life.
 local kind, version, updated_at, encoding = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local seen, seen_digest, channel, message, first = ARGV[5], ARGV[6], ARGV[7], ARGV[8], 10
+local seen, seen_digest, channel, message, first = ARGV[5], ARGV[6], ARGV[7], ARGV[8], 12
 local is_version_only = ARGV[9] == 'version'
 local is_credentials = kind == 'api_keys'
 local is_document = channel ~= ''
@@ -38,6 +40,12 @@ if not mirrored then    -- someone put another type of value there
 end
 local current = version_of(mirrored[1])
 local mirrored_at, given = mirrored[2] or '', mirrored[3]
+if current == 0 then
+    local life = life_of(KEYS[2], ARGV[11])
+    if life ~= ARGV[10] then
+        return {-3, 0, life}
+    end
+end
 
 -- What should be there, and what is: an empty document for a hash is no key at all.
 local expected, written = 'string', ''
@@ -70,8 +78,9 @@ end
 
 if is_document and type_ ~= 'none' and not is_erased then
     local looks_like, content, found = look(KEYS[1], is_credentials)
-    -- Ours, and in the history; of the same version, too, if that was encrypted anew. (Not of a life before an erasure.)
-    local is_known = found == given and (version > current or is_same or mirrored_at == updated_at)
+    -- The very same; or ours, and in the history; of the same version, too, if that was encrypted anew. (Not of before an
+    -- erasure.)
+    local is_known = found == written or found == given and (version > current or is_same or mirrored_at == updated_at)
     if seen ~= '' then
         is_known = found == seen_digest
     end
@@ -85,6 +94,9 @@ if is_document then
     redis.call('HSET', KEYS[2], kind, ARGV[2], kind .. ':updated_at', updated_at, kind .. ':digest', written)
 else
     redis.call('HSET', KEYS[2], kind, ARGV[2], kind .. ':updated_at', updated_at)
+end
+if current == 0 and not is_erased then    -- it may have been there for its life only
+    redis.call('PERSIST', KEYS[2])
 end
 if is_version_only then
     return {1, version}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from redis import exceptions
@@ -94,11 +95,14 @@ NOTHING = Found(0, "none", "", "")
 class Applied:
     """What became of one entry. `version`: what Redis has now. `error`: why it isn't there, else None."""
 
-    status: int  # 1 written, 0 there already, -1 refused: Redis has another version, -2: somebody else's content
+    status: (
+        int  # 1 written, 0 there already, -1 refused: Redis has another version, -2: somebody else's content, -3: life
+    )
     version: int
     foreign: Found | None = None  # what somebody else wrote there
     error: StoreError | None = None
     is_servers: bool = False  # the error is the server's (full, read-only), not this key's
+    life: str = ""  # to come back with, once PostgreSQL was read anew: nothing guards this key
 
     @property
     def is_current(self) -> bool:
@@ -108,7 +112,7 @@ class Applied:
     @property
     def is_served(self) -> bool:
         """Whether Redis has this version or a newer one."""
-        return self.error is None and self.foreign is None
+        return self.error is None and self.foreign is None and not self.life
 
 
 def refusal(error: Exception) -> RedisUnavailable:
@@ -124,8 +128,9 @@ def as_found(version: int, kind: str, content: Any, digest: str) -> Found:
 
 
 def as_setting(okx_uid: str, kind: SettingType, reply: Any) -> Setting | None:
-    """Make a setting of the reply of read.lua; None if there is none, or none that we mirrored."""
-    if reply is None:
+    """Make a setting of the reply of read.lua; None if there is none, or none that we mirrored, or the mirror hash was
+    lost and doesn't know any more whether the user has a Telegram ID."""
+    if reply is None or reply[2] is None:
         return None
     version, updated_at, telegram_id, content = reply
     try:
@@ -168,6 +173,8 @@ def as_applied(reply: Any) -> Applied:
         )
         return Applied(-1, 0, None, RedisUnavailable(f"Redis refused: {text}"), is_servers)
     status, version, *foreign = reply
+    if status == -3:
+        return Applied(status, version, life=foreign[0])
     return Applied(status, version, as_found(version, *foreign) if foreign else None)
 
 
@@ -179,6 +186,45 @@ def integer(text: str) -> int:
 def pairs(flat: list[str]) -> dict[str, str]:
     """Make a hash of its names and values in turn."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """By what a write is let through, besides its version; see apply.lua."""
+
+    seen: Found | None
+    life: str
+    token: str
+    version_only: bool
+
+
+def apply_words(entry: MirrorEntry, channel: str, guard: Guard) -> list[str]:
+    """Write the arguments of apply.lua."""
+    encoding = entry.encoding if entry.document is not None or entry.encoding in ("fields", "erased") else "none"
+    if encoding == CREDENTIALS.encoding:
+        encoding = "hash"
+    message = ""
+    if entry.is_document:
+        message = f'{{"okx_uid": "{entry.owner}", "setting_type": {_quoted(entry.kind)}, "version": {entry.version}}}'
+    return [
+        entry.kind,
+        str(entry.version),
+        entry.updated_at.astimezone(UTC).isoformat(timespec="microseconds"),  # compared as text
+        encoding,
+        "" if guard.seen is None else str(guard.seen.version),
+        "" if guard.seen is None else guard.seen.digest,
+        channel if entry.is_document else "",
+        message,
+        "version" if guard.version_only else "",
+        guard.life,
+        guard.token,
+        *to_words(entry),
+    ]
+
+
+@cache
+def _quoted(kind: str) -> str:
+    return json.dumps(kind)
 
 
 def to_words(entry: MirrorEntry) -> list[str]:

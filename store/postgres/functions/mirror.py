@@ -50,8 +50,16 @@ def fail_pending(refused: Sequence[tuple[str, str, int, str]]) -> Call:
     return _read("r.owner, r.kind", "fail_pending", **arrays)
 
 
-def database_identity() -> Call:
-    return _read("r", "database_identity")
+def mirror_epoch() -> Call:
+    return _read("r.*", "mirror_epoch")
+
+
+def begin_epoch() -> Call:
+    return _read("r.*", "begin_epoch")
+
+
+def end_epoch(epoch: str) -> Call:
+    return _read("r", "end_epoch", epoch=epoch)
 
 
 def retry_pending() -> Call:
@@ -64,7 +72,7 @@ def mirror_state(owners: Sequence[str], kinds: Sequence[str]) -> Call:
 
 def known_keys(owners: Sequence[str], kinds: Sequence[str]) -> Call:
     """Those of these keys that PostgreSQL has, or had, something for; without the documents."""
-    return _read("r.owner, r.kind", "mirror_state", owners=list(owners), kinds=list(kinds))
+    return _read("r.owner, r.kind, r.version, r.updated_at", "mirror_state", owners=list(owners), kinds=list(kinds))
 
 
 def mirror_source(owners: Sequence[str] | None = None) -> Call:

@@ -67,13 +67,14 @@ def content(redis: redis_py.Redis) -> dict[str, Any]:
 
 
 def assert_gone(db: Db, redis: redis_py.Redis) -> None:
-    """Nothing in PostgreSQL; in Redis version numbers, for an hour at most."""
+    """Nothing in PostgreSQL; in Redis version numbers and a random name, for an hour at most."""
     assert not marks(db)
     left = rows(db)
     assert [word for word in (OKX_UID, TELEGRAM_ID, EARLIER, VALUE) if word in left] == []
     for key, fields in content(redis).items():
         assert key in {f"user:{owner}:mirror" for owner in (OKX_UID, TELEGRAM_ID, EARLIER)}
         assert 0 < int(str(redis.ttl(key))) <= 3600
+        fields.pop("life", None)
         for name, value in fields.items():
             what = name.partition(":")[2]
             assert what == "updated_at" or (what == "digest" and value == "") or (what == "" and value.isdecimal())

@@ -13,7 +13,7 @@ from store.coherence.mirroring import mirror
 from store.coherence.relay import Relay, drain
 from store.coherence.sync import Sync
 from store.coherence.verify import verify
-from store.models import Erasure
+from store.models import BUILT_IN_TYPES, Erasure
 from tests.conftest import TELEGRAM_ID
 from tests.faults.erasure.conftest import VALUE, Db, assert_gone, state
 from tests.faults.servers import eventually
@@ -35,7 +35,7 @@ async def test_a_read_that_fills_redis_again_leaves_to_the_relay_what_is_of_ever
     found = await late.get(person, "preferences", source="db")
     assert found is not None
     db.execute("select from erase_user(%s)", (person,))
-    await late._refill(found)
+    await late._refill(found, BUILT_IN_TYPES["preferences"])
     await drain(store._connections)
     assert_gone(db, redis)
 

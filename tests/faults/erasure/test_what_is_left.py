@@ -140,7 +140,7 @@ async def test_whatever_somebody_wrote_into_the_mirror_hash_goes(
 ) -> None:
     key = f"user:{person}:mirror"
     if kind == "fields":
-        redis.hset(key, mapping={"note": VALUE, "params": VALUE, "params:digest": VALUE})
+        redis.hset(key, mapping={"note": VALUE, "life": VALUE, "params": VALUE, "params:digest": VALUE})
     else:
         redis.delete(key)
         redis.rpush(key, VALUE) if kind == "list" else redis.set(key, VALUE)

@@ -21,6 +21,7 @@ from store.mirror.entries import Place
 from store.mirror.keys import Keys
 from store.models import BUILT_IN_TYPES, MirrorEntry
 from tests.conftest import OKX_UID, TELEGRAM_ID
+from tests.helpers.mirror import applied
 
 OTHER = "1000000000000001"
 SUFFIXES = {"preferences": ("preferences", "hash"), "params": ("settings", "json")}
@@ -48,9 +49,10 @@ def data_key(kind: str, owner: str = OKX_UID) -> str:
 
 
 def content(redis: redis_py.Redis) -> dict[str, Any]:
-    """Everything that Redis holds."""
+    """Everything that Redis holds, but for the names of lives, which are random."""
     return {
-        key: redis.hgetall(key) if redis.type(key) == "hash" else redis.get(key) for key in redis.scan_iter(count=1000)
+        key: redis.hgetall(key) | {"life": ""} if redis.type(key) == "hash" else redis.get(key)
+        for key in redis.scan_iter(count=1000)
     }
 
 
@@ -65,10 +67,10 @@ async def mirror(servers: Config, redis: redis_py.Redis) -> AsyncIterator[Mirror
 async def statuses(mirror: Mirror, entries: Sequence[MirrorEntry], seen: Sequence[int] | None = None) -> list[int]:
     """Apply entries; `seen`: as if the caller had found these versions there, and what is there now."""
     if seen is None:
-        return [applied.status for applied in await mirror.apply(entries)]
+        return [result.status for result in await applied(mirror, entries)]
     found = await mirror.inspect([Place(e.owner, e.kind, e.suffix, e.encoding) for e in entries])
     looked_at = [replace(what, version=version) for what, version in zip(found, seen, strict=True)]
-    return [applied.status for applied in await mirror.apply(entries, looked_at)]
+    return [result.status for result in await applied(mirror, entries, looked_at)]
 
 
 @pytest.mark.parametrize("deleted", [3, 5])
@@ -77,7 +79,7 @@ async def test_every_order_and_repetition_ends_in_the_newest_state(
     mirror: Mirror, redis: redis_py.Redis, kind: str, deleted: int
 ) -> None:
     versions = [deletion(kind, n) if n == deleted else entry(kind, n) for n in range(1, 6)]
-    await mirror.apply([versions[-1]])
+    await applied(mirror, [versions[-1]])
     newest = content(redis)
     marks = newest[f"user:{OKX_UID}:mirror"]
     newest_at = (EPOCH + timedelta(days=5)).isoformat(timespec="microseconds")
@@ -85,11 +87,11 @@ async def test_every_order_and_repetition_ends_in_the_newest_state(
     assert (data_key(kind) in newest) is (deleted != 5)
     for order in itertools.permutations(versions):
         redis.flushall()
-        await mirror.apply([*order, *order[::-1], order[0], order[0]])
+        await applied(mirror, [*order, *order[::-1], order[0], order[0]])
         assert content(redis) == newest
     redis.flushall()
     for version in versions[::-1] + versions:
-        await mirror.apply([version])
+        await applied(mirror, [version])
     assert content(redis) == newest
 
 
@@ -97,10 +99,10 @@ async def test_every_order_and_repetition_ends_in_the_newest_state(
 async def test_an_older_version_is_refused_and_says_what_redis_has(
     mirror: Mirror, redis: redis_py.Redis, kind: str
 ) -> None:
-    await mirror.apply([entry(kind, 4)])
+    await applied(mirror, [entry(kind, 4)])
     before = content(redis)
-    (applied,) = await mirror.apply([entry(kind, 2)])
-    assert (applied.status, applied.version, applied.is_current, applied.is_served) == (-1, 4, False, True)
+    (refused,) = await applied(mirror, [entry(kind, 2)])
+    assert (refused.status, refused.version, refused.is_current, refused.is_served) == (-1, 4, False, True)
     assert content(redis) == before
 
 
@@ -108,7 +110,7 @@ async def test_an_older_version_is_refused_and_says_what_redis_has(
 async def test_an_evicted_key_is_filled_by_its_own_version_but_not_by_an_older_one(
     mirror: Mirror, redis: redis_py.Redis, kind: str
 ) -> None:
-    await mirror.apply([entry(kind, 4)])
+    await applied(mirror, [entry(kind, 4)])
     before = content(redis)
     redis.delete(data_key(kind))
     assert await statuses(mirror, [entry(kind, 2)]) == [-1]
@@ -118,13 +120,13 @@ async def test_an_evicted_key_is_filled_by_its_own_version_but_not_by_an_older_o
 
 
 async def test_fields_that_went_away_are_removed(mirror: Mirror, redis: redis_py.Redis) -> None:
-    await mirror.apply([entry("preferences", 1, '{"stays": 1, "goes": 2, "*": 3}')])
-    await mirror.apply([entry("preferences", 2, '{"stays": 1}')])
+    await applied(mirror, [entry("preferences", 1, '{"stays": 1, "goes": 2, "*": 3}')])
+    await applied(mirror, [entry("preferences", 2, '{"stays": 1}')])
     assert redis.hgetall(data_key("preferences")) == {"stays": "1"}
 
 
 async def test_an_empty_document_empties_the_hash_and_keeps_its_version(mirror: Mirror, redis: redis_py.Redis) -> None:
-    await mirror.apply([entry("preferences", 1)])
+    await applied(mirror, [entry("preferences", 1)])
     assert await statuses(mirror, [entry("preferences", 2, "{}"), entry("preferences", 2, "{}")]) == [1, 0]
     assert not redis.exists(data_key("preferences"))
     assert redis.hget(f"user:{OKX_UID}:mirror", "preferences") == "2"
@@ -133,7 +135,7 @@ async def test_an_empty_document_empties_the_hash_and_keeps_its_version(mirror: 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_deletion_leaves_its_version_behind(mirror: Mirror, redis: redis_py.Redis, kind: str) -> None:
-    await mirror.apply([entry(kind, 1)])
+    await applied(mirror, [entry(kind, 1)])
     assert await statuses(mirror, [deletion(kind, 2), deletion(kind, 2), entry(kind, 1)]) == [1, 0, -1]
     assert content(redis).keys() == {f"user:{OKX_UID}:mirror"}
     assert redis.hget(f"user:{OKX_UID}:mirror", kind) == "2"
@@ -145,9 +147,9 @@ async def test_a_deletion_leaves_its_version_behind(mirror: Mirror, redis: redis
 async def test_a_repair_writes_an_older_version_only_over_the_one_it_saw(
     mirror: Mirror, redis: redis_py.Redis, kind: str
 ) -> None:
-    await mirror.apply([entry(kind, 2)])
+    await applied(mirror, [entry(kind, 2)])
     wanted = content(redis)
-    await mirror.apply([entry(kind, 5)])
+    await applied(mirror, [entry(kind, 5)])
     assert await statuses(mirror, [entry(kind, 2)], seen=[4]) == [-1]
     assert redis.hget(f"user:{OKX_UID}:mirror", kind) == "5"
     assert await statuses(mirror, [entry(kind, 2)], seen=[5]) == [1]
@@ -163,7 +165,7 @@ async def test_a_repair_of_what_was_never_mirrored(mirror: Mirror, redis: redis_
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_mirror_hash_of_another_type_is_replaced(mirror: Mirror, redis: redis_py.Redis, kind: str) -> None:
-    await mirror.apply([entry(kind, 2)])
+    await applied(mirror, [entry(kind, 2)])
     wanted = content(redis)
     for evicted in (True, False):
         redis.delete(f"user:{OKX_UID}:mirror", *([data_key(kind)] if evicted else []))
@@ -174,7 +176,7 @@ async def test_a_mirror_hash_of_another_type_is_replaced(mirror: Mirror, redis: 
 
 @pytest.mark.parametrize("version", ["abc", "", "nan", "1.5", "0x"])
 async def test_a_version_that_is_no_number_counts_as_none(mirror: Mirror, redis: redis_py.Redis, version: str) -> None:
-    await mirror.apply([entry("params", 2)])
+    await applied(mirror, [entry("params", 2)])
     wanted = content(redis)
     redis.hset(f"user:{OKX_UID}:mirror", "params", version)
     assert await mirror.read(OKX_UID, BUILT_IN_TYPES["params"]) is None
@@ -187,14 +189,14 @@ async def test_a_version_that_is_no_number_counts_as_none(mirror: Mirror, redis:
 async def test_a_data_key_of_another_type_is_handed_back_and_replaced_by_a_repair(
     mirror: Mirror, redis: redis_py.Redis, kind: str, version: int
 ) -> None:
-    await mirror.apply([entry(kind, version)])
+    await applied(mirror, [entry(kind, version)])
     wanted = content(redis)
     redis.flushall()
-    await mirror.apply([entry(kind, 2)])
+    await applied(mirror, [entry(kind, 2)])
     redis.delete(data_key(kind))
     redis.rpush(data_key(kind), "someone else's")
-    (applied,) = await mirror.apply([entry(kind, version)])
-    assert not applied.is_current
+    (refused,) = await applied(mirror, [entry(kind, version)])
+    assert not refused.is_current
     assert redis.lrange(data_key(kind), 0, -1) == ["someone else's"]
     assert await statuses(mirror, [entry(kind, version)], seen=[2]) == [1]
     assert content(redis) == wanted
@@ -207,10 +209,10 @@ async def test_every_applied_version_is_published_once(
     with redis.pubsub() as channel:  # type: ignore[no-untyped-call]
         channel.subscribe(servers.mirror_channel)
         assert channel.get_message(timeout=5)
-        await mirror.apply([entry(kind, 1), entry(kind, 1), deletion(kind, 4), entry(kind, 2), deletion(kind, 4)])
-        await mirror.apply([entry(kind, 5)])
-        await mirror.apply([entry(kind, 5)])
-        await mirror.apply([MirrorEntry(TELEGRAM_ID, "telegram", "okx_uid", "string", 1, EPOCH, f'"{OKX_UID}"')])
+        await applied(mirror, [entry(kind, 1), entry(kind, 1), deletion(kind, 4), entry(kind, 2), deletion(kind, 4)])
+        await applied(mirror, [entry(kind, 5)])
+        await applied(mirror, [entry(kind, 5)])
+        await applied(mirror, [MirrorEntry(TELEGRAM_ID, "telegram", "okx_uid", "string", 1, EPOCH, f'"{OKX_UID}"')])
         redis.publish(servers.mirror_channel, "end")
         messages = []
         while (message := channel.get_message(timeout=5)) and message["data"] != "end":
@@ -219,14 +221,20 @@ async def test_every_applied_version_is_published_once(
     assert messages == [{"okx_uid": OKX_UID, "setting_type": kind, "version": n} for n in (1, 4, 5)]
 
 
+def whose(owner: str = OKX_UID) -> MirrorEntry:
+    """Make the entry of a user without a Telegram ID."""
+    return MirrorEntry(owner, "user", "mirror", "fields", 1, EPOCH, '{"telegram_id": null}')
+
+
 @pytest.mark.parametrize("count", [1, 2, 50])
 async def test_scripts_that_redis_forgot_are_sent_again(mirror: Mirror, redis: redis_py.Redis, count: int) -> None:
     entries = [entry("params", 1, owner=str(10**16 + n)) for n in range(count)]
-    await mirror.apply(entries)
+    await applied(mirror, entries)
     redis.flushall()
     redis.script_flush()
     assert await statuses(mirror, entries) == [1] * count
     assert len(content(redis)) == 2 * count
+    await applied(mirror, [whose(entries[0].owner)])
     redis.script_flush()
     found = await mirror.read(entries[0].owner, BUILT_IN_TYPES["params"])
     assert found is not None
@@ -242,10 +250,10 @@ async def test_an_entry_that_redis_refuses_stops_no_other(servers: Config, redis
     try:
         mirror = Mirror(client, servers, lambda: Vault({}))
         entries = [entry("params", 2), entry("params", 2, owner=OTHER), entry("preferences", 2)]
-        first, refused, last = await mirror.apply(entries)
+        first, refused, last = await applied(mirror, entries)
         assert (first.is_current, refused.is_served, last.is_current) == (True, False, True)
         assert isinstance(refused.error, RedisUnavailable)
-        (alone,) = await mirror.apply([entry("params", 2, owner=OTHER)])
+        (alone,) = await applied(mirror, [entry("params", 2, owner=OTHER)])
         assert isinstance(alone.error, RedisUnavailable)
     finally:
         await client.aclose()
@@ -255,7 +263,7 @@ async def test_an_entry_that_redis_refuses_stops_no_other(servers: Config, redis
 
 async def test_a_template_with_a_hash_tag(servers: Config, redis: redis_py.Redis) -> None:
     stores = Connections(replace(servers, key_template="user:{{{id}}}:{suffix}"))
-    await stores.mirror.apply([entry("params", 1), entry("preferences", 1)])
+    await applied(stores.mirror, [entry("params", 1), entry("preferences", 1), whose()])
     found = await stores.mirror.read(OKX_UID, BUILT_IN_TYPES["preferences"])
     await stores.close()
     assert found is not None

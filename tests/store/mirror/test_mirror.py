@@ -85,10 +85,10 @@ async def test_what_is_written_between_a_look_and_the_repair_is_kept(
     redis.set(f"user:{user}:settings", '{"leverage": 41}')
     apply = store._connections.mirror.apply
 
-    async def raced(entries: Any, seen: Any = None) -> Any:
+    async def raced(entries: Any, seen: Any = None, **more: Any) -> Any:
         monkeypatch.setattr(store._connections.mirror, "apply", apply)
         redis.set(f"user:{user}:settings", '{"leverage": 42}')
-        return await apply(entries, seen)
+        return await apply(entries, seen, **more)
 
     monkeypatch.setattr(store._connections.mirror, "apply", raced)
     assert not (await verify(store._connections, repair=True)).remaining

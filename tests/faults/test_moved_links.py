@@ -1,0 +1,80 @@
+"""A Telegram ID that moved while Redis was away: whose document is read, and what a lost mirror hash knows of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from store import Config, SettingsStore, UnknownUser
+from store.coherence import relay
+from tests.conftest import OKX_UID, TELEGRAM_ID
+from tests.faults.servers import RedisServer
+from tests.helpers.credentials import OTHER
+
+
+async def moved(store: SettingsStore) -> None:
+    """Move the Telegram ID to OTHER, whom this store's Redis doesn't know of."""
+    changes = [
+        await store.unlink(OKX_UID),
+        await store.link(OTHER, TELEGRAM_ID),
+        await store.ensure_user(OTHER, name="Lee"),
+        await store.delete_user("1000000000000002"),
+        await store.restore_user("1000000000000002"),
+        (await store.register(OTHER)).user,
+    ]
+    assert [change.mirrored for change in changes] == [False] * len(changes)
+
+
+@pytest.mark.parametrize("cache", [0, 10])
+async def test_a_document_is_that_of_the_user_who_is_asked_for(
+    config: Config, store: SettingsStore, own_redis: RedisServer, cache: int
+) -> None:
+    for okx_uid in (OTHER, "1000000000000002"):
+        assert (await store.register(okx_uid)).user.mirrored
+    async with SettingsStore(config, cache=cache) as reader:
+        for _ in range(2):  # a cache may have it
+            before = await reader.get(TELEGRAM_ID, "params")
+            assert before is not None
+            assert before.okx_uid == OKX_UID
+        old = own_redis.content()
+        with own_redis.client() as client:
+            client.config_set("min-replicas-to-write", 1)  # the writer and the relay don't get through
+            await moved(store)
+        assert own_redis.content() == old
+
+        for source in (None, "db"):
+            found = await reader.get(TELEGRAM_ID, "params", okx_uid=OTHER, min_version=1, source=source)
+            assert found is not None
+            assert (found.okx_uid, found.source) == (OTHER, "db")
+            everything = await reader.get_all(TELEGRAM_ID, okx_uid=OTHER, source=source)
+            assert {setting.okx_uid for setting in everything} == {OTHER}
+            assert len(everything) == 3
+        assert await reader.get(TELEGRAM_ID, "params", okx_uid=OTHER, source="redis") is None
+        assert await reader.get_all(TELEGRAM_ID, okx_uid=OTHER, source="redis") == []
+        with pytest.raises(UnknownUser, match=OTHER):
+            await reader.get(OKX_UID, "params", okx_uid=OTHER)
+        await store.delete(OKX_UID, "preferences")
+        for kind in ("params", "preferences"):
+            with pytest.raises(UnknownUser, match="1000000000000002"):
+                await reader.get(TELEGRAM_ID, kind, okx_uid="1000000000000002", source="db")
+
+        with own_redis.client() as client:
+            client.config_set("min-replicas-to-write", 0)
+        await relay.reconcile(store._connections)
+        found = await reader.get(TELEGRAM_ID, "params", okx_uid=OTHER)
+        assert found is not None
+        assert (found.okx_uid, found.telegram_id, found.source) == (OTHER, TELEGRAM_ID, "redis")
+        assert (await store.link(OTHER, "77777")).mirrored
+
+
+async def test_a_lost_mirror_hash_does_not_take_the_telegram_id_from_a_user(
+    store: SettingsStore, own_redis: RedisServer
+) -> None:
+    for is_saved in (False, True):
+        with own_redis.client() as client:
+            client.delete(f"user:{OKX_UID}:mirror")
+        if is_saved:
+            assert (await store.patch(OKX_UID, "params", {"leverage": 20})).mirrored
+        for source in (None, "redis"):
+            found = await store.get(OKX_UID, "params", source=source)
+            assert found is not None
+            assert found.telegram_id == TELEGRAM_ID
