@@ -5,10 +5,11 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 WORKERS ?= 4
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PYTHONS ?= 3.12 3.13
+TOPOLOGIES := pgbouncer or tls or sentinel or cluster or standby or prometheus or chromium
 REDIS ?= redis
 unexport PYTHONDONTWRITEBYTECODE # the asserts that pytest rewrites are kept
 
-.PHONY: demo test test-python test-pgbouncer test-tls test-sentinel test-cluster test-standby test-rules test-topologies test-debian test-timescale test-lowest soak lint lock audit docs bench dist clean
+.PHONY: demo test test-slow test-python test-pgbouncer test-tls test-sentinel test-cluster test-standby test-rules test-report test-topologies test-debian test-timescale test-lowest soak lint lock audit docs bench dist clean
 
 .venv/installed: pyproject.toml .ci/requirements.txt
 	$(PYTHON) -m venv .venv
@@ -20,11 +21,14 @@ demo: .venv/installed   ## the main job, end to end
 	$(BIN)/settings-store demo $(ARGS)
 
 test: .venv/installed   ## the test suite (on servers at TEST_DATABASE_URL, TEST_REDIS_URL: WORKERS=0)
-	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not ($(TOPOLOGIES) or timescale or slow)' $(ARGS)
+
+test-slow: .venv/installed   ## the rest of it: faults at length, long journeys of the schema, properties of all functions
+	$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
 
 .venv/python%/installed: pyproject.toml
 	python$* -m venv .venv/python$*
-	.venv/python$*/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,embedded]'
+	.venv/python$*/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,embedded,report]'
 	touch $@
 
 test-python: $(PYTHONS:%=.venv/python%/installed)   ## tests/store on other Pythons, another redis-py: PYTHONS="3.12 3.13" REDIS='redis==5.2.1'
@@ -51,8 +55,11 @@ test-standby: .venv/installed   ## a PostgreSQL standby, promoted under load
 test-rules: .venv/installed   ## the alerts of docs/settings-store.rules.yaml; needs promtool, of Debian's prometheus
 	$(BIN)/python -m pytest -m prometheus $(ARGS)
 
-test-topologies: .venv/installed   ## the six above, side by side
-	$(BIN)/python -m pytest $(PARALLEL) -m "pgbouncer or tls or sentinel or cluster or standby or prometheus" $(ARGS)
+test-report: .venv/installed   ## the page of settings-store report in a browser; needs chromium and chromium-driver
+	$(BIN)/python -m pytest -m chromium $(ARGS)
+
+test-topologies: .venv/installed   ## the seven above, side by side
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(TOPOLOGIES)" $(ARGS)
 
 test-debian: .venv/installed   ## all on Debian 12's PostgreSQL 15 and Redis 7, by debootstrap and chroot; needs root
 	$(BIN)/python -m tests.servers.stacks debian12 $(PARALLEL) $(ARGS)
@@ -73,10 +80,10 @@ lock: .venv/installed   ## raise what .ci/requirements.txt pins to the newest; A
 		--custom-compile-command 'make lock' pyproject.toml --output-file .ci/requirements.txt $(or $(ARGS),--upgrade)
 
 LOWEST := tests/store/test_config.py $(patsubst %,tests/store/%,api/test_settings.py mirror/test_mirror.py coherence compat) \
-	$(patsubst %,tests/cli/test_%.py,commands json keys logs metrics trades)
+	$(patsubst %,tests/cli/test_%.py,commands json keys logs metrics report trades)
 test-lowest: .venv/installed   ## the oldest versions that pyproject.toml allows; needs the package index
 	$(BIN)/uv venv --quiet --clear --python 3.11 .venv/lowest
-	$(BIN)/uv pip install --quiet --python .venv/lowest --resolution lowest-direct --editable '.[dev,embedded]'
+	$(BIN)/uv pip install --quiet --python .venv/lowest --resolution lowest-direct --editable '.[dev,embedded,report]'
 	.venv/lowest/bin/python -m pytest $(PARALLEL) -p no:cacheprovider $(or $(ARGS),$(LOWEST))
 
 audit: .venv/installed   ## known vulnerabilities of what is pinned; needs to reach the advisories

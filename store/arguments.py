@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
 
 from store.errors import BadIdentifier, InvalidArgument, StoreError
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
 
 MOST = 2**31 - 1  # what PostgreSQL counts to
+MOST_MONEY = 10**30  # what the columns of amounts take
 _WHOLE = re.compile("-?[0-9]+")
 _NUMBER = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
 
@@ -64,6 +67,19 @@ def count(value: object, what: str) -> int:
     if number is None:
         raise InvalidArgument(f"{what} must be a whole number from 0 to {MOST}")
     return number
+
+
+def amount_or_none(value: object, what: str) -> Decimal | None:
+    """Refuse an argument that isn't an amount of money: a Decimal, int, float or text. Raises InvalidArgument."""
+    if value is None:
+        return None
+    is_number = isinstance(value, Decimal | int | float) and not isinstance(value, bool)
+    if is_number or (isinstance(value, str) and is_plain_number(value, is_whole=False)):
+        with suppress(InvalidOperation, ValueError):
+            amount = Decimal(str(value))
+            if abs(amount) < MOST_MONEY:
+                return amount
+    raise InvalidArgument(f"{what} must be an amount below 1e30")
 
 
 def time(value: object, what: str) -> datetime:

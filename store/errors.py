@@ -112,6 +112,10 @@ class DatabaseError(StoreError):
     """PostgreSQL refused a statement for a reason that is none of the above."""
 
 
+class OutOfResources(DatabaseError):
+    """PostgreSQL is out of memory, or a limit it is configured with is reached: nothing was done (class 53)."""
+
+
 class ConfigError(StoreError):
     """A setting of the environment can't be used."""
 

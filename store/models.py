@@ -254,7 +254,8 @@ class MirrorEntry:
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """A closed trade. Fees: what was paid, a rebate is negative. `realized_pnl`: before fees, `net_pnl`: after them.
+    """A closed trade. Fees: what was paid; a rebate is negative, and so is funding that was received. `realized_pnl`:
+    before fees and funding, `net_pnl`: after them. `funding_fee`, `currency` (of all of these): None if not known.
     `params_version`, `dual_side_version`: the settings in force at `entry_time`; None if there were none, or if which
     isn't known any more."""
 
@@ -272,6 +273,8 @@ class Trade:
     exit_size: Decimal
     entry_fee: Decimal
     exit_fee: Decimal
+    funding_fee: Decimal | None
+    currency: str | None
     realized_pnl: Decimal
     net_pnl: Decimal
     realized_pnl_percent: Decimal | None
@@ -285,6 +288,11 @@ class Trade:
     extra: Document
     created_at: datetime
 
+    @property
+    def fees(self) -> Decimal:
+        """Both fees, without funding."""
+        return self.entry_fee + self.exit_fee
+
 
 @dataclass(frozen=True, slots=True)
 class TradesRecorded:
@@ -296,13 +304,16 @@ class TradesRecorded:
 
 @dataclass(frozen=True, slots=True)
 class TradeStatistics:
-    """Figures of a group of trades; what makes the group comes first, None where it isn't grouped by.
+    """Figures of a group of trades of one currency; what makes the group comes first, None where it isn't grouped by.
 
-    `version`, `saved_at`: of the settings in force at entry. Wins, losses, best, worst and averages are by net PnL;
-    `gross_loss` and `average_loss` are positive amounts. `win_rate`: 0 to 1. `profit_factor`: gross profit by gross
-    loss, None without a loss. `max_drawdown`: of the summed net PnL in the order of exits, from 0, a positive amount.
+    `version`, `saved_at`, `value`: of the settings in force at entry. `currency`: None if it isn't known. Wins, losses,
+    best, worst and averages are by net PnL; `gross_loss` and `average_loss` are positive amounts. `win_rate`: 0 to 1.
+    `profit_factor`: gross profit by gross loss, None without a loss. `funding_fees`: as far as they are known.
+    `expectancy`: what a trade earns on average; `expectancy_ratio`: by the average loss. `max_drawdown`: of the summed
+    net PnL in the order of exits, from 0, a positive amount; `max_drawdown_duration`: the longest time below a high.
     `sharpe`: mean by sample standard deviation of the net PnL per UTC day, days without a trade included, annualised;
-    None for fewer than two days or if all are equal.
+    `sortino`: by the downside deviation; None for fewer than two days or if that is 0. `max_drawdown_percent`,
+    `cagr_percent`, `calmar`: only with a capital. Formulas: docs/trades.md.
     """
 
     okx_uid: str | None
@@ -311,6 +322,9 @@ class TradeStatistics:
     period: datetime | None
     version: int | None
     saved_at: datetime | None
+    value: Any
+    currency: str | None
+    users: int
     trades: int
     wins: int
     losses: int
@@ -321,19 +335,45 @@ class TradeStatistics:
     profit_factor: Decimal | None
     realized_pnl: Decimal
     fees: Decimal
+    funding_fees: Decimal | None
     net_pnl: Decimal
     best: Decimal | None
     worst: Decimal | None
     average: Decimal | None
     average_win: Decimal | None
     average_loss: Decimal | None
+    expectancy: Decimal | None
+    expectancy_ratio: Decimal | None
+    longest_win_streak: int
+    longest_loss_streak: int
     average_holding: timedelta | None
     min_holding: timedelta | None
     max_holding: timedelta | None
     max_drawdown: Decimal
+    max_drawdown_duration: timedelta
     sharpe: Decimal | None
+    sortino: Decimal | None
+    max_drawdown_percent: Decimal | None
+    cagr_percent: Decimal | None
+    calmar: Decimal | None
     first_exit: datetime | None
     last_exit: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class EquityPoint:
+    """What trades earned up to a moment at which some of them closed. `net_pnl`: of these, `equity`: of all so far,
+    from 0, `drawdown`: how far below the highest equity so far, as a positive amount. All of one currency; None: not
+    known. `version`: of the settings in force at entry; None of everybody's trades, and if there was none or which
+    isn't known."""
+
+    currency: str | None
+    time: datetime
+    trades: int
+    net_pnl: Decimal
+    equity: Decimal
+    drawdown: Decimal
+    version: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,10 @@ begin
     end if;
 
     execute format(
-        'select min(g.place || concat_ws('' '', g.symbol, g.ts)), count(*) from %s g join %s t using (symbol, ts)'
+        'select min(g.place || concat_ws('' '', g.symbol, g.ts)), count(*) from %s g join (%s) t using (symbol, ts)'
         ' where t.complete and g.complete and (t.open, t.high, t.low, t.close, t.volume) is distinct from'
-        ' (g.open, g.high, g.low, g.close, g.volume)', v_given, v_table) into v_where, v_count using p_candles;
+        ' (g.open, g.high, g.low, g.close, g.volume)', v_given, (select l.stored from _candle_lookup(p_timeframe, p_candles) l))
+       into v_where, v_count using p_candles;
     if v_count > 0 then
         raise exception using errcode = 'US005',
             message = 'a finished candle would change',

@@ -1,4 +1,5 @@
--- Locks out writers, so that rows can be copied in word for word. p_replace: WHAT IS THERE IS LOST. US012 in a confined session.
+-- Locks out writers, so that rows can be copied in word for word. p_replace: WHAT IS THERE IS LOST, but for the probe, which no
+-- backup has: Redis has its keys, and relays go on probing. US012 in a confined session.
 create or replace function begin_restore(p_replace boolean default false)
 returns void
 language plpgsql
@@ -12,8 +13,9 @@ begin
     lock table app_users, telegram_links, user_settings, okx_api_info, setting_templates, setting_types, setting_fields, mirror_pending,
                trades, trade_orders in exclusive mode;
     select string_agg(t.name, ', ' order by t.name) into v_found    -- only now: it waited for writers and other restores
-      from (select 'users' from app_users union select 'settings' from user_settings
-            union select 'Telegram links' from telegram_links union select 'templates' from setting_templates) as t (name);
+      from (select 'users' from app_users u where u.okx_uid <> probe_okx_uid()
+            union select 'settings' from user_settings s where s.okx_uid <> probe_okx_uid()
+            union select 'Telegram links' from telegram_links l where l.last_okx_uid is distinct from probe_okx_uid() union select 'templates' from setting_templates) as t (name);
     if v_found is not null and not p_replace then
         raise exception using errcode = 'US011',
             message = 'the database is not empty',
@@ -32,10 +34,10 @@ begin
     delete from trade_orders;
     delete from trigger_permits p where p.permit = 'removal';
     delete from setting_templates;
-    delete from user_settings;
+    delete from user_settings s where s.okx_uid <> probe_okx_uid();
     delete from okx_api_info;
-    delete from telegram_links;
-    delete from app_users;
+    delete from telegram_links l where l.last_okx_uid is distinct from probe_okx_uid();
+    delete from app_users u where u.okx_uid <> probe_okx_uid();
     delete from setting_fields;
     delete from setting_types;
     delete from mirror_pending m where not m.erased;    -- who was erased may still be in Redis

@@ -1,5 +1,5 @@
 -- The same data make the same documents. A page ends where its documents come to more than 4 MB.
--- A confined session: its user only. Reads by index; no lock.
+-- A confined session: its user only. The probe only if it is asked for. Reads by index; no lock.
 create or replace function export_users(
     p_identifiers  text[] default null,
     p_with_secrets boolean default false,
@@ -29,7 +29,7 @@ begin
                                              from user_settings s
                                             where s.user_id = u.id and s.is_active and s.deleted_at is null))
       from app_users u
-     where u.deleted_at is null and u.okx_uid > coalesce(p_after, '') and (v_users is null or u.id = any (v_users))
+     where u.deleted_at is null and u.okx_uid > coalesce(p_after, '') and case when v_users is null then u.okx_uid <> probe_okx_uid() else u.id = any (v_users) end
        and (v_only is null or u.okx_uid = v_only)
      order by u.okx_uid
      limit p_limit

@@ -1,6 +1,6 @@
 -- Besides erase_user() the only thing that removes versions. Never the one that restore_user_setting() would bring back and what
 -- follows it, so there are no gaps; version numbers are never used again. US012: in a confined session if not of its user.
--- Locks the rows that go, which no writer wants; never waits.
+-- Of everybody: the probe aside, which write_probe() prunes. Locks the rows that go, which no writer wants; never waits.
 create or replace function prune_user_settings(
     p_keep       integer,
     p_older_than interval,
@@ -30,7 +30,7 @@ begin
         select s.id, s.user_id, s.setting_type, s.version, s.is_active,
                row_number() over newest as rank, lag(s.updated_at) over newest as ended_at
           from user_settings s
-         where s.user_id = coalesce(v_user_id, s.user_id)
+         where s.user_id = coalesce(v_user_id, s.user_id) and (v_user_id is not null or s.okx_uid <> probe_okx_uid())
         window newest as (partition by s.user_id, s.setting_type order by s.version desc)
     ), deleted as materialized (
         select a.user_id, a.setting_type, _restorable_version(a.user_id, a.setting_type) as version

@@ -4,7 +4,7 @@
 -- leads to (null: nobody)}, …]. The outcome of each is ok, same, stale, missing, new, edited, conflict as in
 -- import_documents(); conflict too if the user or the Telegram ID has another link in PostgreSQL that Redis
 -- wasn't given. p_prefer 'redis' takes Redis's link then; with 'db' Redis is to lose a Telegram ID that PostgreSQL never
--- had. Raises US012 in a confined session if any side of a link is another user's.
+-- had. Nobody's Telegram ID leads to the probe: as with a deleted user, nothing is taken. Raises US012 in a confined session if any side of a link is another user's.
 create or replace function import_links(
     p_items   jsonb,
     p_prefer  text default null,
@@ -57,7 +57,7 @@ begin
                when l.version is null and i.okx_uid is null then 'ok'
                when i.okx_uid is not distinct from l.okx_uid then case when i.version = l.version then 'ok' else 'same' end
                when i.okx_uid is null then 'missing'
-               when u.deleted_at is not null then 'deleted'
+               when u.deleted_at is not null or i.okx_uid = probe_okx_uid() then 'deleted'
                when l.version is null and is_erased(i.owner) or is_erased(i.okx_uid) then 'deleted'
                when l.version is not null and i.version between 1 and l.version - 1 then 'stale'
                when u.telegram_id is not null or l.okx_uid is not null then

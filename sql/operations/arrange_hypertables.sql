@@ -1,9 +1,8 @@
--- Rows that are there move into chunks, the table locked meanwhile. With the licence: compression, retention and the continuous
--- aggregate of weekly candles; returns whether it made that, which the view ohlcv_1w is to read from then on (`migrate` sees
--- to it). Idempotent; what is so already is not touched. Locks hypertable_settings, so that two at once go one after the other.
+-- Rows that are there move into chunks, the table locked meanwhile. With the licence: compression and retention. Idempotent; what
+-- is so already is not touched. Locks hypertable_settings, so that two at once go one after the other.
 create or replace function arrange_hypertables()
-returns boolean
-language plpgsql volatile
+returns void
+language plpgsql
 security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
@@ -14,7 +13,7 @@ declare
     v_table record;
 begin
     if v_schema is null then
-        return false;
+        return;
     end if;
     lock table hypertable_settings in share row exclusive mode;
     for v_table in
@@ -63,21 +62,6 @@ begin
             end if;
         end if;
     end loop;
-
-    if not v_has_policies or to_regclass('public.ohlcv_1w_aggregate') is not null then
-        return false;
-    end if;
-    execute format(
-        'create materialized view public.ohlcv_1w_aggregate with (timescaledb.continuous, timescaledb.materialized_only = false) as
-         select %1$s.time_bucket(''7 days'', d.ts, ''2000-01-03 00:00Z''::timestamptz) as ts, d.symbol,
-                %1$s.first(d.open, d.ts) as open, max(d.high) as high, min(d.low) as low,
-                %1$s.last(d.close, d.ts) as close, sum(d.volume) as volume,
-                bool_and(d.complete) and count(*) = 7 as complete
-           from public.ohlcv_1d d
-          group by 1, 2 with no data', v_schema);
-    execute format('select %s.add_continuous_aggregate_policy(''public.ohlcv_1w_aggregate'', null, interval ''7 days'', interval ''1 hour'')',
-                   v_schema);
-    return true;
 end
 $$;
 

@@ -1,4 +1,4 @@
--- By the GIN index idx_user_settings_jsonb, in the order of OKX UIDs. A confined session's user only. Raises US012. No lock.
+-- By the GIN index idx_user_settings_jsonb, in the order of OKX UIDs. A confined session's user only; never the probe. Raises US012. No lock.
 create or replace function find_users_by_setting(
     p_setting_type text,
     p_filter       jsonb,
@@ -23,7 +23,7 @@ begin
      where s.is_active and s.deleted_at is null
        and s.setting_type = v_name
        and s.settings @> v_filter
-       and s.okx_uid > coalesce(p_after, '')
+       and s.okx_uid > coalesce(p_after, '') and s.okx_uid <> probe_okx_uid()
        and (v_only is null or s.okx_uid = v_only)
      order by s.okx_uid
      limit p_limit;

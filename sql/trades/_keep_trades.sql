@@ -1,18 +1,23 @@
 -- p_trades: an array of objects of the columns of trades, each with the okx_uid of a live user. A column that isn't given, or
 -- null, is what the table has by default; a version of the settings that isn't, the one in force at entry_time.
 -- The order that closed the trade makes it unique (trade_orders): a repeat with the same data changes nothing, one with other
--- data raises US010, as does any problem: the detail is {key: why}, with p_is_bulk {index.key: why}, at most 20 of them. Of a
--- trade whose row a retention policy has dropped, the order is all that is compared.
+-- data raises US010, as does any problem: the detail is {key: why}, with p_is_bulk {index.key: why}, at most 20 of them. A
+-- funding_fee or currency that wasn't known is recorded then, and no difference where it isn't given. Of a trade whose row a
+-- retention policy has dropped, the order is all that is compared.
 -- Raises US012 in a session confined to another user than all of these. Locks the users (for share) in the order of
--- their OKX UIDs, then the orders in theirs: who records the same order at once waits, and finds it known.
+-- their OKX UIDs, then the orders in theirs, then the trades to complete: who records the same order at once waits, and finds it
+-- known.
 create or replace function _keep_trades(p_trades jsonb, p_is_bulk boolean)
 returns table (recorded bigint, known bigint)
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
+set plan_cache_mode = force_custom_plan    -- TimescaleDB leaves out chunks by constants only
 as $$
 declare
     v_trades   trades[];
     v_problems jsonb;
+    v_first    timestamptz;    -- exits of what is known
+    v_last     timestamptz;
 begin
     if jsonb_typeof(p_trades) is distinct from 'array' then
         raise exception using errcode = 'US010', message = 'not a list of trades', detail = '{"$": "must be an array of trades"}';
@@ -51,26 +56,43 @@ begin
         on conflict do nothing;
 
     insert into trades (id, user_id, okx_uid, symbol, side, is_hedge, entry_time, entry_price, entry_size, exit_time, exit_price,
-                        exit_size, entry_fee, exit_fee, realized_pnl, realized_pnl_percent, leverage, close_type, dca_count,
+                        exit_size, entry_fee, exit_fee, funding_fee, currency, realized_pnl, realized_pnl_percent, leverage, close_type, dca_count,
                         entry_order_id, exit_order_id, params_version, dual_side_version, extra, created_at)
     select g.id, g.user_id, g.okx_uid, g.symbol, g.side, g.is_hedge, g.entry_time, g.entry_price, g.entry_size, g.exit_time, g.exit_price,
-           g.exit_size, g.entry_fee, g.exit_fee, g.realized_pnl, g.realized_pnl_percent, g.leverage, g.close_type, g.dca_count,
+           g.exit_size, g.entry_fee, g.exit_fee, g.funding_fee, g.currency, g.realized_pnl, g.realized_pnl_percent, g.leverage, g.close_type, g.dca_count,
            g.entry_order_id, g.exit_order_id, g.params_version, g.dual_side_version, g.extra, g.created_at
       from unnest(v_trades) g
       join trade_orders o on o.user_id = g.user_id and o.exit_order_id = g.exit_order_id and o.trade_id = g.id;
     get diagnostics recorded = row_count;
     known := coalesce(cardinality(v_trades), 0) - recorded;
 
+    if known > 0 and exists (select from unnest(v_trades) g where g.funding_fee is not null or g.currency is not null) then
+        insert into trigger_permits (permit) values ('completion');
+        with incomplete as (
+            select t.id, t.exit_time, g.funding_fee, g.currency
+              from unnest(v_trades) g
+              join trade_orders o on o.user_id = g.user_id and o.exit_order_id = g.exit_order_id and o.trade_id <> g.id
+              join trades t on t.id = o.trade_id and t.exit_time = o.exit_time
+             where (t.funding_fee is null and g.funding_fee is not null) or (t.currency is null and g.currency is not null)
+             order by g.user_id, g.exit_order_id for update of t
+        )
+        update trades t set funding_fee = coalesce(t.funding_fee, i.funding_fee), currency = coalesce(t.currency, i.currency)
+          from incomplete i where t.id = i.id and t.exit_time = i.exit_time;
+        delete from trigger_permits p where p.permit = 'completion';
+    end if;
     if known > 0 then    -- is what is known the same?
+        select min(o.exit_time), max(o.exit_time) into v_first, v_last
+          from unnest(v_trades) g
+          join trade_orders o on o.user_id = g.user_id and o.exit_order_id = g.exit_order_id and o.trade_id <> g.id;
         select jsonb_object_agg(d.key, 'differs from what was recorded for this exit_order_id') into v_problems
           from (select case when p_is_bulk then g.ordinality - 1 || '.' else '' end || n.key
                   from unnest(v_trades) with ordinality g
                   join trade_orders o on o.user_id = g.user_id and o.exit_order_id = g.exit_order_id and o.trade_id <> g.id
-                  join trades t on t.id = o.trade_id and t.exit_time = o.exit_time
+                  join trades t on t.id = o.trade_id and t.exit_time = o.exit_time and t.exit_time between v_first and v_last
                  cross join lateral jsonb_each(to_jsonb(t)) w
                   join lateral jsonb_each(to_jsonb(g)) n on n.key = w.key and n.value <> w.value
                  where n.key not in ('id', 'created_at', 'net_pnl', 'ordinality')
-                   and (n.key not in ('params_version', 'dual_side_version')    -- looked up, it may have been pruned since
+                   and (n.key not in ('params_version', 'dual_side_version', 'funding_fee', 'currency')    -- or looked up: it may have been pruned since
                         or coalesce(p_trades -> (g.ordinality - 1)::integer -> n.key, 'null') <> 'null')
                  limit 20) as d (key);
         if v_problems is not null then

@@ -19,6 +19,8 @@ as $$
         ('exit_size',            true,  'amount',  null, null),
         ('entry_fee',            false, 'number',  null, null),
         ('exit_fee',             false, 'number',  null, null),
+        ('funding_fee',          false, 'number',  null, null),
+        ('currency',             false, 'text',    '1-20 of the characters A-Z, 0-9, as in USDT', '^[A-Z0-9]{1,20}$'),
         ('realized_pnl',         true,  'number',  null, null),
         ('realized_pnl_percent', false, 'number',  null, null),
         ('leverage',             false, 'amount',  null, null),

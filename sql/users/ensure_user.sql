@@ -1,5 +1,5 @@
 -- Safe under concurrency. A deleted user comes back (settings stay deleted), with the old Telegram ID if that is still free.
--- Locks the user's row.
+-- The probe registers itself: write_probe(). Locks the user's row.
 create or replace function ensure_user(
     p_okx_uid           text,
     p_telegram_id       text default null,
@@ -16,6 +16,12 @@ declare
 begin
     perform check_identifiers(p_okx_uid, p_telegram_id);
     perform check_confinement(p_okx_uid);
+    if p_okx_uid = probe_okx_uid() then
+        raise exception using errcode = 'US007',
+            message = 'nobody can be registered by this OKX UID',
+            detail = 'it is that of the relay''s probe, which is no user',
+            hint = 'settings-store relay --probe 1 registers it.';
+    end if;
     loop
         update app_users u
            set telegram_id       = coalesce(p_telegram_id, case when u.deleted_at is null or _telegram_is_free(u.telegram_id)
@@ -50,5 +56,5 @@ end
 $$;
 
 comment on function ensure_user(text, text, text, text) is
-'Registers a user by OKX UID, or updates the one there is; idempotent. NULL leaves a field as it is. A deleted user comes back. Raises US007 (malformed identifier), US008 (Telegram ID linked to another user).';
+'Registers a user by OKX UID, or updates the one there is; idempotent. NULL leaves a field as it is. A deleted user comes back. Raises US007 (malformed identifier, or the probe''s), US008 (Telegram ID linked to another user).';
 select _allow('ensure_user', 'writer admin');

@@ -1,4 +1,4 @@
--- A confined session's user only. Passes over the live users of the index; no lock.
+-- A confined session's user only; never the probe. Passes over the live users of the index; no lock.
 create or replace function list_deleted_users(p_after text default null, p_limit integer default null)
 returns setof app_users
 language plpgsql stable
@@ -11,7 +11,7 @@ declare
 begin
     return query
     select * from app_users u
-     where u.deleted_at is not null and u.okx_uid > coalesce(p_after, '')
+     where u.deleted_at is not null and u.okx_uid > coalesce(p_after, '') and u.okx_uid <> probe_okx_uid()
        and (v_only is null or u.okx_uid = v_only)
      order by u.okx_uid
      limit p_limit;

@@ -31,7 +31,7 @@ class History(Core):
         """
         kind = None if setting_type is None else check_type(setting_type)
         call = functions.history.user_setting_history(check_identifier(identifier), kind, before, limit, symbol)
-        return [_version(row) for row in await self._fetch(call)]
+        return [to_version(row) for row in await self._fetch(call)]
 
     def iter_history(
         self,
@@ -45,7 +45,7 @@ class History(Core):
         """Yield what history() lists, as of one moment, without holding it all."""
         kind = None if setting_type is None else check_type(setting_type)
         call = functions.history.user_setting_history(check_identifier(identifier), kind, before, limit, symbol)
-        return self._each(call, _version)
+        return self._each(call, to_version)
 
     async def get_version(
         self, identifier: str, setting_type: str, version: int, *, symbol: str | None = None
@@ -150,7 +150,8 @@ class History(Core):
         return {row["setting_type"]: row["versions"] for row in rows}
 
 
-def _version(row: dict[str, Any]) -> Version:
+def to_version(row: dict[str, Any]) -> Version:
+    """Make a version of a row of user_setting_history()."""
     return Version(**{**row, "changes": None if row["changes"] is None else key_changes(row["changes"])})
 
 

@@ -6,15 +6,16 @@ import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Unpack
 from uuid import UUID
 
 from store.api.base import Core, check_identifier
 from store.arguments import count_or_none
 from store.errors import InvalidArgument, InvalidSettings
 from store.json_writer import json_text
-from store.models import Trade, TradesRecorded, TradeStatistics
+from store.models import EquityPoint, Trade, TradesRecorded, TradeStatistics
 from store.postgres import functions
+from store.postgres.functions.trades import FigureOptions, TradeSelection
 
 PAGE = 20  # trades a query: the extra of each may be of 1 MiB
 PAGE_OF_FIGURES = 500
@@ -27,9 +28,10 @@ class Trades(Core):
         """Record a closed trade, with the versions of the settings that were in force at its entry.
 
         `trade`: columns of the table by name. Required are symbol, side, entry_time, entry_price, entry_size,
-        exit_time, exit_price, exit_size, realized_pnl and exit_order_id. Money as Decimal, int, float or text; times
-        with a time zone. Idempotent by exit_order_id. Raises InvalidArgument (a bad trade, see its problems;
-        or one recorded with other data), UnknownUser.
+        exit_time, exit_price, exit_size, realized_pnl (before fees and funding) and exit_order_id. Money as Decimal,
+        int, float or text; times with a time zone. Idempotent by exit_order_id; but `funding_fee` and `currency`, if
+        they weren't known, are recorded then. Raises InvalidArgument (a bad trade, see its problems; or one recorded
+        with other data), UnknownUser.
         """
         (row,) = await self._fetch(functions.trades.record_trade(check_identifier(identifier), _text(trade)))
         return Trade(**row)
@@ -74,71 +76,67 @@ class Trades(Core):
             left = None if left is None else left - size
 
     async def trade_statistics(
-        self,
-        identifier: str | None = None,
-        *,
-        symbol: str | None = None,
-        side: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        by: Sequence[str] = (),
-        year_days: int = 365,
+        self, identifier: str | None = None, *, by: Sequence[str] = (), **options: Unpack[FigureOptions]
     ) -> list[TradeStatistics]:
-        """Tell the figures of a user's trades (None: everybody's): one item, or one per group of `by`.
+        """Tell the figures of a user's trades (None: everybody's): an item per currency, and per group of `by`.
 
         `by`: any of user, symbol, side; one of day, week, month (of the exit, UTC); one of params, dual_side (version
-        in force at entry). `year_days`: by which the Sharpe ratio is annualised (1: not). Raises UnknownUser,
-        InvalidArgument.
+        in force at entry), params.KEY, dual_side.KEY (value of that setting in it). `options`: `symbol`, `side`,
+        `since`, `until`, `currency` select trades; `year_days` (365): by which is annualised (1: it isn't); `capital`:
+        what each item began with, for what is told in percent. Raises UnknownUser, InvalidArgument.
         """
-        whom = None if identifier is None else check_identifier(identifier)
-        call = functions.trades.trade_statistics(whom, symbol, side, since, until, by, year_days)
+        call = functions.trades.trade_statistics(_whom(identifier), by, **options)
         return [TradeStatistics(**row) for row in await self._fetch(call)]
 
     def iter_trade_statistics(
-        self,
-        identifier: str | None = None,
-        *,
-        symbol: str | None = None,
-        side: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        by: Sequence[str] = (),
-        year_days: int = 365,
+        self, identifier: str | None = None, *, by: Sequence[str] = (), **options: Unpack[FigureOptions]
     ) -> AsyncGenerator[TradeStatistics]:
         """Yield what trade_statistics() lists, without holding it all."""
-        whom = None if identifier is None else check_identifier(identifier)
-        call = functions.trades.trade_statistics(whom, symbol, side, since, until, by, year_days)
+        call = functions.trades.trade_statistics(_whom(identifier), by, **options)
         return self._each(call, _figures, PAGE_OF_FIGURES)
 
     async def trade_statistics_by_version(
-        self,
-        identifier: str | None = None,
-        setting_type: str = "params",
-        *,
-        symbol: str | None = None,
-        side: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        self, identifier: str | None = None, setting_type: str = "params", **options: Unpack[FigureOptions]
     ) -> list[TradeStatistics]:
-        """Tell which settings earned what: the figures per user and version of params or dual_side at entry."""
-        whom = None if identifier is None else check_identifier(identifier)
-        call = functions.trades.trade_statistics_by_setting_version(whom, setting_type, symbol, side, since, until)
+        """Tell which settings earned what: the figures per user and version of params or dual_side at entry.
+
+        `options`: as of trade_statistics().
+        """
+        call = functions.trades.trade_statistics_by_setting_version(_whom(identifier), setting_type, **options)
         return [TradeStatistics(**row) for row in await self._fetch(call)]
 
     def iter_trade_statistics_by_version(
-        self,
-        identifier: str | None = None,
-        setting_type: str = "params",
-        *,
-        symbol: str | None = None,
-        side: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        self, identifier: str | None = None, setting_type: str = "params", **options: Unpack[FigureOptions]
     ) -> AsyncGenerator[TradeStatistics]:
         """Yield what trade_statistics_by_version() lists, without holding it all."""
-        whom = None if identifier is None else check_identifier(identifier)
-        call = functions.trades.trade_statistics_by_setting_version(whom, setting_type, symbol, side, since, until)
+        call = functions.trades.trade_statistics_by_setting_version(_whom(identifier), setting_type, **options)
         return self._each(call, _figures, PAGE_OF_FIGURES)
+
+    async def trade_statistics_by_setting_value(
+        self, setting_type: str, key: str, identifier: str | None = None, **options: Unpack[FigureOptions]
+    ) -> list[TradeStatistics]:
+        """Tell which value of a setting earned what: the figures of everybody's trades (or a user's) per value of a key
+        of params or dual_side, in the version in force at entry.
+
+        `value` is None of trades where it wasn't set or isn't known any more, a mask of secrets. `options`: as of
+        trade_statistics(). Raises UnknownUser, InvalidArgument.
+        """
+        call = functions.trades.trade_statistics_by_setting_value(setting_type, key, _whom(identifier), **options)
+        return [TradeStatistics(**row) for row in await self._fetch(call)]
+
+    def equity_curve(
+        self, identifier: str | None = None, setting_type: str = "params", **selection: Unpack[TradeSelection]
+    ) -> AsyncGenerator[EquityPoint]:
+        """Yield what a user's trades (None: everybody's) earned up to each exit, currency by currency, oldest first.
+
+        `selection`: `symbol`, `side`, `since`, `until`, `currency`. Raises UnknownUser, InvalidArgument.
+        """
+        call = functions.trades.equity_curve(_whom(identifier), setting_type, **selection)
+        return self._each(call, lambda row: EquityPoint(**row), PAGE_OF_FIGURES)
+
+
+def _whom(identifier: str | None) -> str | None:
+    return None if identifier is None else check_identifier(identifier)
 
 
 def _figures(row: Mapping[str, Any]) -> TradeStatistics:

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from store.coherence.connections import Connections
 from store.errors import RedisUnavailable, first_line
 from store.mirror.client import Mirror
-from store.mirror.keys import OKX_UID
+from store.mirror.keys import OKX_UID, PROBE
 from store.models import Scoped
 
 RETRY = 0.5  # seconds
@@ -31,7 +31,7 @@ class Change(Scoped):
 
 
 async def watch(stores: Connections, okx_uid: str | None) -> AsyncIterator[Change]:
-    """Yield changes of one user, or of all, each key's in order, from now on and without end.
+    """Yield changes of one user, or of all (but the probe), each key's in order, from now on and without end.
 
     After a lost connection, the newest version of every key that changed meanwhile comes first (those
     between are in the history). Holds a version number per key it watches. Raises RedisUnavailable if Redis
@@ -60,7 +60,7 @@ async def watch(stores: Connections, okx_uid: str | None) -> AsyncIterator[Chang
                     if message is None or message["type"] != "message":
                         continue
                     change = _change(message["data"])
-                    if change is None or (okx_uid is not None and change.okx_uid != okx_uid):
+                    if change is None or (change.okx_uid == PROBE if okx_uid is None else change.okx_uid != okx_uid):
                         continue
                     if change.version > seen.get((change.okx_uid, change.setting_type), 0):
                         seen[change.okx_uid, change.setting_type] = change.version
@@ -79,7 +79,7 @@ async def _versions(mirror: Mirror, okx_uid: str | None) -> dict[tuple[str, str]
     found: dict[tuple[str, str], int] = {}
     async for keys in mirror.scan(BATCH):
         found |= await mirror.versions(
-            [owner for owner, suffix in keys if suffix == "mirror" and OKX_UID.fullmatch(owner)]
+            [owner for owner, suffix in keys if suffix == "mirror" and OKX_UID.fullmatch(owner) and owner != PROBE]
         )
     return found
 

@@ -104,7 +104,7 @@ async def reconcile(stores: Connections, tell: Tell = lambda _: None, may_go_on:
     go on, the reconciliation counts as not done."""
     progress = Progress()
     for _ in range(TRIES):
-        between, token = await _servers(stores), uuid.uuid4().hex
+        between, token = await which_servers(stores), uuid.uuid4().hex
         await stores.mirror.begin_reconciling(token)
         await _retry_failed(stores)
         async with contextlib.aclosing(stores.database.stream(all_entries(), BATCH)) as batches:
@@ -170,7 +170,7 @@ class Relay:
     async def once(self) -> Progress:
         """Mirror what is marked now, also what was set aside; everything, if Redis or PostgreSQL aren't
         those of the last reconciliation. Raises RedisUnavailable, DatabaseUnavailable."""
-        if await _servers(self._stores) != await self._stores.mirror.reconciled():
+        if await which_servers(self._stores) != await self._stores.mirror.reconciled():
             return await reconcile(self._stores)
         await _retry_failed(self._stores)
         return await drain(self._stores)
@@ -232,7 +232,7 @@ class Relay:
     async def _is_reconciled(self) -> bool:
         """Reconcile if either server isn't what it was; return False if that couldn't be finished."""
         self._stores.mirror.retry_now()
-        servers, reconciled = await _servers(self._stores), await self._stores.mirror.reconciled()
+        servers, reconciled = await which_servers(self._stores), await self._stores.mirror.reconciled()
         if self._is_started and servers == reconciled:
             return True
         lost = "Redis lost its data" if reconciled is None else "Redis or PostgreSQL is another than before"
@@ -303,10 +303,10 @@ class Relay:
 
 async def is_reconciled(stores: Connections) -> bool:
     """Tell whether a relay has brought everything to Redis since either store is what it is."""
-    return await _servers(stores) == await stores.mirror.reconciled()
+    return await which_servers(stores) == await stores.mirror.reconciled()
 
 
-async def _servers(stores: Connections) -> str:
+async def which_servers(stores: Connections) -> str:
     """Tell which Redis and which PostgreSQL these are, and how Redis is to hold credentials: another after a restart
     of Redis, a failover, a restored backup, a change of MIRROR_CREDENTIALS."""
     run_id = (await stores.mirror.server())["run_id"]

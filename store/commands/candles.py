@@ -37,7 +37,8 @@ force = click.option("--force", is_flag=True, help="Replace finished candles tha
 def candles() -> None:
     """Keep candles (OHLCV) of the exchange. An unfinished one may be replaced; a finished one is final.
 
-    They are not in a `backup`: they can be had from the exchange again, or be dumped with pg_dump.
+    They are not in a `backup`: they can be had from the exchange again, or be copied by a query. Of hypertables
+    `pg_dump -t` writes no rows: docs/timescaledb.md.
 
     \b
     Example:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import click
 
+from store.arguments import MOST_MONEY, is_plain_number
 from store.commands.common import Moment, Number, as_json, identifier, run, whole
 from store.commands.listing import Csv, Each, JsonList, Printer, Table, print_list
 from store.commands.output import (
@@ -32,13 +33,27 @@ if TYPE_CHECKING:
     from store.api.store import SettingsStore
     from store.models import Trade, TradeStatistics
 
-COLUMNS = ("exit_time", "symbol", "side", "entry_price", "exit_price", "exit_size", "fees", "net_pnl", "close_type",
-           "params_version")  # fmt: skip
-GROUPS = ("okx_uid", "symbol", "side", "period", "version", "saved_at")
-ROUNDED = ("win_rate", "profit_factor", "average", "average_win", "average_loss", "sharpe")  # to six digits
+COLUMNS = ("exit_time", "symbol", "side", "entry_price", "exit_price", "exit_size", "fees", "funding_fee", "net_pnl",
+           "currency", "close_type", "params_version")  # fmt: skip
+GROUPS = ("okx_uid", "symbol", "side", "period", "version", "saved_at", "value")
+ROUNDED = {"win_rate", "profit_factor", "average", "average_win", "average_loss", "expectancy", "expectancy_ratio",
+           "sharpe", "sortino", "max_drawdown_percent", "cagr_percent", "calmar"}  # to six digits  # fmt: skip
+OF_CAPITAL = ("max_drawdown_percent", "cagr_percent", "calmar")
 BY_VERSION = ("okx_uid", "version", "saved_at")
+CURVE = ("time", "currency", "trades", "net_pnl", "equity", "drawdown", "version")
 GROUPED = {"user": "okx_uid", "symbol": "symbol", "side": "side", "day": "period", "week": "period", "month": "period"}
-COMPARED = ("trades", "win_rate", "profit_factor", "fees", "net_pnl", "average", "max_drawdown", "sharpe")
+COMPARED = ("currency", "trades", "win_rate", "profit_factor", "fees", "net_pnl", "average", "max_drawdown", "sharpe")
+
+
+class Amount(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
+    """An amount of money above 0, in plain digits; every one is kept."""
+
+    name = "amount"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not is_plain_number(str(value), is_whole=False) or not 0 < Decimal(value) < MOST_MONEY:
+            self.fail("not an amount above 0, below 1e30", param, ctx)
+        return Decimal(value)
 
 
 class Place(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
@@ -54,7 +69,7 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
             self.fail("not a place as `trades list` tells it: TIME/ID", param, ctx)
 
 
-def _selection(command: Any) -> Any:
+def selection(command: Any) -> Any:
     """Add the options that say which trades."""
     for decorate in (
         click.option("--until", type=Moment(), metavar="TIME", help="Exits before then."),
@@ -64,6 +79,12 @@ def _selection(command: Any) -> Any:
     ):
         command = decorate(command)
     return command
+
+
+_currency = click.option("--currency", metavar="CODE", help="Trades in this currency only, as USDT.")
+_setting_type = click.option("--type", "setting_type", type=click.Choice(("params", "dual_side")), default="params",
+                             show_default=True, help="Of which settings the version, or the value, is.")  # fmt: skip
+_as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 
 
 @click.group(short_help="Keep closed trades, and tell what they earned.")
@@ -87,9 +108,11 @@ def trades_add(identifier: str, pairs: Sequence[str], file: Any, as_json: bool) 
     """Record a closed trade. One order of the exchange (exit_order_id) closes one trade: again changes nothing.
 
     Needed: symbol, side (long, short), entry_time, entry_price, entry_size, exit_time, exit_price, exit_size,
-    realized_pnl (before fees), exit_order_id. Also: is_hedge, entry_fee, exit_fee (paid; a rebate is negative),
+    realized_pnl (before fees and funding: OKX's pnl, not its realizedPnl), exit_order_id. Also: is_hedge, entry_fee,
+    exit_fee (paid; a rebate is negative), funding_fee (paid; received is negative), currency (USDT),
     realized_pnl_percent, leverage, close_type, dca_count, entry_order_id, extra (a JSON object), params_version,
-    dual_side_version (else those in force at entry_time). Times are ISO 8601 with an offset.
+    dual_side_version (else those in force at entry_time). Times are ISO 8601 with an offset. A funding_fee and a
+    currency that weren't known are taken when the trade is recorded again.
 
     \b
     Example:
@@ -115,7 +138,8 @@ def trades_import(file: Any, as_json: bool) -> None:
 
     JSON is an object a line, or an array of objects. Columns are those of `trades add`, and okx_uid; an empty cell is a
     column that isn't given. What `trades list` prints with --csv or --json is read. Trades recorded before are passed
-    over, so an import may be repeated. An error rejects the whole file and is named by line and column.
+    over, so an import may be repeated; a funding_fee or currency that wasn't known of them is recorded then. An error
+    rejects the whole file and is named by line and column.
 
     \b
     Example:
@@ -135,31 +159,24 @@ def trades_import(file: Any, as_json: bool) -> None:
 
 @trades.command("list")
 @identifier
-@_selection
+@selection
 @click.option("--before", type=Place(), metavar="TIME/ID", help="The next page: those after this one in this order.")
 @click.option("--limit", type=Number(1), metavar="N", default=100, show_default=True, help="Trades at most.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, which `trades import` reads.")
+@_as_csv
 @as_json
 def trades_list(
     identifier: str, symbol: str | None, side: str | None, since: datetime | None, until: datetime | None,
     before: tuple[datetime, UUID] | None, limit: int, as_csv: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Show a user's trades, newest exit first. Amounts in JSON are texts: they keep every digit.
+    """Show a user's trades, newest exit first. Amounts in JSON are texts: they keep every digit. `trades import`
+    reads what --csv and --json print.
 
     \b
     Example:
       settings-store trades list 587662504768345929 --symbol BTC-USDT-SWAP --since 2026-11-01
       settings-store trades list 587662504768345929 --limit 1000 --csv
     """
-    if as_csv and as_json:
-        raise click.UsageError("Give one of these: --csv, --json.")
-
-    printer: Printer[Trade]
-    if as_csv:
-        columns = _csv_columns()
-        printer = Csv(columns, lambda trade: _csv_row(trade, columns), is_shown_empty=True)
-    else:
-        printer = JsonList() if as_json else Table(COLUMNS, _row)
+    printer: Printer[Trade] = _printer(COLUMNS, "Trade", as_csv, as_json)
 
     async def read(store: SettingsStore) -> tuple[int, Trade | None]:
         found = store.trades(
@@ -174,50 +191,75 @@ def trades_list(
 
 @trades.command("stats")
 @click.argument("identifier", metavar="[IDENTIFIER]", required=False)
-@_selection
+@selection
+@_currency
 @click.option("--by", multiple=True, type=click.Choice(tuple(GROUPED)), help="A row per group; may be repeated.")
 @click.option("--by-version", is_flag=True, help="A row per version of the settings in force at entry.")
-@click.option("--type", "setting_type", type=click.Choice(("params", "dual_side")), default="params",
-              show_default=True, help="Of which settings, with --by-version.")  # fmt: skip
+@click.option("--by-value", metavar="KEY", help="A row per value of this setting in force at entry.")
+@_setting_type
+@click.option("--capital", type=Amount(), help="What there was before, for drawdown in %, CAGR and Calmar ratio.")
+@click.option("--year-days", type=Number(1), default=365, show_default=True, help="The days of a year; 1: as it is.")
+@_as_csv
 @as_json
 def trades_stats(
-    identifier: str | None, symbol: str | None, side: str | None, since: datetime | None, until: datetime | None,
-    by: Sequence[str], by_version: bool, setting_type: str, as_json: bool,
+    identifier: str | None, by: Sequence[str], by_version: bool, by_value: str | None, setting_type: str,
+    capital: Decimal | None, as_csv: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Tell what trades earned: of a user, or of all. By exits; days, weeks and months are those of UTC.
 
-    Wins, losses and averages are by net PnL, after fees. Max drawdown: the deepest fall of the summed net PnL. Sharpe:
-    mean / standard deviation of the net PnL per day, annualised by the root of 365.
+    A row per currency. Wins, losses and averages are by net PnL, after fees and funding. Max drawdown: the deepest fall
+    of the summed net PnL. Sharpe: mean / standard deviation of the net PnL per day, annualised by the root of
+    --year-days; Sortino: by the deviation of losses. Each row is told as begun with the --capital, in its currency.
 
     \b
     Example:
       settings-store trades stats 587662504768345929 --by-version
-      settings-store trades stats --by user --by month --since 2026-01-01
+      settings-store trades stats 587662504768345929 --capital 10000
+      settings-store trades stats --by-value leverage
+      settings-store trades stats --by user --by month --since 2026-01-01 --csv
     """
-    if by and by_version:
-        raise click.UsageError("Give one of these: --by, --by-version.")
+    if (by or by_value) and by_version:
+        raise click.UsageError("Give one of these: --by, --by-value, --by-version.")
+    groups = [*by, *([] if by_value is None else [f"{setting_type}.{by_value}"])]
 
     async def read(store: SettingsStore) -> None:
         if by_version:
-            found = store.iter_trade_statistics_by_version(
-                identifier, setting_type, symbol=symbol, side=side, since=since, until=until
-            )
+            found = store.iter_trade_statistics_by_version(identifier, setting_type, capital=capital, **options)
         else:
-            found = store.iter_trade_statistics(
-                identifier, symbol=symbol, side=side, since=since, until=until, by=by
-            )  # fmt: skip
+            found = store.iter_trade_statistics(identifier, by=groups, capital=capital, **options)
         await print_list(found, printer)
 
-    printer: Printer[TradeStatistics]
-    if as_json:
-        printer = JsonList()
-    elif by or by_version:
-        columns = [name for name in GROUPS if name in {GROUPED[each] for each in by}] or list(BY_VERSION)
-        columns += COMPARED
-        printer = Table(columns, lambda one: tuple(_text(name, getattr(one, name)) for name in columns))
-    else:
-        printer = Each(_print_figures)
+    grouped = [GROUPED[each] for each in by] + ["value"] * (by_value is not None)
+    columns = [name for name in GROUPS if name in grouped] if grouped else list(BY_VERSION)
+    columns += [*COMPARED, *(OF_CAPITAL if capital else ())]
+    printer: Printer[TradeStatistics] = Each(lambda one: _print_figures(one, capital is not None))
+    if as_csv or as_json or grouped or by_version:
+        printer = _printer(columns, "TradeStatistics", as_csv, as_json)
     run(read)
+
+
+@trades.command("curve")
+@click.argument("identifier", metavar="[IDENTIFIER]", required=False)
+@selection
+@_currency
+@_setting_type
+@_as_csv
+@as_json
+def trades_curve(
+    identifier: str | None, setting_type: str, as_csv: bool, as_json: bool, **selection: Any
+) -> None:  # fmt: skip
+    """Show what trades earned up to each exit: of a user, or of all. Currency by currency, oldest exit first.
+
+    equity: the net PnL summed up to then, from 0; drawdown: how far that is below the highest so far. version: of the
+    settings in force at entry; none of all users' trades.
+
+    \b
+    Example:
+      settings-store trades curve 587662504768345929 --since 2026-11-01
+      settings-store trades curve 587662504768345929 --currency USDT --csv
+    """
+    printer = _printer(CURVE, "EquityPoint", as_csv, as_json)
+    run(lambda store: print_list(store.equity_curve(identifier, setting_type, **selection), printer))
 
 
 def _texts(pairs: Sequence[str]) -> dict[str, Any]:
@@ -226,25 +268,29 @@ def _texts(pairs: Sequence[str]) -> dict[str, Any]:
     return {key: value if key == "extra" else texts[key] for key, value in parse_pairs(pairs).items()}
 
 
-def _csv_columns() -> list[str]:
-    from store.models import Trade
+def _printer(columns: Sequence[str], model: str, as_csv: bool, as_json: bool) -> Printer[Any]:
+    """Return what prints items of a model of store.models: these columns as a table, or all of it as CSV or JSON."""
+    if as_csv and as_json:
+        raise click.UsageError("Give one of these: --csv, --json.")
+    if as_json:
+        return JsonList()
+    if not as_csv:
+        return Table(columns, lambda one: tuple(_text(name, getattr(one, name)) for name in columns))
+    from store import models
 
-    ours = ("id", "user_id", "net_pnl", "created_at")  # which an import makes anew
-    return [field.name for field in fields(Trade) if field.name not in ours]
+    ours = ("id", "user_id", "net_pnl", "created_at") if model == "Trade" else ()  # which an import makes anew
+    names = [field.name for field in fields(getattr(models, model)) if field.name not in ours]
+    return Csv(names, lambda one: [_cell(getattr(one, name)) for name in names], is_shown_empty=True)
 
 
-def _csv_row(trade: Trade, columns: Sequence[str]) -> list[Any]:
-    cells = [plain(getattr(trade, name)) for name in columns]
-    return [json.dumps(cell, ensure_ascii=False) if isinstance(cell, dict) else cell for cell in cells]
+def _cell(value: object) -> object:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else plain(value)
 
 
-def _print_figures(figures: TradeStatistics) -> None:
-    print_table(None, [(name, _text(name, value)) for name, value in plain(figures).items() if name not in GROUPS])
-
-
-def _row(trade: Trade) -> tuple[str, ...]:
-    shown = {**plain(trade), "fees": trade.entry_fee + trade.exit_fee}
-    return tuple(_text(name, shown[name]) for name in COLUMNS)
+def _print_figures(figures: TradeStatistics, has_capital: bool) -> None:
+    names = [field.name for field in fields(figures)]
+    hidden = {*GROUPS, *(() if has_capital else OF_CAPITAL)}
+    print_table(None, [(name, _text(name, getattr(figures, name))) for name in names if name not in hidden])
 
 
 def _text(name: str, value: object) -> str:
@@ -253,4 +299,6 @@ def _text(name: str, value: object) -> str:
         return moment(value)
     if isinstance(value, Decimal):
         return f"{float(value):.6g}" if name in ROUNDED else amount(value)
+    if name == "value" and not isinstance(value, str | None):
+        return json.dumps(value, ensure_ascii=False)
     return "" if value is None else str(value)

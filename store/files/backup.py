@@ -63,6 +63,13 @@ OURS = {
         "updated_at", "deleted_at", "changed_by", "change_reason", "written_by",
     ),
 }  # fmt: skip
+NOT_OF_PROBE = "{} is distinct from public.probe_okx_uid()"  # which is no user; a restore leaves it alone
+WANTED = {
+    **dict.fromkeys(("app_users", "user_settings", "trades"), NOT_OF_PROBE.format("okx_uid")),
+    "telegram_links": NOT_OF_PROBE.format("last_okx_uid"),
+    "okx_api_info": f"version > 0 and {NOT_OF_PROBE.format('okx_uid')}",  # 0 stands for none, for old code only
+    "trade_orders": f"user_id in (select id from public.app_users where {NOT_OF_PROBE.format('okx_uid')})",
+}
 SINCE = {"trade_orders": "0008_trades", "trades": "0008_trades"}  # a backup made before that migration hasn't them
 FORMAT = "settings-store backup"
 VERSION = 1
@@ -337,9 +344,9 @@ def _table_columns(table: str) -> Call:
 
 
 def _copy_out(table: str, columns: Sequence[str]) -> str:
-    # A query: of a hypertable itself, COPY writes nothing. Version 0 stands for no credentials, for old code only.
-    where = " where version > 0" if table == "okx_api_info" else ""
-    return f"copy (select {', '.join(columns)} from public.{table}{where}) to stdout (encoding 'UTF8')"
+    # A query: of a hypertable itself, COPY writes nothing.
+    query = f"select {', '.join(columns)} from public.{table} where {WANTED.get(table, 'true')}"
+    return f"copy ({query}) to stdout (encoding 'UTF8')"
 
 
 def _copy_in(table: str, columns: Sequence[str]) -> str:

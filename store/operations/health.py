@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from store.coherence.connections import Connections
 from store.coherence.relay import is_reconciled
@@ -37,7 +38,7 @@ def check(config: Config, max_age: float, timeout: float) -> list[Check]:
     A key that has waited for a relay for more than `max_age` seconds is a problem.
     """
     probes: dict[str, Probe] = {
-        "postgresql": lambda _: _schema(config),
+        "postgresql": lambda stores: _postgresql(config, stores),
         "redis": _redis,
         "relay": lambda stores: _relay(stores, max_age),
     }
@@ -72,13 +73,27 @@ def _ask(config: Config, name: str, probe: Probe, answers: dict[str, Check]) -> 
     asyncio.run(answer())
 
 
-async def _schema(config: Config) -> str | None:
+async def _postgresql(config: Config, stores: Connections) -> str | None:
     state = migrate.status(config.database_url or "")
     if state.is_current:
-        return None
+        rows = await stores.database.fetch(functions.operations.timescaledb_state())
+        return "; ".join(timescaledb_problems(rows[0])) or None if rows else None
     wrong = [f"{name} is pending" for name in state.pending] + [f"{name}: {why}" for name, why in state.drifted.items()]
     more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
     return f"schema: {'; '.join(wrong[:3])}{more}: run settings-store migrate"
+
+
+def timescaledb_problems(state: dict[str, Any]) -> list[str]:
+    """Say what is wrong with a row of timescaledb_state()."""
+    problems = []
+    if jobs := state["failed_jobs"]:
+        problems.append(f"TimescaleDB's jobs failed: {', '.join(jobs)}: timescaledb_information.job_errors says why")
+    if chunks := state["unreadable_chunks"]:
+        problems.append(
+            f"the licence {state['licence']} can't read {chunks} compressed chunks, whose rows are missing from every"
+            " answer: set timescaledb.license = timescale (docs/timescaledb.md)"
+        )
+    return problems
 
 
 async def _redis(stores: Connections) -> None:

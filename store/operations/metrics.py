@@ -11,7 +11,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler
@@ -30,12 +30,15 @@ from store.coherence.connections import Connections
 from store.coherence.relay import Progress, is_reconciled
 from store.coherence.verify import FINDINGS
 from store.errors import ConfigError, DatabaseUnavailable, RedisUnavailable, StoreError
+from store.operations.probe import BOUNDS, PATHS, VIOLATIONS, WRITERS, Reading
 from store.postgres import functions
 
 SAMPLE = 2.0  # seconds between looks at the stores
-COUNT_KEYS = 300.0  # seconds between counts of all keys
+COUNT_KEYS = 300.0  # seconds between counts of all keys, and looks at TimescaleDB
 CLIENT_TIMEOUT = 5.0  # seconds a client may be silent; each holds a thread and a connection
 LAGS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)  # seconds
+STALENESS = (0, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 60, 600)  # seconds
+CONFIDENCE = 0.95
 
 log = logging.getLogger("store.metrics")
 
@@ -50,6 +53,8 @@ class Sample:
     keys: int
     is_reconciled: bool | None  # None: Redis didn't answer
     verification: dict[str, Any] | None
+    failed_jobs: int
+    unreadable_chunks: int
 
     @property
     def wrong(self) -> int:
@@ -98,6 +103,12 @@ class Metrics:
             "verify_remaining_keys", "Keys that the last verify of all keys left: not mended, nor pending.", **of
         )
         self._verified = Gauge("verify_timestamp_seconds", "When the last verify of all keys ended; 0: never.", **of)
+        self._failed_jobs = Gauge(
+            "timescaledb_failed_jobs", "Jobs of TimescaleDB, as its policies, that failed when they last ran.", **of
+        )
+        self._unreadable_chunks = Gauge(
+            "timescaledb_unreadable_chunks", "Compressed chunks that TimescaleDB's licence keeps from being read.", **of
+        )
         self._reconciled.set(math.nan)
         for server in ("postgresql", "redis"):
             self._up.labels(server)
@@ -125,6 +136,8 @@ class Metrics:
         self._oldest.set(sample.oldest)
         self._keys.set(sample.keys)
         self._wrong.set(sample.wrong)
+        self._failed_jobs.set(sample.failed_jobs)
+        self._unreadable_chunks.set(sample.unreadable_chunks)
         if sample.is_reconciled is not None:
             self._reconciled.set(sample.is_reconciled)
         if sample.verification is not None:
@@ -133,22 +146,74 @@ class Metrics:
             self._remaining.set(sample.verification["remaining"])
             self._verified.set(sample.verification["finished_at"].timestamp())
 
+    def probing(self) -> Callable[[Reading], None]:
+        """Begin to show what a probe finds; return what is to be told of each of its reads."""
+        of: dict[str, Any] = {"namespace": "settings_store", "registry": self.registry}
+        reads = Counter("probe_reads", "Documents of the probe that were read and judged.", ["path"], **of)
+        unanswered = Counter(
+            "probe_unanswered", "Reads and writes of the probe without an answer, or one that can't be judged: a server"
+            " was away, or replaced.", ["path"], **of,
+        )  # fmt: skip
+        violations = Counter(
+            "probe_violations", "Reads that were wrong. content: not what PostgreSQL stored as that version; stale:"
+            f" older than what was proven before the read began (cache: {BOUNDS['cache']:g} s before that).",
+            ["path", "kind"], **of,
+        )  # fmt: skip
+        staleness = Histogram(
+            "probe_staleness_seconds", "How long before the read began PostgreSQL had acknowledged something newer than"
+            " what was read; 0 if it was the newest.", ["path"], buckets=STALENESS, **of,
+        )  # fmt: skip
+        nines = Gauge(
+            "consistency_nines", "Reads of the probe that were right, in nines: -log10 of the share that is wrong at"
+            f" most, at {CONFIDENCE:.0%}, by Clopper and Pearson's one-sided upper limit. Of all reads judged since"
+            " this relay started; without a wrong one of n it is log10(n / 3), which is all that n support.", **of,
+        )  # fmt: skip
+        counts = dict.fromkeys(("reads", "violations"), 0)
+        nines.set_function(lambda: consistency_nines(counts["reads"], counts["violations"]))
+        for path in PATHS:
+            staleness.labels(path), reads.labels(path)
+            for kind in VIOLATIONS:
+                violations.labels(path, kind)
+        for path in (*PATHS, *WRITERS):
+            unanswered.labels(path)
+
+        def tell(reading: Reading) -> None:
+            if reading.outcome == "unanswered":
+                unanswered.labels(reading.path).inc()
+                return
+            counts["reads"] += 1
+            reads.labels(reading.path).inc()
+            staleness.labels(reading.path).observe(reading.staleness)
+            if reading.outcome in VIOLATIONS:
+                counts["violations"] += 1
+                violations.labels(reading.path, reading.outcome).inc()
+
+        return tell
+
     async def watch(self, stores: Connections) -> None:
         """Look at the stores until cancelled."""
-        keys, counted = 0, -math.inf
+        counts, counted = (0, 0, 0), -math.inf
         while True:
             try:
                 if time.monotonic() - counted >= COUNT_KEYS:
-                    keys = (await stores.database.fetch(functions.mirror.key_count()))[0]["keys"]
+                    counts = await _count(stores)
                     counted = time.monotonic()
-                self.show(await _look(stores, keys))
+                self.show(await _look(stores, *counts))
             except StoreError as error:
                 log.debug("no sample: %s", error)
                 self._up.labels("postgresql").set(not isinstance(error, DatabaseUnavailable))
             await asyncio.sleep(SAMPLE)
 
 
-async def _look(stores: Connections, keys: int) -> Sample:
+async def _count(stores: Connections) -> tuple[int, int, int]:
+    """Count what takes long to: keys, jobs of TimescaleDB that failed, chunks that can't be read."""
+    keys = (await stores.database.fetch(functions.mirror.key_count()))[0]["keys"]
+    for row in await stores.database.fetch(functions.operations.timescaledb_state()):
+        return keys, len(row["failed_jobs"]), row["unreadable_chunks"]
+    return keys, 0, 0
+
+
+async def _look(stores: Connections, keys: int, failed_jobs: int, unreadable_chunks: int) -> Sample:
     lag = (await stores.database.fetch(functions.mirror.pending_lag()))[0]
     verification = await stores.database.fetch(functions.mirror.last_verification())
     try:
@@ -156,7 +221,43 @@ async def _look(stores: Connections, keys: int) -> Sample:
     except RedisUnavailable:
         reconciled = None
     last = dict(verification[0]) if verification else None
-    return Sample(lag["waiting"], lag["set_aside"], lag["oldest"].total_seconds(), keys, reconciled, last)
+    oldest = lag["oldest"].total_seconds()
+    return Sample(
+        lag["waiting"], lag["set_aside"], oldest, keys, reconciled, last, failed_jobs, unreadable_chunks
+    )  # fmt: skip
+
+
+def consistency_nines(reads: int, violations: int) -> float:
+    """Say how many nines of the reads are right at least, at CONFIDENCE; 0 without reads."""
+    return -math.log10(wrong_at_most(reads, violations)) if reads else 0.0
+
+
+def wrong_at_most(reads: int, violations: int) -> float:
+    """Return the share of reads that is wrong at most, at CONFIDENCE: Clopper and Pearson's one-sided upper limit, the
+    share at which so few violations would be seen with a probability of 1 - CONFIDENCE."""
+    if violations >= reads:
+        return 1.0
+    low, high = violations / reads, 1.0
+    while high - low > 1e-12 * high:
+        share = (low + high) / 2
+        if _chance(reads, violations, share) > 1 - CONFIDENCE:
+            low = share
+        else:
+            high = share
+    return high
+
+
+def _chance(reads: int, violations: int, share: float) -> float:
+    """Return the probability of at most so many violations: the terms of the binomial distribution, largest first."""
+    ways = math.lgamma(reads + 1) - math.lgamma(violations + 1) - math.lgamma(reads - violations + 1)
+    term = math.exp(ways + violations * math.log(share) + (reads - violations) * math.log1p(-share))
+    total = term
+    for k in range(violations, 0, -1):
+        term *= k * (1 - share) / ((reads - k + 1) * share)
+        total += term
+        if term <= 1e-15 * total:
+            break
+    return total
 
 
 class Handler(WSGIRequestHandler):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from store.api.store import SettingsStore
 from store.coherence.connections import Connections
 from store.coherence.relay import Progress, Relay
 from store.coherence.sync import NOTHING_DONE, Outcome, Prefer, Sync
@@ -18,6 +19,7 @@ from store.coherence.verify import Report, verify
 from store.ending import end
 from store.errors import RedisUnavailable, StoreError
 from store.operations.deadline import end_within
+from store.operations.probe import Prober
 from store.postgres import functions
 
 if TYPE_CHECKING:
@@ -29,13 +31,20 @@ KEYS_NAMED = 10_000  # of a sync; the counts are of all
 CHARACTERS_TOLD = 5_000_000  # of what is wrong with these
 
 
-async def run_relay(stores: Connections, poll: float, metrics_at: tuple[str, int] | None = None) -> None:
-    """Run a relay until SIGTERM or SIGINT, and END seconds on at most; log how far behind it is, and serve its metrics
-    at a host and port.
+async def run_relay(
+    store: SettingsStore, poll: float, metrics_at: tuple[str, int] | None = None, probe_every: float | None = None
+) -> None:
+    """Run a relay until SIGTERM or SIGINT, and END seconds on at most; log how far behind it is, serve its metrics at a
+    host and port, and probe every so many seconds.
 
-    Raises ConfigError if these can't be had.
+    Raises ConfigError if the former can't be had, NotPermitted and NotMigrated if the probe may not.
     """
+    stores = store._connections
     with _metrics(metrics_at) as metrics:
+        prober = None
+        if probe_every is not None:
+            prober = Prober(store.config, probe_every, metrics.probing() if metrics else lambda _: None)
+            await prober.check()
         relay = Relay(stores, poll, metrics.tell) if metrics else Relay(stores, poll)
         loop = asyncio.get_running_loop()
 
@@ -46,6 +55,8 @@ async def run_relay(stores: Connections, poll: float, metrics_at: tuple[str, int
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
         watchers = [asyncio.create_task(_report_lag(stores))]
+        if prober:
+            watchers.append(asyncio.create_task(prober.run()))
         if metrics:
             watchers.append(asyncio.create_task(metrics.watch(stores)))
         try:

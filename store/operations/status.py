@@ -9,6 +9,7 @@ from typing import Any
 from store.coherence.connections import Connections
 from store.config import Config, names
 from store.errors import StoreError
+from store.operations.health import timescaledb_problems
 from store.operations.threads import in_thread
 from store.postgres import functions, migrate
 from store.postgres.call import Call
@@ -78,9 +79,8 @@ def _timescaledb_line(found: dict[str, Any] | None) -> str:
     if found["hypertables"] < found["tables"]:
         line += " — run: settings-store migrate"
     if found["skipped"]:
-        *others, last = found["skipped"]
-        line += f"; {', '.join(others)} and {last}: skipped, needs the Timescale licence"
-    return line
+        line += f"; {' and '.join(found['skipped'])}: skipped, needs the Timescale licence"
+    return "; ".join([line, *timescaledb_problems(found)])
 
 
 async def _postgresql(config: Config, stores: Connections) -> dict[str, Any]:

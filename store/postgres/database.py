@@ -276,6 +276,16 @@ class Transaction:
             return await cursor.fetchall() if cursor.description else []
         raise failure.error
 
+    async def stream(self, call: Call, batch: int) -> AsyncGenerator[Sequence[dict[str, Any]], None]:
+        """Run a statement that reads, and yield its rows in batches, holding one of them."""
+        with translated() as failure:
+            async with self._connection.cursor(name="settings_store") as cursor:
+                await cursor.execute(call.query, call.params, binary=True)
+                while rows := await cursor.fetchmany(batch):
+                    yield rows
+            return
+        raise failure.error
+
     async def copy_out(self, statement: str) -> AsyncIterator[bytes]:
         """Run a COPY … TO STDOUT and yield what it sends."""
         with translated() as failure:

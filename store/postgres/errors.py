@@ -18,6 +18,7 @@ from store.errors import (
     NotEmpty,
     NotMigrated,
     NotPermitted,
+    OutOfResources,
     StoreError,
     UnknownSettingType,
     UnknownTemplate,
@@ -55,6 +56,8 @@ UNREADABLE = {
 }
 
 MISSING = ("42883", "42P01", "3F000")  # a function, a table, a schema
+DISK_FULL = "53100"
+UNREACHABLE = ("08", "57P", "53300")  # no connection, or none any more: lost, shut down, too many
 
 
 def _needed_role(message: str) -> str:
@@ -92,6 +95,11 @@ def from_postgres(error: Any) -> StoreError:
         return DatabaseError("a text must not contain the character U+0000")
     if state is None and type(error).__name__ == "ProgrammingError":
         return DatabaseError("an argument is of a type that PostgreSQL doesn't take")
-    if state is None or state[:2] in ("08", "53") or state[:3] == "57P":
+    if state is None or state.startswith(UNREACHABLE):
         return DatabaseUnavailable(f"PostgreSQL can't be reached: {first_line(error)}")
+    if state == DISK_FULL:
+        hint = "Make room on PostgreSQL's disk (docs/operations.md)"
+        return DatabaseReadOnly(f"PostgreSQL has no room left: {error.diag.message_primary}", hint=hint)
+    if state.startswith("53"):
+        return OutOfResources(f"PostgreSQL lacks resources: {error.diag.message_primary}", hint=error.diag.message_hint)
     return DatabaseError(f"PostgreSQL: {error.diag.message_primary} ({state})")

@@ -22,6 +22,7 @@ from store.encryption.vault import Vault
 from store.errors import DatabaseUnavailable, MigrationError, NotPermitted, StoreError, first_line
 from store.postgres import drift, predecessor, sources
 from store.postgres.database import interrupted
+from store.postgres.errors import UNREACHABLE
 from store.postgres.pool import SETTLE, check_encoding, conninfo
 from store.postgres.predecessor import Adoption, Quarantined
 
@@ -233,10 +234,7 @@ def _arrange(database_url: str) -> None:
     """Bring trades and candles to TimescaleDB, if there is one. Rows may move for long: without the locks of sql/."""
     with _connect(database_url) as connection:
         connection.execute("set local client_min_messages = warning")
-        are_views_new = _scalar(connection, "select public.arrange_hypertables()")
-    if are_views_new:
-        with _connect(database_url) as connection:
-            _apply_sql(connection)
+        connection.execute("select public.arrange_hypertables()")
 
 
 def _drop_sql(connection: psycopg.Connection[Any], keep: Sequence[str] = ()) -> None:
@@ -338,7 +336,7 @@ def _from_postgres(error: psycopg.Error) -> StoreError:
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         hint = "To migrate takes the tables' owner; the rest one of the roles of docs/security.md."
         return NotPermitted(f"not permitted: {first_line(error)}", hint=hint)
-    if isinstance(error, psycopg.OperationalError) and (error.sqlstate is None or error.sqlstate[:2] in ("08", "57")):
+    if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(UNREACHABLE):
         return DatabaseUnavailable(f"PostgreSQL can't be reached: {first_line(error)}")
     return MigrationError(
         f"the migration failed: {first_line(error)}",

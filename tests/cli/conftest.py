@@ -24,6 +24,17 @@ from tests.conftest import OKX_UID, TELEGRAM_ID
 
 CHECKOUT = Path(__file__).parents[2]
 SCRIPT = Path(sys.executable).with_name("settings-store")
+# What TimescaleDB notes of a policy that failed.
+FAILED_JOB = """
+with job as (
+    insert into _timescaledb_config.bgw_job (id, application_name, schedule_interval, max_runtime, max_retries,
+                                             retry_period, proc_schema, proc_name, hypertable_id)
+    select 1234, 'Compression Policy [1234]', '1 day', '0', -1, '1 hour', '_timescaledb_functions',
+           'policy_compression', h.id from _timescaledb_catalog.hypertable h where h.table_name = 'ohlcv_1m'
+    returning id)
+insert into _timescaledb_internal.bgw_job_stat
+select id, now(), now(), now(), '-infinity', false, 1, '0', '0', 0, 1, 0, 1, 0 from job
+"""
 COMMAND_MODULES = [f"store.commands.{file.stem}" for file in (CHECKOUT / "store/commands").glob("[a-z]*.py")]
 
 

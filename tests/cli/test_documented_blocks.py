@@ -36,6 +36,8 @@ NOT_RUN = {
     ". ./.env": "of Docker",
     'export PATH="$PATH:/opt/settings-store/bin"': DEPLOYMENT,
     "settings-store backup drill.zip": DEPLOYMENT,
+    "pg_dump --format custom": DEPLOYMENT,
+    "begin;\ndo $$": "of TimescaleDB: tests/sql/candles/test_hypertables.py",
     "settings-store register 587662504768345929\nsettings-store set": "on embedded servers: tests/cli/test_servers.py",
 }
 ANSWERS = {"keys set": "api-key\nsecret\npassphrase\n", "user delete": "y\n", "user erase": "y\n"}

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 import redis as redis_py
 
-from tests.cli.conftest import CHECKOUT, Cli
+from tests.cli.conftest import CHECKOUT, FAILED_JOB, Cli
 
 Db = psycopg.Connection[dict[str, Any]]
 NOWHERE = "127.0.0.1:1"
@@ -84,6 +84,24 @@ def test_a_schema_that_is_behind_fails_the_check(healthy: Cli, db: Db) -> None:
     assert "mirror/last_verification.sql" in problems(healthy, 1)["postgresql"]
     db.execute("delete from _yoyo_migration where migration_id = '0012_verifications'")
     assert "0012_verifications is pending" in problems(healthy, 1)["postgresql"]
+
+
+@pytest.mark.timescale
+def test_a_failed_job_and_chunks_that_cannot_be_read_fail_the_check(healthy: Cli, db: Db) -> None:
+    """As TimescaleDB's catalogue has them: the Apache edition makes neither itself."""
+    db.execute(
+        "insert into ohlcv_1m select ts, 'S', 1, 1, 1, 1, 1"
+        " from generate_series(timestamptz '2026-01-01Z', '2026-01-15Z', '7 days') ts"
+    )
+    assert problems(healthy, 0) == {}
+    db.execute(FAILED_JOB)
+    db.execute("update _timescaledb_catalog.chunk set status = 1")
+    found = problems(healthy, 1)["postgresql"]
+    assert "TimescaleDB's jobs failed: policy_compression of ohlcv_1m (job 1234): " in found
+    assert "can't read 3 compressed chunks" in found
+    assert found in healthy("status").out
+    told = healthy("status", "--json").json["postgresql"]["timescaledb"]
+    assert (told["failed_jobs"], told["unreadable_chunks"]) == (["policy_compression of ohlcv_1m (job 1234)"], 3)
 
 
 def test_a_database_that_was_never_migrated_fails_the_check(healthy: Cli, empty_database_url: str) -> None:

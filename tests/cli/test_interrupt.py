@@ -24,6 +24,8 @@ from store.encryption.vault import generate_key
 from tests.cli.conftest import Cli
 from tests.conftest import OKX_UID, TELEGRAM_ID
 
+pytestmark = pytest.mark.slow
+
 Db = psycopg.Connection[dict[str, Any]]
 NEW = "1000000000000001"
 TRADE = {

@@ -34,13 +34,16 @@ WRITTEN = "inserted replaced unchanged"
 MANIFEST = "made_at release migrations tables"
 TRADE = (
     "id user_id okx_uid symbol side is_hedge entry_time entry_price entry_size entry_fee exit_time exit_price exit_size"
-    " exit_fee realized_pnl realized_pnl_percent net_pnl leverage close_type dca_count entry_order_id exit_order_id"
+    " exit_fee funding_fee currency realized_pnl realized_pnl_percent net_pnl leverage close_type dca_count"
+    " entry_order_id exit_order_id"
     " params_version dual_side_version extra created_at"
 )
 FIGURES = (
-    "okx_uid symbol side period version saved_at trades wins losses break_even win_rate gross_profit gross_loss"
-    " profit_factor realized_pnl fees net_pnl best worst average average_win average_loss average_holding min_holding"
-    " max_holding max_drawdown sharpe first_exit last_exit"
+    "okx_uid symbol side period version saved_at value currency users trades wins losses break_even win_rate"
+    " gross_profit gross_loss profit_factor realized_pnl fees funding_fees net_pnl best worst average average_win"
+    " average_loss expectancy expectancy_ratio longest_win_streak longest_loss_streak average_holding min_holding"
+    " max_holding max_drawdown max_drawdown_duration sharpe sortino max_drawdown_percent cagr_percent calmar first_exit"
+    " last_exit"
 )
 PAIRS = (
     "symbol=BTC side=long entry_time=2026-11-22T10:00Z entry_price=1 entry_size=1 exit_time=2026-11-22T11:00Z"
@@ -83,6 +86,7 @@ SHAPES = {
     "trades import trades": "recorded known",
     f"trades list {OKX_UID}": f"[] {TRADE}",
     "trades stats": f"[] {FIGURES}",
+    "trades curve": "[] currency time trades net_pnl equity drawdown version",
     f"keys set {OKX_UID} --stdin": CREDENTIALS,
     f"keys show {OKX_UID}": "okx_uid version updated_at source api_key api_secret passphrase",
     f"keys history {OKX_UID}": "[] okx_uid version saved_at changed_by written_by change_reason is_deleted",

@@ -69,6 +69,7 @@ LONG: dict[str, tuple[int, int]] = {
 }
 
 
+@pytest.mark.slow
 def test_lists_of_any_length_take_little_memory(cli: Cli, db: Db, tmp_path: Path) -> None:
     for statement in FILL.split(";\n"):
         db.execute(statement.encode())

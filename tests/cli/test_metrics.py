@@ -18,8 +18,10 @@ import psycopg
 import pytest
 import redis as redis_py
 
-from store.operations.metrics import Handler, served
-from tests.cli.conftest import CHECKOUT, Cli
+from store.mirror.keys import PROBE
+from store.operations.metrics import Handler, consistency_nines, served, wrong_at_most
+from store.operations.probe import PATHS
+from tests.cli.conftest import CHECKOUT, FAILED_JOB, Cli
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import PATIENCE, wait_until
 
@@ -52,9 +54,9 @@ def port() -> int:
 
 
 @contextmanager
-def relaying(cli: Cli, port: int, **env: str) -> Iterator[None]:
+def relaying(cli: Cli, port: int, *options: str, **env: str) -> Iterator[None]:
     """A relay that serves its metrics at a port; it ends well, and says nothing of Python."""
-    command = [*cli.command, "relay", "--metrics-port", str(port)]
+    command = [*cli.command, "relay", "--metrics-port", str(port), *options]
     relay = subprocess.Popen(command, cwd=CHECKOUT, env={**cli.env, **env}, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 30
@@ -111,6 +113,14 @@ def test_while_redis_is_away_marks_grow_old_and_it_shows(cli: Cli, port: int, ki
         assert older["wrong_keys"] > 0
 
 
+@pytest.mark.timescale
+def test_a_job_of_timescaledb_that_failed_is_counted(cli: Cli, port: int, db: Db) -> None:
+    db.execute(FAILED_JOB)
+    with relaying(cli, port):
+        values = until(port, lambda v: v["timescaledb_failed_jobs"] > 0)
+        assert (values["timescaledb_failed_jobs"], values["timescaledb_unreadable_chunks"]) == (1, 0)
+
+
 def test_a_postgresql_that_is_away_leaves_the_metrics_readable(cli: Cli, port: int) -> None:
     with relaying(cli, port, DATABASE_URL="postgresql://127.0.0.1:1/x"):
         values = read(port)
@@ -136,6 +146,49 @@ def test_drift_that_verify_found_is_told_until_the_next_verify(
         until(port, lambda v: v["verify_remaining_keys"] == 0 and v["wrong_keys"] == 0)
 
 
+def test_what_a_probe_reads_is_counted_by_path(cli: Cli, port: int, db: Db, redis: redis_py.Redis) -> None:
+    violation = 'probe_violations_total{kind="content",path="get"}'
+
+    def is_seen(now: Values) -> bool:
+        """Write under the version that is there, which may be gone at once: until it was read."""
+        redis.hset(f"user:{PROBE}:preferences", "again", "rogue")
+        return now[violation] > 0
+
+    with relaying(cli, port, "--probe", "0.02"):
+        values = until(port, lambda v: all(v[f'probe_reads_total{{path="{path}"}}'] > 5 for path in PATHS))
+        assert values["consistency_nines"] > 1
+        assert {n for name, n in values.items() if name.startswith("probe_violations_total")} == {0}
+        stale = 'probe_staleness_seconds_bucket{le="60.0",path="get"}'
+        assert values[stale] == values['probe_staleness_seconds_count{path="get"}'] > 0
+        assert until(port, is_seen)["consistency_nines"] < values["consistency_nines"] + 1
+
+
+# Published one-sided upper limits at 95 %: the example of NIST's Engineering Statistics Handbook, 7.2.4.2; the table of
+# Hanley and Lippman-Hand for none in n; Garwood's limits of a Poisson count, to which many reads come.
+@pytest.mark.parametrize(
+    ("reads", "violations", "share", "digits"),
+    [
+        (20, 4, 0.4010, 4),
+        (10, 0, 0.26, 2),
+        (20, 0, 0.14, 2),
+        (100, 0, 0.03, 2),
+        (1000, 0, 0.003, 3),
+        *((10**9, k, limit / 10**9, 12) for k, limit in enumerate([2.996, 4.744, 6.296, 7.754, 9.154, 10.513])),
+        (7, 7, 1, 6),
+    ],
+)
+def test_what_is_wrong_at_most_is_as_published(reads: int, violations: int, share: float, digits: int) -> None:
+    assert round(wrong_at_most(reads, violations), digits) == pytest.approx(share)
+
+
+def test_no_more_nines_than_the_sample_supports() -> None:
+    assert consistency_nines(0, 0) == consistency_nines(3, 3) == 0
+    for reads in (100, 10**6, 10**10):
+        assert consistency_nines(reads, 0) == pytest.approx(math.log10(reads / 3), abs=0.01)
+        assert consistency_nines(reads, 0) > consistency_nines(reads, 1) > consistency_nines(reads, 50)
+    assert consistency_nines(10**9, 10**6) == pytest.approx(3, abs=0.01)  # many
+
+
 def test_a_port_in_use_is_a_clear_error(inside: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         error = inside.fails(2, "relay", "--metrics-port", str(taken.getsockname()[1]))
@@ -148,8 +201,9 @@ def test_an_address_that_is_none_is_a_clear_error(inside: Cli, port: int) -> Non
     )
 
 
-def test_a_relay_that_ends_at_once_serves_no_metrics(inside: Cli) -> None:
-    assert "--once" in inside.run("relay", "--once", "--metrics-port", "9187").err
+def test_a_relay_that_ends_at_once_serves_no_metrics_and_probes_nothing(inside: Cli) -> None:
+    for option in ("--metrics-port", "--probe"):
+        assert "--once" in inside.run("relay", "--once", option, "9").err
 
 
 def test_a_client_that_says_nothing_is_left(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,7 @@ def test_an_erased_user_leaves_nothing(
     again = inside("user", "erase", five, "--yes")
     assert again.out == f"erased {five}, whom PostgreSQL didn't know (any more); cleared from Redis\n"
     assert "1000000000000009" in inside.fails(1, "user", "erase", "1000000000000009", "--yes")
+    inside("relay", "--once")  # the marks, if a command that was in a hurry left any
     for table in ("user_settings", "app_users", "telegram_links", "mirror_pending"):
         assert db.execute(f"select from {table}").fetchall() == []
     assert [key for key in redis.scan_iter() if not key.endswith(":mirror") and key.startswith("user:")] == []

@@ -22,6 +22,8 @@ from store.operations import embedded
 from tests.cli.conftest import CHECKOUT, Cli
 from tests.conftest import OKX_UID, TELEGRAM_ID
 
+pytestmark = pytest.mark.slow
+
 SECRET = "s3cr3t-p4ss"
 NO_DATABASE = f"postgresql://kim:{SECRET}@127.0.0.1:1/nowhere"
 NO_REDIS = f"redis://:{SECRET}@127.0.0.1:1/0"

@@ -28,6 +28,8 @@ from tests.cli.test_json import CANDLES, PAIRS, SECRETS, SHAPES
 from tests.conftest import OKX_UID
 from tests.helpers.forks import Forks
 
+pytestmark = pytest.mark.slow
+
 NAME = "a b&c'd%20e?f#g$한"
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 DOCUMENT = {"direction": "롱", "note": "🚀"}

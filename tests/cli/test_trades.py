@@ -134,7 +134,7 @@ def test_figures_of_a_user_of_all_and_in_groups(inside: Cli, traded: str) -> Non
         ("BTC", "2026-11-22", 2), ("ETH", "2026-11-22", 2)
     ]  # fmt: skip
     head, *rows = [line.split() for line in inside("trades", "stats", traded, "--by", "side").lines]
-    assert head[:3] == ["side", "trades", "win_rate"]
+    assert head[:4] == ["side", "currency", "trades", "win_rate"]
     assert [row[:2] for row in rows] == [["long", "2"], ["short", "2"]]
     (selected,) = inside("trades", "stats", traded, "--symbol", "ETH", "--side", "long", "--json").json
     assert selected["net_pnl"] == "0.90"
@@ -149,7 +149,7 @@ def test_figures_by_version_tell_which_settings_earned_what(inside: Cli, traded:
         (2, 1, False), (None, 4, True)
     ]  # fmt: skip
     head, *rows = [line.split() for line in inside("trades", "stats", "--by-version", "--type", "dual_side").lines]
-    assert head[:4] == ["okx_uid", "version", "saved_at", "trades"]
+    assert head[:5] == ["okx_uid", "version", "saved_at", "currency", "trades"]
     assert rows[0][:2] == [traded, "1"]
     assert inside.run("trades", "stats", "--by-version", "--by", "side").code == 2
     assert NOBODY in inside.fails(1, "trades", "stats", NOBODY)

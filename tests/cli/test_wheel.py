@@ -18,6 +18,8 @@ from store import Config
 from tests.cli.conftest import CHECKOUT, Cli, environment
 from tests.conftest import OKX_UID
 
+pytestmark = pytest.mark.slow
+
 SOURCES = ("store", "sql", "migrations", "pyproject.toml", "README.md", "LICENSE")
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.faults.fuzz import run
+
+pytestmark = pytest.mark.slow
 
 
 def test_nothing_in_redis_stops_a_job_or_a_user() -> None:

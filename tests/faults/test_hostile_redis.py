@@ -15,6 +15,8 @@ from store import Config, SettingsStore
 from tests.faults.measured import command
 from tests.faults.servers import RedisServer
 
+pytestmark = pytest.mark.slow
+
 Db = psycopg.Connection[dict[str, Any]]
 OTHERS = [f"10000000000000{number:02}" for number in range(20)]
 HUGE, LARGE = 100_000_000, 30_000_000  # bytes

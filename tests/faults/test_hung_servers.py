@@ -17,6 +17,8 @@ from store.operations import embedded
 from tests.cli.conftest import environment
 from tests.faults.servers import PATIENCE, PostgresServer, RedisServer, wait_until
 
+pytestmark = pytest.mark.slow
+
 Hang = Callable[[PostgresServer, RedisServer], list[int]]
 
 

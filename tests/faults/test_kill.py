@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from store import Config, SettingsStore
 from store.coherence import relay
@@ -17,6 +18,8 @@ from store.models import Source
 from tests.conftest import OKX_UID
 from tests.faults.saver import KINDS
 from tests.faults.servers import wait_until
+
+pytestmark = pytest.mark.slow
 
 KILLS = 20
 ROOT = Path(__file__).parents[2]

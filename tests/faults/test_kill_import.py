@@ -23,6 +23,8 @@ from tests.cli.conftest import CHECKOUT, SCRIPT, environment
 from tests.faults.servers import RedisServer, wait_until
 from tests.faults.test_kill import is_alone
 
+pytestmark = pytest.mark.slow
+
 USERS = PAGE + 20  # so that the import is two queries of one transaction
 KILLS = 3
 Db = psycopg.Connection[dict[str, Any]]

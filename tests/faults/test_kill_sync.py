@@ -22,6 +22,8 @@ from tests.conftest import PATIENCE
 from tests.faults.servers import RedisServer, wait_until
 from tests.faults.test_kill import is_alone
 
+pytestmark = pytest.mark.slow
+
 USERS = 2000  # several batches
 KILLS = 2
 Db = psycopg.Connection[dict[str, Any]]

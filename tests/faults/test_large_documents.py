@@ -14,6 +14,8 @@ from tests.faults.measured import command
 from tests.faults.servers import RedisServer
 from tests.faults.slow_line import slow_line
 
+pytestmark = pytest.mark.slow
+
 Db = psycopg.Connection[dict[str, Any]]
 USERS = 110  # with one each, more than a job may hold
 LARGE = "jsonb_build_object('note', repeat('x', 1040000))"

@@ -30,6 +30,8 @@ from tests.cli.conftest import Cli, environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.servers.topologies.pooler import pooler
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = {
     "datestyle": "German, DMY",
     "intervalstyle": "iso_8601",

@@ -6,6 +6,8 @@ import pytest
 
 from tests.faults.soak import run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("rogue", [False, True])
 def test_no_acknowledged_value_is_lost_and_both_sides_end_equal(rogue: bool) -> None:

@@ -37,6 +37,16 @@ class Scan:
     query: str
 
 
+@dataclass(frozen=True)
+class Execution:
+    """A statement: the kinds of its plan's nodes, the tables they read or write, and how many rows they handled."""
+
+    query: str
+    kinds: set[str]
+    tables: set[str]
+    rows: int
+
+
 @contextmanager
 def explaining(url: str) -> Iterator[Connection]:
     """Open a session that tells its plans; see scans(). As a superuser."""
@@ -45,19 +55,34 @@ def explaining(url: str) -> Iterator[Connection]:
         yield connection
 
 
-def scans(connection: Connection, call: Call, modes: Sequence[str] = MODES, first: int | None = None) -> list[Scan]:
+def scans(
+    connection: Connection, call: Call, modes: Sequence[str] = MODES, first: int | None = None, before: str = ""
+) -> list[Scan]:
     """Run a call with each kind of plan, undo what it wrote, and return what read tables. `first`: stream it, and
-    stop after so many rows."""
-    return [scan for plan in _plans(connection, call, modes, first) for scan in _scans(plan["Plan"], _query(plan))]
+    stop after so many rows. `before`: statements to run first."""
+    return [
+        scan for plan in _plans(connection, call, modes, first, before) for scan in _scans(plan["Plan"], _query(plan))
+    ]
 
 
 def rows_handled(connection: Connection, call: Call, mode: str, before: str) -> dict[str, int]:
     """Run a call after other statements, undo it all, and return how many rows the nodes of each statement's plan
     handled together, those that were thrown away included."""
     handled: dict[str, int] = {}
-    for plan in _plans(connection, call, [mode], None, before):
-        handled[_query(plan)] = handled.get(_query(plan), 0) + sum(_rows(node) for node in _nodes(plan["Plan"]))
+    for each in executions(connection, call, mode, before):
+        handled[each.query] = handled.get(each.query, 0) + each.rows
     return handled
+
+
+def executions(connection: Connection, call: Call, mode: str, before: str = "") -> list[Execution]:
+    """Run a call after other statements, undo it all, and return what was executed for it."""
+    found = []
+    for plan in _plans(connection, call, [mode], None, before):
+        nodes = list(_nodes(plan["Plan"]))
+        tables = {node["Relation Name"] for node in nodes if "Relation Name" in node}
+        kinds = {node["Node Type"] for node in nodes}
+        found.append(Execution(_query(plan), kinds, tables, sum(map(_rows, nodes))))
+    return found
 
 
 def _plans(

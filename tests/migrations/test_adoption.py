@@ -28,6 +28,8 @@ from tests.migrations.predecessor import (
 )
 from tests.migrations.test_migrate import IDS, MIGRATE, await_
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_row_is_taken_or_named_with_the_reason(old_url: str, old: Connection) -> None:
     assert migrate.migrate(old_url) == IDS

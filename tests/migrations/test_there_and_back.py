@@ -16,6 +16,8 @@ from tests.migrations import old_service
 from tests.migrations.old_service import KEYS, OldService
 from tests.migrations.predecessor import Connection, rows
 
+pytestmark = pytest.mark.slow
+
 TABLES = ("app_users", "okx_api_info", "user_settings", "payments", "hyperrsi_trades", "btc_usdt")
 UNTOUCHED = range(1, 181)  # of these, nobody writes anything
 OLD = range(181, 241)  # whom old code changes, before, during and after the adoption

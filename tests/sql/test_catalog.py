@@ -27,7 +27,7 @@ FUNCTION_FILES = {name_of(file) for file in sql_files() if kind_of(file) in ("_a
 MOMENT = datetime(2026, 11, 22, tzinfo=UTC)
 ARGUMENTS: dict[Any, Any] = {
     str: "1000000000000001", int: 1, bool: True, float: 1.0, datetime: MOMENT, timedelta: timedelta(days=1),
-    UUID: UUID(int=1), functions.mirror.Snapshot: "1:1:",
+    UUID: UUID(int=1), Decimal: Decimal(1), functions.mirror.Snapshot: "1:1:",
     Candle: Candle(MOMENT, "BTC-USDT-SWAP", Decimal(2), Decimal(4), Decimal(1), Decimal(3), Decimal(9)),
 }  # fmt: skip
 
@@ -185,6 +185,8 @@ def test_every_call_of_python_fits_the_function_it_names(db: Connection) -> None
     for name, constructor in found.items():
         annotations = typing.get_type_hints(constructor)
         annotations.pop("return")
+        if typing.get_origin(annotations.get("options")) is typing.Unpack:
+            annotations |= typing.get_type_hints(typing.get_args(annotations.pop("options"))[0])
         call = constructor(**{key: argument(annotation) for key, annotation in annotations.items()})
         named = set(re.findall(r"\b(?:from|join|lateral)\s+(?!lateral)(?:public\.)?([a-z_]+)", call.query))
         named -= {"unnest", "jsonb_to_recordset"}  # PostgreSQL's own

@@ -29,8 +29,9 @@ API = {
     *("save_template", "save_template_from", "delete_template", "apply_template", "save_credentials"),
     *("get_credentials", "credentials_history", "delete_credentials", "record_trade", "record_trades", "trades"),
     *("trade_statistics", "iter_trade_statistics", "trade_statistics_by_version", "iter_trade_statistics_by_version"),
+    *("trade_statistics_by_setting_value", "equity_curve"),
     *("upsert_candles", "get_candles", "candles", "rollup_candles", "missing_candles", "iter_missing_candles"),
-    "import_candles",
+    *("import_candles", "report"),
 }
 
 

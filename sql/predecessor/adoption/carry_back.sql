@@ -14,7 +14,8 @@ select s.*, t.row_data as taken, s.row_data ->> 'version' = '0' as is_empty
         select 'user_settings', s.id, s.user_id, s.setting_type, to_jsonb(s) - 'settings' from public.user_settings s
         union all
         select 'okx_api_info', c.id, c.user_id, '', to_jsonb(c) - '{api_key,api_secret,passphrase}'::text[] from public.okx_api_info c) s
-  left join predecessor.taken t using (table_name, id);
+  left join predecessor.taken t using (table_name, id)
+ where s.row_data ->> 'okx_uid' <> '00000000000000000001';    -- the relay's probe is no user: probe_okx_uid(), which older releases lack
 
 create temporary table old_rows on commit drop as
 select 'app_users' as table_name, p.id, p.id as user_id, null::text as setting_type, to_jsonb(p) as row_data from predecessor.app_users p

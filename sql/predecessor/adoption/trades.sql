@@ -1,5 +1,5 @@
--- The trades set aside, one by one, as record_trade() takes them: columns of the same name; the others go into extra. A trade
--- without an order that closed it is known by its id.
+-- The trades set aside, one by one, as record_trade() takes them: columns of the same name; the others go into extra, and
+-- so do a currency and funding fees, whose signs nobody knows. A trade without an order that closed it is known by its id.
 do $$
 declare
     v_row     jsonb;
@@ -15,7 +15,7 @@ begin
           into v_trade
           from jsonb_each(v_row) e
           left join pg_attribute a on a.attrelid = 'public.trades'::regclass and a.attname = e.key and a.attgenerated = ''
-                                  and a.attname not in ('id', 'user_id', 'created_at', 'extra')
+                                  and a.attname not in ('id', 'user_id', 'created_at', 'extra', 'funding_fee', 'currency')
          where e.value <> 'null';
         begin
             perform record_trade(coalesce(v_row ->> 'okx_uid', v_row ->> 'user_id'), v_trade - 'okx_uid');

@@ -76,6 +76,8 @@ OF_A_USER = {
     "save_user_settings": "'{who}', '{{\"params\": {{}}}}'",
     "trade_statistics": "'{who}'",
     "trade_statistics_by_setting_version": "'{who}'",
+    "trade_statistics_by_setting_value": "'params', 'leverage', '{who}'",
+    "equity_curve": "'{who}'",
     "take_over_credentials": f"'{{who}}', {CREDENTIALS}",
     "unlink_telegram": "'{who}'",
     "upsert_user_setting": "'{who}', 'params', '{{}}'",
@@ -97,6 +99,7 @@ OF_ALL = {
     "rollup_candles": "null, '1m', '1h'",
     "seal_api_credentials": "",
     "upsert_candles": "'1m', '[]'",
+    "write_probe": "'params', 'x'",
     "check_confinement": "null",
 }
 # Lists: the confined user's part only. The column that tells whose a row is.
@@ -121,7 +124,8 @@ COUNTS = {
 # Nothing of any user: the catalogue, templates, candles, the schema; and helpers that see no row but through their
 # arguments.
 OF_NOBODY = {
-    *("_check_owner", "_check_version", "_restorable_version", "_check_side", "_setting_version_at", "_trade_problems"),
+    *("_check_owner", "_check_version", "_restorable_version", "_check_side", "_check_versioned"),
+    *("_setting_version_at", "_trade_problems"),
     *("_candle_table", "_check_length", "_has_predecessor", "_writer_note", "save_hypertable_settings"),
     *("save_setting_type", "delete_setting_type", "save_setting_field", "delete_setting_field"),
     *("arrange_hypertables", "timescaledb_state"),
@@ -133,10 +137,10 @@ OF_NOBODY = {
     *("_document_problem", "_erase_predecessor", "_give_access", "_is_encrypted", "_is_permitted", "_is_valid_value"),
     *("_check_erasures", "erasures", "_forget_erased", "_erasure_digest", "is_erased", "_mark_erased"),
     *("_mark_pending", "_mask_secrets", "_merge_patch", "missing_setting_keys", "_normalised_setting", "_note_reason"),
-    *("_patched_setting", "secret_mask", "_check_numbering", "_telegram_is_free"),
+    *("_patched_setting", "probe_okx_uid", "secret_mask", "_check_numbering", "_telegram_is_free"),
     *("_with_symbol", "_setting_type_problem", "_document_names"),
     *("_unmask_secrets", "_user_problems", "_check_candles", "get_candles", "missing_candles", "_timeframe_width"),
-    "_write_candles",
+    *("_write_candles", "_candle_lookup"),
 }  # fmt: skip
 
 
@@ -225,6 +229,16 @@ def test_lists_hold_the_confined_users_rows_only(confined: Connection, function:
     assert mine <= {OKX_UID, TELEGRAM_ID}
     fetch(confined, "reset settings_store.okx_uid")
     assert OTHER in {row[owner] for row in fetch(confined, call)}
+
+
+@pytest.mark.parametrize(
+    "figures", ["trade_statistics()", "trade_statistics_by_setting_value('params', 'leverage')", "equity_curve()"]
+)
+def test_figures_of_everybody_are_those_of_the_confined_user(confined: Connection, figures: str) -> None:
+    query = f"select sum(trades) from {figures}"
+    assert value(confined, query) == 1
+    fetch(confined, "reset settings_store.okx_uid")
+    assert value(confined, query) == 2
 
 
 def test_deleted_users_are_those_of_the_confinement_only(confined: Connection) -> None:

@@ -13,20 +13,21 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.helpers.roles import FUNCTIONS, OURS
+from tests.conftest import OKX_UID
+from tests.helpers.roles import OURS
 from tests.helpers.sessions import DEADLINE, Connection, fetch, refused, value
-from tests.sql.access import test_confinement as known
 
 CANDLE = '[{"ts": "2026-01-01T00:00Z", "symbol": "S", "open": 1, "high": 1, "low": 1, "close": 1, "volume": 1}]'
 CANDLES = "null::public.ohlcv_1m[]"
 FIELD = "row('params', 'a', 'number', false, null, null, null, null, false)::public.setting_fields"
 # Calls of what isn't of a user: see test_confinement.py for those that are.
 OTHERS = {
-    "arrange_hypertables": "", "_candle_table": "'1m'", "changes_as_json": "'params', '{}', '{\"a\": 1}'",
+    "arrange_hypertables": "", "_candle_lookup": "'1m', '{}'",
+    "_candle_table": "'1m'", "changes_as_json": "'params', '{}', '{\"a\": 1}'",
     "_check_candles": "'1m', '{}'", "_check_erasures": "", "check_identifiers": f"'{OKX_UID}', null",
     "_check_length": "'a', 'b', 1", "_check_owner": f"gen_random_uuid(), '{OKX_UID}', null",
     "check_setting_type": "'params'", "_check_settings": "'params', '{\"leverage\": 3}'", "_check_side": "'long'",
+    "_check_versioned": "'params'",
     "convert_settings": "'params', '{\"leverage\": \"3\"}'",
     "_convert_settings": "'params', '{\"leverage\": \"3\", \"symbol_investments\": \"{}\"}'",
     "_check_version": "1, 1, 'params', 'x'", "clear_pending": f"array['{OKX_UID}'], '{{params}}', '{{1}}', '{{f}}'",
@@ -46,7 +47,7 @@ OTHERS = {
     "_mask_secrets": "'params', '{\"signal_bot_token\": \"x\"}'", "_merge_patch": "'{}', '{\"a\": 1}'",
     "missing_candles": "'S', '1m'", "missing_setting_keys": "'params', '{}'",
     "_patched_setting": "'params', '{\"leverage\": 3}', '{\"leverage\": null}'",
-    "_note_reason": "'x'", "pending_lag": "",
+    "_note_reason": "'x'", "pending_lag": "", "probe_okx_uid": "",
     "_restorable_version": "gen_random_uuid(), 'params'", "retry_pending": "",
     "save_hypertable_settings": "'ohlcv_1m', '7 days'", "save_setting_field": "'params', 'a', 'number', '5', 0, 10",
     "save_setting_template": "'calm', 'params', '{\"leverage\": 3}'", "save_setting_type": "'alarms', 'alarms', 'hash'",
@@ -66,6 +67,7 @@ CANDLE_CALLS = [
     f"public.upsert_candles('2h', '{CANDLE}')", "public.rollup_candles(null, '2h', '4h')",
     "public.rollup_candles(null, '1m', '2h')", "public.begin_candle_import('2h')", "public.merge_candles('2h')",
     f"public._write_candles('2h', {CANDLES}, false)", "public._check_candles('2h', '{}')",
+    "public._candle_lookup('2h', '{}')",
 ]  # fmt: skip
 
 # Whatever runs of this tells so, unless it runs with the caller's own rights.
@@ -161,32 +163,6 @@ def login(db: Connection, connect: Callable[[], Connection]) -> Iterator[Callabl
         time.sleep(0.01)
     fetch(db, f"drop owned by {name}")
     fetch(db, f"drop role {name}")
-
-
-@pytest.fixture
-def calls(db: Connection) -> list[str]:
-    """A call of every function that comes through, in a database where there is something to find."""
-    for okx_uid, telegram_id in ((OKX_UID, TELEGRAM_ID), (known.OTHER, known.OTHER_TELEGRAM)):
-        fetch(db, "select from register_user(%s, %s)", (okx_uid, telegram_id))
-        fetch(db, "select from save_api_credentials(%s, %s, %s, %s)", (okx_uid, *[known.CIPHER] * 3))
-        fetch(db, "select from record_trade(%s, %s)", (okx_uid, "{" + known.TRADE.format(order="1") + "}"))
-    fetch(db, "select save_setting_template('careful', 'params', '{}')")
-    fetch(db, "insert into timeframes values ('2h', '2 hours')")  # as an admin of 1.0.0 could
-    fetch(db, "insert into setting_types values ('alerts', 'alerts', 'hash')")
-    found = CANDLE_CALLS.copy()
-    for listed in (known.OF_A_USER, known.OF_ALL, {name: a for name, (_, a) in known.LISTS.items()}, OTHERS):
-        for name, arguments in listed.items():
-            text = arguments.format(who=OKX_UID, telegram="55555") if listed is known.OF_A_USER else arguments
-            for table, more in (
-                ("app_users", ""),
-                ("okx_api_info", ""),
-                ("user_settings", " and setting_type = 'params'"),
-            ):
-                subselect = f"(select id from {table} where okx_uid = '{OKX_UID}'{more})"
-                text = text.replace(subselect, f"'{value(db, subselect[1:-1])}'")
-            found.append(f"public.{name}({text})")
-    assert {call.split(".")[1].split("(")[0] for call in found} == set(FUNCTIONS)
-    return found
 
 
 def outcome(session: Connection, call: str) -> tuple[str | None, list[str]]:

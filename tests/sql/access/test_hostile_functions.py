@@ -19,6 +19,8 @@ from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.helpers.hostile import NOBODY, SECRET, TEXTS, nested
 from tests.helpers.sessions import Connection, fetch, refused, value
 
+pytestmark = pytest.mark.slow
+
 KIM = "3f0c0000-0000-4000-8000-000000000000"
 DELETED = "1000000000000002"
 CIPHERTEXT = "v1.0123abcd." + "A" * 40
@@ -59,6 +61,7 @@ PLUMBING = {
     "keep_documents": {"22023": "not an array of objects", "22P02": "a member of another type"},
     "import_links": {"22023": "not an array of objects", "22P02": "a member of another type"},
     "_mark_pending": {"23502": "a mark of nothing"},
+    "_candle_lookup": {"42P01": "no import was begun: merge_candles() has looked"},
     "_check_candles": {"42P01": "no import was begun: merge_candles() has looked"},
     "_write_candles": {"42P01": "no import was begun: merge_candles() has looked"},
     "end_restore": {"23505": "no begin_restore() before"},
@@ -152,7 +155,19 @@ TRADE = {
     "exit_order_id": "42", "okx_uid": OKX_UID, "extra": {},
 }  # fmt: skip
 TRADES = st.tuples(
-    st.sampled_from([*TRADE, "entry_fee", "leverage", "dca_count", "params_version", "is_hedge", "close_type"]),
+    st.sampled_from(
+        [
+            *TRADE,
+            "entry_fee",
+            "funding_fee",
+            "currency",
+            "leverage",
+            "dca_count",
+            "params_version",
+            "is_hedge",
+            "close_type",
+        ]
+    ),
     LEAF | DOCUMENT | st.sampled_from(["1e-999", "9" * 150, "0001-01-01T00:00Z", "2999-12-31T23:59:60-14", "-0"]),
 ).map(lambda change: {**TRADE, change[0]: change[1]})
 CANDLES = [
@@ -199,7 +214,11 @@ USUAL: dict[str, st.SearchStrategy[Any]] = {
     "p_trades": st.lists(TRADES, max_size=3).map(json.dumps),
     "p_symbol": st.sampled_from([None, "BTC-USDT-SWAP"]),
     "p_side": st.sampled_from([None, "long"]),
-    "p_group_by": st.lists(st.sampled_from(["user", "symbol", "day", "params"]), max_size=4),
+    "p_group_by": st.lists(st.sampled_from(["user", "symbol", "day", "params", "params.leverage"]), max_size=4),
+    "p_key": st.just("leverage"),
+    "p_year_days": st.just(365),
+    "p_capital": st.sampled_from([None, "1000"]),
+    "p_currency": st.sampled_from([None, "USDT"]),
     "p_limit": st.sampled_from([None, 1, 100]),
     "p_findings": st.sampled_from(["{}", '{"missing": 1}']),
     "p_prefer": st.sampled_from([None, "redis", "db"]),

@@ -31,6 +31,8 @@ from tests.helpers.crowd import okx_uid, telegram_id
 from tests.helpers.plans import Scan
 from tests.helpers.sessions import Connection, fetch
 
+pytestmark = pytest.mark.slow
+
 UID, OTHER, DELETED, TELEGRAM = okx_uid(0), okx_uid(2), okx_uid(99), telegram_id(0)
 USER_ID = UUID(crowd.uuid(0))
 NOBODY, FREE_TELEGRAM = "7000000000000000", "77777777"
@@ -141,12 +143,16 @@ LOOKUPS = {
         functions.trades.get_trades, UID, "BTC-USDT-SWAP", None, crowd.BEGIN, None, None, 20,
     ),
     "a user's statistics": by(
-        {BY_UID, *TRADES}, functions.trades.trade_statistics, UID, None, None, None, None, ["symbol"], 365
+        {BY_UID, *TRADES}, functions.trades.trade_statistics, UID, ["symbol"]
     ),
     "statistics by version": by(
         {BY_UID, *TRADES, BY_VERSION},
-        functions.trades.trade_statistics_by_setting_version, UID, "params", None, None, None, None,
+        functions.trades.trade_statistics_by_setting_version, UID, "params",
     ),
+    "statistics by value": by(
+        {BY_UID, *TRADES, BY_VERSION}, functions.trades.trade_statistics_by_setting_value, "params", "leverage", UID
+    ),
+    "a user's equity curve": by({BY_UID, *TRADES}, functions.trades.equity_curve, UID, "params"),
     "the first candles": by({CANDLES}, functions.candles.get_candles, CANDLE.symbol, "1m", None, None, None, 100),
     "a page of candles": by({CANDLES}, functions.candles.get_candles, CANDLE.symbol, "1m", None, None, MOMENT, 100),
     "gaps in candles": by({CANDLES}, functions.candles.missing_candles, CANDLE.symbol, "1m", crowd.BEGIN, MOMENT),
@@ -230,9 +236,11 @@ SCANS: dict[str, tuple[Callable[..., Call], tuple[Any, ...], set[str]]] = {
         functions.mirror.key_count, (), {"app_users", "user_settings", "okx_api_info", "telegram_links"},
     ),
     "prune for everybody": (functions.history.prune_user_settings, (3, timedelta(0), None, True), {"user_settings"}),
-    "statistics of everybody": (
-        functions.trades.trade_statistics, (None, None, None, None, None, [], 365), {"trades"},
+    "statistics of everybody": (functions.trades.trade_statistics, (None,), {"trades"}),
+    "statistics of everybody by value": (
+        functions.trades.trade_statistics_by_setting_value, ("params", "leverage", None), {"trades", "user_settings"},
     ),
+    "the equity curve of everybody": (functions.trades.equity_curve, (None, "params"), {"trades"}),
 }  # fmt: skip
 # They fail without what was done before in the same session, or have no row to read.
 UNSEEN = {

@@ -23,6 +23,8 @@ from tests.helpers import crowd, plans
 from tests.helpers.crowd import okx_uid, telegram_id
 from tests.helpers.sessions import Connection
 
+pytestmark = pytest.mark.slow
+
 USERS = 10_000
 SOME = [okx_uid(n) for n in range(500)]
 LINKED = [telegram_id(n) for n in range(500)]

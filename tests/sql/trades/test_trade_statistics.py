@@ -1,11 +1,12 @@
-"""Figures of trades, against an independent calculation with NumPy on random trades, and by hand in the corners."""
+"""Figures of trades, against an independent calculation on random trades, and by hand in the corners."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,82 +19,34 @@ from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.helpers.past import hourly
 from tests.helpers.sessions import Connection, fetch, one, refused
 from tests.helpers.trades import HOUR, RECORD_ALL, T0, array, record, trade
+from tests.sql.trades.calculated import NO_TRADES, Row, assert_equal, calculated, curve, net_of, period_of
 
 OTHER = "1000000000000001"
 STATISTICS = "select * from trade_statistics(%s)"
 GROUPED = "select * from trade_statistics(%s, p_group_by => %s)"
 BY_VERSION = "select * from trade_statistics_by_setting_version(%s, %s)"
-GROUP_COLUMNS = ("okx_uid", "symbol", "side", "period", "version", "saved_at")
-NO_TRADES: dict[str, Any] = {
-    **dict.fromkeys(("trades", "wins", "losses", "break_even"), 0),
-    **dict.fromkeys(("gross_profit", "gross_loss", "realized_pnl", "fees", "net_pnl", "max_drawdown"), Decimal(0)),
-    **dict.fromkeys(
-        ("win_rate", "profit_factor", "best", "worst", "average", "average_win", "average_loss", "average_holding",
-         "min_holding", "max_holding", "sharpe", "first_exit", "last_exit")
-    ),
-}  # fmt: skip
+BY_VALUE = "select * from trade_statistics_by_setting_value(%s, %s, p_identifier => %s)"
+CURVE = "select * from equity_curve(%s)"
+GROUP_COLUMNS = ("okx_uid", "symbol", "side", "period", "version", "saved_at", "value", "currency")
 
 
-def closed(number: int, pnl: Any, exit_time: datetime, **columns: Any) -> dict[str, Any]:
+def closed(number: int, pnl: Any, exit_time: datetime, **columns: Any) -> Row:
     return trade(
         number, realized_pnl=str(pnl), entry_time=(exit_time - HOUR).isoformat(), exit_time=exit_time.isoformat(),
         **columns,
     )  # fmt: skip
 
 
-def closed_daily(*pnls: Any) -> list[dict[str, Any]]:
+def closed_daily(*pnls: Any) -> list[Row]:
     """Trades closed a day apart with this PnL."""
     return [closed(n, pnl, T0 + n * timedelta(days=1)) for n, pnl in enumerate(pnls)]
 
 
-def figures(row: dict[str, Any]) -> dict[str, Any]:
+def figures(row: Row) -> Row:
     return {name: row[name] for name in row if name not in GROUP_COLUMNS}
 
 
-# -- the independent calculation
-
-
-def calculated(trades: Sequence[dict[str, Any]], year_days: int = 365) -> dict[str, Any]:
-    """The figures of rows of the table, by NumPy in doubles."""
-    if not trades:
-        return NO_TRADES
-    net = np.array([float(t["realized_pnl"]) - float(t["entry_fee"]) - float(t["exit_fee"]) for t in trades])
-    exits = np.array([t["exit_time"].timestamp() for t in trades])
-    held = [t["exit_time"] - t["entry_time"] for t in trades]
-    wins, losses = net[net > 0], -net[net < 0]
-    # The curve: a step per moment, from 0.
-    equity = np.concatenate([[0.0], np.cumsum([net[exits == moment].sum() for moment in np.unique(exits)])])
-    # Days: a bin each from the first to the last.
-    days = np.floor(exits / 86_400).astype(int)
-    daily = np.bincount(days - days.min(), weights=net)
-    deviation = daily.std(ddof=1) if len(daily) > 1 else 0.0
-    return {
-        "trades": len(trades), "wins": len(wins), "losses": len(losses),
-        "break_even": len(trades) - len(wins) - len(losses), "win_rate": len(wins) / len(trades),
-        "gross_profit": wins.sum(), "gross_loss": losses.sum(),
-        "profit_factor": wins.sum() / losses.sum() if len(losses) else None,
-        "realized_pnl": sum(float(t["realized_pnl"]) for t in trades),
-        "fees": sum(float(t["entry_fee"]) + float(t["exit_fee"]) for t in trades), "net_pnl": net.sum(),
-        "best": net.max(), "worst": net.min(), "average": net.mean(),
-        "average_win": wins.mean() if len(wins) else None, "average_loss": losses.mean() if len(losses) else None,
-        "average_holding": sum(held, timedelta()) / len(held), "min_holding": min(held), "max_holding": max(held),
-        "max_drawdown": (np.maximum.accumulate(equity) - equity).max(),
-        "sharpe": daily.mean() / deviation * np.sqrt(year_days) if deviation > 1e-9 else None,
-        "first_exit": min(t["exit_time"] for t in trades), "last_exit": max(t["exit_time"] for t in trades),
-    }  # fmt: skip
-
-
-def assert_equal(found: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert found.keys() == expected.keys()
-    for name, right in expected.items():
-        if isinstance(right, timedelta):
-            assert abs(found[name] - right) <= timedelta(microseconds=1), name
-        elif right is None or isinstance(right, datetime):
-            assert found[name] == right, name
-        else:
-            assert float(found[name]) == pytest.approx(float(right), rel=1e-9, abs=1e-9), name
-
-
+VALUES = {(OKX_UID, 1): 1, (OKX_UID, 2): 2, (OKX_UID, 3): 1, (OTHER, 1): 2}  # of params.n, by version
 # Cents, so that doubles tell break-even trades and days that are all equal as exactly as numeric does.
 CENTS = st.integers(-50_000, 50_000).map(lambda cents: Decimal(cents) / 128)
 FEES = st.integers(-200, 200).map(lambda cents: Decimal(cents) / 128)
@@ -107,17 +60,18 @@ RANDOM = st.fixed_dictionaries(
     {
         "okx_uid": st.sampled_from([OKX_UID, OTHER]), "symbol": st.sampled_from(["BTC", "ETH"]),
         "side": st.sampled_from(["long", "short"]), "realized_pnl": CENTS | st.sampled_from([Decimal(0), Decimal(5)]),
-        "entry_fee": FEES, "exit_fee": FEES, "exit_time": EXITS,
+        "entry_fee": FEES, "exit_fee": FEES, "funding_fee": st.none() | FEES,
+        "currency": st.sampled_from([None, "USDT", "USDT", "BTC"]), "exit_time": EXITS,
         "held": st.timedeltas(timedelta(0), timedelta(days=40)),
     }
 )  # fmt: skip
 
 
 @contextmanager
-def recorded(db: Connection, trades: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def recorded(db: Connection, trades: Sequence[Row]) -> Iterator[list[Row]]:
     """Record trades in a transaction that is undone; yield their rows."""
     given = [
-        {**trade(n), **{key: value if isinstance(value, str) else str(value) for key, value in each.items()},
+        {**trade(n), **{key: value if isinstance(value, str | None) else str(value) for key, value in each.items()},
          "exit_time": each["exit_time"].isoformat(), "entry_time": (each["exit_time"] - each["held"]).isoformat()}
         for n, each in enumerate(trades)
     ]  # fmt: skip
@@ -128,64 +82,108 @@ def recorded(db: Connection, trades: Sequence[dict[str, Any]]) -> Iterator[list[
         yield fetch(db, "table trades")
 
 
-def periods(word: str, moment: datetime) -> datetime:
-    day = date(moment.year, moment.month, moment.day)
-    first = {"day": day, "week": day - timedelta(days=day.weekday()), "month": day.replace(day=1)}[word]
-    return datetime(first.year, first.month, first.day, tzinfo=UTC)
-
-
 @pytest.fixture
 def people(db: Connection) -> Connection:
-    """Two users, the first with versions of params within the time of the random trades."""
+    """Two users with versions of params within the time of the random trades."""
     for uid, telegram_id in ((OKX_UID, TELEGRAM_ID), (OTHER, "77777")):
         fetch(db, "select from ensure_user(%s, %s)", (uid, telegram_id))
-    hourly(db, OKX_UID, "params", [1, 2, 3], datetime(2026, 11, 22, 9, tzinfo=UTC))
+    hourly(db, OKX_UID, "params", [1, 2, 1], datetime(2026, 11, 22, 9, tzinfo=UTC))
+    hourly(db, OTHER, "params", [2], datetime(2026, 11, 1, tzinfo=UTC))
     return db
 
 
-def test_random_trades_have_the_figures_that_numpy_calculates(people: Connection) -> None:
-    @settings(max_examples=60, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.lists(RANDOM, max_size=25), st.sampled_from(["day", "week", "month"]))
-    def check(trades: list[dict[str, Any]], period: str) -> None:
-        with recorded(people, trades) as rows:
-            assert_equal(figures(one(people, STATISTICS, (None,))), calculated(rows))
-            mine = [row for row in rows if row["okx_uid"] == OKX_UID]
-            assert_equal(figures(one(people, STATISTICS, (TELEGRAM_ID,))), calculated(mine))
-            keys: dict[tuple[str, ...], Callable[[dict[str, Any]], tuple[Any, ...]]] = {
-                ("user",): lambda row: (row["okx_uid"], None, None, None, None),
-                ("side", "symbol"): lambda row: (None, row["symbol"], row["side"], None, None),
-                ("user", period): lambda row: (row["okx_uid"], None, None, periods(period, row["exit_time"]), None),
-                ("params",): lambda row: (row["okx_uid"], None, None, None, row["params_version"]),
-            }
-            for by, key in keys.items():
-                groups = fetch(people, GROUPED, (None, list(by)))
-                found = {tuple(group[name] for name in GROUP_COLUMNS[:5]): figures(group) for group in groups}
-                assert len(found) == len(groups)
-                assert found.keys() == {key(row) for row in rows}
-                for which, group_figures in found.items():
-                    assert_equal(group_figures, calculated([row for row in rows if key(row) == which]))
+def grouped(rows: Sequence[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
+    return {which: [row for row in rows if key(row) == which] for which in {key(row) for row in rows}}
 
-    check()
+
+KEYS: dict[str, Callable[[Row], Row]] = {
+    "user": lambda row: {"okx_uid": row["okx_uid"]},
+    "symbol": lambda row: {"symbol": row["symbol"]},
+    "side": lambda row: {"side": row["side"]},
+    "day": lambda row: {"period": period_of("day", row["exit_time"])},
+    "week": lambda row: {"period": period_of("week", row["exit_time"])},
+    "month": lambda row: {"period": period_of("month", row["exit_time"])},
+    "params": lambda row: {"okx_uid": row["okx_uid"], "version": row["params_version"]},
+    "params.n": lambda row: {"value": VALUES.get((row["okx_uid"], row["params_version"]))},
+}
+
+
+def group_by(by: Sequence[str], row: Row) -> tuple[Any, ...]:
+    """The group a trade of the table is in."""
+    groups = ChainMap(*(KEYS[word](row) for word in by), {"currency": row["currency"]}, dict.fromkeys(GROUP_COLUMNS))
+    return group_of(groups)
+
+
+def group_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in GROUP_COLUMNS if name != "saved_at")
+
+
+@settings(max_examples=60, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(RANDOM, max_size=25), st.sampled_from(["day", "week", "month"]),
+    st.one_of(st.none(), st.integers(1, 2000)), st.sampled_from([1, 252, 365]),
+)  # fmt: skip
+def test_random_trades_have_the_figures_that_are_calculated(
+    people: Connection, trades: list[Row], period: str, capital: int | None, year_days: int
+) -> None:
+    query = "select * from trade_statistics(%s, p_group_by => %s, p_year_days => %s, p_capital => %s, p_currency => %s)"
+    with recorded(people, trades) as rows:
+        for whom, mine in ((None, rows), (TELEGRAM_ID, [row for row in rows if row["okx_uid"] == OKX_UID])):
+            found = {row["currency"]: figures(row) for row in fetch(people, STATISTICS, (whom,))}
+            expected = grouped(mine, lambda row: row["currency"]) or {None: []}
+            assert found.keys() == expected.keys()
+            for currency, those in expected.items():
+                assert_equal(found[currency], calculated(those))
+                points = [row for row in fetch(people, CURVE, (whom,)) if row["currency"] == currency]
+                assert [row["time"] for row in points] == [moment for moment, _ in curve(those)]
+                assert [float(row["equity"]) for row in points] == pytest.approx([y for _, y in curve(those)])
+        usdt = [row for row in rows if row["currency"] == "USDT"]
+        for by in (
+            [],
+            ["user"],
+            ["side", "symbol"],
+            ["user", period],
+            ["params"],
+            ["params.n"],
+            ["symbol", "params.n"],
+        ):
+            of_groups = fetch(people, query, (None, by, year_days, capital, "USDT"))
+            names = dict.fromkeys(GROUP_COLUMNS) | {"currency": "USDT"}
+            key = lambda row: tuple({**names, **{n: v for g in by for n, v in KEYS[g](row).items()}}.values())  # noqa: B023, E731
+            expected = grouped(usdt, key)
+            shown = [{**row, "saved_at": None} for row in of_groups if row["trades"]]
+            assert {tuple(row[name] for name in GROUP_COLUMNS) for row in shown} == expected.keys()
+            assert len(shown) == len(expected)
+            for row in shown:
+                those = expected[tuple(row[name] for name in GROUP_COLUMNS)]
+                assert_equal(figures(row), calculated(those, year_days, capital))
 
 
 @given(
     st.lists(RANDOM, min_size=1, max_size=12),
     st.sampled_from(["BTC", None]), st.sampled_from(["short", None]), st.sampled_from([T0, None]),
-    st.sampled_from([T0 + HOUR, None]),
+    st.sampled_from([T0 + HOUR, None]), st.sampled_from(["USDT", None]),
 )  # fmt: skip
 @settings(max_examples=40, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
-def test_figures_of_a_selection_are_those_of_the_selected_trades(
-    people: Connection, trades: list[dict[str, Any]], symbol: str | None, side: str | None, since: Any, until: Any
-) -> None:
+def test_every_function_tells_of_the_selected_trades(
+    people: Connection, trades: list[Row], symbol: str | None, side: str | None, since: Any, until: Any,
+    currency: str | None,
+) -> None:  # fmt: skip
     with recorded(people, trades) as rows:
         selected = [
             row for row in rows
-            if symbol in (None, row["symbol"]) and side in (None, row["side"])
+            if symbol in (None, row["symbol"]) and side in (None, row["side"]) and currency in (None, row["currency"])
             and (since is None or row["exit_time"] >= since) and (until is None or row["exit_time"] < until)
         ]  # fmt: skip
-        query = "select * from trade_statistics(null, %s, %s, %s, %s, p_year_days => 252)"
-        found = one(people, query, (symbol, side, since, until))
-        assert_equal(figures(found), calculated(selected, 252))
+        for call in ("trade_statistics(", "trade_statistics_by_setting_version(",
+                     "trade_statistics_by_setting_value('params', 'n', ", "equity_curve("):  # fmt: skip
+            query = (
+                f"select coalesce(sum(trades), 0) as trades, coalesce(sum(net_pnl), 0) as net_pnl from {call}"
+                "p_symbol => %s, p_side => %s, p_from => %s, p_to => %s, p_currency => %s)"
+            )
+            found = one(people, query, (symbol, side, since, until, currency))
+            assert found["trades"] == len(selected)
+            assert float(found["net_pnl"]) == pytest.approx(sum(map(net_of, selected)), abs=1e-9)
 
 
 # -- by hand
@@ -202,12 +200,13 @@ def test_one_trade(people: Connection) -> None:
     record(people, trade(realized_pnl=5, entry_fee="0.5", exit_fee="-0.1", entry_time=(T0 - HOUR).isoformat()))
     found = one(people, STATISTICS, (OKX_UID,))
     assert figures(found) == {
-        **NO_TRADES, "trades": 1, "wins": 1, "win_rate": 1, "gross_profit": Decimal("4.6"), "realized_pnl": 5,
+        **NO_TRADES, "users": 1, "trades": 1, "expectancy": Decimal("4.6"), "longest_win_streak": 1,
+        "wins": 1, "win_rate": 1, "gross_profit": Decimal("4.6"), "realized_pnl": 5,
         "fees": Decimal("0.4"), "net_pnl": Decimal("4.6"), "best": Decimal("4.6"), "worst": Decimal("4.6"),
         "average": Decimal("4.6"), "average_win": Decimal("4.6"), "average_holding": 2 * HOUR, "min_holding": 2 * HOUR,
         "max_holding": 2 * HOUR, "first_exit": T0 + HOUR, "last_exit": T0 + HOUR,
     }  # fmt: skip
-    assert [found[name] for name in GROUP_COLUMNS] == [None] * 6
+    assert [found[name] for name in GROUP_COLUMNS] == [None] * 8
 
 
 def test_losses_only(people: Connection) -> None:
@@ -277,7 +276,7 @@ def test_versions_earned_what_their_trades_did(people: Connection) -> None:
     ]  # fmt: skip
     everybodys = fetch(people, BY_VERSION, (None, "params"))
     assert [(row["okx_uid"], row["version"]) for row in everybodys] == [
-        (OTHER, None), (OKX_UID, 1), (OKX_UID, 3), (OKX_UID, None)
+        (OTHER, 1), (OKX_UID, 1), (OKX_UID, 3), (OKX_UID, None)
     ]  # fmt: skip
     assert [row["version"] for row in fetch(people, BY_VERSION, (OKX_UID, "dual_side"))] == [None]
     fetch(people, "select from prune_user_settings(1, '0')")

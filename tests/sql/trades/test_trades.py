@@ -137,6 +137,8 @@ BAD: list[tuple[str, Any]] = [
     ("entry_time", "2026-11-22T24:00:00Z"), ("entry_time", "2026-11-22T10:59:60Z"),
     ("entry_time", "2026-11-22T09:59:59.9999999Z"), ("dca_count", "1_0"),
     ("entry_price", "1,5"), ("entry_size", "0.0"), ("exit_size", ""), ("exit_price", []), ("entry_fee", "a"),
+    ("funding_fee", "1e30"), ("funding_fee", "free"), ("currency", "usdt"), ("currency", ""), ("currency", "U SD"),
+    ("currency", "A" * 21), ("currency", 1),
     ("realized_pnl", "-1e30"), ("realized_pnl", {}), ("realized_pnl_percent", "nan"), ("leverage", 0),
     ("close_type", "TP"), ("close_type", "x" * 31), ("dca_count", -1), ("dca_count", 1.5), ("dca_count", "1e3"),
     ("entry_order_id", " "), ("exit_order_id", "x" * 101), ("exit_order_id", 5), ("params_version", 0),
@@ -249,7 +251,8 @@ def test_a_recorded_trade_never_changes(db: Connection, bare_uid: str, table: st
     "wrong",
     ["entry_price = 'NaN'", "exit_price = 'Infinity'", "entry_size = 0", "exit_size = -1", "side = 'buy'",
      "exit_time = entry_time - interval '1 us'", "exit_time = 'infinity'", "entry_time = '-infinity'",
-     "realized_pnl = 'NaN'", "entry_fee = '-Infinity'", "close_type = 'A'", "exit_order_id = ''", "entry_order_id = ''",
+     "realized_pnl = 'NaN'", "entry_fee = '-Infinity'", "funding_fee = 'NaN'", "currency = 'usdt'", "currency = ''",
+     "close_type = 'A'", "exit_order_id = ''", "entry_order_id = ''",
      "extra = '[]'", "params_version = 0", "dca_count = -1", "leverage = 0", "symbol = ''"],
 )  # fmt: skip
 def test_the_table_itself_refuses_what_is_no_trade(db: Connection, bare_uid: str, wrong: str) -> None:

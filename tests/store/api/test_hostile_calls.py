@@ -40,6 +40,8 @@ from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.helpers.credentials import KEY
 from tests.helpers.hostile import BAD_VALUES, NOBODY, NOT_TEXT, SECRET, TEXTS, told
 
+pytestmark = pytest.mark.slow
+
 Db = psycopg.Connection[dict[str, Any]]
 
 EXAMPLES = 25  # a method

@@ -121,6 +121,7 @@ async def test_pages_miss_nobody(
     assert table_rows(db, query) == [(18,)]
 
 
+@pytest.mark.slow
 async def test_two_thousand_users_are_merged(store: SettingsStore, db: Db, tmp_path: Path) -> None:
     db.execute("select register_user((1000000000000000 + n)::text) from generate_series(1, 2000) n")
     await relay.drain(store._connections)
