@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from store.batches import cut
+from store.coherence import epochs
 from store.coherence.connections import Connections
 from store.coherence.mirror_source import all_entries
 from store.coherence.mirroring import mirror
@@ -104,8 +105,8 @@ async def reconcile(stores: Connections, tell: Tell = lambda _: None, may_go_on:
     go on, the reconciliation counts as not done."""
     progress = Progress()
     for _ in range(TRIES):
-        between, token = await which_servers(stores), uuid.uuid4().hex
-        await stores.mirror.begin_reconciling(token)
+        token = uuid.uuid4().hex
+        begun = await epochs.begin_reconciling(stores, token)
         await _retry_failed(stores)
         async with contextlib.aclosing(stores.database.stream(all_entries(), BATCH)) as batches:
             async for rows in batches:
@@ -122,7 +123,7 @@ async def reconcile(stores: Connections, tell: Tell = lambda _: None, may_go_on:
         progress.unrecorded = await _record(stores, progress.unrecorded)
         if progress.unrecorded or not may_go_on():
             return progress
-        if await stores.mirror.end_reconciling(token, between):
+        if await epochs.end_reconciling(stores, token, begun):
             tell(Progress(reconciliations=1))
             return progress
     raise RedisUnavailable("Redis lost its data again and again while it was filled")
@@ -170,8 +171,10 @@ class Relay:
     async def once(self) -> Progress:
         """Mirror what is marked now, also what was set aside; everything, if Redis or PostgreSQL aren't
         those of the last reconciliation. Raises RedisUnavailable, DatabaseUnavailable."""
-        if await which_servers(self._stores) != await self._stores.mirror.reconciled():
+        now = await epochs.servers(self._stores)
+        if not await epochs.is_reconciled(self._stores, now):
             return await reconcile(self._stores)
+        await epochs.turn(self._stores, now)
         await _retry_failed(self._stores)
         return await drain(self._stores)
 
@@ -215,8 +218,10 @@ class Relay:
         while self._may_go_on():
             with errors:
                 began = clock()
-                if began >= reconciliation and not await self._is_reconciled():
-                    reconciliation = clock() + max(SLOWEST, clock() - began)  # if it couldn't be finished
+                if began >= reconciliation:
+                    is_done = await self._is_reconciled()
+                    # Half the time at most, whoever takes the relay's mark from Redis.
+                    reconciliation = clock() + max(clock() - began, 0.0 if is_done else SLOWEST)
                 if clock() >= retry:
                     await _retry_failed(self._stores)
                     self._refused, retry = {}, clock() + RETRY_FAILED
@@ -232,12 +237,16 @@ class Relay:
     async def _is_reconciled(self) -> bool:
         """Reconcile if either server isn't what it was; return False if that couldn't be finished."""
         self._stores.mirror.retry_now()
-        servers, reconciled = await which_servers(self._stores), await self._stores.mirror.reconciled()
-        if self._is_started and servers == reconciled:
+        now = await epochs.servers(self._stores)
+        if self._is_started and await epochs.is_reconciled(self._stores, now):
+            await epochs.turn(self._stores, now)
             return True
-        lost = "Redis lost its data" if reconciled is None else "Redis or PostgreSQL is another than before"
+        is_known = all(await epochs.marks(self._stores))
+        why = (
+            "Redis or PostgreSQL is another than before, or at an earlier state" if is_known else "Redis lost its data"
+        )
         self._say(
-            "reconciliation", servers, "%s: reconciling", lost if self._is_started else "started", level=logging.INFO
+            "reconciliation", now.name, "%s: reconciling", why if self._is_started else "started", level=logging.INFO
         )
         progress = await reconcile(self._stores, self._note, self._may_go_on)
         if progress.unrecorded:
@@ -299,19 +308,6 @@ class Relay:
             finally:
                 for task in waiting:
                     task.cancel()
-
-
-async def is_reconciled(stores: Connections) -> bool:
-    """Tell whether a relay has brought everything to Redis since either store is what it is."""
-    return await which_servers(stores) == await stores.mirror.reconciled()
-
-
-async def which_servers(stores: Connections) -> str:
-    """Tell which Redis and which PostgreSQL these are, and how Redis is to hold credentials: another after a restart
-    of Redis, a failover, a restored backup, a change of MIRROR_CREDENTIALS."""
-    run_id = (await stores.mirror.server())["run_id"]
-    rows = await stores.database.fetch(functions.mirror.database_identity())
-    return f"{run_id} {rows[0]['r']} {stores.mirror.credentials_mode}"
 
 
 async def _bring(stores: Connections, rows: Sequence[dict[str, Any]]) -> Progress:

@@ -9,8 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import cache
+from datetime import datetime
 from typing import Any, TypeVar
 
 from redis import exceptions
@@ -30,7 +29,9 @@ from store.mirror.entries import (
     NOTHING,
     Applied,
     Found,
+    Guard,
     Place,
+    apply_words,
     as_applied,
     as_found,
     as_seen,
@@ -38,11 +39,10 @@ from store.mirror.entries import (
     integer,
     pairs,
     refusal,
-    to_words,
     without_notes,
 )
 from store.mirror.keys import Keys
-from store.mirror.pipeline import Command, Script, exchange
+from store.mirror.pipeline import Command, Script, Word, exchange
 from store.models import MirrorEntry, Setting, SettingType
 
 T = TypeVar("T")
@@ -65,14 +65,6 @@ NOTE_ABSENT = """
 if redis.call('HGET', KEYS[1], 'life') == ARGV[2] then
     redis.call('HSETNX', KEYS[1], ARGV[1], '')
 end
-"""
-
-END_RECONCILING = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-    return 0
-end
-redis.call('SET', KEYS[2], ARGV[2])
-return 1
 """
 
 
@@ -138,16 +130,11 @@ class Mirror:
     async def lives(self, owners: Iterable[str]) -> dict[str, str]:
         """Tell which lives of the owners' mirror hashes these are, for apply(); to be asked before PostgreSQL is."""
         named, token = list(dict.fromkeys(owners)), _token()
+        if not named:
+            return {}
         keys = [self.keys.mirror(owner) for owner in named]
-        calls = [
-            LIVES.call(part, (token,)) for part in (((key,) for key in keys) if self.spans_nodes else [tuple(keys)])
-        ]
-        found: list[str] = []
-        for reply in await self._call(lambda: self._run(LIVES, lambda: calls)) if named else ():
-            if isinstance(reply, Exception):
-                raise refusal(reply)
-            found += reply
-        return dict(zip(named, found, strict=True))
+        lives = await self._several(LIVES, [(key,) for key in keys], lambda _: (token,))
+        return {owner: life for owner, life in zip(named, lives, strict=True) if isinstance(life, str)}
 
     async def apply(
         self, entries: Sequence[MirrorEntry], seen: Sequence[Found] | None = None, size: int = 0, *,
@@ -170,8 +157,8 @@ class Mirror:
                 except StoreError as error:  # credentials that can't be decrypted
                     refused[i] = Applied(-1, 0, None, error)
                 else:
-                    life = (lives or {}).get(entry.owner, "")
-                    yield self._apply_command(shown, seen[i] if seen else None, version_only, life, token)
+                    guard = Guard(seen[i] if seen else None, (lives or {}).get(entry.owner, ""), token, version_only)
+                    yield APPLY.call(self._keys(entry.owner, entry.suffix), apply_words(shown, self.channel, guard))
 
         replies = iter(await self._call(lambda: self._run(APPLY, commands, size)))
         return [refused[i] if i in refused else as_applied(next(replies)) for i in range(len(entries))]
@@ -194,19 +181,26 @@ class Mirror:
         there."""
         if not places:
             return []
-        replies: list[Any] = [None]
-        if not self.spans_nodes:
-            replies = await self._call(lambda: self._run(SIZES, lambda: [self._size_command(places)]))
-        if isinstance(replies[0], list):
-            return list(replies[0])
-        # One by one, perhaps because one of them may not be read: its own command tells.
-        each = [(place,) for place in places]
-        replies = await self._call(lambda: self._run(SIZES, lambda: map(self._size_command, each)))
-        return [0 if isinstance(reply, Exception) else int(reply[0]) for reply in replies]
+        keys = [self._keys(place.owner, place.suffix) for place in places]
+        sizes = await self._several(SIZES, keys, lambda i: (places[i].kind, places[i].encoding))
+        return [0 if isinstance(size, Exception) else int(size) for size in sizes]
 
-    def _size_command(self, places: Sequence[Place]) -> Command:
-        keys = tuple(key for place in places for key in self._keys(place.owner, place.suffix))
-        return SIZES.call(keys, [word for place in places for word in (place.kind, place.encoding)])
+    async def _several(
+        self, script: Script, keys: Sequence[tuple[str, ...]], words: Callable[[int], tuple[str, ...]]
+    ) -> list[Any]:
+        """Run a script that answers a question for each of some keys, in one call of it, unless they are on several
+        nodes, or one of them may not be read: then its own answer is an error."""
+        numbers = range(len(keys))
+        if not self.spans_nodes:
+            call = script.call(
+                tuple(key for part in keys for key in part), [word for i in numbers for word in words(i)]
+            )
+            (reply,) = await self._call(lambda: self._run(script, lambda: [call]))
+            if isinstance(reply, list):
+                return reply
+        calls = [script.call(keys[i], words(i)) for i in numbers]
+        replies = await self._call(lambda: self._run(script, lambda: calls))
+        return [reply[0] if isinstance(reply, list) else reply for reply in replies]
 
     async def inspect(self, places: Sequence[Place], size: int = LARGEST) -> list[Found]:
         """Look at keys as they are, in one round trip. `size`: of all, as sizes() has it."""
@@ -322,24 +316,14 @@ class Mirror:
         assert isinstance(client, Redis)
         return client
 
-    # The relay's marks in Redis: what was reconciled with what, and that a reconciliation is under way.
-    # They go when Redis loses its data, and one of each belongs to a key template.
-
-    async def reconciled(self) -> str | None:
-        """Read what the last reconciliation was between."""
-        return await self._get(self._state_key("reconciled"))
-
-    async def begin_reconciling(self, token: str) -> None:
-        """Leave a token that is gone if Redis loses its data before the end."""
-        await self._call(lambda: self.redis.set(self._state_key("reconciling"), token))
-
-    async def end_reconciling(self, token: str, between: str) -> bool:
-        """Mark the reconciliation as done if the token is still there; return whether it was."""
-        keys = [self._state_key("reconciling"), self._state_key("reconciled")]
-        return bool(await self._call(lambda: self.redis.eval(END_RECONCILING, 2, *keys, token, between)))
-
-    def _state_key(self, name: str) -> str:
-        return f"settings:{{{self.keys.digest}}}:{name}"
+    async def at_marks(self, command: Callable[[str], tuple[Word, ...]]) -> list[Any]:
+        """Run a command, made of what the key's name begins with, at the relay's mark. It goes when Redis loses its
+        data, and there is one for each key template."""
+        replies = await self._call(lambda: self._exchange([Command(command(f"settings:{{{self.keys.digest}}}:"))]))
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise refusal(reply)
+        return replies
 
     def retry_now(self) -> None:
         """Forget that Redis failed a moment ago."""
@@ -373,34 +357,6 @@ class Mirror:
     async def _get(self, key: str) -> str | None:
         value = await self._call(lambda: self.redis.getrange(key, 0, SHORT))
         return str(value) or None
-
-    def _apply_command(
-        self, entry: MirrorEntry, seen: Found | None, version_only: bool, life: str, token: str
-    ) -> Command:
-        encoding = entry.encoding if entry.document is not None or entry.encoding in ("fields", "erased") else "none"
-        if encoding == CREDENTIALS.encoding:
-            encoding = "hash"
-        channel = message = ""
-        if entry.is_document:
-            channel = self.channel
-            message = (
-                f'{{"okx_uid": "{entry.owner}", "setting_type": {_quoted(entry.kind)}, "version": {entry.version}}}'
-            )
-        arguments = (
-            entry.kind,
-            str(entry.version),
-            entry.updated_at.astimezone(UTC).isoformat(timespec="microseconds"),  # compared as text
-            encoding,
-            "" if seen is None else str(seen.version),
-            "" if seen is None else seen.digest,
-            channel,
-            message,
-            "version" if version_only else "",
-            life,
-            token,
-            *to_words(entry),
-        )
-        return APPLY.call(self._keys(entry.owner, entry.suffix), arguments)
 
     async def _call(self, command: Callable[[], Awaitable[T]]) -> T:
         """Run a command, in its turn, unless Redis failed just now; translate its errors.
@@ -436,8 +392,3 @@ def _harmless(error: Exception) -> Exception:
 
 def _token() -> str:
     return secrets.token_urlsafe(6)
-
-
-@cache
-def _quoted(kind: str) -> str:
-    return json.dumps(kind)

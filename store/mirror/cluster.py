@@ -18,8 +18,8 @@ from store.config import Config
 from store.encryption.vault import Vault
 from store.errors import first_line
 from store.mirror import servers
-from store.mirror.client import END_RECONCILING, LONGEST_KEY, SCAN, SHORT, Mirror
-from store.mirror.pipeline import Command
+from store.mirror.client import LONGEST_KEY, SCAN, Mirror
+from store.mirror.pipeline import Command, Word
 
 T = TypeVar("T")
 
@@ -70,22 +70,10 @@ class ClusterMirror(Mirror):
         url, timeout = self._config.redis_url or "", self._config.redis_timeout
         return servers.connect_to_node(url, timeout, node.host, int(node.port))
 
-    # A node alone may lose its data. So there are marks in all parts of the slots, that move with them.
+    async def at_marks(self, command: Callable[[str], tuple[Word, ...]]) -> list[Any]:
+        """Run a command at the relay's marks. A node alone may lose its data: so there are some in all parts of the
+        slots, that move with them."""
 
-    async def reconciled(self) -> str | None:
-        found = set(await self._at_marks(lambda at: ("GETRANGE", at + "reconciled", 0, SHORT)))
-        return (str(found.pop()) or None) if len(found) == 1 else None
-
-    async def begin_reconciling(self, token: str) -> None:
-        await self._at_marks(lambda at: ("SET", at + "reconciling", token))
-
-    async def end_reconciling(self, token: str, between: str) -> bool:
-        done = await self._at_marks(
-            lambda at: ("EVAL", END_RECONCILING, 2, at + "reconciling", at + "reconciled", token, between)
-        )
-        return all(done)
-
-    async def _at_marks(self, command: Callable[[str], tuple[Any, ...]]) -> list[Any]:
         async def run() -> list[Any]:
             async with self.redis.pipeline(transaction=False) as pipeline:
                 for tag in self._tags:

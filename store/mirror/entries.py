@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from redis import exceptions
@@ -185,6 +186,45 @@ def integer(text: str) -> int:
 def pairs(flat: list[str]) -> dict[str, str]:
     """Make a hash of its names and values in turn."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """By what a write is let through, besides its version; see apply.lua."""
+
+    seen: Found | None
+    life: str
+    token: str
+    version_only: bool
+
+
+def apply_words(entry: MirrorEntry, channel: str, guard: Guard) -> list[str]:
+    """Write the arguments of apply.lua."""
+    encoding = entry.encoding if entry.document is not None or entry.encoding in ("fields", "erased") else "none"
+    if encoding == CREDENTIALS.encoding:
+        encoding = "hash"
+    message = ""
+    if entry.is_document:
+        message = f'{{"okx_uid": "{entry.owner}", "setting_type": {_quoted(entry.kind)}, "version": {entry.version}}}'
+    return [
+        entry.kind,
+        str(entry.version),
+        entry.updated_at.astimezone(UTC).isoformat(timespec="microseconds"),  # compared as text
+        encoding,
+        "" if guard.seen is None else str(guard.seen.version),
+        "" if guard.seen is None else guard.seen.digest,
+        channel if entry.is_document else "",
+        message,
+        "version" if guard.version_only else "",
+        guard.life,
+        guard.token,
+        *to_words(entry),
+    ]
+
+
+@cache
+def _quoted(kind: str) -> str:
+    return json.dumps(kind)
 
 
 def to_words(entry: MirrorEntry) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.coherence.connections import Connections
-from store.coherence.relay import is_reconciled
+from store.coherence.epochs import is_reconciled
 from store.config import Config
 from store.errors import DatabaseUnavailable, RedisUnavailable, StoreError, first_line
 from store.operations.logs import without_passwords

@@ -27,7 +27,8 @@ from prometheus_client import (
 )
 
 from store.coherence.connections import Connections
-from store.coherence.relay import Progress, is_reconciled
+from store.coherence.epochs import is_reconciled
+from store.coherence.relay import Progress
 from store.coherence.verify import FINDINGS
 from store.errors import ConfigError, DatabaseUnavailable, RedisUnavailable, StoreError
 from store.operations.probe import BOUNDS, PATHS, VIOLATIONS, WRITERS, Reading

@@ -22,7 +22,7 @@ from typing import Literal
 
 from store.api.base import to_saved
 from store.api.store import SettingsStore
-from store.coherence.relay import which_servers
+from store.coherence import epochs
 from store.config import Config
 from store.errors import (
     DatabaseUnavailable,
@@ -164,7 +164,7 @@ class Prober:
         erasure or a deletion of the probe's user, when what was proven before says nothing any more."""
         async with asyncio.timeout(LONGEST):
             user = await self._plain._find_user(PROBE)
-            return await which_servers(self._plain._connections), user and (user.id, user.updated_at)
+            return (await epochs.servers(self._plain._connections)).name, user and (user.id, user.updated_at)
 
     def _begin_anew(self, epoch: object) -> None:
         self._epoch, self._known = epoch, {name: Known() for name in DOCUMENTS}

@@ -14,7 +14,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from store import Config, SettingsStore, Vault
-from store.coherence.relay import Progress, Relay, is_reconciled
+from store.coherence.epochs import is_reconciled
+from store.coherence.relay import Progress, Relay
 from store.coherence.verify import verify
 from store.encryption.vault import generate_key
 from store.operations.health import check

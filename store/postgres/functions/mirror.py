@@ -50,8 +50,16 @@ def fail_pending(refused: Sequence[tuple[str, str, int, str]]) -> Call:
     return _read("r.owner, r.kind", "fail_pending", **arrays)
 
 
-def database_identity() -> Call:
-    return _read("r", "database_identity")
+def mirror_epoch() -> Call:
+    return _read("r.*", "mirror_epoch")
+
+
+def begin_epoch() -> Call:
+    return _read("r.*", "begin_epoch")
+
+
+def end_epoch(epoch: str) -> Call:
+    return _read("r", "end_epoch", epoch=epoch)
 
 
 def retry_pending() -> Call:

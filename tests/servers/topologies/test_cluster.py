@@ -11,6 +11,7 @@ import pytest
 
 from store import Config, RedisUnavailable, SettingsStore
 from store.api.watch import Change
+from store.coherence import epochs
 from store.coherence.relay import Relay, reconcile
 from store.coherence.sync import Sync
 from store.coherence.verify import verify
@@ -117,11 +118,10 @@ async def test_a_reconciliation_starts_again_if_a_node_loses_its_data_meanwhile(
 ) -> None:
     async with SettingsStore(on_cluster) as store:
         await register(store)
-        mirror = store._connections.mirror
-        await mirror.begin_reconciling("token")
+        begun = await epochs.begin_reconciling(store._connections, "token")
         cluster.primaries[2].call("FLUSHALL")
-        assert not await mirror.end_reconciling("token", "between")
-        assert await mirror.reconciled() is None
+        assert not await epochs.end_reconciling(store._connections, "token", begun)
+        assert not await epochs.is_reconciled(store._connections)
         await reconcile(store._connections)
         assert (await verify(store._connections)).findings == {}
 

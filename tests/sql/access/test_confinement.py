@@ -132,7 +132,7 @@ OF_NOBODY = {
     *("convert_settings", "_convert_settings", "_take_settings"),
     *("check_setting_type", "default_user_setting", "delete_setting_template", "list_setting_fields"),
     *("list_setting_types", "setting_template"),
-    *("validate_user_setting", "database_identity", "installed_definition"),
+    *("validate_user_setting", "database_identity", "mirror_epoch", "installed_definition"),
     *("changes_as_json", "check_identifiers", "_check_settings", "confined_owners", "confined_to", "_document_changes"),
     *("_document_problem", "_erase_predecessor", "_give_access", "_is_encrypted", "_is_permitted", "_is_valid_value"),
     *("_check_erasures", "erasures", "_forget_erased", "_erasure_digest", "is_erased", "_mark_erased"),
@@ -140,7 +140,9 @@ OF_NOBODY = {
     *("_patched_setting", "probe_okx_uid", "secret_mask", "_check_numbering", "_telegram_is_free"),
     *("_with_symbol", "_setting_type_problem", "_document_names"),
     *("_unmask_secrets", "_user_problems", "_check_candles", "get_candles", "missing_candles", "_timeframe_width"),
-    *("_write_candles", "_candle_lookup"),
+    *("save_setting_rule", "delete_setting_rule", "list_setting_rules", "_broken_rules", "_rule_tokens"),
+    *("_rule_schema", "_comparison_schema", "_field_schema", "setting_schema", "_describe_fields", "_write_candles"),
+    "_candle_lookup",
 }  # fmt: skip
 
 
