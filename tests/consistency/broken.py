@@ -19,7 +19,7 @@ class Broken:
     faults: tuple[str, ...] = ()
     rogues: int = 0
     ops: int = 6000
-    round_ops: int = 1500
+    round_ops: int = 700
     users: int = 8
     pace: float = 0.5
     seed: int = 1
@@ -108,7 +108,9 @@ BROKEN = [
          'if entry.suffix is None or entry.owner[-1] in "13579":  #'),
     ], ("equal", "healing")),
     Broken("relay_blind", "the relay doesn't look whether Redis is still the same", [
-        ("store/coherence/relay.py", "if self._is_started and await epochs.is_reconciled(self._stores, now):", "if self._is_started:"),
+        ("store/coherence/relay.py",
+         "if self._is_started and await epochs.is_reconciled(self._stores, now):",
+         "if self._is_started:"),
     ], ("healing", "equal"), ("redis_restored_old",), pace=0.2),
     Broken("erasure_leaves", "an erasure leaves the documents in Redis", [
         ("store/mirror/apply.lua",

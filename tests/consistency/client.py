@@ -29,6 +29,7 @@ from store.errors import (
     InvalidArgument,
     InvalidSettings,
     NotPermitted,
+    RedisUnavailable,
     UnknownSettingType,
     UnknownUser,
     UnknownVersion,
@@ -179,8 +180,11 @@ async def watch(number: int, folder: Path) -> None:
 
     async def follow(recorder: Recorder) -> None:
         async with SettingsStore() as store:
-            async for change in store.watch():
-                recorder.watched(number, change.okx_uid, change.setting_type, change.version)
+            while True:  # until Redis can be reached to begin with
+                with contextlib.suppress(RedisUnavailable):
+                    async for change in store.watch():
+                        recorder.watched(number, change.okx_uid, change.setting_type, change.version)
+                await asyncio.sleep(0.1)
 
     with (folder / f"client-{number}.jsonl").open("a", encoding="utf-8", buffering=1) as file:
         following = asyncio.create_task(follow(Recorder(file)))
