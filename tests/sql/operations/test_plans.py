@@ -228,6 +228,7 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.users.erasures, ()),
     (functions.access.check_confinement, (UID,)),
     (functions.operations.timescaledb_state, ()),
+    (functions.operations.write_probe, ("params", "a probe's words")),
     (functions.mirror.record_verification, (1, {}, 0)),
     (functions.mirror.last_verification, ()),
 ]  # fmt: skip
