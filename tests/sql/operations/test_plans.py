@@ -248,10 +248,10 @@ SCANS: dict[str, tuple[Callable[..., Call], tuple[Any, ...], set[str]]] = {
     ),
     "the equity curve of everybody": (functions.trades.equity_curve, (None, "params"), {"trades"}),
 }  # fmt: skip
-# They fail without what was done before in the same session, or have no row to read.
+# They fail without what was done before in the same session, have no row to read, or (copy_candles) are another's COPY.
 UNSEEN = {
     *("begin_restore", "end_restore", "begin_candle_import", "merge_candles", "delete_setting_template"),
-    *("clear_erased", "erase_unknown"),
+    *("clear_erased", "erase_unknown", "copy_candles"),
 }
 
 

@@ -87,6 +87,7 @@ def test_a_backup_has_every_table_that_holds_data(db: Db) -> None:
         "trigger_permits",
         "hypertable_settings",
         "mirror_verifications",
+        "mirror_epochs",
         *("erasure_gate", "erased_people", "erasure_keys"),
     }
     assert tables - candles - of_the_server == set(backup.TABLES)
