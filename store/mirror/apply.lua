@@ -80,7 +80,8 @@ if is_document and type_ ~= 'none' and not is_erased then
     local looks_like, content, found = look(KEYS[1], is_credentials)
     -- The very same; or ours, and in the history; of the same version, too, if that was encrypted anew. (Not of before an
     -- erasure.)
-    local is_known = found == written or found == given and (version > current or is_same or mirrored_at == updated_at)
+    local is_known = found == written and expected ~= 'none'
+                     or found == given and (version > current or is_same or mirrored_at == updated_at)
     if seen ~= '' then
         is_known = found == seen_digest
     end
@@ -111,7 +112,7 @@ if is_erased and not is_document then    -- of the mirror hash only versions sta
     end
     for i = 1, #fields, 2 do
         local is_time = string.match(fields[i], ':updated_at$') and string.match(fields[i + 1], '^[%d:T.+-]+$')
-        if version_of(fields[i + 1]) == 0 and not is_time then
+        if fields[i] == 'telegram_id' or (version_of(fields[i + 1]) == 0 and not is_time) then    -- an ID may look like a version
             redis.call('HDEL', KEYS[2], fields[i])
         end
     end

@@ -37,7 +37,7 @@ async def populate(store: SettingsStore, db: Db) -> None:
     await store.patch(OKX_UID, "params", {"leverage": 20}, reason="more\nrisk")
     await store.save(OKX_UID, "extra", HOSTILE)
     await store.delete(OKX_UID, "dual_side")
-    await store.record_trade(OKX_UID, trade(extra=HOSTILE, leverage=12, exit_fee="0.10", currency="BTC", funding_fee=-1))
+    await store.record_trade(OKX_UID, trade(extra=HOSTILE, leverage=2, exit_fee="0.10", currency="BTC", funding_fee=-1))
     await store.register(OTHER_UID, "22222")
     await store.unlink(OTHER_UID)
     await store.link(OTHER_UID, "33333")
