@@ -9,7 +9,7 @@ TOPOLOGIES := pgbouncer or tls or sentinel or cluster or standby or prometheus o
 REDIS ?= redis
 unexport PYTHONDONTWRITEBYTECODE # the asserts that pytest rewrites are kept
 
-.PHONY: demo test test-slow test-python test-pgbouncer test-tls test-sentinel test-cluster test-standby test-rules test-report test-topologies test-debian test-timescale test-lowest soak lint lock audit docs bench dist clean
+.PHONY: demo test test-slow test-python test-pgbouncer test-tls test-sentinel test-cluster test-standby test-rules test-report test-topologies test-debian test-timescale test-lowest consistency mutants lint lock audit docs bench dist clean
 
 .venv/installed: pyproject.toml .ci/requirements.txt
 	$(PYTHON) -m venv .venv
@@ -67,8 +67,11 @@ test-debian: .venv/installed   ## all on Debian 12's PostgreSQL 15 and Redis 7, 
 test-timescale: .venv/installed   ## all on Debian 13's PostgreSQL 17 with TimescaleDB and Valkey; needs root
 	$(BIN)/python -m tests.servers.stacks debian13 $(PARALLEL) $(ARGS)
 
-soak: .venv/installed   ## several processes and faults at length: make soak OPS=1000000 ARGS=--rogue
-	$(BIN)/python -m tests.faults.soak --ops $(or $(OPS),100000) $(ARGS)
+consistency: .venv/installed   ## clients and faults, every call recorded and the history checked: make consistency OPS=1000000 SEED=7
+	$(BIN)/python -m tests.consistency run --ops $(or $(OPS),20000) --seed $(or $(SEED),random) $(ARGS)
+
+mutants: .venv/installed   ## the product broken on purpose: the checker must find each break; ARGS=guard_off for one
+	$(BIN)/python -m tests.consistency mutants $(ARGS)
 
 lint: .venv/installed   ## ruff and mypy
 	$(BIN)/ruff check .

@@ -33,7 +33,40 @@ BUILT_IN_TYPES = {
     "dual_side": SettingType("dual_side", "dual_side", "hash", has_symbols=True),
 }
 MASK = "********"  # as secret_mask() in SQL
+Language = Literal["en", "ko"]
 BUILT_IN_SECRETS = {"params": {"signal_bot_token"}}
+
+
+@dataclass(frozen=True, slots=True)
+class SettingField:
+    """What the catalogue says of a key (a row of setting_fields): what it may hold, and what it is for, with the unit,
+    in English and Korean. `default`: None also where there is none (`has_default`) or it is null."""
+
+    setting_type: str
+    key: str
+    json_type: Literal["string", "number", "integer", "boolean", "object", "array"]
+    is_nullable: bool
+    has_default: bool
+    default: Any
+    minimum: Decimal | None
+    maximum: Decimal | None
+    choices: list[str] | None
+    is_secret: bool
+    description: str | None
+    description_ko: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRule:
+    """What several keys of a document must keep to together (a row of setting_rules). `rule`: a jsonpath that is true
+    of such a document; `message`: what the problem is called, in English and Korean."""
+
+    setting_type: str
+    name: str
+    keys: list[str]
+    rule: str
+    message: str
+    message_ko: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ PATIENCE = 5.0  # seconds that Redis may take, on a machine where every core is 
 Rows = list[dict[str, Any]]
 
 SLOWEST = (
-    "test_hostile_functions", "test_there_and_back", "test_migrate", "test_hostile_calls", "test_soak", "test_kill",
+    "test_hostile_functions", "test_there_and_back", "test_migrate", "test_hostile_calls", "test_run", "test_kill",
     "test_plans", "test_servers", "test_wheel", "test_health",
 )  # fmt: skip
 

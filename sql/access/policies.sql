@@ -30,7 +30,9 @@ begin
             ('setting_types',  'readable', 'PERMISSIVE', 'SELECT', 'true', null),
             ('setting_types',  'restored', 'PERMISSIVE', 'INSERT', null, v_restored),
             ('setting_fields', 'readable', 'PERMISSIVE', 'SELECT', 'true', null),
-            ('setting_fields', 'restored', 'PERMISSIVE', 'INSERT', null, v_restored)
+            ('setting_fields', 'restored', 'PERMISSIVE', 'INSERT', null, v_restored),
+            ('setting_rules',  'readable', 'PERMISSIVE', 'SELECT', 'true', null),
+            ('setting_rules',  'restored', 'PERMISSIVE', 'INSERT', null, v_restored)
           ) as w (name, policy, permissive, command, visible, writable)
           join pg_class c on c.relname = w.name and c.relnamespace = 'public'::regnamespace
           left join pg_policies y on y.schemaname = 'public' and y.tablename = w.name and y.policyname = w.policy

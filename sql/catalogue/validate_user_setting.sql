@@ -1,5 +1,6 @@
--- A problem says what is wrong and what is allowed, never the value. Reads only; no lock.
-create or replace function validate_user_setting(p_setting_type text, p_settings jsonb)
+-- A problem says what is wrong and what is allowed, never the value. Rules are about values that are valid each for itself: they
+-- are asked only where all are. Reads only; no lock.
+create or replace function validate_user_setting(p_setting_type text, p_settings jsonb, p_is_partial boolean default false)
 returns table (key text, problem text)
 language plpgsql stable
 security definer
@@ -8,6 +9,7 @@ as $$
 declare
     v_problem text := _document_problem(p_settings);
 begin
+    perform check_setting_type(p_setting_type);
     if v_problem is not null then
         return query select '$', v_problem;
         return;
@@ -30,9 +32,12 @@ begin
      cross join lateral jsonb_typeof(v.value) as t (type)
      where f.setting_type = split_part(p_setting_type, ':', 1) and v.value is not null and not _is_valid_value(f, v.value)
      order by f.key;
+    if not found then
+        return query select '$' || r.name, r.message from _broken_rules(p_setting_type, p_settings, p_is_partial) r;
+    end if;
 end
 $$;
 
-comment on function validate_user_setting(text, jsonb) is
-'Checks a document against the catalogue, as it would be stored (4.0 is 4): a row per bad key with the reason, no row if it is valid. Unknown keys pass. Key $ stands for the document as a whole (an object, at most 1 MiB, 64 levels, numbers within a double).';
+comment on function validate_user_setting(text, jsonb, boolean) is
+'Checks a document against the catalogue, as it would be stored (4.0 is 4): a row per bad key with the reason, no row if it is valid. Unknown keys pass. Key $ stands for the document as a whole (an object, at most 1 MiB, 64 levels, numbers within a double), $ and a name for a rule (setting_rules) that it breaks; a key that it lacks counts as its default there. p_is_partial: some keys only, as a template has; only rules that it has all keys of are asked. Raises US002, US010.';
 select _allow('validate_user_setting', 'reader writer admin');

@@ -10,8 +10,8 @@ declare
     v_found text;
 begin
     perform check_confinement(null);
-    lock table app_users, telegram_links, user_settings, okx_api_info, setting_templates, setting_types, setting_fields, mirror_pending,
-               trades, trade_orders in exclusive mode;
+    lock table app_users, telegram_links, user_settings, okx_api_info, setting_templates, setting_types, setting_fields, setting_rules,
+               mirror_pending, trades, trade_orders in exclusive mode;
     select string_agg(t.name, ', ' order by t.name) into v_found    -- only now: it waited for writers and other restores
       from (select 'users' from app_users u where u.okx_uid <> probe_okx_uid()
             union select 'settings' from user_settings s where s.okx_uid <> probe_okx_uid()
@@ -38,6 +38,7 @@ begin
     delete from okx_api_info;
     delete from telegram_links l where l.last_okx_uid is distinct from probe_okx_uid();
     delete from app_users u where u.okx_uid <> probe_okx_uid();
+    delete from setting_rules;
     delete from setting_fields;
     delete from setting_types;
     delete from mirror_pending m where not m.erased;    -- who was erased may still be in Redis

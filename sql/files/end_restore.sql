@@ -22,6 +22,7 @@ begin
     end if;
     update setting_types t set has_symbols = true    -- a backup made before there were symbols
      where t.setting_type = 'dual_side' and not exists (select from setting_types o where o.has_symbols);
+    perform _describe_fields();    -- nor descriptions
     alter table app_users enable trigger user;
     alter table telegram_links enable trigger user;
     alter table user_settings enable trigger user;

@@ -35,14 +35,11 @@ begin
                                      when p_keep_only    -- nothing is saved of it, so nothing needs to be valid
                                      then jsonb_build_object('problems', i.problems,
                                                              'document', _convert_settings(i.kind, i.document, coalesce(i.texts, '{}')))
-                                     else _take_settings(i.kind, i.document, i.texts, i.problems) end as taken offset 0) t
+                                     else _take_settings(i.kind, i.document, i.texts, i.problems, d.active) end as taken offset 0) t
      cross join lateral (select nullif(t.taken -> 'problems', 'null') as problems,
                                 nullif(t.taken -> 'document', 'null') as valid) v
      cross join lateral (select v.problems,
-                                case when v.problems is null then coalesce(v.valid, i.document)
-                                     else v.valid || (select coalesce(jsonb_object_agg(b.key, d.active -> b.key), '{}')
-                                                        from jsonb_object_keys(v.problems) as b (key)
-                                                       where d.active ? b.key) end as document) k
+                                case when v.problems is null then coalesce(v.valid, i.document) else v.valid end as document) k
      cross join lateral (select case
            when s.version is null and i.document is null then 'ok'
            when u.deleted_at is not null and i.document is not null and not p_keep_only then 'deleted'

@@ -55,9 +55,10 @@ begin
                        and not is_erased(r.owner)
                     offset 0) i    -- few are left
              where _document_problem(i.document) is null    -- one valid key will do, and most have that
-               and (exists (select from jsonb_each(i.document) d left join setting_fields f on f.setting_type = split_part(i.kind, ':', 1) and f.key = d.key
-                             where f.key is null or _is_valid_value(f, d.value))
-                    or _take_settings(i.kind, i.document, i.texts, i.problems) ->> 'document' is not null)
+               and (not exists (select from setting_rules r where r.setting_type = split_part(i.kind, ':', 1))
+                    and exists (select from jsonb_each(i.document) d left join setting_fields f on f.setting_type = split_part(i.kind, ':', 1) and f.key = d.key
+                                 where f.key is null or _is_valid_value(f, d.value))
+                    or _take_settings(i.kind, i.document, i.texts, i.problems, null) ->> 'document' is not null)
              order by i.owner
                 on conflict (okx_uid) do nothing;
         end if;

@@ -12,7 +12,7 @@ begin
         raise exception using errcode = 'US010', message = 'a template is of a setting type, not of a symbol''s document',
             hint = 'It is applied to documents of symbols, too: p_symbol, --symbol.';
     end if;
-    perform _check_settings(p_setting_type, p_settings);
+    perform _check_settings(p_setting_type, p_settings, true);
     insert into setting_templates as t (name, setting_type, settings, okx_uid)
     values (p_name, p_setting_type, p_settings, v_owner)
     on conflict (name, setting_type, okx_uid) do update set settings = excluded.settings

@@ -66,24 +66,26 @@ begin
     get diagnostics recorded = row_count;
     known := coalesce(cardinality(v_trades), 0) - recorded;
 
+    if known > 0 then
+        select min(o.exit_time), max(o.exit_time) into v_first, v_last
+          from unnest(v_trades) g
+          join trade_orders o on o.user_id = g.user_id and o.exit_order_id = g.exit_order_id and o.trade_id <> g.id;
+    end if;
     if known > 0 and exists (select from unnest(v_trades) g where g.funding_fee is not null or g.currency is not null) then
         insert into trigger_permits (permit) values ('completion');
         with incomplete as (
             select t.id, t.exit_time, g.funding_fee, g.currency
               from unnest(v_trades) g
               join trade_orders o on o.user_id = g.user_id and o.exit_order_id = g.exit_order_id and o.trade_id <> g.id
-              join trades t on t.id = o.trade_id and t.exit_time = o.exit_time
+              join trades t on t.id = o.trade_id and t.exit_time = o.exit_time and t.exit_time between v_first and v_last
              where (t.funding_fee is null and g.funding_fee is not null) or (t.currency is null and g.currency is not null)
              order by g.user_id, g.exit_order_id for update of t
         )
         update trades t set funding_fee = coalesce(t.funding_fee, i.funding_fee), currency = coalesce(t.currency, i.currency)
-          from incomplete i where t.id = i.id and t.exit_time = i.exit_time;
+          from incomplete i where t.id = i.id and t.exit_time = i.exit_time and t.exit_time between v_first and v_last;
         delete from trigger_permits p where p.permit = 'completion';
     end if;
     if known > 0 then    -- is what is known the same?
-        select min(o.exit_time), max(o.exit_time) into v_first, v_last
-          from unnest(v_trades) g
-          join trade_orders o on o.user_id = g.user_id and o.exit_order_id = g.exit_order_id and o.trade_id <> g.id;
         select jsonb_object_agg(d.key, 'differs from what was recorded for this exit_order_id') into v_problems
           from (select case when p_is_bulk then g.ordinality - 1 || '.' else '' end || n.key
                   from unnest(v_trades) with ordinality g

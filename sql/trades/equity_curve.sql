@@ -29,7 +29,7 @@ begin
                case when v_user_id is not null
                     then max(case p_setting_type when 'params' then t.params_version else t.dual_side_version end) end as version
           from trades t
-         where (v_user_id is null or t.user_id = v_user_id)
+         where case when v_user_id is null then t.okx_uid <> probe_okx_uid() else t.user_id = v_user_id end
            and (p_symbol is null or t.symbol = p_symbol)
            and (p_side is null or t.side = p_side)
            and (p_currency is null or t.currency = p_currency)

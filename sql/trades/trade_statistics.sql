@@ -46,7 +46,8 @@ begin
                case when v_periods <> '{}' then date_trunc(v_periods[1], t.exit_time, 'UTC') end as period,
                case when v_key is null then n.version end as version,
                case when v_is_secret and s.settings ->> v_key is not null then secret_mask() else s.settings -> v_key end as value,
-               t.currency, t.okx_uid as trader, t.exit_order_id, t.entry_time, t.exit_time, (t.exit_time at time zone 'UTC')::date as day,
+               t.currency, t.okx_uid as trader, t.exit_order_id collate "C" as closed_by, t.entry_time, t.exit_time,
+               (t.exit_time at time zone 'UTC')::date as day,
                t.realized_pnl, t.entry_fee + t.exit_fee as fees, t.funding_fee, t.net_pnl as net
           from trades t
          cross join lateral (select case v_type when 'params' then t.params_version when 'dual_side' then t.dual_side_version end as version) n
@@ -56,14 +57,16 @@ begin
            and (p_side is null or t.side = p_side)
            and (p_currency is null or t.currency = p_currency)
            and t.exit_time >= coalesce(p_from, '-infinity') and t.exit_time < coalesce(p_to, 'infinity')
+        offset 0    -- else the planner drops columns that are null from the first order only, and sorts for each of the next
     ), step as (
-        select t.*, row_number() over each as number, sum(t.net) over moment as equity,    -- up to all that closed at this moment
+        select t.*, row_number() over each as number, lead(t.exit_time) over each as next_exit,
+               sum(t.net) over moment as equity,    -- up to all that closed at this moment
                case when lag(t.day) over each is distinct from t.day
                     then sum(t.net) over (grp order by t.day range between current row and current row) end as net_of_day
           from trade t
         window grp as (partition by t.okx_uid, t.symbol, t.side, t.period, t.version, t.value, t.currency),
                moment as (grp order by t.day, t.exit_time),
-               each as (grp order by t.day, t.exit_time, t.entry_time, t.trader, t.exit_order_id collate "C")
+               each as (grp order by t.day, t.exit_time, t.entry_time, t.trader, t.closed_by)
     ), curve as (
         select t.*, greatest(max(t.equity) over moment, 0) as high,
                t.number - coalesce(max(t.number) filter (where t.net <= 0) over each, 0) as won,    -- in a row
@@ -71,15 +74,14 @@ begin
           from step t
         window grp as (partition by t.okx_uid, t.symbol, t.side, t.period, t.version, t.value, t.currency),
                moment as (grp order by t.day, t.exit_time),
-               each as (grp order by t.day, t.exit_time, t.entry_time, t.trader, t.exit_order_id collate "C")
+               each as (grp order by t.day, t.exit_time, t.entry_time, t.trader, t.closed_by)
     ), fall as (
-        select t.*, first_value(t.exit_time) over before as first_exit, max(t.exit_time) over before as last_exit,
-               max(t.exit_time) filter (where t.equity = t.high) over before as last_high
+        select t.*, coalesce(max(t.exit_time) filter (where t.equity = t.high) over moment, min(t.exit_time) over moment) as high_at
           from curve t
-        window before as (partition by t.okx_uid, t.symbol, t.side, t.period, t.version, t.value, t.currency order by t.day, t.exit_time
-                          groups between unbounded preceding and 1 preceding)
+        window moment as (partition by t.okx_uid, t.symbol, t.side, t.period, t.version, t.value, t.currency order by t.day, t.exit_time)
     ), figure as (
-        select t.okx_uid, t.symbol, t.side, t.period, t.version, t.value, t.currency, count(distinct t.trader) as users, count(*) as trades,
+        select t.okx_uid, t.symbol, t.side, t.period, t.version, t.value, t.currency,
+               count(distinct case when v_user_id is null then t.trader end) as users, count(*) as trades,    -- one user: nothing to sort
                count(*) filter (where t.net > 0) as wins, count(*) filter (where t.net < 0) as losses,
                coalesce(sum(t.net) filter (where t.net > 0), 0) as gross_profit, coalesce(-sum(t.net) filter (where t.net < 0), 0) as gross_loss,
                sum(t.realized_pnl) as realized_pnl, sum(t.fees) as fees, sum(t.funding_fee) as funding_fees, sum(t.net) as net_pnl,
@@ -87,8 +89,7 @@ begin
                avg(t.exit_time - t.entry_time) as average_holding, min(t.exit_time - t.entry_time) as min_holding,
                max(t.exit_time - t.entry_time) as max_holding,
                max(t.high - t.equity) as max_drawdown, 100 * max((t.high - t.equity) / (p_capital + t.high)) as max_drawdown_percent,
-               coalesce(max(t.exit_time - coalesce(t.last_high, t.first_exit))
-                        filter (where t.equity < t.high or t.last_high is distinct from t.last_exit), '0') as max_drawdown_duration,
+               coalesce(max(coalesce(t.next_exit, t.exit_time) - t.high_at) filter (where t.equity < t.high), '0') as max_drawdown_duration,
                max(t.day) - min(t.day) + 1 as days, sum(t.net_of_day * t.net_of_day) as squares,
                sum(t.net_of_day * t.net_of_day) filter (where t.net_of_day < 0) as squares_of_losses,
                min(t.exit_time) as first_exit, max(t.exit_time) as last_exit
@@ -98,7 +99,7 @@ begin
     select f.okx_uid, f.symbol, f.side, f.period, f.version,
            (select s.updated_at from app_users u join user_settings s on s.user_id = u.id
              where u.okx_uid = f.okx_uid and s.setting_type = v_type and s.version = f.version),
-           f.value, f.currency, f.users, f.trades, f.wins, f.losses, f.trades - f.wins - f.losses, f.wins / f.trades::numeric,
+           f.value, f.currency, greatest(f.users, 1), f.trades, f.wins, f.losses, f.trades - f.wins - f.losses, f.wins / f.trades::numeric,
            f.gross_profit, f.gross_loss, f.gross_profit / nullif(f.gross_loss, 0),
            f.realized_pnl, f.fees, f.funding_fees, f.net_pnl, f.best, f.worst, f.net_pnl / f.trades,
            f.gross_profit / nullif(f.wins, 0), f.gross_loss / nullif(f.losses, 0),
@@ -118,7 +119,7 @@ begin
         v_currency := coalesce(v_currency, v_row.currency, '');
         if p_capital is not null and coalesce(v_row.currency, '') <> v_currency then
             raise exception using errcode = 'US010', message = 'a capital is of one currency, these trades are of several',
-                hint = 'Say which trades: p_currency.';
+                hint = 'Select those of one currency.';
         end if;
         return next v_row;
     end loop;

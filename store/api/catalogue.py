@@ -52,10 +52,10 @@ async def mistyped(store: Core, setting: Setting) -> dict[str, str]:
     from store.postgres import functions
 
     try:
-        rows = await store._fetch(functions.catalogue.list_setting_fields())
+        known = [
+            row["key"] for row in await store._fetch(functions.catalogue.list_setting_fields(setting.setting_type))
+        ]
     except DatabaseUnavailable:
         return {}
-    setting_type = setting.setting_type.partition(":")[0]
-    known = [row["key"] for row in rows if row["setting_type"] == setting_type]
     similar = {key: difflib.get_close_matches(key, known, 1) for key in sorted(setting.settings.keys() - known)}
     return {key: match[0] for key, match in similar.items() if match}

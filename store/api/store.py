@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from store.api.base import check_identifier
 from store.api.candles import Candles
 from store.api.credentials import ApiCredentials
+from store.api.fields import Fields
 from store.api.history import History
 from store.api.reports import Reports
 from store.api.settings import Documents
@@ -16,7 +17,7 @@ from store.api.users import Users
 from store.api.watch import Change, watch
 
 
-class SettingsStore(Users, Documents, History, Templates, ApiCredentials, Trades, Candles, Reports):
+class SettingsStore(Users, Documents, History, Templates, Fields, ApiCredentials, Trades, Candles, Reports):
     """Settings of trading-bot users, in PostgreSQL for good and in Redis for reading.
 
     Use it as an async context manager. Connections are made when first needed; without a URL in the

@@ -76,7 +76,9 @@ async def _apply(
         lives = {entries[i].owner: life for i, life in lost.items()}
         again = iter(await stores.mirror.apply([entry for entry in now if entry], size=size, lives=lives))
         for i, entry in zip(lost, now, strict=True):
-            results[i] = next(again) if entry else Applied(-1, 0)
+            done = next(again) if entry else Applied(-1, 0)
+            is_another = entry is not None and entry.document != entries[i].document
+            results[i] = Applied(-1, done.version) if is_another and done.is_current else done
     why = RedisUnavailable("Redis keeps losing what guards this key")
     return [Applied(-1, 0, None, why) if result.life else result for result in results]
 

@@ -11,6 +11,7 @@ import click
 
 from store.commands import (
     candles,
+    catalogue,
     coherence,
     completion,
     credentials,
@@ -62,7 +63,7 @@ def main(debug: bool) -> None:
 
 SECTIONS = {
     "Users": (users.register, users.user),
-    "Settings": (settings.get, settings.set_, settings.search, templates.template),
+    "Settings": (settings.get, settings.set_, settings.search, templates.template, catalogue.fields, catalogue.schema),
     "Versions": (history.history, history.diff, history.rollback, history.delete, history.restore, history.prune),
     "Keeping both stores equal": (coherence.relay, coherence.verify, coherence.sync, coherence.watch),
     "Trading": (credentials.keys, trades.trades, candles.candles, report.report),

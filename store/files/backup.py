@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 TABLES = (
     "setting_types",
     "setting_fields",
+    "setting_rules",
     "setting_templates",
     "app_users",
     "telegram_links",
@@ -70,7 +71,10 @@ WANTED = {
     "okx_api_info": f"version > 0 and {NOT_OF_PROBE.format('okx_uid')}",  # 0 stands for none, for old code only
     "trade_orders": f"user_id in (select id from public.app_users where {NOT_OF_PROBE.format('okx_uid')})",
 }
-SINCE = {"trade_orders": "0008_trades", "trades": "0008_trades"}  # a backup made before that migration hasn't them
+# A backup made before that migration hasn't them.
+SINCE = {
+    "trade_orders": "0008_trades", "trades": "0008_trades", "setting_rules": "0027_descriptions_and_rules",
+}  # fmt: skip
 FORMAT = "settings-store backup"
 VERSION = 1
 MANIFEST = "manifest.json"

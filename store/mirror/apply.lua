@@ -112,7 +112,7 @@ if is_erased and not is_document then    -- of the mirror hash only versions sta
     end
     for i = 1, #fields, 2 do
         local is_time = string.match(fields[i], ':updated_at$') and string.match(fields[i + 1], '^[%d:T.+-]+$')
-        if version_of(fields[i + 1]) == 0 and not is_time then
+        if fields[i] == 'telegram_id' or (version_of(fields[i + 1]) == 0 and not is_time) then    -- an ID may look like a version
             redis.call('HDEL', KEYS[2], fields[i])
         end
     end

@@ -26,6 +26,7 @@ from store.coherence import epochs
 from store.config import Config
 from store.errors import (
     DatabaseUnavailable,
+    InvalidArgument,
     NotMigrated,
     NotPermitted,
     RedisUnavailable,
@@ -245,8 +246,10 @@ class Prober:
         self, known: Known, path: str, name: str, found: Setting | None, began: float
     ) -> tuple[Outcome, str] | None:
         """Say what is wrong with what was read, if anything."""
-        is_databases = path in ("db", "min_version") or (found is not None and found.source == "db")
-        proven = (known.committed if is_databases else known.in_redis).proven(began - BOUNDS.get(path, 0.0))
+        is_redis = (
+            found is not None and found.source == "redis" and path != "min_version"
+        )  # what lacks there, PostgreSQL says
+        proven = (known.in_redis if is_redis else known.committed).proven(began - BOUNDS.get(path, 0.0))
         if found is None:
             if not proven:
                 raise _Unjudged("nothing was saved yet")
@@ -260,10 +263,11 @@ class Prober:
     async def _stored(self, known: Known, name: str, version: int) -> Document | None:
         """Return what PostgreSQL stored as that version; None: no such version. Raises _Unjudged: it was pruned."""
         if version not in known.contents:
-            call = functions.history.user_setting_version(PROBE, name, version)
             async with asyncio.timeout(LONGEST):
                 try:
-                    (row,) = await self._plain._fetch(call)
+                    (row,) = await self._plain._fetch(functions.history.user_setting_version(PROBE, name, version))
+                except InvalidArgument:  # more than a version can be
+                    return None
                 except UnknownVersion:
                     newest = await self._ask("db", name)
                     if newest is not None and newest.version > version:

@@ -115,8 +115,7 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All of a report. `undrawn`: symbols without a picture. `versions`: newest
-    first; `has_older`: whether there are more."""
+    """All of a report. `undrawn`: symbols without a picture. `versions`: newest first; `has_older`: there are more."""
 
     title: str
     chosen: Chosen

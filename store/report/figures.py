@@ -11,7 +11,7 @@ from typing import Any
 
 from store.models import EquityPoint, Gap, TradeStatistics
 from store.report.content import Deal, Group, Market, Results, Saved
-from store.report.words import beside_pointer, cut, in_picture, length, moment, money, percent, ratio, short_money
+from store.report.words import beside_pointer, in_picture, length, moment, money, percent, ratio, short_money
 
 Figure = dict[str, Any]
 
@@ -45,19 +45,23 @@ def equity(results: Results, versions: Sequence[Saved]) -> Figure:
     margin = max((curve[-1].time - curve[0].time) / 40, timedelta(hours=1))
     start, end = curve[0].time - margin, curve[-1].time + margin
     between = [version for version in versions if start <= version.saved_at <= end]
-    names = sorted({version.setting_type for version in between}, key=lambda name: (name != "params", name))
-    for place, name in enumerate(names):
-        lines = [version for version in between if version.setting_type == name]
+    names = {_own_type(version) for version in between}  # a symbol's with the user's own
+    for place, name in enumerate(sorted(names, key=lambda name: (name != "params", name))):
+        lines = [version for version in between if _own_type(version) == name]
         data.append(_version_lines(name, lines, OF_TYPES[place % len(OF_TYPES)]))
     layout = {
         "height": 520,
         "xaxis": {"type": "date", "range": [_at(start), _at(end)], "anchor": "y2", "title": {"text": "UTC"}},
         "xaxis2": {"type": "date", "matches": "x", "anchor": "y3", "visible": False},
         "yaxis": _axis(f"net result ({unit})", domain=[0.34, 1], zeroline=True),
-        "yaxis2": _axis(f"drawdown ({unit})", domain=[0, 0.28], rangemode="tozero"),
+        "yaxis2": _axis(f"drawdown ({unit})", domain=[0, 0.28], rangemode="tozero", autorangeoptions={"maxallowed": 0}),
         "yaxis3": {"anchor": "x2", "domain": [0, 1], "range": [0, 1], "fixedrange": True, "visible": False},
     }
     return {"data": data, "layout": layout}
+
+
+def _own_type(version: Saved) -> str:
+    return version.setting_type.partition(":")[0]
 
 
 def _point_words(point: EquityPoint, unit: str) -> str:
@@ -72,7 +76,7 @@ def _version_lines(name: str, versions: Sequence[Saved], colour: str) -> Figure:
     text: list[str | None] = []
     for version in versions:
         more = ["…"] if len(version.changed) > CHANGES else []
-        told = [f"{name} version {version.version}", f"{moment(version.saved_at)} UTC", version.who]
+        told = [f"{version.setting_type} version {version.version}", f"{moment(version.saved_at)} UTC", version.who]
         x += [*([_at(version.saved_at)] * POINTS_OF_LINE), None]
         text += [*([beside_pointer([*told, *version.changed[:CHANGES], *more])] * POINTS_OF_LINE), None]
     steps = [step / (POINTS_OF_LINE - 1) for step in range(POINTS_OF_LINE)]
@@ -109,7 +113,8 @@ def _figures(row: TradeStatistics, currency: str) -> list[str]:
 
 def months(results: Results) -> Figure:
     """Draw a cell for each month: rows January to December, a column a year."""
-    found = {(row.period.year, row.period.month): row for row in results.months if row.period}
+    periods = [row.period.astimezone(UTC) for row in results.months if row.period]
+    found = {(each.year, each.month): row for each, row in zip(periods, results.months, strict=True)}
     years = range(min(found)[0], max(found)[0] + 1)
     sums = [sum((row.net_pnl for (year, _), row in found.items() if year == one), Decimal()) for one in years]
     rows = [[found.get((year, month)) for year in years] for month in range(1, 13)]
@@ -122,7 +127,7 @@ def months(results: Results) -> Figure:
         "type": "heatmap", "x": [f"{year}<br>{short_money(amount)}" for year, amount in zip(years, sums, strict=True)],
         "y": list(MONTHS), "z": cells(lambda row: float(row.net_pnl), None), "zmin": -most, "zmax": most,
         "text": cells(lambda row: short_money(row.net_pnl)), "texttemplate": "%{text}",
-        "hovertext": cells(lambda row: beside_pointer([f"{row.period:%Y-%m}", *_figures(row, results.unit)])),
+        "hovertext": cells(lambda row: beside_pointer(_figures(row, results.unit))),
         "hovertemplate": "%{hovertext}<extra></extra>", "hoverongaps": False, "xgap": 2, "ygap": 2,
         "colorscale": [[0, LOSS], [0.5, "#f4f1ea"], [1, GAIN]],
         "colorbar": {"title": {"text": in_picture(results.named_unit)}, "thickness": 12, "outlinewidth": 0,
@@ -139,15 +144,15 @@ def months(results: Results) -> Figure:
 def histogram(results: Results) -> Figure:
     """Draw how many results were how high, in steps of a round amount; those far out are in the outermost bars."""
     edges, counts = bins(results.amounts)
-    last = len(counts) - 1
+    last, lowest, highest = len(counts) - 1, min(results.amounts), max(results.amounts)
     middles = [(low + high) / 2 for low, high in pairwise(edges)]
     words = []
     for place, ((low, high), count) in enumerate(zip(pairwise(edges), counts, strict=True)):
         span = f"{money(low)} to {money(high)}"
-        if place == 0 and min(results.amounts) < low:
-            span = f"below {money(high)}, down to {money(min(results.amounts))}"
-        elif place == last and max(results.amounts) >= high:
-            span = f"from {money(low)} on, up to {money(max(results.amounts))}"
+        if place == 0 and lowest < low:
+            span = f"below {money(high)}, down to {money(lowest)}"
+        elif place == last and highest >= high:
+            span = f"from {money(low)} on, up to {money(highest)}"
         words.append(beside_pointer([f"{span} {results.unit}", f"{count} {results.counted}"]))
     bars = {
         "type": "bar", "x": middles, "y": counts, "width": edges[1] - edges[0], "text": words, "textposition": "none",
@@ -239,7 +244,7 @@ def _told(trade: Deal) -> str:
         f"entry {moment(trade.entry_time)} at {trade.entry_price:f}",
         f"exit {moment(trade.exit_time)} at {trade.exit_price:f}",
         f"net result {money(trade.net_pnl)} {trade.currency or ''}, held {held}",
-        *([f"closed by {cut(trade.close_type)}"] if trade.close_type else []),
+        *([f"closed by {trade.close_type}"] if trade.close_type else []),
         *([f"params version {trade.params_version}"] if trade.params_version else []),
     ])  # fmt: skip
 

@@ -17,7 +17,7 @@ from store.report.content import Content, Market, Results
 from store.report.words import in_html, length, moment, money, percent, ratio
 
 HERE = Path(__file__).parent
-HEADINGS = ("trades", "won", "profit factor", "net result", "average", "max drawdown", "Sharpe")
+HEADINGS = ("net result", "trades", "won", "profit factor", "average", "max drawdown", "Sharpe")
 
 
 def plotly_source() -> str:
@@ -109,7 +109,7 @@ def _key_figures(of: TradeStatistics, unit: str) -> str:
 
 def _row(name: str, of: TradeStatistics) -> list[str]:
     numbers = [
-        f"{of.trades:,}", percent(of.win_rate), ratio(of.profit_factor), _amount(of.net_pnl), money(of.average or 0),
+        _amount(of.net_pnl), f"{of.trades:,}", percent(of.win_rate), ratio(of.profit_factor), money(of.average or 0),
         money(of.max_drawdown), ratio(of.sharpe),
     ]  # fmt: skip
     return [f"<td>{in_html(name)}</td>", *(f'<td class="number">{number}</td>' for number in numbers)]

@@ -40,6 +40,8 @@ async def read_content(store: Core, chosen: Chosen, timeframe: str | None, by_se
     """
     if timeframe not in (None, *WIDTHS):
         raise InvalidArgument(f"unknown timeframe: one of {', '.join(WIDTHS)}")
+    if not isinstance(by_setting, list | tuple) or not all(isinstance(key, str) and "." in key for key in by_setting):
+        raise InvalidArgument("by_setting must be a list of keys of settings, as params.leverage")
     if chosen.identifier is None:
         chosen = replace(chosen, identifier=await store._connections.confinement.known() or None)
     async with store._connections.database.transaction(snapshot=True) as transaction:
@@ -97,7 +99,7 @@ class _Reader:
                 [group[row.currency] for group in groups if row.currency in group], amounts[row.currency],
                 "users" if is_all else "trades",
             )
-            for row in totals
+            for row in sorted(totals, key=lambda row: -row.trades)
         ]  # fmt: skip
 
     async def _statistics(self, *by: str) -> AsyncIterator[TradeStatistics]:

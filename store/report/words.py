@@ -14,7 +14,6 @@ from store.shown import shown
 
 LONGEST = 200  # characters of a value or a reason
 WIDTH = 42  # characters of a line that shows beside the pointer, also on a phone
-MOST_CHANGES = 8  # lines that show beside the pointer
 
 
 def in_html(text: str) -> str:

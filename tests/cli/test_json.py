@@ -14,6 +14,8 @@ from tests.conftest import OKX_UID, TELEGRAM_ID
 
 WITHOUT = {
     "export": "prints JSON",
+    "candles export": "prints CSV",
+    "schema": "prints JSON",
     "psql": "becomes another program",
     "redis-cli": "becomes another program",
     "demo": "a show for people",
@@ -63,6 +65,7 @@ SHAPES = {
     f"get {OKX_UID} params": SETTING,
     f"get {OKX_UID}": f"[] {SETTING}",
     f"set {OKX_UID} params leverage=20": SAVED,
+    "fields params": "fields rules",
     "search params leverage=20": f"[] {SETTING}",
     "template save careful params leverage=3": TEMPLATE,
     "template list": "[] name setting_type changed_by updated_at written_by",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from store.files.trades import NEEDED
+from store.commands.trades import FORMATS
+from store.files.trade_formats import NAMES, NEEDED
 from tests.cli.conftest import Cli
 from tests.helpers.hostile import NOBODY, SECRET
 from tests.helpers.trades import HOUR, T0, trade
@@ -155,6 +157,37 @@ def test_figures_by_version_tell_which_settings_earned_what(inside: Cli, traded:
     assert NOBODY in inside.fails(1, "trades", "stats", NOBODY)
 
 
+def test_figures_by_value_of_a_capital_and_as_csv(inside: Cli, traded: str) -> None:
+    head, *rows = [line.split() for line in inside("trades", "stats", "--by-value", "leverage", "--by", "side").lines]
+    assert head[:5] == ["side", "value", "currency", "trades", "win_rate"]
+    assert [row[:2] for row in rows] == [["long", "2"], ["short", "2"]]  # before any version, without a currency
+    shown = inside("trades", "stats", traded, "--capital", "2.5", "--year-days", "1").lines
+    figures = dict(line.split(maxsplit=1) for line in shown if " " in line.strip())
+    assert (figures["max_drawdown"], figures["max_drawdown_percent"]) == ("3.30", "132")
+    assert {"cagr_percent", "calmar"} <= {line.split()[0] for line in shown}
+    assert "max_drawdown_percent" not in inside("trades", "stats", traded).out
+    (row,) = csv.DictReader(inside("trades", "stats", traded, "--csv").out.splitlines())
+    (as_json,) = inside("trades", "stats", traded, "--json").json
+    assert row == {key: "" if value is None else str(value) for key, value in as_json.items()}
+    inside("trades", "add", traded, *words(trade(9, currency="USDT")))
+    assert "Select those of one currency" in inside.fails(1, "trades", "stats", "--capital", "9")
+    assert len(inside("trades", "stats", "--capital", "9", "--currency", "USDT", "--json").json) == 1
+    for usage in (["--capital", "0"], ["--capital", "x"], ["--year-days", "0"], ["--csv", "--json"],
+                  ["--by-value", "leverage", "--by-version"]):  # fmt: skip
+        assert inside.run("trades", "stats", *usage).code == 2
+
+
+def test_the_curve_is_a_table_csv_or_json(inside: Cli, traded: str) -> None:
+    head, *rows = [line.split() for line in inside("trades", "curve", traded).lines]
+    assert head == ["time", "currency", "trades", "net_pnl", "equity", "drawdown", "version"]
+    assert [row[-2:] for row in rows] == [["-2.10", "2.10"], ["-3.20", "3.20"], ["-3.30", "3.30"], ["-2.40", "2.40"]]
+    as_json = inside("trades", "curve", "--json", "--side", "long").json
+    found = list(csv.DictReader(inside("trades", "curve", "--csv", "--side", "long").out.splitlines()))
+    assert found == [{key: "" if value is None else str(value) for key, value in point.items()} for point in as_json]
+    assert inside.run("trades", "curve", "--csv", "--json").code == 2
+    assert NOBODY in inside.fails(1, "trades", "curve", NOBODY)
+
+
 def test_no_trades_are_no_error(inside: Cli, kim: str) -> None:
     assert inside("trades", "list", kim).lines[0].startswith("exit_time")
     assert inside("trades", "list", kim, "--json").json == []
@@ -177,6 +210,22 @@ def test_a_file_of_json_may_have_many_shapes(inside: Cli, kim: str) -> None:
     for place, (shape, write) in enumerate(SHAPES.items()):
         content = write(lines(kim, trade(2 * place)), lines(kim, trade(2 * place + 1)))
         assert inside("trades", "import", "-", "--json", stdin=content).json == {"recorded": 2, "known": 0}, shape
+
+
+def test_positions_of_okx_are_recorded_for_the_user_who_is_named(inside: Cli, kim: str) -> None:
+    position = {
+        "instId": "BTC-USDT-SWAP", "direction": "short", "posSide": "net", "mgnMode": "cross", "ccy": "USDT",
+        "openAvgPx": "97000", "closeAvgPx": "96000", "closeTotalPos": "2", "pnl": "20", "fee": "-1.5",
+        "fundingFee": "0.25", "realizedPnl": "18.75", "cTime": "1795341600000", "uTime": "1795345200000", "type": "2",
+    }  # fmt: skip
+    answer = json.dumps({"code": "0", "data": [position, position | {"type": "1", "instId": "ETH-USDT-SWAP"}]})
+    done = inside.run("trades", "import", "-", "--user", kim, stdin=answer)
+    assert (done.out, done.err) == ("recorded 1 trade, 0 known already\n", "passed over 1 position not closed yet\n")
+    (found,) = inside("trades", "list", kim, "--json").json
+    assert (found["net_pnl"], found["exit_fee"], found["funding_fee"]) == ("18.75", "1.5", "-0.25")
+    assert "--user" in inside.fails(1, "trades", "import", "-", stdin=answer)
+    assert inside.run("trades", "import", "-", "--format", "bitmex", stdin=answer).code == 2
+    assert FORMATS == NAMES
 
 
 NO_TRADES = {

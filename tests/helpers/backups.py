@@ -29,12 +29,15 @@ async def populate(store: SettingsStore, db: Db) -> None:
     """Make users with a history, with deletions, links come and gone, a template and a setting type of our own."""
     db.execute("insert into setting_types values ('extra', 'extra', 'json')")
     db.execute("insert into setting_fields (setting_type, key, json_type) values ('extra', 'a', 'string')")
+    db.execute("update setting_fields set description = '', description_ko = '내 설명' where key = 'leverage'")
+    rule = '$.a starts with "x\\\\ " || $.a != "y\t"'
+    db.execute("select save_setting_rule('extra', 'odd', %s, 'is odd', '이상합니다')", (rule,))
     db.execute("""select save_setting_template('careful', 'params', '{"leverage": 2}')""")
     await store.register(OKX_UID, TELEGRAM_ID, name="Kim\\N\t롱")
     await store.patch(OKX_UID, "params", {"leverage": 20}, reason="more\nrisk")
     await store.save(OKX_UID, "extra", HOSTILE)
     await store.delete(OKX_UID, "dual_side")
-    await store.record_trade(OKX_UID, trade(extra=HOSTILE, leverage=12, exit_fee="0.10", close_type="tp1"))
+    await store.record_trade(OKX_UID, trade(extra=HOSTILE, leverage=2, exit_fee="0.10", currency="BTC", funding_fee=-1))
     await store.register(OTHER_UID, "22222")
     await store.unlink(OTHER_UID)
     await store.link(OTHER_UID, "33333")

@@ -59,6 +59,7 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         where = self._open[-1] if self._open else ""
         if where == "script" and self._is_data:
+            assert "<" not in data  # which could end the script
             self.figures.append((self._headings[-1], json.loads(data)))
         elif where == "script":
             self.scripts.append(data)

@@ -2,7 +2,7 @@
 create table trades (
     id bigserial primary key, okx_uid varchar(50), symbol varchar(50), side varchar(10), entry_time timestamp, entry_price float,
     entry_size numeric(20, 8), exit_time timestamp, exit_price float, exit_size numeric(20, 8), realized_pnl numeric(20, 8),
-    exit_order_id varchar(100), session_id integer
+    exit_order_id varchar(100), session_id integer, currency text default 'usdt', funding_fee numeric default -0.5
 );
 insert into trades (okx_uid, symbol, side, entry_time, entry_price, entry_size, exit_time, exit_price, exit_size, realized_pnl,
                     exit_order_id, session_id) values

@@ -205,8 +205,8 @@ def test_trades_and_candles_come_along_as_far_as_they_are_some(old_url: str, old
     assert migrate.status(old_url).is_current
     taken = rows(old, "select exit_order_id, net_pnl::text, params_version, extra from trades order by exit_order_id")
     assert taken == [
-        ("a1", "12.50000000", 9, {"id": 1, "session_id": 7}),
-        ("predecessor-2", "-3.00000000", 9, {"id": 2}),
+        ("a1", "12.50000000", 9, {"id": 1, "session_id": 7, "currency": "usdt", "funding_fee": -0.5}),
+        ("predecessor-2", "-3.00000000", 9, {"id": 2, "currency": "usdt", "funding_fee": -0.5}),
     ]
     reasons = [(q.id, q.reason) for q in migrate.quarantine(old_url) if q.table_name == "trades"]
     assert [id for id, _ in reasons] == ["3", "4"]

@@ -67,6 +67,7 @@ OWNERS = {
     "_is_permitted",
     *("begin_restore", "end_restore", "seal_api_credentials", "arrange_hypertables"),
     *("save_setting_type", "delete_setting_type", "save_setting_field", "delete_setting_field"),
+    *("save_setting_rule", "delete_setting_rule", "_describe_fields"),
     "save_hypertable_settings",
     *("user_settings_changed", "okx_api_info_changed", "app_users_links"),  # triggers: what nobody writes by hand
     *("erase_unknown", "_erasure_digest", "_forget_erased", "is_erased"),  # the memory of erasures is nobody's to read
@@ -205,6 +206,6 @@ def test_the_types_python_knows_are_those_of_the_database(db: Connection) -> Non
 def test_whatever_asks_for_the_fields_of_a_document_asks_by_its_type() -> None:
     """A document's name may hold a symbol, dual_side:BTC-USDT-SWAP; the catalogue knows types."""
     for file in SQL.glob("*/*.sql"):
-        if file.stem not in ("save_setting_field", "delete_setting_field"):
+        if file.stem not in ("save_setting_field", "delete_setting_field", "save_setting_rule"):
             for compared in re.findall(r"\bf\.setting_type = (.*)", file.read_text()):
                 assert compared.startswith("split_part("), file

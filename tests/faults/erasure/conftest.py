@@ -75,6 +75,7 @@ def assert_gone(db: Db, redis: redis_py.Redis) -> None:
         assert key in {f"user:{owner}:mirror" for owner in (OKX_UID, TELEGRAM_ID, EARLIER)}
         assert 0 < int(str(redis.ttl(key))) <= 3600
         fields.pop("life", None)
+        assert "telegram_id" not in fields
         for name, value in fields.items():
             what = name.partition(":")[2]
             assert what == "updated_at" or (what == "digest" and value == "") or (what == "" and value.isdecimal())

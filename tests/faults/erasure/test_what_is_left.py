@@ -13,7 +13,7 @@ from store import RedisUnavailable, SettingsStore, UnknownUser
 from store.coherence.relay import Relay, drain, reconcile
 from store.coherence.verify import verify
 from tests.conftest import TELEGRAM_ID
-from tests.faults.erasure.conftest import VALUE, Db, assert_gone, content, marks, state
+from tests.faults.erasure.conftest import EARLIER, VALUE, Db, assert_gone, content, marks, state
 from tests.faults.servers import RedisServer, eventually
 
 
@@ -29,6 +29,14 @@ async def test_an_erasure_leaves_version_numbers_in_redis_and_they_expire(
     with pytest.raises(UnknownUser):
         await store.get(person, "params")
     assert not (await store.erase_user(person)).was_known
+    assert_gone(db, redis)
+
+
+async def test_a_telegram_id_as_short_as_a_version_goes(
+    store: SettingsStore, person: str, db: Db, redis: redis_py.Redis
+) -> None:
+    await store.link(person, EARLIER)
+    await store.erase_user(person)
     assert_gone(db, redis)
 
 

@@ -19,7 +19,7 @@ from tests.helpers.sessions import DEADLINE, Connection, fetch, refused, value
 
 CANDLE = '[{"ts": "2026-01-01T00:00Z", "symbol": "S", "open": 1, "high": 1, "low": 1, "close": 1, "volume": 1}]'
 CANDLES = "null::public.ohlcv_1m[]"
-FIELD = "row('params', 'a', 'number', false, null, null, null, null, false)::public.setting_fields"
+FIELD = "row('params', 'a', 'number', false, null, null, null, null, false, null, null)::public.setting_fields"
 # Calls of what isn't of a user: see test_confinement.py for those that are.
 OTHERS = {
     "arrange_hypertables": "", "_candle_lookup": "'1m', '{}'",
@@ -55,12 +55,17 @@ OTHERS = {
     "save_setting_template": "'calm', 'params', '{\"leverage\": 3}'", "save_setting_type": "'alarms', 'alarms', 'hash'",
     "secret_mask": "", "setting_template": "'careful', 'params'",
     "_setting_version_at": "gen_random_uuid(), 'params', now()", "store_statistics": "", "_telegram_is_free": "'55555'",
-    "_take_settings": "'params', '{\"leverage\": \"3\"}', '{}', '{}'", "_timeframe_width": "'1m'",
+    "_take_settings": "'params', '{\"leverage\": \"99\"}', '{}', '{}', '{}'", "_timeframe_width": "'1m'",
     "timescaledb_state": "", "_trade_problems": "gen_random_uuid(), '{}'",
     "_unmask_secrets": "'params', '{\"signal_bot_token\": \"********\"}', '{}'", "_user_problems": "'{}'",
     "validate_user_setting": "'params', '{\"leverage\": 0}'", "_write_candles": "'1m', '{}', false",
     "_writer_note": "'actor'", "_with_symbol": "'dual_side', 'A-B'", "_setting_type_problem": "'dual_side:A-B'",
     "_document_names": "gen_random_uuid(), null, 'A-B'",
+    "save_setting_rule": "'params', 'a', '$.leverage > 2 && $.tp1_ratio + 1 < 90', 'x'", "list_setting_rules": "",
+    "delete_setting_rule": "'params', 'tame'", "_broken_rules": "'params', '{\"leverage\": 99}'",
+    "_rule_tokens": "'$.leverage > 2'", "_rule_schema": "'params', '$.leverage > 2 || !($.use_sl == true)'",
+    "_comparison_schema": """'params', '{"key": "leverage"}', '>', '{"literal": 2}'""",
+    "_field_schema": f"{FIELD}, 'ko'", "setting_schema": "'params'", "_describe_fields": "",
 }  # fmt: skip
 # Of candles again, that there are, and of a timeframe that a row names but nobody has made a table for.
 CANDLE_CALLS = [

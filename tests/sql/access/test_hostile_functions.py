@@ -144,6 +144,7 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "timestamp with time zone": st.sampled_from(
         ["now", "-infinity", "infinity", "4713-01-01 BC", "294276-12-31", "epoch", "2020-01-01 00:00+09"]
     ),
+    "jsonpath": st.sampled_from(["$", 'strict $.leverage > 2 || !($.a == "x")', "exists($.**)", "$.leverage", '""']),
     "interval": st.sampled_from(["0", "1 day", "-1 day", "178000000 years", "-178000000 years", "1 microsecond"]),
 }  # fmt: skip
 
@@ -221,6 +222,11 @@ USUAL: dict[str, st.SearchStrategy[Any]] = {
     "p_currency": st.sampled_from([None, "USDT"]),
     "p_limit": st.sampled_from([None, 1, 100]),
     "p_findings": st.sampled_from(["{}", '{"missing": 1}']),
+    "p_language": st.just("ko"),
+    "p_rule text": st.sampled_from(["$.leverage < 90", "$.leverage / 0 > $.rsi_length", "1", "(" * 3000 + "1"]),
+    "p_left": st.just('{"key": "leverage"}'),
+    "p_right": st.sampled_from(['{"literal": 3}', '{"literal": null}']),
+    "p_operator": st.sampled_from(["<", "!="]),
     "p_prefer": st.sampled_from([None, "redis", "db"]),
 }
 
@@ -340,7 +346,7 @@ def test_hostile_arguments_get_a_result_or_an_error_of_ours(db: Connection, peop
         "setting_template(text,text,text)",
         "apply_setting_template(text,text,text[],jsonb,boolean,boolean,text,text)",
         "delete_setting_template(text,text,text)",
-        "save_setting_field(text,text,text,jsonb,numeric,numeric,text[],boolean,boolean)",
+        "save_setting_field(text,text,text,jsonb,numeric,numeric,text[],boolean,boolean,text,text)",
     }  # what comes first hasn't
     assert {signature for signature, states in outcomes.items() if None not in states} <= after_another
 

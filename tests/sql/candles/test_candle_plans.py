@@ -91,6 +91,9 @@ LOOKS: dict[str, tuple[int, Callable[..., Call], tuple[Any, ...], str]] = {
     "a page is read": (1, functions.candles.get_candles, (BTC, "1m", at(30), at(31), None, 100), ""),
     "a day's gaps are looked for": (1, functions.candles.missing_candles, (BTC, "1m", at(30), at(31)), ""),
     "a trade is recorded again": (1, functions.trades.record_trade, (OKX_UID, json.dumps(closed(7))), ""),
+    "a currency is added to one": (
+        1, functions.trades.record_trade, (OKX_UID, json.dumps({**closed(7), "currency": "USDT"})), "",
+    ),
     "trades of two months are": (
         2, functions.trades.record_trades, (json.dumps([{"okx_uid": OKX_UID, **closed(n)} for n in (7, 8)]),), "",
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,26 @@ def shipped(db: Connection) -> dict[tuple[str, str], Field]:
             *limits, row["choices"], row["is_secret"],
         )  # fmt: skip
     return fields
+
+
+def test_every_key_says_what_it_is_for_in_either_language(db: Connection) -> None:
+    told = fetch(db, "select key, description, description_ko from setting_fields")
+    for field in told:
+        assert re.fullmatch(r"[A-Z].{20,300}\.", re.sub("[가-힣]", "x", field["description"])), field
+        assert re.search("[가-힣]{2}", field["description_ko"]), field
+        assert field["description_ko"].endswith("."), field
+    assert len({field["description"] for field in told}) == len({field["description_ko"] for field in told}) == 68
+
+
+def test_a_description_of_an_operators_outlives_migrate_and_other_changes(db: Connection, database_url: str) -> None:
+    fetch(db, "select save_setting_field('params', 'leverage', 'integer', '5', 1, 20, p_description => 'Ours')")
+    fetch(db, "select save_setting_field('params', 'sl_value', 'number', '5', p_description_ko => '')")
+    fetch(db, "select save_setting_field('params', 'leverage', 'integer', '5', 1, 30)")
+    migrate.migrate(database_url)
+    told = fetch(db, "select description, description_ko from setting_fields where key in ('leverage', 'sl_value')")
+    assert sorted((field["description"][:8], field["description_ko"][:6]) for field in told) == [
+        ("Distance", ""), ("Ours", "포지션의 레"),
+    ]  # fmt: skip
 
 
 def test_every_column_of_every_key_is_that_of_the_file(db: Connection) -> None:

@@ -17,6 +17,7 @@ import pytest
 from store import (
     BadIdentifier,
     Config,
+    EquityPoint,
     InvalidArgument,
     NotPermitted,
     SettingsStore,
@@ -106,15 +107,64 @@ async def test_figures_come_as_they_are_asked_for(store: SettingsStore, user: st
         await store.trade_statistics(by=["hour"])
 
 
+async def test_figures_of_currencies_capitals_and_values(store: SettingsStore, user: str) -> None:
+    later = datetime.now(UTC) + HOUR
+    times = {"entry_time": later, "exit_time": later + 2 * HOUR}
+    await store.record_trades([
+        trade(1, okx_uid=user, currency="USDT", funding_fee=Decimal("-0.001"), **times),
+        trade(2, okx_uid=user, currency="BTC", realized_pnl=-1, **times), trade(3, okx_uid=user),
+    ])  # fmt: skip
+    everything = await store.trade_statistics()
+    assert [(one.currency, one.net_pnl, one.funding_fees) for one in everything] == [
+        ("BTC", -1, None), ("USDT", 5, Decimal("-0.001")), (None, Decimal("4.999"), None)
+    ]  # fmt: skip
+    for capital in (Decimal(4), 4, 4.0, "4"):
+        (btc,) = await store.trade_statistics(user, currency="BTC", capital=capital)
+        assert btc.max_drawdown_percent == 25
+    with pytest.raises(InvalidArgument, match="of several"):
+        await store.trade_statistics(capital=4)
+    for bad in (True, "x", "1_0", float("nan"), Decimal("sNaN"), 10**5000, [1], -1):
+        with pytest.raises(InvalidArgument):
+            await store.trade_statistics(capital=bad)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        await store.trade_statistics(capitol=4)  # type: ignore[call-arg]
+    await store.patch(user, "params", {"leverage": 7})
+    values = await store.trade_statistics_by_setting_value("params", "leverage", symbol="BTC-USDT-SWAP")
+    assert [(one.value, one.users, one.trades) for one in values] == [(10, 1, 1), (10, 1, 1), (None, 1, 1)]
+    assert values == await store.trade_statistics(by=["params.leverage"])
+    assert await store.trade_statistics_by_setting_value("params", "leverage", user, currency="USDT") == [values[1]]
+    for setting_type, key in (("preferences", "a"), ("params", ""), (None, "a"), ("params", 1)):
+        with pytest.raises(InvalidArgument):
+            await store.trade_statistics_by_setting_value(setting_type, key)  # type: ignore[arg-type]
+
+
+async def test_the_equity_curve_comes_currency_by_currency(store: SettingsStore, user: str) -> None:
+    await store.record_trades([trade(n, okx_uid=user, realized_pnl=3 - n, currency="USDT") for n in range(5)])
+    await store.record_trade(user, trade(9, currency="BTC"))
+    points = [point async for point in store.equity_curve(user)]
+    assert [(point.currency, float(point.equity), float(point.drawdown)) for point in points] == [
+        ("BTC", 4.999, 0), ("USDT", 3, 0), ("USDT", 5, 0), ("USDT", 6, 0), ("USDT", 6, 0), ("USDT", 5, 1)
+    ]  # fmt: skip
+    selected = [point async for point in store.equity_curve(currency="USDT", since=T0 + 4 * HOUR)]
+    assert selected == [EquityPoint("USDT", T0 + 4 * HOUR, 1, Decimal(-1), Decimal(-1), Decimal(1), None)]
+    with pytest.raises(InvalidArgument):
+        _ = [point async for point in store.equity_curve(user, "preferences")]
+    with pytest.raises(UnknownUser):
+        _ = [point async for point in store.equity_curve(NOBODY)]
+
+
 async def test_a_writer_records_a_reader_reads_and_neither_more(config: Config, user: str) -> None:
     assert config.database_url
     async with SettingsStore(replace(config, database_url=in_role(config.database_url, "writer"))) as writer:
         await writer.record_trade(user, trade())
+        assert (await writer.record_trade(user, trade(currency="USDT"))).currency == "USDT"
         await writer.record_trades([trade(2, okx_uid=user)])
         assert (await import_trades(writer, jsonl(trade(3)))).recorded == 1
     async with SettingsStore(replace(config, database_url=in_role(config.database_url, "reader"))) as reader:
         assert len(await all_trades(reader)) == 3
-        assert len(await reader.trade_statistics_by_version()) == 1
+        assert len(await reader.trade_statistics_by_version()) == 2
+        assert len(await reader.trade_statistics_by_setting_value("params", "leverage")) == 2
+        assert len([point async for point in reader.equity_curve()]) == 3
         with pytest.raises(NotPermitted):
             await reader.record_trade(user, trade(4))
     async with SettingsStore(replace(config, database_url=in_role(config.database_url, "relay"))) as relay:

@@ -149,6 +149,11 @@ async def test_nothing_that_others_wrote_is_run(
     file.write_text(await store.report(OTHER))
     show(chrome, file, 1440)  # where a script that the page's policy refuses would leave a word in the console
     assert set(symbols) <= set(texts(chrome, ".xtick text"))
+    chrome.execute_script(
+        "const bars = [...document.querySelectorAll('figure')].find((each) => each.textContent.includes('By symbol'));"
+        "Plotly.Fx.hover(bars.querySelector('div'), [0, 1].map((place) => ({curveNumber: 0, pointNumber: place})));"
+    )
+    assert any(symbols[0] in told for told in texts(chrome, ".hoverlayer text"))
     assert chrome.find_elements(By.CSS_SELECTOR, "img, a, figure b") == []
     assert chrome.find_element(By.TAG_NAME, "h1").text == f"{HOSTILE} · {OTHER}"
 

@@ -106,7 +106,7 @@ async def test_every_version_is_a_line_that_tells_what_changed(store: SettingsSt
         "tp1_value: 2.0 → 2.5",
     ]
     assert any("위험을 줄임" in text and "signal_bot_token" in text for text in words)
-    assert trace(page.figure("Equity curve and drawdown"), f"dual_side:{BTC} saved")
+    assert trace(page.figure("Equity curve and drawdown"), "dual_side saved")
     assert "params version 4 · 2026-08-15 00:00 · by 운영자: back to ten leverage: 5 → 10" in page.words
     assert "0123456789" not in page.own
     assert MASK in page.words
@@ -296,14 +296,17 @@ async def test_what_cannot_be_drawn_is_refused(store: SettingsStore, user: str) 
         await store.report(user, timeframe="1w")
     with pytest.raises(InvalidArgument):
         await store.report(user, side="both")
-    with pytest.raises(InvalidArgument):
-        await store.report(user, by_setting=("leverage",))
+    for by_setting in (("leverage",), "params.leverage", ("preferences.symbol",), ("user",), (7,)):
+        with pytest.raises(InvalidArgument):
+            await store.report(user, by_setting=by_setting)  # type: ignore[arg-type]
 
 
 async def test_page_is_the_same_whatever_the_session_and_the_locale(
     store: SettingsStore, config: Config, traded: str
 ) -> None:
-    options = "-c DateStyle=German,DMY -c TimeZone=Asia/Seoul -c IntervalStyle=sql_standard -c search_path=pg_catalog"
+    options = (
+        "-c DateStyle=German,DMY -c TimeZone=America/St_Johns -c IntervalStyle=sql_standard -c search_path=pg_catalog"
+    )
     url = make_conninfo(config.database_url or "", options=options)
     async with SettingsStore(replace(config, database_url=url)) as other:
         pages = [re.sub(r"at [-0-9]+ [:0-9]+ UTC;", "", await each.report(traded)) for each in (store, other)]

@@ -1,0 +1,382 @@
+"""What goes wrong in a run. Each fault is a method: it begins, and returns when it is over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import psutil
+import psycopg
+import redis as redis_py
+
+from store.files.backup import check_backup
+from store.operations import embedded
+from tests.consistency.client import SUFFIXES
+from tests.consistency.history import Fault, now
+from tests.consistency.world import World, free_port, until
+from tests.servers.stacks import postgres
+
+HEALED = 20.0  # seconds until Redis must be right again
+KEYS = {**SUFFIXES, "api_keys": "api:keys"}
+SHOULD_BE = """
+select okx_uid, setting_type, updated_at from user_settings where is_active and deleted_at is null
+union all select okx_uid, 'api_keys', updated_at from okx_api_info where is_active and deleted_at is null
+union all select okx_uid, 'user', updated_at from app_users where deleted_at is null
+union all select telegram_id, 'telegram', updated_at from telegram_links where okx_uid is not null"""
+
+
+@dataclass
+class Nemesis:
+    """Brings about faults, and notes them."""
+
+    world: World
+    random: random.Random
+    faults: list[Fault] = field(default_factory=list)
+    violations: list[tuple[str, str]] = field(default_factory=list)
+
+    def strike(self, names: list[str]) -> None:
+        """Bring about one fault of these."""
+        name = self.random.choice(names)
+        start = now()
+        try:
+            getattr(self, name)()
+        except (redis_py.RedisError, psycopg.OperationalError) as error:
+            self.violations.append(("nemesis", f"{name}: {error}"))
+        is_lossy = name in LOSSY
+        if is_lossy and not self._is_right_again():
+            self.violations.append(("healing", f"after {name} at {start}: {sorted(self._missing)[:5]}"))
+        self.faults.append(Fault(name, start, now(), is_lossy, name.startswith(("redis", "evict"))))
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [asdict(fault) for fault in self.faults]
+
+    def heal(self) -> None:
+        """Leave nothing behind."""
+        for line in (self.world.redis_line, self.world.postgres_line):
+            line.heal()
+
+    def _is_right_again(self) -> bool:
+        """Wait until Redis has all that PostgreSQL has now, or newer."""
+        with self.world.postgres() as connection:
+            due = {(o, k): at for o, k, at in connection.execute(SHOULD_BE.encode())}
+        self._missing = due
+
+        def is_right() -> bool:
+            with self.world.redis() as client, self.world.postgres() as connection:
+                users = {uid for (uid,) in connection.execute("select okx_uid from app_users where deleted_at is null")}
+                if any(client.exists(f"user:{m}:settings") for m in self.world.cast.mortals if m not in users):
+                    return False
+                for owner, kind in list(self._missing):
+                    at = client.hget(f"user:{owner}:mirror", f"{kind}:updated_at")
+                    is_gone = len(owner) >= 16 and owner not in users
+                    if is_gone or (
+                        at and datetime.fromisoformat(str(at)) >= self._missing[owner, kind].astimezone(UTC)
+                    ):
+                        del self._missing[owner, kind]
+            return not self._missing
+
+        return until(is_right, HEALED)
+
+    @contextmanager
+    def _stopped(self, *pids: int) -> Iterator[None]:
+        """Let processes hang."""
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def _pause(self, least: float = 0.1, most: float = 0.8) -> None:
+        time.sleep(self.random.uniform(least, most))
+
+    # -- Redis
+
+    def _redis_pid(self) -> int:
+        pid = embedded.redis_pid(self.world.home)
+        assert pid
+        return pid
+
+    def redis_restarted(self) -> None:
+        embedded.stop_redis(self.world.home)
+        self._pause(0, 0.3)
+        embedded.start_redis(self.world.home)
+
+    def redis_killed(self) -> None:
+        self._end_redis()
+        embedded.start_redis(self.world.home)
+
+    def redis_restarted_empty(self) -> None:
+        self._end_redis()
+        shutil.rmtree(self.world.home / "redis")
+        embedded.start_redis(self.world.home)
+
+    def redis_restored_old(self) -> None:
+        """Take a copy of its files; put the copy of the last time back."""
+        copy = self.world.home / "redis-copy"
+        embedded.stop_redis(self.world.home)
+        if copy.exists() and (copy / "round").read_text() == self.world.cast.beacon:
+            shutil.rmtree(self.world.home / "redis")
+            copy.rename(self.world.home / "redis")
+        else:
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(self.world.home / "redis", copy)
+            (copy / "round").write_text(self.world.cast.beacon)
+        embedded.start_redis(self.world.home)
+
+    def redis_reloaded_old(self) -> None:
+        """Load an older state in place, from a replica of then: the process and its run id stay the same."""
+        folder, port = self.world.home / "redis-then", free_port()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        with self.world.redis() as client:
+            client.save()
+            shutil.copy(self.world.home / "redis" / "dump.rdb", folder)
+            self._pause(0.5, 1.0)
+            command = [embedded.redis_program("server"), "--port", str(port), "--dir", str(folder), "--save", ""]
+            then = subprocess.Popen([*command, "--appendonly", "no"], stdout=subprocess.DEVNULL)
+            try:
+                client.execute_command("REPLICAOF", "127.0.0.1", port)
+                until(lambda: client.info("replication").get("master_link_status") == "up", 10)
+            finally:
+                client.execute_command("REPLICAOF", "NO", "ONE")
+                then.terminate()
+                then.wait()
+
+    def _end_redis(self) -> None:
+        process = psutil.Process(self._redis_pid())
+        process.kill()
+        until(lambda: embedded.redis_pid(self.world.home) is None, 30)
+
+    def redis_paused(self) -> None:
+        with self._stopped(self._redis_pid()):
+            self._pause(0.3, 0.8)
+
+    def redis_paused_long(self) -> None:
+        with self._stopped(self._redis_pid()):
+            time.sleep(3.5)
+
+    def redis_flushed(self) -> None:
+        with self.world.redis() as client:
+            client.flushall()
+
+    def redis_scripts_flushed(self) -> None:
+        with self.world.redis() as client:
+            client.script_flush()
+
+    def redis_connections_cut(self) -> None:
+        with self.world.redis() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+            client.client_kill_filter(_type="pubsub")
+
+    def redis_full(self) -> None:
+        self._set_redis("maxmemory", "100kb", "0")
+
+    def redis_impatient(self) -> None:
+        self._set_redis("timeout", "1", "0", 1.5)
+
+    def _set_redis(self, name: str, value: str, usual: str, seconds: float = 0.3) -> None:
+        with self.world.redis() as client:
+            client.config_set(name, value)
+            time.sleep(seconds)
+            client.config_set(name, usual)
+
+    def redis_read_only(self) -> None:
+        with self.world.redis() as client:
+            client.execute_command("REPLICAOF", "127.0.0.1", "1")
+            time.sleep(0.3)
+            client.execute_command("REPLICAOF", "NO", "ONE")
+
+    def evicted(self) -> None:
+        self._evict()
+
+    def _evict(self) -> None:
+        """Remove keys as Redis does that has no memory left: of a user some or all, with or without the mirror hash."""
+        with self.world.redis() as client:
+            for owner in self.random.sample(self.world.cast.users, 2):
+                names = [f"user:{owner}:{suffix}" for suffix in (*KEYS.values(), "mirror")]
+                client.delete(*(names if self.random.random() < 0.5 else self.random.sample(names, 2)))
+
+    # -- the lines
+
+    def redis_line_cut(self) -> None:
+        self.world.redis_line.cut()
+        self._pause(0.2, 1.5)
+        self.world.redis_line.heal()
+
+    def redis_line_hung(self) -> None:
+        self.world.redis_line.hang()
+        self._pause(0.3, 5)
+        self.world.redis_line.heal()
+
+    def redis_line_slow(self) -> None:
+        self.world.redis_line.delay(0.03, 0.03)
+        self._pause(0.3, 1.0)
+        self.world.redis_line.heal()
+
+    def evicted_while_late(self) -> None:
+        """What is sent to Redis arrives after its sender has given up, and keys go meanwhile."""
+        self.world.redis_line.delay(self.random.uniform(0.3, 0.8), 0)
+        for _ in range(20):
+            time.sleep(0.08)
+            self._evict()
+        self.world.redis_line.heal()
+
+    def redis_line_late(self) -> None:
+        self.world.redis_line.delay(self.random.uniform(0.25, 0.6), 0)
+        self._pause(0.5, 1.5)
+        self.world.redis_line.heal()
+
+    def postgres_line_cut(self) -> None:
+        self.world.postgres_line.cut()
+        self._pause(0.1, 0.6)
+        self.world.postgres_line.heal()
+
+    def postgres_line_hung(self) -> None:
+        self.world.postgres_line.hang()
+        self._pause(0.3, 2.5)
+        self.world.postgres_line.heal()
+
+    def postgres_line_slow(self) -> None:
+        self.world.postgres_line.delay(0.1, 0.1)
+        self._pause(0.5, 2)
+        self.world.postgres_line.heal()
+
+    # -- PostgreSQL
+
+    def postgres_restarted(self) -> None:
+        postgres.stop(self.world.home)
+        postgres.start(self.world.home)
+
+    def postgres_aborted(self) -> None:
+        self._end_postgres(signal.SIGQUIT)
+
+    def postgres_killed(self) -> None:
+        self._end_postgres(signal.SIGKILL)
+
+    def _end_postgres(self, how: signal.Signals) -> None:
+        pid = embedded.postgres_pid(self.world.home)
+        assert pid
+        os.kill(pid, how)
+        until(lambda: embedded.postgres_pid(self.world.home) is None, 30)
+        postgres.start(self.world.home)
+
+    def postgres_backends_ended(self) -> None:
+        with self.world.postgres() as connection:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()"
+            )
+
+    def postgres_backend_hung(self) -> None:
+        query = "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
+        with self.world.postgres() as connection:
+            pids = [pid for (pid,) in connection.execute(query)]
+        with self._stopped(*self.random.sample(pids, min(2, len(pids)))):
+            self._pause(0.3, 1.5)
+
+    def postgres_read_only(self) -> None:
+        self._set_postgres(0.4, default_transaction_read_only="on")
+
+    def postgres_impatient(self) -> None:
+        self._set_postgres(0.4, idle_in_transaction_session_timeout="50ms", idle_session_timeout="50ms")
+
+    def _set_postgres(self, seconds: float, **settings: str) -> None:
+        """Have every connection, of before, too, take these settings for a while."""
+        with self.world.postgres() as connection:
+            for change in ("set {} = '{}'", "reset {}"):
+                for setting in settings.items():
+                    connection.execute(f"alter system {change.format(*setting)}".encode())
+                connection.execute("select pg_reload_conf()")
+                time.sleep(seconds)
+
+    def postgres_rows_held(self) -> None:
+        """Leave a transaction open that holds rows which others write, and their marks."""
+        rows = b"select from user_settings where okx_uid = any (%s) and is_active for update"
+        with self.world.postgres() as connection, connection.transaction(force_rollback=True):
+            connection.execute("set local lock_timeout = '3s'")
+            with contextlib.suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+                connection.execute(rows, (self.random.sample(self.world.cast.users, 2),))
+                connection.execute("select from mirror_pending for update")
+                self._pause(0.3, 1.0)
+
+    def postgres_marks_vacuumed(self) -> None:
+        with self.world.postgres() as connection:
+            connection.execute("vacuum (truncate off) mirror_pending")
+
+    # -- processes
+
+    def client_killed(self) -> None:
+        alive = [number for number, client in self.world.clients.items() if client.poll() is None]
+        if alive:
+            self.world.kill_client(self.random.choice(alive))
+
+    def client_paused(self) -> None:
+        alive = [client.pid for client in self.world.clients.values() if client.poll() is None]
+        if alive:
+            with self._stopped(self.random.choice(alive)):
+                self._pause(0.3, 2.5)
+
+    def relay_killed(self) -> None:
+        self.world.kill_relay()
+
+    def relay_paused(self) -> None:
+        with self._stopped(*(relay.pid for relay in self.world.relays)):
+            self._pause(0.3, 1.5)
+
+    # -- jobs
+
+    def _job(self, *arguments: str) -> None:
+        if (problem := self.world.job(*arguments)) is not None:
+            self.violations.append(("job", problem))
+
+    def synced(self) -> None:
+        self._job("sync", "--prefer", self.random.choice(["redis", "db"]))
+
+    def repaired(self) -> None:
+        self._job("verify", "--repair")
+
+    def keys_rotated(self) -> None:
+        """Make the other key the one that writes; processes under way go on with theirs."""
+        self.world.keys.reverse()
+        self._job("keys", "rotate")
+
+    def template_applied(self) -> None:
+        self._job("template", "apply", "consistency", "preferences", "--all")
+
+    def backed_up(self) -> None:
+        file = self.world.home / "backup.zip"
+        file.unlink(missing_ok=True)
+        self._job("backup", str(file))
+        if file.exists():
+            check_backup(file)
+
+
+LOSSY = ("redis_killed", "redis_restored_old", "redis_reloaded_old")  # a killed one may lack what it hadn't written yet
+ALL = [name for name, value in vars(Nemesis).items() if callable(value) and not name.startswith("_")]
+ALL = [name for name in ALL if name not in ("strike", "lines", "heal")]
+
+
+def haunt(nemesis: Nemesis, names: list[str], pace: float, is_over: Callable[[], bool]) -> None:
+    """Bring about faults until it is over."""
+    over = threading.Event()
+    while names and not is_over():
+        over.wait(nemesis.random.uniform(0.3, 1.7) * pace)
+        if not is_over():
+            nemesis.strike(names)
+    while not is_over():
+        over.wait(0.05)
