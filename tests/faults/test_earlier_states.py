@@ -88,6 +88,7 @@ async def test_a_redis_that_goes_back_in_place_is_noticed(
     assert await leverage(store) == 3
 
 
+@pytest.mark.slow  # a turn takes a second
 async def test_relays_turn_side_by_side_and_rogues_cost_one_reconciliation(
     config: Config, store: SettingsStore, own_redis: RedisServer, db: Db
 ) -> None:
