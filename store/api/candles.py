@@ -134,24 +134,28 @@ class Candles(Core):
     ) -> int:
         """Write candles as CSV, which import_candles() reads, as of one moment; return how many.
 
-        A symbol after the other, each in the order of time. `progress` is told of candles. Raises as get_candles().
+        A symbol after the other, each in the order of time; nothing at all if there are none. `progress` is told of
+        candles. Raises as get_candles(), before anything is written.
         """
         if not isinstance(symbols, list | tuple):
             raise InvalidArgument(f"symbols must be a list of strings, not {type(symbols).__name__}")
         try:
-            file.write(functions.candles.HEADER)
+            file.write(b"")
         except (AttributeError, TypeError):
             raise InvalidArgument("file must be open for writing bytes") from None
+        firsts = [
+            functions.candles.copy_candles(symbol, timeframe, from_, to, None, PAGE_OF_COPY) for symbol in symbols
+        ]
         count = 0
         async with self._connections.database.transaction(snapshot=True) as transaction:
-            for symbol in symbols:
-                lines, last = PAGE_OF_COPY, None
+            for symbol, copy in zip(symbols, firsts, strict=True):
+                lines = PAGE_OF_COPY
                 while lines == PAGE_OF_COPY:
-                    copy = functions.candles.copy_candles(symbol, timeframe, from_, to, last, PAGE_OF_COPY)
                     page = b"".join([block async for block in transaction.copy_out(copy)])
-                    file.write(page)
+                    file.write(page if count or not page else functions.candles.HEADER + page)
                     lines = page.count(b"\n")
                     last = page[page.rfind(b"\n", 0, -1) + 1 :].partition(b",")[0].decode()
+                    copy = functions.candles.copy_candles(symbol, timeframe, from_, to, last, PAGE_OF_COPY)
                     count += lines
                     progress(lines)
         return count

@@ -1,4 +1,4 @@
-"""candles import, list, rollup, gaps: what they print, and how a bad file is told."""
+"""candles import, export, list, rollup, gaps: what they print, and how a bad file is told."""
 
 from __future__ import annotations
 
