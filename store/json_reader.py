@@ -1,20 +1,23 @@
 """Reads JSON as it comes in from people: every digit is kept, and nothing that is there twice is lost.
 
-parse() reads a text as a whole; Reader walks through one, so that a piece can be passed on as it is, and named by line.
+parse() reads a text as a whole; Reader walks through one, so that a piece can be passed on as it is, and named by line;
+Stream through one that comes in blocks.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
 from store.json_writer import shown_key
 
 LARGEST_EXPONENT = 308  # of ten, beyond which nothing is a double; of a few thousand digits Python makes no int
+_NEAR = 16  # characters before the end of a block: what breaks off there may go on in the next
 _SPACE = re.compile(r"[ \t\n\r]*")
+_FIRST_KEY = re.compile(r'\{\s*"([^"\\]*)"')
 
 
 class NotJson(ValueError):
@@ -165,6 +168,86 @@ class Reader:
 
     def _fail(self, message: str) -> None:
         raise json.JSONDecodeError(message, self.text, self.at)
+
+
+class Stream(Reader):
+    """A position in a JSON text that comes in blocks, of which none is kept longer than the value that it is part of.
+
+    `more` returns the next block, "" at the end. value() raises Untakeable, too, for a value of more than `longest`
+    characters; where it began and ended is in `text` until the next call of anything.
+    """
+
+    def __init__(self, more: Callable[[], str], longest: int) -> None:
+        self._more = more
+        self._longest = longest
+        self._lines = 0  # before the text: they are passed
+        self._column = 0  # characters of the text's first line that are passed
+        self._counted = (0, 0)  # a place, and the newlines before it
+        super().__init__("")
+
+    @property
+    def line(self) -> int:
+        at, newlines = self._counted
+        self._counted = self.at, newlines + self.text.count("\n", at, self.at)
+        return self._lines + self._counted[1] + 1
+
+    def place(self, at: int) -> tuple[int, int]:
+        """Return the line and the column of a place in the text, from 1 on."""
+        begin = self.text.rfind("\n", 0, at) + 1
+        return self._lines + self.text.count("\n", 0, at) + 1, at - begin + 1 + (0 if begin else self._column)
+
+    def starts_with(self, character: str) -> bool:
+        """Tell whether the next value does."""
+        return self._peek() == character
+
+    def first_key(self) -> str:
+        """Return the first key of the object that begins here, as far as the block goes; "" if there is none."""
+        self._skip_space()
+        found = _FIRST_KEY.match(self.text, self.at)
+        return found[1] if found else ""
+
+    def value(self) -> tuple[Any, int, int]:
+        while True:
+            start = self.at
+            try:
+                found, end = self._decode(self.text, start)
+            except json.JSONDecodeError as error:
+                is_cut = error.msg.startswith("Unterminated string") or error.pos > len(self.text) - _NEAR
+                if is_cut and self._go_on():
+                    continue
+                raise
+            if end == len(self.text) and self.text[end - 1] not in '"]}' and self._go_on():
+                continue  # a number may have more digits
+            self.at = end
+            return found, start, end
+
+    def values(self) -> Iterator[None]:
+        while self._peek():
+            yield
+
+    def end(self) -> None:
+        self._skip_space()
+        super().end()
+
+    def _go_on(self) -> bool:
+        """Read another block, and forget what is passed. Tell whether there was one."""
+        if len(self.text) - self.at > self._longest:
+            raise Untakeable(f"a value is longer than {self._longest} characters")
+        block = self._more()
+        if block:
+            line, column = self.place(self.at)
+            self._lines, self._column = line - 1, column - 1
+            self.text, self.at, self._counted = self.text[self.at :] + block, 0, (0, 0)
+        return bool(block)
+
+    def _peek(self) -> str:
+        self._skip_space()
+        return super()._peek()
+
+    def _skip_space(self) -> None:
+        super()._skip_space()
+        while self.at == len(self.text) and self._go_on():
+            super()._skip_space()
 
 
 def find_fault(text: str) -> int:

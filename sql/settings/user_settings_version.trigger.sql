@@ -40,7 +40,8 @@ begin
                                     when not _is_valid_value(f, v.value) then true
                                     when f.json_type = 'integer' and v.value <> 'null' then scale(v.value::numeric) > 0 end)
              or exists (select from setting_rules r where r.setting_type = split_part(new.setting_type, ':', 1)
-                                                      and jsonb_path_match(new.settings, r.rule, '{}', true) is not true));
+                                                      and jsonb_path_match(new.settings, r.rule, '{}', true) is not true
+                                                      and exists (select from _broken_rules(new.setting_type, new.settings))));
     if v_is_suspect and _is_permitted('keep as found', new.id) then    -- _keep_losing_document(): the active one soon replaces it
         v_is_suspect := false;
     elsif v_is_suspect then

@@ -46,7 +46,8 @@ begin
                case when v_periods <> '{}' then date_trunc(v_periods[1], t.exit_time, 'UTC') end as period,
                case when v_key is null then n.version end as version,
                case when v_is_secret and s.settings ->> v_key is not null then secret_mask() else s.settings -> v_key end as value,
-               t.currency, t.okx_uid as trader, t.exit_order_id collate "C" as closed_by, t.entry_time, t.exit_time, (t.exit_time at time zone 'UTC')::date as day,
+               t.currency, t.okx_uid as trader, t.exit_order_id collate "C" as closed_by, t.entry_time, t.exit_time,
+               (t.exit_time at time zone 'UTC')::date as day,
                t.realized_pnl, t.entry_fee + t.exit_fee as fees, t.funding_fee, t.net_pnl as net
           from trades t
          cross join lateral (select case v_type when 'params' then t.params_version when 'dual_side' then t.dual_side_version end as version) n
@@ -79,7 +80,8 @@ begin
           from curve t
         window moment as (partition by t.okx_uid, t.symbol, t.side, t.period, t.version, t.value, t.currency order by t.day, t.exit_time)
     ), figure as (
-        select t.okx_uid, t.symbol, t.side, t.period, t.version, t.value, t.currency, count(distinct case when v_user_id is null then t.trader end) as users, count(*) as trades,
+        select t.okx_uid, t.symbol, t.side, t.period, t.version, t.value, t.currency,
+               count(distinct case when v_user_id is null then t.trader end) as users, count(*) as trades,    -- one user: nothing to sort
                count(*) filter (where t.net > 0) as wins, count(*) filter (where t.net < 0) as losses,
                coalesce(sum(t.net) filter (where t.net > 0), 0) as gross_profit, coalesce(-sum(t.net) filter (where t.net < 0), 0) as gross_loss,
                sum(t.realized_pnl) as realized_pnl, sum(t.fees) as fees, sum(t.funding_fee) as funding_fees, sum(t.net) as net_pnl,

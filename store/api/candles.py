@@ -7,12 +7,14 @@ from datetime import datetime
 from typing import BinaryIO
 
 from store.api.base import Core
-from store.errors import InvalidArgument
-from store.files import candles
+from store.errors import InvalidArgument, StoreError
+from store.files import candle_csv, candles
+from store.files.unpacked import Unpacked
 from store.models import Candle, Gap, Written
 from store.postgres import functions
 
 PAGE = 1000  # candles a batch
+PAGE_OF_COPY = 20_000  # candles a COPY: PostgreSQL makes the result of a function whole, and those fit in its memory
 
 
 class Candles(Core):
@@ -96,22 +98,64 @@ class Candles(Core):
         timeframe: str,
         *,
         symbol: str | None = None,
+        format: str | None = None,
         force: bool = False,
         progress: Callable[[int], None] = lambda _: None,
     ) -> Written:
-        """Take candles from a CSV file of any size, all or none, by the rule of upsert_candles().
+        """Take candles from a file of any size, all or none, by the rule of upsert_candles().
 
-        The first line names the columns: ts (ISO 8601, UTC unless it says so, or seconds or milliseconds since 1970),
-        open, high, low, close, volume, symbol (unless given here), and complete if need be. `progress` is told the
+        `format`: store, okx, ccxt, freqtrade, binance, cryptodatadownload or kraken (docs/files.md); None: as it looks.
+        CSV or JSON, plain, gz or zip. `symbol`: of all candles, if the file doesn't say it. `progress` is told the
         bytes read. Raises InvalidArgument (a bad line, by number), HistoryIsImmutable, NotPermitted.
         """
         if not callable(getattr(file, "read", None)) or not isinstance(file.read(0), bytes):
             raise InvalidArgument("file must be open for reading bytes")
-        reader = candles.Reader(file, progress)
-        await reader.read_header(symbol is not None)
-        async with self._connections.database.transaction() as transaction:
-            await transaction.fetch(functions.candles.begin_candle_import(timeframe, symbol))
-            copy = functions.candles.COPY.format(columns=", ".join(reader.columns))
-            await transaction.copy_in(copy, reader.blocks(), candles.bad_line)
-            (row,) = await transaction.fetch(functions.candles.merge_candles(timeframe, force))
+        async with Unpacked(file, progress) as source:
+            reader = await candles.recognise(source, timeframe, symbol, format)
+            async with self._connections.database.transaction() as transaction:
+                await transaction.fetch(functions.candles.begin_candle_import(timeframe, symbol))
+                copy = functions.candles.COPY.format(columns=", ".join(reader.columns))
+                await transaction.copy_in(copy, reader.blocks(), lambda error: candle_csv.bad_line(error, reader.place))
+                try:
+                    (row,) = await transaction.fetch(functions.candles.merge_candles(timeframe, force))
+                except StoreError as error:
+                    raise candles.placed(error, reader.place) from None
         return Written(**row)
+
+    async def export_candles(
+        self,
+        file: BinaryIO,
+        symbols: Sequence[str],
+        timeframe: str,
+        *,
+        from_: datetime | None = None,
+        to: datetime | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> int:
+        """Write candles as CSV, which import_candles() reads, as of one moment; return how many.
+
+        A symbol after the other, each in the order of time; nothing at all if there are none. `progress` is told of
+        candles. Raises as get_candles(), before anything is written.
+        """
+        if not isinstance(symbols, list | tuple):
+            raise InvalidArgument(f"symbols must be a list of strings, not {type(symbols).__name__}")
+        try:
+            file.write(b"")
+        except (AttributeError, TypeError):
+            raise InvalidArgument("file must be open for writing bytes") from None
+        firsts = [
+            functions.candles.copy_candles(symbol, timeframe, from_, to, None, PAGE_OF_COPY) for symbol in symbols
+        ]
+        count = 0
+        async with self._connections.database.transaction(snapshot=True) as transaction:
+            for symbol, copy in zip(symbols, firsts, strict=True):
+                lines = PAGE_OF_COPY
+                while lines == PAGE_OF_COPY:
+                    page = b"".join([block async for block in transaction.copy_out(copy)])
+                    file.write(page if count or not page else functions.candles.HEADER + page)
+                    lines = page.count(b"\n")
+                    last = page[page.rfind(b"\n", 0, -1) + 1 :].partition(b",")[0].decode()
+                    copy = functions.candles.copy_candles(symbol, timeframe, from_, to, last, PAGE_OF_COPY)
+                    count += lines
+                    progress(lines)
+        return count

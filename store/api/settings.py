@@ -72,10 +72,7 @@ class Documents(Core):
                 return None
         key = (identifier, kind.name, own.name, source)
         found = await self._flights.join(key, lambda: self._read_database(identifier, kind, own, source is None))
-        if okx_uid is not None and okx_uid != (found or await self._user(identifier)).okx_uid:
-            raise UnknownUser(f"{identifier} is not an identifier of user {okx_uid}")
-        if found is not None and found.version < min_version:
-            raise UnknownVersion(f"{name} of {identifier} has no version {min_version} yet")
+        await self._check_read(found, identifier, name, min_version, okx_uid)
         return found
 
     async def get_all(
@@ -250,6 +247,15 @@ class Documents(Core):
             if only:
                 raise
             return None
+
+    async def _check_read(
+        self, found: Setting | None, identifier: str, name: str, min_version: int, okx_uid: str | None
+    ) -> None:
+        """Make sure that what PostgreSQL has is what was asked for. Raises UnknownUser, UnknownVersion."""
+        if okx_uid is not None and okx_uid != (found or await self._user(identifier)).okx_uid:
+            raise UnknownUser(f"{identifier} is not an identifier of user {okx_uid}")
+        if found is not None and found.version < min_version:
+            raise UnknownVersion(f"{name} of {identifier} has no version {min_version} yet")
 
     async def _read_database(
         self, identifier: str, kind: SettingType, own: SettingType, refill: bool

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.coherence.connections import Connections
-from store.errors import DatabaseReadOnly
 from store.postgres import functions
 
 NONE = "-"  # where PostgreSQL has no epoch: a standby, say
@@ -76,15 +75,19 @@ async def is_reconciled(stores: Connections, now: Servers | None = None) -> bool
 
 
 async def begin_reconciling(stores: Connections, token: str) -> Servers:
-    """Leave a token in Redis that is gone if Redis loses its data before the end; return which servers these are."""
+    """Leave a token in Redis that is gone if Redis loses its data before the end; return which servers these are. A
+    confined session, which sees one user's keys, leaves no mark."""
     await _begin(stores)
     now = await servers(stores)
-    await stores.mirror.at_marks(lambda at: ("SET", at + "reconciling", token))
+    if not await stores.confinement.known():
+        await stores.mirror.at_marks(lambda at: ("SET", at + "reconciling", token))
     return now
 
 
 async def end_reconciling(stores: Connections, token: str, begun: Servers) -> bool:
     """Mark the reconciliation of these servers as done if the token is still there; return whether it was."""
+    if await stores.confinement.known():
+        return True
     row = await _begin(stores)
     mark = begun.mark(row["next_epoch"] if row else None)
     done = await stores.mirror.at_marks(
@@ -107,7 +110,8 @@ async def turn(stores: Connections, now: Servers) -> None:
 
 
 async def _begin(stores: Connections) -> dict[str, Any] | None:
-    try:
-        return (await stores.database.fetch(functions.mirror.begin_epoch()))[0]
-    except DatabaseReadOnly:
+    """Return the current epoch and the next; None where there can't be any."""
+    if await stores.confinement.known():
         return None
+    rows = await stores.database.fetch(functions.mirror.begin_epoch())
+    return rows[0] if rows else None

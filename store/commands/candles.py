@@ -1,9 +1,11 @@
-"""The commands of candles: import, list, rollup, gaps."""
+"""The commands of candles: import, export, list, rollup, gaps."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +22,21 @@ if TYPE_CHECKING:
 
     from store.models import Candle, Gap, Written
 
+FORMATS = (
+    "store",
+    "okx",
+    "ccxt",
+    "freqtrade",
+    "binance",
+    "cryptodatadownload",
+    "kraken",
+)  # store/files/candle_formats.py
 LIMIT = 1000  # candles that `list` shows unless told otherwise
 COLUMNS = ("ts", "symbol", "open", "high", "low", "close", "volume", "complete")
 
 symbol = click.argument("symbol")
 timeframe = click.option(
-    "--timeframe", required=True, metavar="T", help="1m, 3m, 5m, 15m, 30m, 1h, 4h or 1d, in UTC; list knows 1w, too."
+    "--timeframe", required=True, metavar="T", help="1m, 3m, 5m, 15m, 30m, 1h, 4h or 1d, in UTC; list, export: 1w, too."
 )
 from_ = click.option("--from", "from_", type=Moment(), metavar="TIME", help="From this time on.")
 to = click.option("--to", type=Moment(), metavar="TIME", help="Before this time.")
@@ -37,8 +48,8 @@ force = click.option("--force", is_flag=True, help="Replace finished candles tha
 def candles() -> None:
     """Keep candles (OHLCV) of the exchange. An unfinished one may be replaced; a finished one is final.
 
-    They are not in a `backup`: they can be had from the exchange again, or be copied by a query. Of hypertables
-    `pg_dump -t` writes no rows: docs/timescaledb.md.
+    They are not in a `backup`: the exchange has them, and `candles export` writes a file that `candles import` reads.
+    Of hypertables `pg_dump -t` writes no rows: docs/timescaledb.md.
 
     \b
     Example:
@@ -47,30 +58,84 @@ def candles() -> None:
     """
 
 
-@candles.command("import", short_help="Take candles from a CSV file, all or none.")
+@candles.command("import", short_help="Take candles from a file, all or none.")
 @click.argument("file", metavar="FILE", type=click.File("rb"))
 @timeframe
-@click.option("--symbol", metavar="S", help="The symbol of all candles, if the file has no such column.")
+@click.option("--symbol", metavar="S", help="The symbol of all candles, kept as it is, if the file doesn't say it.")
+@click.option(
+    "--format", "format_", type=click.Choice(FORMATS), help="What the file is, if it can't be told by looking."
+)
 @force
 @as_json
 @acts
-def candles_import(file: Any, timeframe: str, symbol: str | None, force: bool, as_json: bool) -> None:
-    """Take candles from a CSV FILE of any size (-: standard input), all or none.
+def candles_import(
+    file: Any, timeframe: str, symbol: str | None, format_: str | None, force: bool, as_json: bool
+) -> None:
+    """Take candles from a FILE of any size (-: standard input), all or none: CSV or JSON, plain, gz or zip.
 
-    The first line names the columns: ts (or time, timestamp), symbol, open, high, low, close, volume (or o, h, l, c,
-    v), and complete (or confirm) if need be. A ts is ISO 8601, in UTC unless it says so, or seconds or milliseconds
-    since 1970. Any error rejects the whole file and is named by line.
+    CSV of the store's own form names its columns: ts (or time, timestamp, date), symbol, open, high, low, close, volume
+    (or o, h, l, c, v), and complete (or confirm) if need be. A ts is ISO 8601, in UTC unless it says so, or seconds,
+    milliseconds or microseconds since 1970. Volumes are in the base currency. Also read are files of OKX, ccxt,
+    freqtrade, Binance, CryptoDataDownload and Kraken, told by their look (docs/files.md); their symbols are written as
+    OKX does: BTC/USDT:USDT is BTC-USDT-SWAP. Any error rejects the whole file and is named by line.
 
     \b
     Example:
       settings-store candles import btc.csv --timeframe 1m --symbol BTC-USDT-SWAP
+      settings-store candles import BTCUSDT-1h-2026-01.zip --timeframe 1h --symbol BTC-USDT
       zcat all.csv.gz | settings-store candles import - --timeframe 5m
     """
     with counting("import", "bytes", _size(file)) as count:
         written = run(
-            lambda store: store.import_candles(file, timeframe, symbol=symbol, force=force, progress=count)
+            lambda store: store.import_candles(
+                file, timeframe, symbol=symbol, format=format_, force=force, progress=count
+            )
         )  # fmt: skip
     _tell(written, as_json, "the file holds no candles")
+
+
+@candles.command("export", short_help="Write candles to a file that import reads.")
+@click.argument("symbols", metavar="SYMBOL…", nargs=-1, required=True)
+@timeframe
+@from_
+@to
+@click.option("-o", "--output", "output", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write to a file (an older one is replaced), packed if its name ends in .gz.")  # fmt: skip
+def candles_export(
+    symbols: Sequence[str], timeframe: str, from_: datetime | None, to: datetime | None, output: Path | None
+) -> None:
+    """Write the candles of SYMBOLs as CSV, as of one moment, every digit: what `candles import` reads.
+
+    Exit code 1, and no file, if there are none.
+
+    \b
+    Example:
+      settings-store candles export BTC-USDT-SWAP --timeframe 1m -o btc.csv.gz
+      settings-store candles export BTC-USDT-SWAP ETH-USDT-SWAP --timeframe 1h --from 2026-11-01
+    """
+    import gzip
+
+    from store.files import private
+
+    def write(file: Any) -> int:
+        count = run(lambda store: store.export_candles(file, symbols, timeframe, from_=from_, to=to, progress=bar))
+        if not count:
+            say("there are no such candles", err=True)
+            sys.exit(1)
+        return count
+
+    with counting("export", "candles") as bar:
+        if output is None or str(output) == "-":
+            write(sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+            return
+        with private.private_file(output, overwrite=True) as file:
+            if output.suffix == ".gz":
+                with gzip.open(file, "wb", compresslevel=6) as packed:
+                    count = write(packed)
+            else:
+                count = write(file)
+    say(f"wrote {counted(count, 'candle')} to {click.format_filename(output)}", err=True)
 
 
 @candles.command("list")

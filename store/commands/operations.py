@@ -25,8 +25,9 @@ def status(check: bool, max_age: float, timeout: float, as_json: bool) -> None:
     """Show both servers, the schema's state and counts. Exit code 3 if a store can't be reached.
 
     With --check: exit code 0 if all is well, 3 if a server is away, and 1 if the schema is behind, a key has waited for
-    more than --max-age seconds (the relay is stuck or dead), Redis can't get a key, or no relay has filled Redis since
-    it was empty or lost its data: `relay --once` does. Needs the rights of settings_relay.
+    more than --max-age seconds (the relay is stuck or dead), Redis can't get a key, no relay has filled Redis since it
+    was empty or lost its data (`relay --once` does), a job of TimescaleDB failed, or its licence can't read chunks.
+    Needs the rights of settings_relay.
 
     \b
     Example:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("exit_time", "symbol", "side", "entry_price", "exit_price", "exit_size", "fees", "funding_fee", "net_pnl",
            "currency", "close_type", "params_version")  # fmt: skip
+FORMATS = ("store", "okx", "freqtrade")  # store/files/trade_formats.py
 GROUPS = ("okx_uid", "symbol", "side", "period", "version", "saved_at", "value")
 ROUNDED = {"win_rate", "profit_factor", "average", "average_win", "average_loss", "expectancy", "expectancy_ratio",
            "sharpe", "sortino", "max_drawdown_percent", "cagr_percent", "calmar"}  # to six digits  # fmt: skip
@@ -131,24 +132,40 @@ def trades_add(identifier: str, pairs: Sequence[str], file: Any, as_json: bool) 
 
 @trades.command("import", short_help="Record the trades of a file, all or none.")
 @click.argument("file", metavar="FILE", type=click.File("rb"))
+@click.option("--user", metavar="IDENTIFIER", help="Whose trades these are, if the file doesn't say it.")
+@click.option(
+    "--format", "format_", type=click.Choice(FORMATS), help="What the file is, if it can't be told by looking."
+)
+@click.option("--utc-offset", metavar="OFFSET", help="Of the file's times, as +09:00, if they don't say it.")
 @as_json
 @acts
-def trades_import(file: Any, as_json: bool) -> None:
-    """Record the trades of a FILE (-: standard input), all or none: CSV with a header, or JSON.
+def trades_import(file: Any, user: str | None, format_: str | None, utc_offset: str | None, as_json: bool) -> None:
+    """Record the trades of a FILE (-: standard input), all or none: CSV with a header, or JSON; plain, gz or zip.
 
     JSON is an object a line, or an array of objects. Columns are those of `trades add`, and okx_uid; an empty cell is a
-    column that isn't given. What `trades list` prints with --csv or --json is read. Trades recorded before are passed
-    over, so an import may be repeated; a funding_fee or currency that wasn't known of them is recorded then. An error
-    rejects the whole file and is named by line and column.
+    column that isn't given. What `trades list` prints with --csv or --json is read. So are OKX's position history (of
+    its API, or CSV of its pages) and trades of freqtrade, told by their look (docs/files.md); positions that aren't
+    closed yet are passed over. Trades recorded before are passed over, too, so an import may be repeated; a funding_fee
+    or currency that wasn't known of them is recorded then. An error rejects the whole file and is named by line and
+    column.
 
     \b
     Example:
       settings-store trades import trades.csv
+      settings-store trades import positions-history.json --user 587662504768345929
     """
     from store.files import trades
 
+    def tell(number: int) -> None:
+        if number:
+            say(f"passed over {counted(number, 'position')} not closed yet", err=True)
+
     with whole(file) as data, counting("import", "trades") as count:
-        done = run(lambda store: trades.import_trades(store, data, count))
+        done = run(
+            lambda store: trades.import_trades(
+                store, data, count, user=user, format=format_, utc_offset=utc_offset, still_open=tell
+            )
+        )
     if not done.recorded + done.known:
         say("the file holds no trades: nothing was recorded", err=True)
     if as_json:

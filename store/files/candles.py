@@ -1,168 +1,172 @@
-"""CSV files of candles: the header and the shape of the times are read here, everything else by PostgreSQL's COPY."""
+"""Files of candles, of all formats: what a file is, and its rows as COPY takes them."""
 
 from __future__ import annotations
 
-import asyncio
+import csv
 import re
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from datetime import timedelta
+from typing import Protocol
 
 from store.errors import InvalidArgument, StoreError
+from store.files import candle_formats as formats
+from store.files.candle_csv import LONGEST, NEEDED, OwnCsv, parse_header
+from store.files.candle_formats import COLUMNS, CRYPTODATADOWNLOAD, STORE, Columns, Format
+from store.files.rows import BadRow, Text, csv_rows, json_rows
+from store.files.unpacked import BLOCK, Unpacked
+from store.json_reader import Stream
 
-BLOCK = 1 << 18  # bytes a read
-LONGEST = 1 << 16  # bytes a line
-NAMES = {
-    "time": "ts", "timestamp": "ts", "o": "open", "h": "high", "l": "low", "c": "close", "v": "volume", "vol": "volume",
-    "confirm": "complete",
-}  # fmt: skip
-NEEDED = ("ts", "symbol", "open", "high", "low", "close", "volume")
-
-NUMBERS = ("open", "high", "low", "close", "volume")
-
-# PostgreSQL would take more for a time: now, infinity, 1/2/26, 24:00, :60; and round a seventh digit onto the grid.
-ISO = rb"\d{4}-\d\d-\d\d(?:[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6}0*)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?"
-EPOCH = rb"\d{13}|\d{10}"
-GUARD = rb"'(?='*[=+@-])"  # as spreadsheet.guarded() writes it; of what it guards, a symbol may start with these
-CELL = rb"(?:\"(?:[^\"\n]|\"\")*\"|[^\",\n]*)"
-ODD = (b"_", b"0x", b"0X", b"0o", b"0O", b"0b", b"0B")  # of numbers that PostgreSQL reads from 16 on: 1_000, 0x10
-OPEN_QUOTE = re.compile(rb'(?m)^[^"\n]*"(?:[^"\n]*"[^"\n]*")*[^"\n]*$')  # a candle is one line
+UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
-class Reader:
-    """Reads a file of candles and hands it on in blocks of whole lines; the first line is the header."""
+class Reader(Protocol):
+    """A file of candles, as COPY takes it."""
 
-    def __init__(self, file: BinaryIO, progress: Callable[[int], None]) -> None:
-        self._file = file
-        self._progress = progress
-        self._begun = b""  # what was read along with the header
+    @property
+    def columns(self) -> Sequence[str]: ...
 
-    async def read_header(self, has_symbol: bool) -> None:
-        """Read the first line. Raises InvalidArgument."""
-        header = b""
-        while b"\n" not in header and len(header) <= LONGEST and (data := await self._read()):
-            header += data
-        header, _, self._begun = header.partition(b"\n")
-        self.columns = _columns(header[:LONGEST].removeprefix(b"\xef\xbb\xbf"), has_symbol)
-        before = _cell(self.columns.index("ts"))
-        self._guard = re.compile(_cell(self.columns.index("symbol")) + GUARD) if "symbol" in self.columns else None
-        self._numbers = {name: _cell(place) for place, name in enumerate(self.columns) if name in NUMBERS}
-        self._epoch = re.compile(before + rb"(" + EPOCH + rb")(?=\"?[,\r\n])")
-        self._good = {
-            shape: re.compile(before.replace(b"^(", b"^(?!(") + rb"(?:" + shape + rb")\"?[,\r\n])")
-            for shape in (ISO, EPOCH)
-        }
-        self._shape: bytes | None = None  # as in the first line
+    def blocks(self) -> AsyncIterator[bytes]:
+        """Yield lines, the first blank in a header's place. Raises InvalidArgument, by line."""
+
+    def place(self, line: int) -> str:
+        """Say where in the file that is which went to COPY in this line."""
+
+
+async def recognise(source: Unpacked, timeframe: str, symbol: str | None, form: str | None) -> Reader:
+    """Find out what is in a file. `form`: the name of its format, if it is known. Raises InvalidArgument."""
+    given = None if form is None else formats.named(form)
+    head = (await source.head(1, LONGEST))[:LONGEST].removeprefix(b"\xef\xbb\xbf")
+    if head.lstrip().startswith((b"[", b"{")):
+        await source.settle()
+        return Rows(_json(source, given, _width(timeframe), symbol), "candle")
+    names, problem = parse_header(head.partition(b"\n")[0], symbol is not None)
+    if problem is None and given in (None, STORE):
+        return OwnCsv(source, names)
+    lines = (await source.head(2, LONGEST))[: 2 * LONGEST].decode("utf-8-sig", errors="replace").split("\n")
+    found = _columns([_cells(line) for line in (*lines, "")[:2]], given)
+    if found is None:
+        hint = f"It names the columns: {','.join(NEEDED)}, and complete if need be; or say what it is: --format."
+        raise InvalidArgument(f"line 1: not a header of candles: {problem}", hint=hint)
+    columns = Columns(found[0], found[1], _width(timeframe), symbol)
+    await source.settle()
+    return Rows(_csv(source, columns, found[2]), "line", found[2])
+
+
+def _cells(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line.rstrip("\r")]), [])
+    except csv.Error:
+        return []
+
+
+def _columns(rows: list[list[str]], given: Format | None) -> tuple[Format, Sequence[str], int] | None:
+    """Tell by the first two lines of CSV: the format, the columns, and how many lines there are before the candles."""
+    is_lone = sum(map(bool, rows[0])) == 1
+    is_below = is_lone and CRYPTODATADOWNLOAD in (given, formats.by_header(formats.normal(rows[1])))
+    first = rows[is_below]
+    if any(re.fullmatch(formats.NUMBER, cell) for cell in first):
+        found = given or formats.by_cells(first, is_json=False)
+        return (found, found.columns, is_below) if found and found.columns else None
+    names = formats.normal(first)
+    found = given or formats.by_header(names)
+    return (found, names, is_below + 1) if found is not STORE or "" in names[:1] else None
+
+
+def _width(timeframe: str) -> timedelta | None:
+    """How long a candle is; None: PostgreSQL will say that there is no such timeframe."""
+    found = re.fullmatch(r"([1-9]\d{0,3})([mhd])", timeframe, re.ASCII) if isinstance(timeframe, str) else None
+    return int(found[1]) * UNITS[found[2]] if found else None
+
+
+class Rows:
+    """Rows that are written anew."""
+
+    columns = COLUMNS
+
+    def __init__(self, rows: Iterator[str], what: str, before: int = 0) -> None:
+        """`what` and `before`: rows are named by, and how many there are before the first one."""
+        self._rows = rows
+        self._what = what
+        self._before = before
 
     async def blocks(self) -> AsyncIterator[bytes]:
-        """Yield the file. Raises InvalidArgument, by line."""
-        yield b"\n"  # in the header's place, so that COPY counts lines as the file does
-        rest, line, data = b"", 2, self._begun
-        while data or (data := await self._read()):
-            lines, newline, begun = (rest + data).rpartition(b"\n")
-            data = b""
-            lines = (lines + newline).replace(b"\r\n", b"\n")
-            block = lines.rstrip(b"\n")  # blank lines are nothing at the end of the file, and wrong elsewhere
-            rest = lines[len(block) + 1 :] + begun
-            if block:
-                yield self._checked(block + b"\n", line)
-                line += block.count(b"\n") + 1
-            elif lines:
-                rest = lines + begun
-            if len(rest) > LONGEST:
-                raise InvalidArgument(f"line {line}: longer than {LONGEST} bytes")
-        if rest := rest.rstrip(b"\r\n"):
-            yield self._checked(rest + b"\n", line)
+        yield b"\n"
+        lines, size = [], 0
+        try:
+            for line in self._rows:
+                lines.append(line)
+                size += len(line)
+                if size > BLOCK:
+                    yield "".join(lines).encode()
+                    lines, size = [], 0
+        except BadRow as error:
+            raise InvalidArgument(str(error)) from None
+        yield "".join(lines).encode()
 
-    async def _read(self) -> bytes:
-        await _readable(self._file)
-        data: bytes = getattr(self._file, "read1", self._file.read)(BLOCK)  # of a pipe what is there
-        self._progress(len(data))
-        return data
-
-    def _checked(self, block: bytes, line: int) -> bytes:
-        """Refuse a line whose time is none; write seconds since 1970 as PostgreSQL reads them."""
-        if self._shape is None:
-            self._shape = EPOCH if self._epoch.match(block) else ISO
-        bad = self._good[self._shape].search(block)
-        what = "an ISO 8601 time" if self._shape == ISO else "seconds or milliseconds since 1970, as in the first line"
-        problem = f"ts is not {what}"
-        if (bad is None or bad.start() == len(block)) and b'"' in block:  # after the last newline is no line
-            bad, problem = OPEN_QUOTE.search(block), "a quote is not closed"
-        if bad and bad.start() < len(block):
-            line += block.count(b"\n", 0, bad.start())
-            raise InvalidArgument(f"line {line}: {problem}")
-        if any(sign in block for sign in ODD):
-            self._refuse_odd_numbers(block, line)
-        if self._guard and b"'" in block:
-            block = self._guard.sub(rb"\1", block)
-        return self._epoch.sub(_iso, block) if self._shape == EPOCH else block
-
-    def _refuse_odd_numbers(self, block: bytes, line: int) -> None:
-        for name, before in self._numbers.items():
-            if bad := re.search(before + rb"[^\",\n]*[xXoObB_]", block):
-                line += block.count(b"\n", 0, bad.start())
-                raise InvalidArgument(f"line {line}: {name} can't be read")
+    def place(self, line: int) -> str:
+        return f"{self._what} {line - 1 + self._before}"
 
 
-def _cell(column: int) -> bytes:
-    """A pattern: all before a cell, which may be quoted."""
-    return rb"(?m)^((?:%b,){%d}\"?)" % (CELL, column)
+def _csv(source: Unpacked, columns: Columns, skipped: int) -> Iterator[str]:
+    """Yield the candles of a CSV file behind its first lines. Raises BadRow."""
+    for expected, (line, cells) in enumerate(csv_rows(Text(source.read_now, LONGEST).lines()), 1):
+        if line != expected:
+            raise BadRow(f"line {expected}", "blank")
+        if line > skipped:
+            try:
+                yield columns.row(cells)
+            except ValueError as error:
+                raise BadRow(f"line {line}", str(error)) from None
 
 
-def bad_line(error: Any) -> StoreError | None:
-    """Make what COPY says of a line an error that names the line, but no value; None if it is of something else."""
-    found = re.match(r"COPY candle_import\D*(\d+)(?:, \S+ (\w+))?", error.diag.context or "")
-    if found is None or (error.sqlstate or "")[:2] not in (
-        "22",
-        "23",
-        "54",
-    ):  # a server that goes away names a line, too
-        return None
-    column = error.diag.column_name or found[2]
-    what = {
-        "22P04": error.diag.message_primary, "23502": f"{column} is missing",
-        "22021": "not UTF-8 text", "22P05": "not UTF-8 text",
-    }.get(error.sqlstate) or (f"{column} can't be read" if column else "can't be read")  # fmt: skip
-    return InvalidArgument(f"line {found[1]}: {what}")
+def _json(source: Unpacked, form: Format | None, width: timedelta | None, symbol: str | None) -> Iterator[str]:
+    """Yield the candles of a JSON file: arrays, or objects. Raises BadRow, InvalidArgument."""
+    text = Text(source.read_now, LONGEST)
+    names: list[str] | None = None
+    columns: Columns | None = None
+    for place, (_, item, written) in enumerate(json_rows(Stream(text.block, LONGEST)), 1):
+        try:
+            keys = list(item) if isinstance(item, dict) else None
+            if columns is None:
+                form = _json_format(item, written, form)
+                names = keys
+                columns = Columns(form, formats.normal(keys) if keys else form.columns, width, symbol)
+            if keys != names:
+                if keys is None or names is None or set(keys) != set(names):
+                    raise ValueError("other members than the first one")
+                item = {name: item[name] for name in names}
+            values = list(item.values()) if isinstance(item, dict) else item
+            if not isinstance(values, list) or any(isinstance(value, dict | list) for value in values):
+                raise ValueError("neither an array nor an object of numbers")
+            yield columns.row([_cell(value) for value in values])
+        except ValueError as error:
+            raise BadRow(f"candle {place}", str(error)) from None
 
 
-def _columns(header: bytes, has_symbol: bool) -> list[str]:
-    try:
-        names = [name.strip().strip('"').lower() for name in header.decode("ascii").rstrip("\r\n").split(",")]
-    except UnicodeDecodeError:
-        names = []
-    columns = [NAMES.get(name, name) for name in names]
-    needed = [name for name in NEEDED if name != "symbol" or not has_symbol]
-    problem = None
-    if missing := [name for name in needed if name not in columns]:
-        problem = f"no column {', '.join(missing)}"
-    elif unknown := [name for name, column in zip(names, columns, strict=True) if column not in (*needed, "complete")]:
-        problem = f"{len(unknown)} columns too many"
-    elif len(set(columns)) < len(columns):
-        problem = "a column is named twice"
-    if problem:
-        hint = f"It names the columns: {','.join(needed)}, and complete if need be."
-        raise InvalidArgument(f"line 1: not a header of candles: {problem}", hint=hint)
-    return columns
+def _json_format(item: object, written: str, given: Format | None) -> Format:
+    """Tell the format by the first item. Raises ValueError."""
+    if isinstance(item, dict):
+        return given or formats.by_header(formats.normal(list(item)))
+    cells = [str(cell) for cell in item] if isinstance(item, list) else []
+    found = given or formats.by_cells(cells, is_json=True)
+    if found is None:
+        raise ValueError(f"not candles of a known format: {f'an array of {len(cells)}' if cells else 'no array'}")
+    if len(cells) == len(NEEDED) - 1 and '"' in written:
+        raise ValueError("six texts, as OKX gives for indexes and mark prices: there is no volume")
+    return found
 
 
-def _iso(found: re.Match[bytes]) -> bytes:
-    number = int(found[2])
-    moment = datetime.fromtimestamp(number / 1000 if len(found[2]) == 13 else number, UTC)
-    return found[1] + moment.isoformat().encode()
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-async def _readable(file: BinaryIO) -> None:
-    """Wait until a pipe has something, so that Ctrl-C isn't kept waiting for it; a regular file always has."""
-    ready = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    try:
-        number = file.fileno()
-        loop.add_reader(number, ready.set)
-    except OSError:  # not a file of the system, or a regular one
-        return
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(number)
+def placed(error: StoreError, place: Callable[[int], str]) -> StoreError:
+    """Name the rows that PostgreSQL names by lines as they are named in the file."""
+    texts = (
+        text and re.sub(r"^line (\d+): ", lambda found: f"{place(int(found[1]))}: ", text)
+        for text in (error.message, error.detail)
+    )
+    message, detail = texts
+    return type(error)(message or "", detail=detail, hint=error.hint)

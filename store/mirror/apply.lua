@@ -80,7 +80,8 @@ if is_document and type_ ~= 'none' and not is_erased then
     local looks_like, content, found = look(KEYS[1], is_credentials)
     -- The very same; or ours, and in the history; of the same version, too, if that was encrypted anew. (Not of before an
     -- erasure.)
-    local is_known = found == written or found == given and (version > current or is_same or mirrored_at == updated_at)
+    local is_known = found == written and expected ~= 'none'
+                     or found == given and (version > current or is_same or mirrored_at == updated_at)
     if seen ~= '' then
         is_known = found == seen_digest
     end

@@ -87,7 +87,10 @@ def timescaledb_problems(state: dict[str, Any]) -> list[str]:
     """Say what is wrong with a row of timescaledb_state()."""
     problems = []
     if jobs := state["failed_jobs"]:
-        problems.append(f"TimescaleDB's jobs failed: {', '.join(jobs)}: timescaledb_information.job_errors says why")
+        more = f" and {len(jobs) - 3} more" if len(jobs) > 3 else ""
+        problems.append(
+            f"TimescaleDB's jobs failed: {', '.join(jobs[:3])}{more}: timescaledb_information.job_errors says why"
+        )
     if chunks := state["unreadable_chunks"]:
         problems.append(
             f"the licence {state['licence']} can't read {chunks} compressed chunks, whose rows are missing from every"

@@ -1,8 +1,9 @@
-"""candles import, list, rollup, gaps: what they print, and how a bad file is told."""
+"""candles import, export, list, rollup, gaps: what they print, and how a bad file is told."""
 
 from __future__ import annotations
 
 import csv
+import gzip
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from store.commands.candles import FORMATS
+from store.files import candle_formats
 from store.files.spreadsheet import guarded
 from tests.cli.conftest import CHECKOUT, SCRIPT, Cli
 
@@ -91,6 +94,44 @@ def test_rollup_and_gaps(inside: Cli) -> None:
     assert inside("candles", "gaps", BTC, "--timeframe", "5m").out == "no gaps\n"
 
 
+def test_what_is_exported_is_imported_again_with_every_digit(
+    inside: Cli, db: Db, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.api.candles.PAGE_OF_COPY", 2)
+    odd = quoted(guarded('=A,"B'))
+    digits = "0.10000000000000000000000000000000000000000000000000010"
+    lines = [line(n, volume=digits, close="3.000") for n in range(5)]
+    inside(*IMPORT, stdin=text(*lines, line(7, complete="false", symbol="ETH"), line(0, symbol=odd)))
+    before = db.execute("select * from ohlcv_1m order by symbol, ts").fetchall()
+    export = ("candles", "export", BTC, "ETH", '=A,"B', "--timeframe", "1m")
+    printed = inside(*export).out
+    assert printed.splitlines()[:7] == [HEADER, *lines, line(7, complete="false", symbol="ETH")]
+    for name in ("all.csv", "all.csv.gz"):
+        file = tmp_path / name
+        assert inside.run(*export, "-o", str(file)).err == f"wrote 7 candles to {file}\n"
+        assert (gzip.decompress(file.read_bytes()) if name.endswith("gz") else file.read_bytes()).decode() == printed
+        db.execute("truncate ohlcv_1m")
+        inside("candles", "import", str(file), "--timeframe", "1m")
+        assert db.execute("select * from ohlcv_1m order by symbol, ts").fetchall() == before
+    part = inside(
+        "candles", "export", BTC, "--timeframe", "1m", "--from", "2026-01-01T00:01Z", "--to", "2026-01-01T00:03Z"
+    )
+    assert part.lines == [HEADER, *lines[1:3]]
+    nothing = inside.run("candles", "export", "NONE", "--timeframe", "1m", "-o", str(tmp_path / "none.csv"))
+    assert (nothing.code, nothing.err) == (1, "there are no such candles\n")
+    assert not (tmp_path / "none.csv").exists()
+    assert "known: 1m, 3m" in inside.run("candles", "export", BTC, "--timeframe", "2m").err
+
+
+def test_a_format_may_be_named(inside: Cli) -> None:
+    rows = "1767225600,2,4.50,1,3,10.125\n1767225660,2,4.50,1,3,10.125\n"
+    assert "--format" in inside.fails(1, *IMPORT, "--symbol", BTC, stdin=rows)
+    inside(*IMPORT, "--symbol", BTC, "--format", "ccxt", stdin=rows)
+    assert inside("candles", "list", BTC, "--timeframe", "1m", "--csv").lines == [HEADER, line(0), line(1)]
+    assert inside.run(*IMPORT, "--format", "bitmex", stdin=rows).code == 2
+    assert set(FORMATS) == set(candle_formats.FORMATS)
+
+
 SHAPES = {
     "windows": text(line(0), line(1), end="\r\n"),
     "a byte order mark": "\ufeff" + text(line(0), line(1)),
@@ -155,7 +196,7 @@ def test_a_line_that_is_no_data_ends_nothing_unseen(inside: Cli, db: Db, blank: 
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\x00", bytes(range(256)) * 100, b"ts,ts,symbol,o,h,l,c,v\n",
-                                     b"a" * 10_000_000, b"{}", line(0).encode()])  # fmt: skip
+                                     b"a" * 10_000_000, line(0).encode()])  # fmt: skip
 def test_a_file_without_a_header_of_candles_is_refused(inside: Cli, content: bytes) -> None:
     error = inside.fails(1, *IMPORT, stdin=content)
     assert "Error: line 1: not a header of candles" in error

@@ -192,3 +192,13 @@ def test_the_alerts_are_about_metrics_that_exist() -> None:
         re.findall(r"settings_store_\w+", page)
     )
     assert [name for rule in rules for name in [rule.get("alert", rule.get("record"))] if f"`{name}`" not in page] == []
+
+
+def test_each_guarantee_names_the_test_that_holds_it() -> None:
+    rows = re.findall(r"^\| .* \|$", (CHECKOUT / "docs" / "guarantees.md").read_text(), re.MULTILINE)
+    for row in [row for row in rows if not row.startswith("| promise")]:
+        held_by = re.findall(r"(tests/[\w/]+(?:\.py)?)(?:::(\w+))?", row.rsplit("|", 2)[1])
+        assert held_by, row
+        for path, name in held_by:
+            assert (CHECKOUT / path).exists(), path
+            assert not name or f"def {name}(" in (CHECKOUT / path).read_text(), name

@@ -170,7 +170,7 @@ def test_hostile_words_are_refused_in_one_line_or_taken(
         if "Error: " in result.err:
             assert everything(db, redis, tmp_path) == before, told
         for name in set(os.listdir(tmp_path)) - {"file"}:
-            assert path in ("export", "backup", "report"), told
+            assert path in ("export", "backup", "report", "candles export"), told
             (tmp_path / name).unlink()
 
     hostile("register", OKX_UID, "--telegram-id", TELEGRAM_ID)

@@ -14,6 +14,7 @@ from tests.conftest import OKX_UID, TELEGRAM_ID
 
 WITHOUT = {
     "export": "prints JSON",
+    "candles export": "prints CSV",
     "schema": "prints JSON",
     "psql": "becomes another program",
     "redis-cli": "becomes another program",

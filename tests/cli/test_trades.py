@@ -11,7 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from store.files.trades import NEEDED
+from store.commands.trades import FORMATS
+from store.files.trade_formats import NAMES, NEEDED
 from tests.cli.conftest import Cli
 from tests.helpers.hostile import NOBODY, SECRET
 from tests.helpers.trades import HOUR, T0, trade
@@ -209,6 +210,22 @@ def test_a_file_of_json_may_have_many_shapes(inside: Cli, kim: str) -> None:
     for place, (shape, write) in enumerate(SHAPES.items()):
         content = write(lines(kim, trade(2 * place)), lines(kim, trade(2 * place + 1)))
         assert inside("trades", "import", "-", "--json", stdin=content).json == {"recorded": 2, "known": 0}, shape
+
+
+def test_positions_of_okx_are_recorded_for_the_user_who_is_named(inside: Cli, kim: str) -> None:
+    position = {
+        "instId": "BTC-USDT-SWAP", "direction": "short", "posSide": "net", "mgnMode": "cross", "ccy": "USDT",
+        "openAvgPx": "97000", "closeAvgPx": "96000", "closeTotalPos": "2", "pnl": "20", "fee": "-1.5",
+        "fundingFee": "0.25", "realizedPnl": "18.75", "cTime": "1795341600000", "uTime": "1795345200000", "type": "2",
+    }  # fmt: skip
+    answer = json.dumps({"code": "0", "data": [position, position | {"type": "1", "instId": "ETH-USDT-SWAP"}]})
+    done = inside.run("trades", "import", "-", "--user", kim, stdin=answer)
+    assert (done.out, done.err) == ("recorded 1 trade, 0 known already\n", "passed over 1 position not closed yet\n")
+    (found,) = inside("trades", "list", kim, "--json").json
+    assert (found["net_pnl"], found["exit_fee"], found["funding_fee"]) == ("18.75", "1.5", "-0.25")
+    assert "--user" in inside.fails(1, "trades", "import", "-", stdin=answer)
+    assert inside.run("trades", "import", "-", "--format", "bitmex", stdin=answer).code == 2
+    assert FORMATS == NAMES
 
 
 NO_TRADES = {

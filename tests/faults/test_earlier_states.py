@@ -122,6 +122,23 @@ async def test_a_relay_that_ends_amid_a_turn_leaves_it_to_the_next(store: Settin
     assert db.execute("select next_epoch, epoch from mirror_epochs").fetchone() == row  # nothing was saved
 
 
+async def test_a_database_restored_in_place_is_noticed(store: SettingsStore, db: Db) -> None:
+    """What pg_restore --clean puts back of this table, with the rest of the database."""
+    await Relay(store._connections).once()
+    db.execute("create temporary table dumped as select * from mirror_epochs")
+    await store.patch(OKX_UID, "params", {"leverage": 2})
+    await Relay(store._connections).once()
+    assert await is_reconciled(store._connections)
+    for statement in (
+        "truncate mirror_epochs",
+        "insert into mirror_epochs select * from dumped",
+    ):  # also a dump without it
+        db.execute(statement)
+        assert not await is_reconciled(store._connections)
+    await Relay(store._connections).once()
+    assert await is_reconciled(store._connections)
+
+
 @pytest.mark.parametrize("is_running", [False, True])
 async def test_commits_that_a_crash_lost_are_looked_for(
     own_postgres: PostgresServer, own_redis: RedisServer, is_running: bool

@@ -31,7 +31,7 @@ API = {
     *("trade_statistics", "iter_trade_statistics", "trade_statistics_by_version", "iter_trade_statistics_by_version"),
     *("trade_statistics_by_setting_value", "equity_curve"),
     *("upsert_candles", "get_candles", "candles", "rollup_candles", "missing_candles", "iter_missing_candles"),
-    *("import_candles", "report"),
+    *("import_candles", "export_candles", "report"),
 }
 
 

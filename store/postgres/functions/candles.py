@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
+
+from psycopg import sql
 
 from store.arguments import count_or_none, flag, line, time
 from store.errors import InvalidArgument
+from store.files.spreadsheet import guarded
 from store.models import Candle
 from store.postgres.call import Call, _read
 
+HEADER = b"ts,symbol,open,high,low,close,volume,complete\n"
 COPY = "copy pg_temp.candle_import ({columns}) from stdin (format csv, header)"
 
 
@@ -31,6 +35,25 @@ def get_candles(
         "r.*", "get_candles", symbol=_symbol(symbol), timeframe=_timeframe(timeframe), **_range(from_, to),
         after=None if after is None else time(after, "after"), limit=count_or_none(limit, "limit"),
     )  # fmt: skip
+
+
+def copy_candles(
+    symbol: str, timeframe: str, from_: datetime | None, to: datetime | None, after: str | None, limit: int
+) -> str:
+    """A COPY of a page of candles as CSV, without a header, in the order of time; `after`: the last ts before."""
+    given = {
+        "symbol": _symbol(symbol), "timeframe": _timeframe(timeframe), "limit": limit, "after": after,
+        **{name: moment and _utc(moment) for name, moment in _range(from_, to).items()},
+    }  # fmt: skip
+    arguments = sql.SQL(", ").join(
+        sql.SQL("p_{} => {}").format(sql.SQL(name), sql.Literal(value)) for name, value in given.items()
+    )
+    query = sql.SQL(
+        """copy (select pg_catalog.to_char(pg_catalog.timezone('UTC', r.ts), 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"'),
+                        {symbol}, r.open, r.high, r.low, r.close, r.volume, r.complete::pg_catalog.text
+                   from public.get_candles({arguments}) r) to stdout (format csv)"""
+    )
+    return query.format(symbol=sql.Literal(guarded(symbol)), arguments=arguments).as_string(None)
 
 
 def missing_candles(symbol: str, timeframe: str, from_: datetime | None, to: datetime | None) -> Call:
@@ -66,6 +89,14 @@ def _timeframe(value: object) -> str:
 
 def _range(from_: datetime | None, to: datetime | None) -> dict[str, datetime | None]:
     return {"from": None if from_ is None else time(from_, "from_"), "to": None if to is None else time(to, "to")}
+
+
+def _utc(moment: datetime) -> str:
+    """Write a time as a literal: with an offset of a day PostgreSQL wouldn't read it."""
+    try:
+        return moment.astimezone(UTC).isoformat()
+    except OverflowError:
+        return "-infinity" if moment.year == 1 else "infinity"
 
 
 def _members(candle: object) -> dict[str, object]:

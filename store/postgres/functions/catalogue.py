@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from store.arguments import text_or_none
 from store.json_writer import json_text
 from store.models import Document
 from store.postgres.call import Call, _read
@@ -50,7 +51,9 @@ def validate_user_setting(setting_type: str, document: Document, is_partial: boo
 
 
 def setting_schema(setting_type: str, language: str) -> Call:
-    return _read("r::text as document", "setting_schema", setting_type=setting_type, language=language)
+    return _read(
+        "r::text as document", "setting_schema", setting_type=setting_type, language=text_or_none(language, "language")
+    )
 
 
 def list_secret_fields() -> Call:

@@ -13,6 +13,7 @@ import redis as redis_py
 
 from store import Config, NotPermitted, SettingsStore
 from store.coherence.connections import Connections
+from store.coherence.epochs import is_reconciled
 from store.coherence.relay import Relay
 from store.coherence.sync import Sync
 from store.coherence.verify import verify
@@ -96,6 +97,8 @@ OF_ALL = {
     "merge_candles": "'1m'",
     "prune_user_settings": "1, '1 day'",
     "record_verification": "1, '{}'",
+    "begin_epoch": "",
+    "end_epoch": "'x'",
     "rollup_candles": "null, '1m', '1h'",
     "seal_api_credentials": "",
     "upsert_candles": "'1m', '[]'",
@@ -425,6 +428,7 @@ async def test_a_confined_relay_mirrors_and_verifies_its_user_only(
     try:
         assert (await Relay(relaying).once()).mirrored == 4
         assert not redis.exists(f"user:{OTHER}:settings")
+        assert not await is_reconciled(store._connections)
         assert (await verify(relaying)).checked == (await verify(store._connections, okx_uid=OKX_UID)).checked
     finally:
         await relaying.close()

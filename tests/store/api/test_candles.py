@@ -6,7 +6,7 @@ import asyncio
 import io
 import os
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import psycopg
@@ -111,6 +111,22 @@ async def test_what_is_no_file_of_bytes_is_refused(store: SettingsStore, file: o
         await store.import_candles(file, "1m")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["A'B", "A\\'; select 1 --", '"', "'=A"])
+async def test_an_export_is_of_a_symbol_whatever_its_name(store: SettingsStore, name: str) -> None:
+    symbol = name.replace(" ", "_")
+    await store.upsert_candles("1m", [replace(candle(0), symbol=symbol), candle(1)])
+    file = io.BytesIO()
+    assert await store.export_candles(file, [symbol, BTC], "1m") == 2
+    file.seek(0)
+    assert await store.import_candles(file, "1m") == Written(0, 0, 2)
+    far = datetime.max.replace(tzinfo=timezone(timedelta(hours=-23)))
+    assert await store.export_candles(io.BytesIO(), [BTC], "1m", from_=datetime.min.replace(tzinfo=UTC), to=far) == 1
+    bad: tuple[object, object]
+    for bad in ((io.StringIO(), [BTC]), (None, [BTC]), (file, BTC), (file, [1]), (file, ["a\0"]), (file, ["a\nb"])):
+        with pytest.raises(InvalidArgument):
+            await store.export_candles(bad[0], bad[1], "1m")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -142,6 +158,7 @@ async def test_readers_and_sessions_of_one_user_read_candles_and_write_none(
     async with SettingsStore(replace(config, database_url=url)) as reader:
         assert len(await reader.get_candles(BTC, "1m")) == 2
         assert len(await reader.missing_candles(BTC, "1m")) == 1
+        assert await reader.export_candles(io.BytesIO(), [BTC], "1m") == 2
         for refused in (
             reader.upsert_candles("1m", [candle(1)]),
             reader.rollup_candles(BTC, "1m", "5m"),

@@ -79,6 +79,6 @@ async def test_the_schema_comes_in_either_language(store: SettingsStore) -> None
     korean = await store.schema("params", language="ko")
     assert korean["properties"]["leverage"]["description"] == "포지션의 레버리지 배수. 10은 10배입니다."
     language: Any
-    for language in ("fr", None):
+    for language in ("fr", None, 3, b"ko"):
         with pytest.raises(InvalidArgument):
             await store.schema("params", language=language)

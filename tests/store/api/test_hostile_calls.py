@@ -50,7 +50,7 @@ METHODS = {
     for name, method in inspect.getmembers(SettingsStore, inspect.iscoroutinefunction)
     if not name.startswith("_")
 }
-OURS = {"import_candles"}  # takes a file: test_candles.py does that
+OURS = {"import_candles", "export_candles"}  # take a file: test_candles.py does that
 
 SERVICE = {name: method for name, method in vars(TimescaleUserService).items() if isinstance(method, classmethod)}
 
