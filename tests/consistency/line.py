@@ -76,7 +76,7 @@ class Line:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._writers.add(writer)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, asyncio.CancelledError):
             try:
                 if not self._weather.is_cut:
                     from_server, to_server = await asyncio.open_unix_connection(self._path)
