@@ -16,6 +16,7 @@ WITHOUT = {
     "export": "prints JSON",
     "candles export": "prints CSV",
     "schema": "prints JSON",
+    "report": "draws a page",
     "psql": "becomes another program",
     "redis-cli": "becomes another program",
     "demo": "a show for people",

@@ -104,9 +104,19 @@ def arguments_for(name: str, annotation: Any) -> st.SearchStrategy[Any]:
 def calls_of(method: Callable[..., Any]) -> st.SearchStrategy[dict[str, Any]]:
     hints = typing.get_type_hints(method)
     parameters = list(inspect.signature(method).parameters.values())[1:]
-    made = {parameter.name: arguments_for(parameter.name, hints[parameter.name]) for parameter in parameters}
-    needed = {p.name: made[p.name] for p in parameters if p.default is inspect.Parameter.empty}
-    return st.fixed_dictionaries(needed, optional={name: made[name] for name in made.keys() - needed.keys()})
+    needed = {p.name for p in parameters if p.default is inspect.Parameter.empty}
+    if parameters and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
+        options = parameters.pop().name
+        needed.remove(options)
+        (named,) = typing.get_args(hints[options])
+        hints |= typing.get_type_hints(named)
+        made = {name: arguments_for(name, hints[name]) for name in typing.get_type_hints(named)}
+    else:
+        made = {}
+    made |= {parameter.name: arguments_for(parameter.name, hints[parameter.name]) for parameter in parameters}
+    return st.fixed_dictionaries(
+        {name: made[name] for name in needed}, optional={name: made[name] for name in made.keys() - needed}
+    )
 
 
 def everything(db: Db, redis: redis_py.Redis) -> list[Any]:
@@ -206,7 +216,7 @@ LOOKALIKES = [
 ]  # fmt: skip
 USERS_KEY = re.compile(r"user:[0-9]{5,20}:(settings|preferences|dual_side|mirror|okx_uid|api:keys)", re.ASCII)
 # Commands without a key, or whose keys are those of the script they call.
-KEYLESS = {"HELLO", "CLIENT", "INFO", "PUBLISH", "SCRIPT", "SELECT", "AUTH", "PING"}
+KEYLESS = {"HELLO", "CLIENT", "INFO", "PUBLISH", "SCRIPT", "SELECT", "AUTH", "PING", "TIME"}
 
 
 @contextmanager
