@@ -31,16 +31,17 @@ def check(truth: Truth) -> Iterator[Violation]:
             ]
             if later:
                 seen[key].append(later[0])
-            elif not _is_of_every_symbol(truth, key):
+            elif not _was_erased(truth, key, change.at):
                 yield broken("watch order", f"{change} after position {last}")
         yield from _complete(truth, watcher, changes[0].at, seen)
         yield from _newest(truth, watcher, changes[0].at, seen)
 
 
-def _is_of_every_symbol(truth: Truth, key: Key) -> bool:
-    """Tell whether what a symbol's key had may have been removed without PostgreSQL's knowing which symbols there are:
-    Redis counts on from its own version then."""
-    return ":" in key[1] and any(row.kind == "erased" for row in truth.chains[key].rows)
+def _was_erased(truth: Truth, key: Key, moment: int) -> bool:
+    """Tell whether this may be an erasure that Redis hears of again (it had an older copy, or symbols that PostgreSQL
+    didn't know): it counts on from its own version then."""
+    rows = truth.chains[key].rows
+    return any(row.kind == "erased" and truth.may_have_begun(key, at, moment) for at, row in enumerate(rows))
 
 
 def _complete(truth: Truth, watcher: int, since: int, seen: dict[Key, list[int]]) -> Iterator[Violation]:
