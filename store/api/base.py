@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
 from store.api.flights import Flights
@@ -196,7 +196,10 @@ class Core:
         for row, result in zip(rows, results, strict=True):
             if result.is_current:  # a newer version, if this one was put back over a rogue write
                 row["version"] = max(row["version"], result.version)
-        return [to_saved(row, result.is_served) for row, result in zip(rows, results, strict=True)]
+        return [
+            to_saved(row, result.serves(entry.version))
+            for row, entry, result in zip(rows, entries, results, strict=True)
+        ]
 
     async def _mirror_user(self, user: User, before: User | None) -> SavedUser:
         owners = {user.okx_uid, user.telegram_id, before.telegram_id if before else None}
@@ -204,12 +207,18 @@ class Core:
         return SavedUser(**{name: getattr(user, name) for name in User.__slots__}, mirrored=mirrored)
 
     async def _change_user(self, identifier: str, call: Call, actor: str | None, reason: str | None) -> SavedUser:
-        before = await self._user(identifier)
-        return await self._mirror_user(User(**(await self._write(call, actor, reason))[0]), before)
+        before = await self._fetch(functions.users.find_user(check_identifier(identifier)))
+        if not before:
+            raise UnknownUser(f"unknown user {identifier}")
+        after = (await self._write(call, actor, reason))[0]
+        saved = await self._mirror_user(_to_user(after), _to_user(before[0]))
+        # If others changed the user in between, only their marks know which Telegram IDs led there meanwhile.
+        is_next = after["id"] == before[0]["id"] and after["version"] - before[0]["version"] in (0, 1)
+        return saved if is_next else replace(saved, mirrored=False)
 
     async def _find_user(self, identifier: str) -> User | None:
         rows = await self._fetch(functions.users.find_user(check_identifier(identifier)))
-        return User(**rows[0]) if rows else None
+        return _to_user(rows[0]) if rows else None
 
     async def _user(self, identifier: str) -> User:
         user = await self._find_user(identifier)
@@ -275,6 +284,10 @@ def to_setting(row: dict[str, Any]) -> Setting:
         row["okx_uid"], row["telegram_id"], row["setting_type"], row["version"],
         json.loads(row["document"]), row["updated_at"], "db",
     )  # fmt: skip
+
+
+def _to_user(row: Mapping[str, Any]) -> User:
+    return User(**{name: row[name] for name in User.__slots__})
 
 
 def to_saved(row: dict[str, Any], mirrored: bool) -> SavedSetting:

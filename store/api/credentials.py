@@ -156,7 +156,7 @@ class ApiCredentials(Core):
             entries = await self._fetch(functions.mirror.mirror_state([row["okx_uid"]], [CREDENTIALS.kind]))
             rows = [MirrorEntry(**entry) for entry in entries]
             results = await mirroring.mirror(self._connections, rows, wait=False, in_hurry=True)
-            mirrored = all(result.is_served for result in results)
+            mirrored = all(result.serves(entry.version) for entry, result in zip(rows, results, strict=True))
         except StoreError:
             pass  # what didn't get through stays marked
         deleted = row.get("deleted_at") is not None

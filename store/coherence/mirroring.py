@@ -106,6 +106,9 @@ async def overwrite(stores: Connections, place: Place, found: Found, entry: Mirr
         (result,) = await stores.mirror.apply([now], [found], lives=lives)
         if result.life:
             continue
+        if not result.serves(now.version) and result.foreign is None and result.error is None:
+            (found,) = await stores.mirror.inspect([place])  # another write came in between, of an older version
+            continue
         if result.foreign is None:
             if result.is_current:
                 stores.marks.done(now, now.version)

@@ -109,10 +109,9 @@ class Applied:
         """Whether Redis has exactly this version now."""
         return self.error is None and self.status >= 0
 
-    @property
-    def is_served(self) -> bool:
+    def serves(self, version: int) -> bool:
         """Whether Redis has this version or a newer one."""
-        return self.error is None and self.foreign is None and not self.life
+        return self.error is None and self.foreign is None and not self.life and self.version >= version
 
 
 def refusal(error: Exception) -> RedisUnavailable:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import psycopg
 import pytest
 
 from store import Config, SettingsStore, UnknownUser
 from store.coherence import relay
 from tests.conftest import OKX_UID, TELEGRAM_ID
-from tests.faults.servers import RedisServer
+from tests.faults.servers import RedisServer, eventually
 from tests.helpers.credentials import OTHER
 
 
@@ -78,3 +81,18 @@ async def test_a_lost_mirror_hash_does_not_take_the_telegram_id_from_a_user(
             found = await store.get(OKX_UID, "params", source=source)
             assert found is not None
             assert found.telegram_id == TELEGRAM_ID
+
+
+async def test_a_change_that_waited_for_another_does_not_say_that_redis_has_that_ones_link(
+    config: Config, store: SettingsStore
+) -> None:
+    with psycopg.connect(str(config.database_url)) as other, psycopg.connect(str(config.database_url)) as watching:
+        watching.autocommit = True
+        other.execute("select link_telegram(%s, '88888')", (OKX_UID,))
+        unlinking = asyncio.create_task(store.unlink(OKX_UID))
+        query = "select from pg_stat_activity where wait_event_type = 'Lock' and query like '%unlink_telegram%'"
+        await eventually(lambda: asyncio.sleep(0, watching.execute(query).fetchone() is not None))
+        other.commit()
+        assert not (await unlinking).mirrored
+    await relay.drain(store._connections)
+    assert (await store.unlink(OKX_UID)).mirrored

@@ -12,6 +12,7 @@ from store.postgres.call import Call, _read, _write
 from store.postgres.functions._columns import SAVED
 
 USER = "r.id, r.okx_uid, r.telegram_id, r.name, r.telegram_username, r.created_at, r.updated_at, r.deleted_at"
+NUMBERED = f"{USER}, r.version"  # which counts links and deletions
 
 
 def register_user(
@@ -40,7 +41,7 @@ def ensure_user(okx_uid: str, telegram_id: str | None, name: str | None, telegra
 
 
 def find_user(identifier: str) -> Call:
-    return _read(USER, "find_user", identifier=identifier)
+    return _read(NUMBERED, "find_user", identifier=identifier)
 
 
 def user_record(identifier: str) -> Call:
@@ -57,18 +58,18 @@ def list_deleted_users(after: str | None, limit: int | None) -> Call:
 
 def link_telegram(identifier: str, telegram_id: str, telegram_username: str | None) -> Call:
     return _write(
-        USER, "link_telegram", "identifier", identifier,
+        NUMBERED, "link_telegram", "identifier", identifier,
         telegram_id=line(telegram_id, "a Telegram ID", BadIdentifier),
         telegram_username=text_or_none(telegram_username, "telegram_username"),
     )  # fmt: skip
 
 
 def unlink_telegram(identifier: str) -> Call:
-    return _write(USER, "unlink_telegram", "identifier", identifier)
+    return _write(NUMBERED, "unlink_telegram", "identifier", identifier)
 
 
 def delete_user(identifier: str) -> Call:
-    return _write(USER, "delete_user", "identifier", identifier)
+    return _write(NUMBERED, "delete_user", "identifier", identifier)
 
 
 def restore_user(identifier: str) -> Call:

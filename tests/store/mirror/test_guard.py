@@ -102,7 +102,7 @@ async def test_an_older_version_is_refused_and_says_what_redis_has(
     await applied(mirror, [entry(kind, 4)])
     before = content(redis)
     (refused,) = await applied(mirror, [entry(kind, 2)])
-    assert (refused.status, refused.version, refused.is_current, refused.is_served) == (-1, 4, False, True)
+    assert (refused.status, refused.version, refused.is_current, refused.serves(2)) == (-1, 4, False, True)
     assert content(redis) == before
 
 
@@ -251,7 +251,7 @@ async def test_an_entry_that_redis_refuses_stops_no_other(servers: Config, redis
         mirror = Mirror(client, servers, lambda: Vault({}))
         entries = [entry("params", 2), entry("params", 2, owner=OTHER), entry("preferences", 2)]
         first, refused, last = await applied(mirror, entries)
-        assert (first.is_current, refused.is_served, last.is_current) == (True, False, True)
+        assert (first.is_current, refused.serves(2), last.is_current) == (True, False, True)
         assert isinstance(refused.error, RedisUnavailable)
         (alone,) = await applied(mirror, [entry("params", 2, owner=OTHER)])
         assert isinstance(alone.error, RedisUnavailable)
