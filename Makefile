@@ -24,7 +24,7 @@ test: .venv/installed   ## the test suite (on servers at TEST_DATABASE_URL, TEST
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not ($(TOPOLOGIES) or timescale or slow)' $(ARGS)
 
 test-slow: .venv/installed   ## the rest of it: faults at length, long journeys of the schema, properties of all functions
-	$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m 'slow and not ($(TOPOLOGIES) or timescale)' $(ARGS)
 
 .venv/python%/installed: pyproject.toml
 	python$* -m venv .venv/python$*
