@@ -56,7 +56,8 @@ STACKS = {
     "debian13": Stack(
         "trixie", 17, "valkey-server", ("postgresql-17", "postgresql-17-timescaledb", "valkey-server"),
         initdb=" ".join(f"-c {setting}" for setting in TIMESCALEDB.split()),
-        pytest=("-m", "not (pgbouncer or tls or sentinel or cluster or standby or prometheus or chromium)"),
+        pytest=("-m", "(timescale or not slow) and not"
+                " (pgbouncer or tls or sentinel or cluster or standby or prometheus or chromium)"),
     ),
 }  # fmt: skip
 
