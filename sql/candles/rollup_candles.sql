@@ -21,6 +21,8 @@ declare
     v_finer   constant text := _candle_table(p_from_timeframe);
     v_from    constant timestamptz := coalesce(date_bin(v_width, p_from, to_timestamp(0)), '-infinity');
     v_to      constant timestamptz := coalesce(date_bin(v_width, p_to - interval '1 microsecond', to_timestamp(0)) + v_width, 'infinity');
+    -- As a constant: PostgreSQL 15 makes the plan of a loop without what its parameters are.
+    v_symbol  constant text := case when p_symbol is null then 'true' else format('symbol = %L', p_symbol) end;
     v_period  interval;    -- of some 10,000 finer candles
     v_batch   record;
     v_candles ohlcv_1m[];
@@ -36,13 +38,13 @@ begin
     for v_batch in execute format(
         'with period as ('
         ' select symbol, date_bin($1, ts, to_timestamp(0)) as start, count(*) as candles from %s'
-        ' where symbol = coalesce($2, symbol) and ts >= $3 and ts < $4 group by 1, 2'
+        ' where %s and ts >= $2 and ts < $3 group by 1, 2'
         '), numbered as ('
         ' select p.*, div(sum(candles) over (order by symbol, start) - 1, 50000) as batch from period p)'
         ' select min(symbol) as symbol, (array_agg(start order by symbol, start))[1] as start,'
         ' max(symbol) as last_symbol, (array_agg(start order by symbol desc, start desc))[1] as last_start,'
-        ' greatest(min(start), $3) as first, least(max(start) + $1, $4) as stop'
-        ' from numbered group by batch order by batch', v_finer) using v_period, p_symbol, v_from, v_to
+        ' greatest(min(start), $2) as first, least(max(start) + $1, $3) as stop'
+        ' from numbered group by batch order by batch', v_finer, v_symbol) using v_period, v_from, v_to
     loop
         execute format(
             'select array_agg(c) from ('
