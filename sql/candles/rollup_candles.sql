@@ -21,7 +21,7 @@ declare
     v_finer   constant text := _candle_table(p_from_timeframe);
     v_from    constant timestamptz := coalesce(date_bin(v_width, p_from, to_timestamp(0)), '-infinity');
     v_to      constant timestamptz := coalesce(date_bin(v_width, p_to - interval '1 microsecond', to_timestamp(0)) + v_width, 'infinity');
-    -- As a constant: PostgreSQL 15 makes the plan of a loop without what its parameters are.
+    -- As a constant: PostgreSQL before 18 plans a loop's query without knowing its parameters.
     v_symbol  constant text := case when p_symbol is null then 'true' else format('symbol = %L', p_symbol) end;
     v_period  interval;    -- of some 10,000 finer candles
     v_batch   record;
