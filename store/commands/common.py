@@ -226,11 +226,13 @@ class _Failure(click.ClickException):
 def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
     """Do some work on an open store, in the name of the writer whom a command with `who` was given."""
     import asyncio
+    import logging
     from dataclasses import replace
 
     from store import Config, SettingsStore
     from store.operations.deadline import end_within
 
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())  # of what it ignores while a command is interrupted
     context = click.get_current_context()
     writer: dict[str, str | None] | None = context.meta.get(WRITER)
     received: list[int] = []

@@ -55,6 +55,7 @@ async def _pass(store: Core, plain: bool, dry_run: bool, progress: Callable[[int
     vault = store._connections.vault
     vault.current_key_id  # noqa: B018  # raises, if there is none
     done = Rotation()
+    await store._connections.marks.clear()  # of saves before: what is encrypted anew is marked as the same version
     async for rows in _pages(store):
         for row in rows:
             done.checked += 1
