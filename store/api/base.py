@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from store.api.flights import Flights
@@ -41,6 +41,7 @@ OWNERS = 1000  # a query
 DOCUMENTS = 20  # a batch of a stream: each may be of 1 MiB, and be held twice
 
 T = TypeVar("T")
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,30 +202,26 @@ class Core:
             for row, entry, result in zip(rows, entries, results, strict=True)
         ]
 
-    async def _mirror_user(self, user: User, before: User | None) -> SavedUser:
-        owners = {user.okx_uid, user.telegram_id, before.telegram_id if before else None}
+    async def _mirror_user(self, after: Row, before: Row | None) -> SavedUser:
+        """Bring a change of a user to Redis: what PostgreSQL had before it, and has after it."""
+        owners = {after["okx_uid"], after["telegram_id"], before["telegram_id"] if before else None}
         mirrored = await self._mirror_owners([owner for owner in owners if owner])
-        return SavedUser(**{name: getattr(user, name) for name in User.__slots__}, mirrored=mirrored)
+        if before and (after["id"] != before["id"] or after["version"] - before["version"] not in (0, 1)):
+            mirrored = False  # others changed it in between: only marks know which Telegram IDs led there meanwhile
+        return SavedUser(**{name: after[name] for name in User.__slots__}, mirrored=mirrored)
 
     async def _change_user(self, identifier: str, call: Call, actor: str | None, reason: str | None) -> SavedUser:
-        before = await self._fetch(functions.users.find_user(check_identifier(identifier)))
-        if not before:
-            raise UnknownUser(f"unknown user {identifier}")
-        after = (await self._write(call, actor, reason))[0]
-        saved = await self._mirror_user(_to_user(after), _to_user(before[0]))
-        # If others changed the user in between, only their marks know which Telegram IDs led there meanwhile.
-        is_next = after["id"] == before[0]["id"] and after["version"] - before[0]["version"] in (0, 1)
-        return saved if is_next else replace(saved, mirrored=False)
+        before = await self._user(identifier)
+        return await self._mirror_user((await self._write(call, actor, reason))[0], before)
 
-    async def _find_user(self, identifier: str) -> User | None:
-        rows = await self._fetch(functions.users.find_user(check_identifier(identifier)))
-        return _to_user(rows[0]) if rows else None
+    async def _find_user(self, identifier: str) -> Row | None:
+        return next(iter(await self._fetch(functions.users.find_user(check_identifier(identifier)))), None)
 
-    async def _user(self, identifier: str) -> User:
-        user = await self._find_user(identifier)
-        if user is None:
+    async def _user(self, identifier: str) -> Row:
+        row = await self._find_user(identifier)
+        if row is None:
             raise UnknownUser(f"unknown user {identifier}")
-        return user
+        return row
 
     async def _may_read_redis(self, identifier: str) -> bool:
         """Tell whether Redis and the cache may answer for this identifier: a confined store takes from there its own
@@ -284,10 +281,6 @@ def to_setting(row: dict[str, Any]) -> Setting:
         row["okx_uid"], row["telegram_id"], row["setting_type"], row["version"],
         json.loads(row["document"]), row["updated_at"], "db",
     )  # fmt: skip
-
-
-def _to_user(row: Mapping[str, Any]) -> User:
-    return User(**{name: row[name] for name in User.__slots__})
 
 
 def to_saved(row: dict[str, Any], mirrored: bool) -> SavedSetting:

@@ -44,7 +44,7 @@ class ApiCredentials(Core):
         plain = Secrets(api_key=api_key, api_secret=api_secret, passphrase=passphrase)
         del api_key, api_secret, passphrase  # no traceback shows them with this frame's locals
         expected_version = version_or_none(expected_version)
-        okx_uid = (await self._user(check_identifier(identifier))).okx_uid
+        okx_uid = (await self._user(identifier))["okx_uid"]
         while True:
             row = await self._current(okx_uid)
             # They are sealed as the version that they will be, which nobody else may have taken by then.

@@ -252,7 +252,7 @@ class Documents(Core):
         self, found: Setting | None, identifier: str, name: str, min_version: int, okx_uid: str | None
     ) -> None:
         """Make sure that what PostgreSQL has is what was asked for. Raises UnknownUser, UnknownVersion."""
-        if okx_uid is not None and okx_uid != (found or await self._user(identifier)).okx_uid:
+        if okx_uid is not None and okx_uid != (found.okx_uid if found else (await self._user(identifier))["okx_uid"]):
             raise UnknownUser(f"{identifier} is not an identifier of user {okx_uid}")
         if found is not None and found.version < min_version:
             raise UnknownVersion(f"{name} of {identifier} has no version {min_version} yet")

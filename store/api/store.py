@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from store.api.base import check_identifier
 from store.api.candles import Candles
 from store.api.credentials import ApiCredentials
 from store.api.fields import Fields
@@ -38,6 +37,6 @@ class SettingsStore(Users, Documents, History, Templates, Fields, ApiCredentials
         """
         okx_uid = await self._connections.confinement.known() or None
         if identifier is not None:
-            okx_uid = (await self._user(check_identifier(identifier))).okx_uid
+            okx_uid = (await self._user(identifier))["okx_uid"]
         async for change in watch(self._connections, okx_uid):
             yield change

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 
-from store.api.base import Core, check_identifier, to_saved
+from store.api.base import Core, Row, check_identifier, to_saved
 from store.arguments import count_or_none
 from store.coherence.mirror_source import setting_keys
 from store.coherence.sync import Sync
@@ -68,19 +68,20 @@ class Users(Core):
         """
         call = functions.users.ensure_user(check_identifier(okx_uid), telegram_id, name, telegram_username)
         before = await self._before(okx_uid, telegram_id)
-        return await self._mirror_user(User(**(await self._write(call, actor, reason))[0]), before)
+        return await self._mirror_user((await self._write(call, actor, reason))[0], before)
 
-    async def _before(self, okx_uid: str, telegram_id: str | None) -> User | None:
+    async def _before(self, okx_uid: str, telegram_id: str | None) -> Row | None:
         """Find who is about to be registered. If nobody is there, what was erased goes from Redis first: it would be
         kept as somebody's edit of the new settings."""
-        before = await self.find_user(okx_uid)
+        before = await self._find_user(okx_uid)
         if before is None:
             await self._mirror_owners([owner for owner in (okx_uid, telegram_id) if owner])
         return before
 
     async def find_user(self, identifier: str) -> User | None:
         """Find a user; None if nobody has the identifier. Raises BadIdentifier, if nobody could have it."""
-        return await self._find_user(identifier)
+        row = await self._find_user(identifier)
+        return None if row is None else User(**{name: row[name] for name in User.__slots__})
 
     async def iter_users(
         self, *, deleted: bool = False, after: str | None = None, limit: int | None = None
@@ -142,7 +143,7 @@ class Users(Core):
         By OKX UID or UUID. Idempotent. Raises UnknownUser.
         """
         call = functions.users.restore_user(check_identifier(identifier))
-        return await self._mirror_user(User(**(await self._write(call, actor, reason))[0]), None)
+        return await self._mirror_user((await self._write(call, actor, reason))[0], None)
 
     async def erase_user(self, identifier: str) -> Erasure:
         """Remove everything of a person from both stores, history included. IRREVOCABLE.

@@ -64,7 +64,7 @@ async def import_trades(
         raise InvalidArgument("utc_offset must be as +09:00")
     if format not in (None, *formats.NAMES):
         raise InvalidArgument("no such format of trade files", hint=f"Known: {', '.join(formats.NAMES)}.")
-    okx_uid = None if user is None else (await store._user(user)).okx_uid
+    okx_uid = None if user is None else (await store._user(user))["okx_uid"]
     reading = _Reading(okx_uid, zone, (lambda _: formats.FORMATS.get(format)) if format else formats.by_keys)
     recorded = known = 0
     async with Unpacked(file) as source:

@@ -95,9 +95,7 @@ NOTHING = Found(0, "none", "", "")
 class Applied:
     """What became of one entry. `version`: what Redis has now. `error`: why it isn't there, else None."""
 
-    status: (
-        int  # 1 written, 0 there already, -1 refused: Redis has another version, -2: somebody else's content, -3: life
-    )
+    status: int  # 1 written, 0 there already, -1 Redis has another version, -2 somebody else's content, -3 no guard
     version: int
     foreign: Found | None = None  # what somebody else wrote there
     error: StoreError | None = None

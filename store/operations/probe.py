@@ -164,7 +164,7 @@ class Prober:
         """Tell which servers and whose documents these are: others after a restart, a failover, a restored backup, an
         erasure or a deletion of the probe's user, when what was proven before says nothing any more."""
         async with asyncio.timeout(LONGEST):
-            user = await self._plain._find_user(PROBE)
+            user = await self._plain.find_user(PROBE)
             return (await epochs.servers(self._plain._connections)).name, user and (user.id, user.updated_at)
 
     def _begin_anew(self, epoch: object) -> None:

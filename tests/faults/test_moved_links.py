@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import psycopg
 import pytest
 
 from store import Config, SettingsStore, UnknownUser
 from store.coherence import relay
+from store.models import Registration, SavedUser
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import RedisServer, eventually
 from tests.helpers.credentials import OTHER
@@ -83,16 +86,28 @@ async def test_a_lost_mirror_hash_does_not_take_the_telegram_id_from_a_user(
             assert found.telegram_id == TELEGRAM_ID
 
 
+CHANGES: dict[str, Callable[[SettingsStore], Coroutine[Any, Any, SavedUser | Registration]]] = {
+    "link": lambda store: store.link(OKX_UID, "77777"),
+    "unlink": lambda store: store.unlink(OKX_UID),
+    "delete_user": lambda store: store.delete_user(OKX_UID),
+    "ensure_user": lambda store: store.ensure_user(OKX_UID, "77777"),
+    "register": lambda store: store.register(OKX_UID, "77777"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
 async def test_a_change_that_waited_for_another_does_not_say_that_redis_has_that_ones_link(
-    config: Config, store: SettingsStore
+    config: Config, store: SettingsStore, change: str
 ) -> None:
     with psycopg.connect(str(config.database_url)) as other, psycopg.connect(str(config.database_url)) as watching:
         watching.autocommit = True
         other.execute("select link_telegram(%s, '88888')", (OKX_UID,))
-        unlinking = asyncio.create_task(store.unlink(OKX_UID))
-        query = "select from pg_stat_activity where wait_event_type = 'Lock' and query like '%unlink_telegram%'"
+        changing = asyncio.create_task(CHANGES[change](store))
+        query = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
         await eventually(lambda: asyncio.sleep(0, watching.execute(query).fetchone() is not None))
         other.commit()
-        assert not (await unlinking).mirrored
+        done = await changing
+        assert not (done.user if isinstance(done, Registration) else done).mirrored
     await relay.drain(store._connections)
+    assert (await store.restore_user(OKX_UID)).mirrored
     assert (await store.unlink(OKX_UID)).mirrored

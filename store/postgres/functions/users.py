@@ -34,7 +34,7 @@ def register_user(
 
 def ensure_user(okx_uid: str, telegram_id: str | None, name: str | None, telegram_username: str | None) -> Call:
     return _write(
-        USER, "ensure_user", "okx_uid", okx_uid,
+        NUMBERED, "ensure_user", "okx_uid", okx_uid,
         telegram_id=None if telegram_id is None else line(telegram_id, "a Telegram ID", BadIdentifier),
         name=text_or_none(name, "name"), telegram_username=text_or_none(telegram_username, "telegram_username"),
     )  # fmt: skip
@@ -73,7 +73,7 @@ def delete_user(identifier: str) -> Call:
 
 
 def restore_user(identifier: str) -> Call:
-    return _write(USER, "restore_user", "identifier", identifier)
+    return _write(NUMBERED, "restore_user", "identifier", identifier)
 
 
 def erase_user(identifier: str) -> Call:
