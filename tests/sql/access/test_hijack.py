@@ -49,7 +49,7 @@ OTHERS = {
     "_mask_secrets": "'params', '{\"signal_bot_token\": \"x\"}'", "_merge_patch": "'{}', '{\"a\": 1}'",
     "missing_candles": "'S', '1m'", "missing_setting_keys": "'params', '{}'",
     "_patched_setting": "'params', '{\"leverage\": 3}', '{\"leverage\": null}'",
-    "_note_reason": "'x'", "pending_lag": "", "probe_okx_uid": "",
+    "_note_reason": "'x'", "_without_change": "'{}', '{}', '{\"a\": 1}'", "pending_lag": "", "probe_okx_uid": "",
     "_restorable_version": "gen_random_uuid(), 'params'", "retry_pending": "",
     "save_hypertable_settings": "'ohlcv_1m', '7 days'", "save_setting_field": "'params', 'a', 'number', '5', 0, 10",
     "save_setting_template": "'calm', 'params', '{\"leverage\": 3}'", "save_setting_type": "'alarms', 'alarms', 'hash'",
