@@ -28,6 +28,7 @@ def main() -> None:
     running.add_argument("--round", type=int, default=ROUND, help="calls until both stores are compared")
     running.add_argument("--faults", default="all", help="names with commas, all, or none")
     running.add_argument("--pace", type=float, default=0.5, help="seconds between faults")
+    running.add_argument("--reads", type=float, default=1, help="reads for each that there is by default")
     running.add_argument("--rogues", type=int, default=3, help="every so many rounds; 0: never")
     running.add_argument("--wanted", default="", help="rules, with commas: end when one of these breaks, not any")
     running.add_argument("--patience", type=float, default=nemesis.HEALED, help="seconds until both stores are equal")
@@ -46,6 +47,7 @@ def main() -> None:
             child.add_argument("--ops", type=int)
             child.add_argument("--seed", type=int)
             child.add_argument("--cast")
+            child.add_argument("--reads", type=float)
             child.add_argument("--rogue", action="store_true")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are stopped
@@ -55,7 +57,8 @@ def main() -> None:
 def _do(options: argparse.Namespace) -> int:
     if options.command == "client":
         cast = Cast.of(*map(int, options.cast.split(",")))
-        asyncio.run(client.work(options.number, options.ops, options.seed, options.folder, cast, options.rogue))
+        given = (options.number, options.ops, options.seed, options.folder, cast, options.reads, options.rogue)
+        asyncio.run(client.work(*given))
         return 0
     if options.command == "watch":
         asyncio.run(client.watch(options.number, options.folder))
@@ -73,7 +76,7 @@ def _do(options: argparse.Namespace) -> int:
         plan = Plan(
             options.ops, seed, options.seconds, options.processes, options.users,
             options.round, faults or [], options.pace,
-            options.rogues, wanted, options.patience, options.keep,
+            options.rogues, wanted, options.patience, options.reads, options.keep,
         )  # fmt: skip
         verdict = run(plan)
         if options.verdict:

@@ -308,11 +308,12 @@ WRITES: list[tuple[float, Callable[[Client], Awaitable[None]]]] = [
 ROGUE = 0.02
 
 
-async def some_call(client: Client, is_rogue: bool) -> None:
-    """Make one call. Every fourth process is a bot, which only reads: what its cache has isn't of its own saves."""
+async def some_call(client: Client, reads: float, is_rogue: bool) -> None:
+    """Make one call; reads so many times as often as READS says. Every fourth process is a bot, which only reads: what
+    its cache has isn't of its own saves."""
     if is_rogue and client.random.random() < ROGUE:
         await rogue(client)
         return
-    choices = READS if client.number % 4 == 1 else READS + WRITES
+    choices = [(reads * weight, read) for weight, read in READS] + ([] if client.number % 4 == 1 else WRITES)
     (call,) = client.random.choices([call for _, call in choices], [weight for weight, _ in choices])
     await call(client)

@@ -152,7 +152,7 @@ def is_cached(number: int) -> bool:
     return number % 2 == 1
 
 
-async def work(number: int, ops: int, seed: int, folder: Path, cast: Cast, is_rogue: bool) -> None:
+async def work(number: int, ops: int, seed: int, folder: Path, cast: Cast, reads: float, is_rogue: bool) -> None:
     """Make so many calls."""
     from tests.consistency.calls import some_call  # which needs Client
 
@@ -164,7 +164,7 @@ async def work(number: int, ops: int, seed: int, folder: Path, cast: Cast, is_ro
 
             async def go_on() -> None:
                 for _ in left:
-                    call = asyncio.create_task(some_call(client, is_rogue))
+                    call = asyncio.create_task(some_call(client, reads, is_rogue))
                     if client.random.random() < 0.03:
                         await asyncio.wait([call], timeout=client.random.uniform(0, 0.01))
                         call.cancel()

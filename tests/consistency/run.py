@@ -44,6 +44,7 @@ class Plan:
     rogues: int = 3
     wanted: frozenset[str] = frozenset()
     patience: float = HEALED  # seconds until both stores must be equal after the last fault
+    reads: float = 1  # for each that there is by default
     keep: Path | None = None
     say: Callable[[str], Any] = print
 
@@ -66,6 +67,7 @@ def run(plan: Plan) -> Verdict:
             ops = min(plan.round_ops, plan.ops - verdict.ops.total())
             found = run_round(servers, replace(plan, ops=ops), number, part)
             verdict.add(found)
+            plan.say(f"round {number}: {verdict.ops.total():,} calls, {len(verdict.violations)} violations")
             if found.violations:
                 shutil.copy(servers.log, part / "processes.log")
                 plan.say(f"kept: {part}")
@@ -80,6 +82,7 @@ def run_round(servers: World, plan: Plan, number: int, folder: Path) -> Verdict:
     """Run one round; its history is in the folder."""
     servers.clean()
     servers.cast, servers.folder, servers.seed = Cast.of(number, plan.users), folder, plan.seed * 1000 + number
+    servers.reads = plan.reads
     servers.is_rogue = plan.rogues > 0 and number % plan.rogues == 0
     evil = Nemesis(servers, random.Random(servers.seed))
     for _ in range(2):

@@ -53,6 +53,7 @@ class World:
     cast: Cast = field(default_factory=lambda: Cast.of(0, 2))
     folder: Path = Path()
     seed: int = 0
+    reads: float = 1
     is_rogue: bool = False
     clients: dict[int, Process] = field(default_factory=dict)
     todo: dict[int, int] = field(default_factory=dict)
@@ -92,6 +93,7 @@ class World:
         number = self._number()
         command = ["client", "--number", str(number), "--ops", str(ops), "--seed", str(self.seed)]
         command += ["--folder", str(self.folder), "--cast", f"{self._round()},{len(self.cast.users)}"]
+        command += ["--reads", str(self.reads)]
         self.clients[number] = self._start(number, [*PROGRAM, *command, *(["--rogue"] if self.is_rogue else [])])
         self.todo[number] = ops
 
