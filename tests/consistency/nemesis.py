@@ -43,6 +43,7 @@ class Nemesis:
     world: World
     random: random.Random
     faults: list[Fault] = field(default_factory=list)
+    evicted_owners: set[str] = field(default_factory=set)  # of whom Redis may lack what nobody has read since
     violations: list[tuple[str, str]] = field(default_factory=list)
 
     def strike(self, names: list[str]) -> None:
@@ -209,6 +210,7 @@ class Nemesis:
         with self.world.redis() as client:
             for owner in self.random.sample(self.world.cast.users, 2):
                 names = [f"user:{owner}:{suffix}" for suffix in (*KEYS.values(), "mirror")]
+                self.evicted_owners.add(owner)
                 client.delete(*(names if self.random.random() < 0.5 else self.random.sample(names, 2)))
 
     # -- the lines

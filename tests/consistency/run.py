@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any
 
-from store import SettingsStore
+from store import SettingsStore, UnknownUser
 from tests.consistency import ledger, nemesis
 from tests.consistency.checker import Verdict, check
 from tests.consistency.client import KINDS, Cast, Client
@@ -93,6 +94,7 @@ def run_round(servers: World, plan: Plan, number: int, folder: Path) -> Verdict:
         servers.start_client(plan.ops // plan.processes)
     nemesis.haunt(evil, plan.faults, plan.pace, lambda: not servers.is_busy())
     evil.heal()
+    asyncio.run(_read(servers, evil.evicted_owners))
     violations = evil.violations + _settle(servers, plan.patience)
     with servers.postgres() as connection, servers.redis() as redis:
         final = ledger.look(connection, redis, servers.vault())
@@ -125,6 +127,17 @@ async def _begin(servers: World) -> None:
                 await _register(client, user)
             await store.save_template("consistency", KINDS[0], {"template": "consistency"})
             await client.close()
+
+
+async def _read(servers: World, owners: Iterable[str]) -> None:
+    """Read all documents of these users: what was evicted comes back with the next read, not before."""
+    async with SettingsStore(replace(servers.config, vault=servers.vault())) as store:
+        for owner in owners:
+            with contextlib.suppress(UnknownUser):
+                for kind in KINDS:
+                    setting_type, _, symbol = kind.partition(":")
+                    await store.get(owner, setting_type, symbol=symbol or None)
+                await store.get_credentials(owner)
 
 
 async def _register(client: Client, user: str) -> None:
