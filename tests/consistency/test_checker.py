@@ -10,6 +10,7 @@ import pytest
 
 from tests.consistency.checker import check
 from tests.consistency.history import SECOND, Fault, History, Op, Row, Watched
+from tests.consistency.truth import FOUND
 
 USER, OTHER, TELEGRAM, KIND = "1000000000001000", "1000000000001001", "100001000", "params"
 SYMBOLS = "dual_side:BTC-USDT-SWAP"
@@ -139,6 +140,7 @@ BREAKS: dict[str, tuple[str, Break]] = {
     "a call was done twice": ("twice", lambda h: rows(h, Row(20, USER, KIND, 8, "12:e", False, 12, ""))),
     "a version that nobody wrote": (
         "invented", lambda h: rows(h, Row(20, USER, KIND, 8, "9:z", False, None, "edited in Redis"))),
+    "found in an older Redis, but of no time before": ("invented", lambda h: _unlike_before_erasure(h)),
     "expected_version is ignored": ("expected", lambda h: h.ops[12].args.update(v=5)),
     "a rollback has another's content": ("copied", lambda h: h.ops[11].args.update(v=3)),
     "a restored document has another content": ("copied", lambda h: row(h, 6, digest="2:b")),
@@ -207,6 +209,24 @@ def _erased(h: History) -> None:
     }  # fmt: skip
 
 
+def _back_from_erasure(h: History) -> None:
+    """Redis is set back to before an erasure: what it has of then is kept as found."""
+    _erased(h)
+    h.faults.append(Fault("redis_restored_old", at(33), at(34), is_lossy=True, is_redis=True))
+    found = Row(24, USER, KIND, 2, "12:e", False, None, FOUND)
+    rows(h, found, replace(found, seq=25, version=3, digest="31:a", note="put back"))
+    h.final["settings"][0][4] = False
+    h.final["settings"] += [[USER, KIND, 2, "12:e", False, False], [USER, KIND, 3, "31:a", True, False]]
+    told(h, 35, 3)
+
+
+def _unlike_before_erasure(h: History) -> None:
+    _back_from_erasure(h)
+    at_ = next(i for i, row in enumerate(h.ledger) if row.seq == 24)
+    h.ledger[at_] = replace(h.ledger[at_], digest="9:z")
+    h.final["settings"][1][3] = "9:z"
+
+
 ALLOWED: dict[str, Break] = {
     "a read that began before the save had ended": lambda h: call(h, 30, "get", 12.01, read(6, "2:b")),
     "a hit of the cache that is not two seconds old": lambda h: call(h, 30, "get", 13.5, read(6, "2:b"), c=True, s=2),
@@ -216,6 +236,7 @@ ALLOWED: dict[str, Break] = {
     "an unknown outcome that wasn't": lambda h: call(h, 30, "save", 30, "DatabaseUnavailable", "err", k=KIND),
     "a change that came while the watcher was away": _away,
     "an erasure, and a new life": _erased,
+    "what an older Redis had from before an erasure": _back_from_erasure,
 }
 
 

@@ -7,11 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 from tests.consistency.history import SECOND, Fault, History, Op, Read, Row
 
 CACHE = 2 * SECOND  # ns: a hit of the cache is what Redis held that long ago, or later
 DOCUMENT_READS = ("get", "get_all")
+FOUND = "found in Redis, lost against PostgreSQL"
 CHANGES_OF_USERS = ("link", "unlink", "erase", "delete_user", "restore_user")
 
 Key = tuple[str, str]  # owner, kind
@@ -98,6 +100,17 @@ class Chain:
                 life.append((position, row))
         yield life
 
+    def back_from_erasure(self) -> set[int]:
+        """The versions, by `seq`, that an older state of Redis made: it had what this person left before an erasure,
+        and who registers again is another. Found, and put back."""
+        versions, before = set(), set[str]()
+        for life in self.lives():
+            for (_, row), (_, after) in pairwise(life):
+                if row.note == FOUND and row.digest in before:
+                    versions |= {row.seq, after.seq}
+            before |= {row.digest for _, row in life}
+        return versions
+
 
 class Truth:
     """The chains of a history, with what its calls proved."""
@@ -108,6 +121,8 @@ class Truth:
         self.by_op: dict[int, list[tuple[Key, int]]] = defaultdict(list)
         self._lossy = [fault for fault in history.faults if fault.is_lossy]
         self._lay()
+        chains = self.chains.values() if self._lossy else ()
+        self.back_from_erasure = {seq for chain in chains for seq in chain.back_from_erasure()}
         self.own: dict[tuple[int, Key], Known] = defaultdict(Known)  # what a store saved itself, and Redis had
         for op in history.ops.values():
             if op.is_done:

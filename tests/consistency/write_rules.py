@@ -8,11 +8,10 @@ from itertools import pairwise
 from typing import Any
 
 from tests.consistency.history import Op, Row, token
-from tests.consistency.truth import Chain, Key, Truth, lossless, saves_of
+from tests.consistency.truth import FOUND, Chain, Key, Truth, lossless, saves_of
 from tests.consistency.violation import Violation, broken
 
 NEW = ("save", "cas", "patch", "raw_sql", "save_all", "save_keys")  # what they write is never there already
-FOUND = "found in Redis, lost against PostgreSQL"
 NOT_DOCUMENTS = ("user", "telegram", "erased")
 
 
@@ -33,6 +32,7 @@ def check(truth: Truth) -> Iterator[Violation]:
     allowed = set(truth.history.notes.get("reasons", ()))
     for row in truth.history.ledger:
         is_ours = row.op is not None or row.kind in NOT_DOCUMENTS or row.note in allowed
+        is_ours = is_ours or row.seq in truth.back_from_erasure
         if not is_ours and not truth.history.notes.get("is_rogue"):
             yield broken("invented", f"nobody says that he made {row}")
     yield from _histories(truth)
@@ -48,7 +48,10 @@ def _acknowledged(truth: Truth, op: Op, kind: str, version: int, content: str | 
             yield broken("lost", f"{key} version {version} isn't there", op)
         return
     position, row = mine[0]
-    is_put_back = truth.history.notes.get("is_rogue") and content and chain.find((version, content))
+    is_put_back = content and any(
+        truth.history.notes.get("is_rogue") or chain.rows[place].seq in truth.back_from_erasure
+        for place in chain.find((version, content))
+    )
     if row.version != version and not is_put_back:
         yield broken("lost", f"it made version {row.version}", op)
     elif content is not None and row.digest != content:
