@@ -5,11 +5,11 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 WORKERS ?= 4
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PYTHONS ?= 3.12 3.13
-TOPOLOGIES := pgbouncer or tls or sentinel or cluster or standby or prometheus or chromium
+TOPOLOGIES := pgbouncer or tls or sentinel or cluster or standby or prometheus or chromium or node
 REDIS ?= redis
 unexport PYTHONDONTWRITEBYTECODE # the asserts that pytest rewrites are kept
 
-.PHONY: demo test test-slow test-python test-pgbouncer test-tls test-sentinel test-cluster test-standby test-rules test-report test-topologies test-debian test-timescale test-lowest consistency mutants lint lock audit docs bench dist clean
+.PHONY: demo test test-slow test-python test-pgbouncer test-tls test-sentinel test-cluster test-standby test-rules test-report test-node test-topologies test-debian test-timescale test-lowest consistency mutants lint lock audit docs bench dist clean
 
 .venv/installed: pyproject.toml .ci/requirements.txt
 	$(PYTHON) -m venv .venv
@@ -58,7 +58,10 @@ test-rules: .venv/installed   ## the alerts of docs/settings-store.rules.yaml; n
 test-report: .venv/installed   ## the page of settings-store report in a browser; needs chromium and chromium-driver
 	$(BIN)/python -m pytest -m chromium $(ARGS)
 
-test-topologies: .venv/installed   ## the seven above, side by side
+test-node: .venv/installed   ## the reader of docs/redis.md for Node; needs node and npm
+	$(BIN)/python -m pytest -m node $(ARGS)
+
+test-topologies: .venv/installed   ## the eight above, side by side
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(TOPOLOGIES)" $(ARGS)
 
 test-debian: .venv/installed   ## all on Debian 12's PostgreSQL 15 and Redis 7, by debootstrap and chroot; needs root

@@ -57,7 +57,7 @@ STACKS = {
         "trixie", 17, "valkey-server", ("postgresql-17", "postgresql-17-timescaledb", "valkey-server"),
         initdb=" ".join(f"-c {setting}" for setting in TIMESCALEDB.split()),
         pytest=("-m", "(timescale or not slow) and not"
-                " (pgbouncer or tls or sentinel or cluster or standby or prometheus or chromium)"),
+                " (pgbouncer or tls or sentinel or cluster or standby or prometheus or chromium or node)"),
     ),
 }  # fmt: skip
 
