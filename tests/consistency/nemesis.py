@@ -29,6 +29,9 @@ from tests.servers.stacks import postgres
 
 HEALED = 20.0  # seconds until Redis must be right again
 KEYS = {**SUFFIXES, "api_keys": "api:keys"}
+OWNERS = """
+select okx_uid from app_users where deleted_at is null
+union all select telegram_id from telegram_links where okx_uid is not null"""
 SHOULD_BE = """
 select okx_uid, setting_type, updated_at from user_settings where is_active and deleted_at is null
 union all select okx_uid, 'api_keys', updated_at from okx_api_info where is_active and deleted_at is null
@@ -75,13 +78,12 @@ class Nemesis:
 
         def is_right() -> bool:
             with self.world.redis() as client, self.world.postgres() as connection:
-                users = {uid for (uid,) in connection.execute("select okx_uid from app_users where deleted_at is null")}
+                users = {uid for (uid,) in connection.execute(OWNERS)}
                 if any(client.exists(f"user:{m}:settings") for m in self.world.cast.mortals if m not in users):
                     return False
                 for owner, kind in list(self._missing):
                     at = client.hget(f"user:{owner}:mirror", f"{kind}:updated_at")
-                    is_gone = len(owner) >= 16 and owner not in users
-                    if is_gone or (
+                    if owner not in users or (
                         at and datetime.fromisoformat(str(at)) >= self._missing[owner, kind].astimezone(UTC)
                     ):
                         del self._missing[owner, kind]

@@ -186,11 +186,15 @@ class Truth:
         return max(chain.mirrored.at(since), own)
 
     def may_have_begun(self, key: Key, position: int, moment: int) -> bool:
-        """Tell whether the call that brought a state had begun by then."""
-        if position < 0:
-            return True
-        op = self.history.ops.get(self.chains[key].rows[position].op or -1)
-        return op is None or op.start <= moment
+        """Tell whether the call that brought a state had begun by then; or, where that is unknown, the last before it
+        that is known."""
+        rows = self.chains[key].rows
+        while position >= 0:
+            op = self.history.ops.get(rows[position].op or -1)
+            if op is not None:
+                return op.start <= moment
+            position -= 1
+        return True
 
     def can_be(self, key: Key, op: Op, source: str, positions: Sequence[int]) -> bool:
         """Tell whether a read may have seen one of these positions, which rise."""
