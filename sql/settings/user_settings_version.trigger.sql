@@ -69,6 +69,7 @@ begin
             new.changed_by    := old.changed_by;
             new.change_reason := old.change_reason;
             new.written_by    := old.written_by;
+            new.saved_in      := old.saved_in;
             return new;
         end if;
         if new.version is distinct from old.version then
@@ -91,6 +92,7 @@ begin
     new.changed_by    := coalesce(_writer_note('actor'), session_user);
     new.change_reason := _writer_note('reason');
     new.written_by    := session_user;
+    new.saved_in      := pg_current_xact_id();
     return new;
 end
 $$;

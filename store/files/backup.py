@@ -53,11 +53,15 @@ TABLES = (
     "trades",
 )
 MERGED = ("app_users", "user_settings")
-# Other programs may have columns of theirs there (docs/migrating.md): not the store's to back up.
+# Other programs may have columns of theirs there (docs/migrating.md): not the store's to back up. Nor is saved_in.
 OURS = {
     "app_users": (
         "id", "okx_uid", "telegram_id", "name", "telegram_username", "version", "created_at", "updated_at",
         "deleted_at",
+    ),
+    "user_settings": (
+        "id", "user_id", "okx_uid", "telegram_id", "setting_type", "settings", "version", "is_active", "created_at",
+        "updated_at", "deleted_at", "changed_by", "change_reason", "written_by",
     ),
     "okx_api_info": (
         "id", "user_id", "okx_uid", "api_key", "api_secret", "passphrase", "version", "is_active", "created_at",

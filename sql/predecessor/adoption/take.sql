@@ -61,7 +61,7 @@ select v.id, v.user_id, v.okx_uid, u.telegram_id, v.setting_type,
 insert into user_settings
 select r.* from predecessor.kept k
   join intact_chains c on c.table_name = k.table_name and c.user_id::text = k.row_data ->> 'user_id' and c.setting_type = k.row_data ->> 'setting_type'
- cross join lateral jsonb_populate_record(null::user_settings, k.row_data || '{"settings": {}}') r
+ cross join lateral jsonb_populate_record(null::user_settings, k.row_data || jsonb_build_object('settings', '{}'::jsonb, 'saved_in', pg_current_xact_id()::text)) r
  where k.table_name = 'user_settings' and k.digest is null;
 
 insert into user_settings (user_id, okx_uid, telegram_id, setting_type, settings, version, created_at, updated_at, deleted_at,
