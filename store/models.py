@@ -156,6 +156,22 @@ class Version(Scoped):
 
 
 @dataclass(frozen=True, slots=True)
+class CommittedChange(Version):
+    """A version in the order of commits. `cursor`: where a reader goes on behind it; a text to be kept as it is."""
+
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeldChanges:
+    """What is committed and can't be read yet in the order of commits. `waited`: the age of the oldest such change;
+    `process`: whose open transaction it waits for; None: a prepared one, or not known."""
+
+    waited: timedelta
+    process: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """A named document of a setting type. Who and when: None for the catalogue's defaults; `written_by`: the login.
     `okx_uid`: whose own it is, None: everybody's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from store.api.candles import Candles
+from store.api.changes import Changes
 from store.api.credentials import ApiCredentials
 from store.api.fields import Fields
 from store.api.history import History
@@ -16,7 +17,7 @@ from store.api.users import Users
 from store.api.watch import Change, watch
 
 
-class SettingsStore(Users, Documents, History, Templates, Fields, ApiCredentials, Trades, Candles, Reports):
+class SettingsStore(Users, Documents, History, Changes, Templates, Fields, ApiCredentials, Trades, Candles, Reports):
     """Settings of trading-bot users, in PostgreSQL for good and in Redis for reading.
 
     Use it as an async context manager. Connections are made when first needed; without a URL in the

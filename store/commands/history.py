@@ -1,7 +1,8 @@
-"""The commands of versions: history, diff, rollback, delete, restore, prune."""
+"""The commands of versions: history, changes, diff, rollback, delete, restore, prune."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -24,6 +25,7 @@ from store.commands.listing import Each, JsonList, Printer, print_list
 from store.commands.output import (
     counted,
     moment,
+    plain,
     print_changes,
     print_json,
     print_saved,
@@ -33,11 +35,14 @@ from store.commands.output import (
 )
 from store.commands.streams import acts
 
+HELD = 10.0  # seconds after which it is told that changes are held back, and told again
+
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from datetime import datetime
 
     from store.api.store import SettingsStore
-    from store.models import SavedSetting, Version
+    from store.models import CommittedChange, HeldChanges, SavedSetting, Version
 
 
 @click.command(short_help="Show who changed what, when and why.")
@@ -69,6 +74,79 @@ def history(
         raise click.ClickException(f"no versions of {named(setting_type, symbol)} of {identifier}")
     if count >= limit and (setting_type is None or last.version > 1):
         say(f"older ones: --before '{moment(last.saved_at)}'", err=True)
+
+
+@click.command(short_help="Print every committed change, and go on from there later.")
+@click.option("--after", metavar="CURSOR", help="Behind the change that has this cursor.")
+@click.option(
+    "--since", type=Moment(), metavar="TIME", help="Without a cursor: from the first change saved then or later."
+)
+@click.option("--follow", is_flag=True, help="Go on until Ctrl-C or SIGTERM.")
+@click.option("--limit", type=Number(1), metavar="N", help="Changes at most.")
+@as_json
+def changes(after: str | None, since: datetime | None, follow: bool, limit: int | None, as_json: bool) -> None:
+    """Print committed changes of everybody's settings in the order of their transactions, none left out.
+
+    Each has a cursor, with which --after goes on behind it; without one it begins with the oldest version there is.
+    With --json an object a line, as soon as it is committed. An open transaction that has written anything, in any
+    database of the server, holds back what was committed since: how long is told on standard error. Asks PostgreSQL
+    only; with --follow it goes on when that was away.
+
+    \b
+    Example:
+      settings-store changes --since 2026-11-22
+      settings-store changes --follow --json --after "$CURSOR"
+    """
+    run(lambda store: _print_changes(store, store.changes(after, since=since, follow=follow), limit, follow, as_json))
+
+
+async def _print_changes(
+    store: SettingsStore, found: AsyncGenerator[CommittedChange], limit: int | None, follow: bool, as_json: bool
+) -> None:
+    import asyncio
+    from contextlib import aclosing
+    from json import dumps
+
+    printed, last = 0, None
+    telling = asyncio.create_task(_tell_of_held(store)) if follow else None
+    try:
+        async with aclosing(found):
+            async for change in found:
+                if as_json:
+                    say(dumps(plain(change), default=plain))
+                else:
+                    print_version(change, f"{change.okx_uid} ")
+                sys.stdout.flush()
+                printed, last = printed + 1, change
+                if printed == limit:
+                    break
+    finally:
+        if telling:
+            telling.cancel()
+    if last and not as_json:
+        say(f"go on: --after {last.cursor}", err=True)
+    if printed != limit and (held := await store.changes_held()):
+        say(_held(held), err=True)
+
+
+async def _tell_of_held(store: SettingsStore) -> None:
+    import asyncio
+    from contextlib import suppress
+    from datetime import timedelta
+
+    from store.errors import StoreError
+
+    while True:
+        await asyncio.sleep(HELD)
+        with suppress(StoreError):
+            held = await store.changes_held()
+            if held and held.waited > timedelta(seconds=HELD):
+                say(_held(held), err=True)
+
+
+def _held(held: HeldChanges) -> str:
+    whose = f"that of process {held.process}" if held.process else "a prepared one, or not known which"
+    return f"held back for {held.waited.total_seconds():.1f} s, until an open transaction ends: {whose}"
 
 
 @click.command()

@@ -64,7 +64,15 @@ def main(debug: bool) -> None:
 SECTIONS = {
     "Users": (users.register, users.user),
     "Settings": (settings.get, settings.set_, settings.search, templates.template, catalogue.fields, catalogue.schema),
-    "Versions": (history.history, history.diff, history.rollback, history.delete, history.restore, history.prune),
+    "Versions": (
+        history.history,
+        history.changes,
+        history.diff,
+        history.rollback,
+        history.delete,
+        history.restore,
+        history.prune,
+    ),  # fmt: skip
     "Keeping both stores equal": (coherence.relay, coherence.verify, coherence.sync, coherence.watch),
     "Trading": (credentials.keys, trades.trades, candles.candles, report.report),
     "Files": (files.export, files.import_, files.backup, files.restore_backup),

@@ -89,9 +89,11 @@ def writer(version: Version | CredentialsVersion | Template) -> str:
     return f"{version.changed_by} (login {version.written_by})"
 
 
-def print_version(version: Version) -> None:
+def print_version(version: Version, whose: str = "") -> None:
     """Print one version: a heading, and a line per key that changed."""
-    heading = f"{version.setting_type} version {version.version} · {moment(version.saved_at)} · {writer(version)}"
+    heading = (
+        f"{whose}{version.setting_type} version {version.version} · {moment(version.saved_at)} · {writer(version)}"
+    )
     print_styled(heading + (f" · {version.change_reason}" if version.change_reason else ""), "bold")
     if version.changes is None:
         print_styled("  the version before was pruned", "dim")

@@ -159,7 +159,7 @@ def _apply(connection: psycopg.Connection[Any], migrations: Sequence[Any], vault
     for migration in migrations:
         connection.execute(Path(migration.path).read_bytes())
     _apply_sql(connection)
-    connection.execute("select public._place_changes()")
+    connection.execute("select public.arrange_changes()")
     _record_parts(connection)
     if tables:
         return predecessor.take_over(connection, tables, _adoption(), vault or Vault({}))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from store.arguments import count, count_or_none, flag, span, symbol_or_none, time, version_or_none
+from store.arguments import count, count_or_none, flag, line, span, symbol_or_none, time, version_or_none
+from store.errors import InvalidArgument
 from store.postgres.call import Call, _read, _write
 from store.postgres.functions._columns import SAVED, SETTING
 
@@ -49,6 +50,17 @@ def restore_user_setting(identifier: str, setting_type: str, expected_version: i
         SAVED, "restore_user_setting", "identifier", identifier,
         setting_type=setting_type, expected_version=version_or_none(expected_version),
     )  # fmt: skip
+
+
+def changes_after(cursor: str | None, limit: int, since: datetime | None) -> Call:
+    return _read(
+        "r.*", "changes_after", cursor=None if cursor is None else line(cursor, "a cursor", InvalidArgument),
+        limit=count(limit, "limit"), since=None if since is None else time(since, "since"),
+    )  # fmt: skip
+
+
+def changes_held() -> Call:
+    return _read("r.*", "changes_held")
 
 
 def prune_user_settings(keep: int, older_than: timedelta, identifier: str | None, dry_run: bool) -> Call:

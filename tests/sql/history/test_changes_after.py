@@ -326,7 +326,7 @@ def test_what_was_copied_from_another_server_gets_an_order_by_migrate(
     with refused("US010"):
         feed(db, found[0]["cursor"])
     before = feed(db)
-    fetch(db, "select _place_changes()")
+    fetch(db, "select arrange_changes()")
     assert feed(db) == before
 
 

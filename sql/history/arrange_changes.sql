@@ -1,8 +1,9 @@
 -- Of a database that was copied from another server (pg_restore), saved_in is of transactions there, which may not have come here
 -- yet. All versions then come before all later ones, in the order of their time. Called by each migrate. Locks out writers, if so.
-create or replace function _place_changes()
+create or replace function arrange_changes()
 returns void
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
@@ -16,6 +17,6 @@ begin
 end
 $$;
 
-comment on function _place_changes() is
+comment on function arrange_changes() is
 'Gives the changes of a database that was copied from another server an order here. Called by migrate.';
-select _allow('_place_changes', 'admin');
+select _allow('arrange_changes', 'admin');
