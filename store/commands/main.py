@@ -72,7 +72,7 @@ SECTIONS = {
         history.delete,
         history.restore,
         history.prune,
-    ),  # fmt: skip
+    ),
     "Keeping both stores equal": (coherence.relay, coherence.verify, coherence.sync, coherence.watch),
     "Trading": (credentials.keys, trades.trades, candles.candles, report.report),
     "Files": (files.export, files.import_, files.backup, files.restore_backup),
