@@ -43,6 +43,7 @@ ELSEWHERE = {
     "embedded stop": "takes no arguments",
     "embedded status": "takes no arguments",
     "watch": "runs until it is stopped; its identifier: below",
+    "changes": "with --follow runs until it is stopped; its words: test_changes.py",
     "migrate rollback": "takes the tables away",
 }
 ALWAYS = {"relay": ["--once"]}  # else it runs until it is stopped

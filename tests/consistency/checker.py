@@ -30,6 +30,10 @@ Watching
 - watch complete: each version that Redis got by itself comes, unless the connection may have broken; at the end the
   newest of every key has come. (Not of a person who was erased and registered again: versions begin anew then.)
 
+The feed
+- feed: each version of a document comes once, in their order, and all have come at the end. (Of a person who was erased
+  meanwhile as many as were read before.)
+
 Both stores
 - equal: at the end Redis holds what PostgreSQL has, no more and no less, by a comparison of our own.
 - healing: after Redis was set back it gets right again while a relay runs, within HEALED of the nemesis.
@@ -43,7 +47,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.consistency import final_rules, read_rules, watch_rules, write_rules
+from tests.consistency import feed_rules, final_rules, read_rules, watch_rules, write_rules
 from tests.consistency.history import History, load
 from tests.consistency.truth import Truth
 from tests.consistency.violation import Violation
@@ -102,7 +106,7 @@ def check(history: History) -> Verdict:
         Counter(fault.name for fault in history.faults),
         changes=len(history.watched),
     )
-    for rules in (read_rules, write_rules, watch_rules, final_rules):
+    for rules in (read_rules, write_rules, watch_rules, feed_rules, final_rules):
         verdict.violations += rules.check(truth)
     verdict.staleness = read_rules.staleness(truth)
     return verdict

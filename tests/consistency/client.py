@@ -21,14 +21,17 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from store import SettingsStore, StoreError
+from store.api import changes
 from store.errors import (
     AlreadyLinked,
     BadIdentifier,
     DatabaseBusy,
+    DatabaseUnavailable,
     HistoryIsImmutable,
     InvalidArgument,
     InvalidSettings,
     NotPermitted,
+    OutOfResources,
     RedisUnavailable,
     UnknownSettingType,
     UnknownUser,
@@ -176,15 +179,27 @@ async def work(number: int, ops: int, seed: int, folder: Path, cast: Cast, reads
 
 
 async def watch(number: int, folder: Path) -> None:
-    """Record what a watch yields, until SIGTERM."""
+    """Record what a watch yields, and the feed, until SIGTERM."""
+
+    async def listen(store: SettingsStore, recorder: Recorder) -> None:
+        while True:  # until Redis can be reached to begin with
+            with contextlib.suppress(RedisUnavailable):
+                async for change in store.watch():
+                    recorder.watched(number, change.okx_uid, change.setting_type, change.version)
+            await asyncio.sleep(0.1)
+
+    async def read_on(store: SettingsStore, recorder: Recorder) -> None:
+        changes.LOOK, cursor = 0.01, None  # often, so that others are amid their commits
+        while True:
+            with contextlib.suppress(DatabaseUnavailable, OutOfResources):
+                async for change in store.changes(cursor, follow=True):
+                    cursor = change.cursor
+                    recorder.watched(number, change.okx_uid, change.setting_type, change.version, by="fed")
+            await asyncio.sleep(0.1)
 
     async def follow(recorder: Recorder) -> None:
         async with SettingsStore() as store:
-            while True:  # until Redis can be reached to begin with
-                with contextlib.suppress(RedisUnavailable):
-                    async for change in store.watch():
-                        recorder.watched(number, change.okx_uid, change.setting_type, change.version)
-                await asyncio.sleep(0.1)
+            await asyncio.gather(listen(store, recorder), read_on(store, recorder))
 
     with (folder / f"client-{number}.jsonl").open("a", encoding="utf-8", buffering=1) as file:
         following = asyncio.create_task(follow(Recorder(file)))

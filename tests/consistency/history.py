@@ -2,7 +2,8 @@
 
 A call is two lines, `{"i": id, "f": what, "t": ns, …arguments}` and `{"i": id, "t": ns, "ok": result}`, or instead of
 `ok` a `no` (refused: nothing was done) or an `err` (whether it was done is unknown), with the error's name. A call
-whose second line is missing never returned. What a watch yields is one line, `{"w": watcher, "t": ns, …}`.
+whose second line is missing never returned. What a watch yields is one line, `{"w": watcher, "t": ns, …}`; of the feed it
+begins with `fed`.
 """
 
 from __future__ import annotations
@@ -94,10 +95,11 @@ class Row:
 
 @dataclass
 class History:
-    """A round: calls, what was watched, faults, the ledger, and both stores as they were at the end."""
+    """A round: calls, what was watched, the feed, faults, the ledger, and both stores as they were at the end."""
 
     ops: dict[int, Op] = field(default_factory=dict)
     watched: list[Watched] = field(default_factory=list)
+    fed: list[Watched] = field(default_factory=list)  # by changes()
     faults: list[Fault] = field(default_factory=list)
     ledger: list[Row] = field(default_factory=list)
     final: dict[str, Any] = field(default_factory=dict)
@@ -124,8 +126,8 @@ class Recorder:
         at = now()
         self._file.write(json.dumps({"i": op, "t": at, outcome: result}) + "\n")
 
-    def watched(self, watcher: int, owner: str, kind: str, version: int) -> None:
-        self._file.write(json.dumps({"w": watcher, "t": now(), "o": owner, "k": kind, "v": version}) + "\n")
+    def watched(self, watcher: int, owner: str, kind: str, version: int, by: str = "w") -> None:
+        self._file.write(json.dumps({by: watcher, "t": now(), "o": owner, "k": kind, "v": version}) + "\n")
 
 
 def lines(file: Path) -> Iterator[dict[str, Any]]:
@@ -141,7 +143,9 @@ def load(folder: Path) -> History:
     history = History()
     for file in sorted(folder.glob("client-*.jsonl")):
         for line in lines(file):
-            if "w" in line:
+            if "fed" in line:
+                history.fed.append(Watched(line["fed"], line["t"], line["o"], line["k"], line["v"]))
+            elif "w" in line:
                 history.watched.append(Watched(line["w"], line["t"], line["o"], line["k"], line["v"]))
             elif "f" in line:
                 id_, f, start = line.pop("i"), line.pop("f"), line.pop("t")

@@ -114,7 +114,7 @@ async def _begin(servers: World) -> None:
             client = Client(store, Recorder(file, 1), 0, servers.seed, servers.cast, servers.environment())
             await _register(client, servers.cast.beacon)
             for _ in range(600):
-                if any(_told(servers)):
+                if all(any(_told(servers, by)) for by in ("w", "fed")):
                     break
                 await client.call(
                     "save",
@@ -150,10 +150,11 @@ async def _register(client: Client, user: str) -> None:
     )
 
 
-def _told(servers: World) -> list[dict[tuple[str, str], int]]:
-    """The newest version of every document that each watcher was told of."""
+def _told(servers: World, by: str) -> list[dict[tuple[str, str], int]]:
+    """The newest version of every document that each watcher was told of by its watch (w), or by the feed (fed)."""
     files = [servers.folder / f"client-{number}.jsonl" for number in servers.watchers]
-    return [{(line["o"], line["k"]): line["v"] for line in lines(file)} for file in files if file.exists()]
+    told = [[line for line in lines(file) if by in line] for file in files if file.exists()]
+    return [{(line["o"], line["k"]): line["v"] for line in each} for each in told]
 
 
 def _settle(servers: World, patience: float) -> list[tuple[str, str]]:
@@ -171,9 +172,10 @@ def _settle(servers: World, patience: float) -> list[tuple[str, str]]:
             versions = {(owner, kind): version for owner, kind, version in connection.execute(query)}
         return all(
             told.get(key) == version
-            for told in _told(servers)
+            for by in ("w", "fed")
+            for told in _told(servers, by)
             for key, version in versions.items()
-            if key[0] not in servers.cast.mortals
+            if by == "fed" or key[0] not in servers.cast.mortals
         )
 
     if until(is_equal, patience) and servers.is_rogue:

@@ -69,6 +69,7 @@ def clean() -> History:
     moments = {1: 1, 2: 2, 3: 4, 4: 8, 5: 10, 6: 11, 7: 12}
     history.watched = [Watched(3, at(moment + 0.05), USER, KIND, version) for version, moment in moments.items()]
     told(history, 14.05, 1, kind="api_keys")
+    fed(history, *moments)
     history.final = {
         "settings": [[USER, KIND, version, digest, version == 7, gone] for version, digest, gone, _ in documents],
         "documents": {f"{USER} {KIND}": {"n": 12}},
@@ -96,6 +97,10 @@ def rows(history: History, *added: Row) -> None:
 
 def told(history: History, second: float, version: int, kind: str = KIND) -> None:
     history.watched.append(Watched(3, at(second), USER, kind, version))
+
+
+def fed(history: History, *versions: int) -> None:
+    history.fed += [Watched(3, at(40), USER, KIND, version) for version in versions]
 
 
 Break = Callable[[History], Any]
@@ -155,6 +160,10 @@ BREAKS: dict[str, tuple[str, Break]] = {
     "a change of what there isn't": ("watch order", lambda h: told(h, 20, 9)),
     "a change doesn't come": ("watch complete", lambda h: h.watched.pop(2)),
     "the newest doesn't come": ("watch complete", lambda h: h.watched.pop(-2)),
+    "the feed leaves a change out": ("feed", lambda h: h.fed.pop(2)),
+    "the feed lacks the newest": ("feed", lambda h: h.fed.pop()),
+    "a change is fed twice": ("feed", lambda h: fed(h, 7)),
+    "changes are fed in another order": ("feed", lambda h: h.fed.insert(2, h.fed.pop())),
     "a document isn't in Redis": ("equal", lambda h: h.final["redis"].pop(f"user:{USER}:settings")),
     "Redis has another value": ("equal", lambda h: h.final["redis"].update({f"user:{USER}:settings": '{"n": 11}'})),
     "Redis has another's document": (
@@ -180,6 +189,7 @@ def _rogue(h: History) -> None:
     h.final["settings"][-1][4] = False
     h.final["settings"] += [[USER, KIND, 8, "-30:r", False, False], [USER, KIND, 9, "12:e", True, False]]
     told(h, 19, 9)
+    fed(h, 8, 9)
 
 
 def _set_back(h: History) -> None:
@@ -192,7 +202,9 @@ def _away(h: History) -> None:
     h.watched.pop(2)
 
 
-def _erased(h: History) -> None:
+def _erased(h: History, read: int = 7) -> None:
+    del h.fed[read:]
+    fed(h, 1)
     call(h, 30, "erase", 30, [True])
     call(h, 31, "register", 31, [[KIND, 1, True, "31:a"]])
     call(h, 32, "get", 32, [USER, KIND, 1, "31:a", "redis", None])
@@ -237,6 +249,7 @@ ALLOWED: dict[str, Break] = {
     "a change that came while the watcher was away": _away,
     "an erasure, and a new life": _erased,
     "what an older Redis had from before an erasure": _back_from_erasure,
+    "a feed that was behind when somebody was erased": lambda h: _erased(h, 3),
 }
 
 

@@ -51,10 +51,11 @@ async def back_up(store: SettingsStore, path: Path) -> backup.Manifest:
 
 
 def content(db: Db) -> Content:
-    """Every row of every table, as COPY writes it."""
+    """Every row of every table, as COPY writes it; but for the order of changes, which is of the server."""
     found: Content = {}
     for name in backup.TABLES:
-        with db.cursor().copy(f"copy (select t.* from {name} t order by t::text) to stdout".encode()) as copy:
+        columns = ", ".join(backup.OURS.get(name, "*"))
+        with db.cursor().copy(f"copy (select {columns} from {name} t order by t::text) to stdout".encode()) as copy:
             found[name] = b"".join(bytes(block) for block in copy).splitlines()
     return found
 

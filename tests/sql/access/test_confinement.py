@@ -108,6 +108,7 @@ OF_ALL = {
 # Lists: the confined user's part only. The column that tells whose a row is.
 LISTS = {
     "_compare_documents": ("owner", f"{FOUND.format(who=OKX_UID)[:-2]}, {FOUND.format(who=OTHER)[2:]}, false"),
+    "changes_after": ("okx_uid", ""),
     "apply_setting_template": ("okx_uid", "'default', 'params', p_filter => '{}'"),
     "export_users": ("okx_uid", ""),
     "find_users_by_setting": ("okx_uid", "'params', '{}'"),
@@ -122,7 +123,7 @@ LISTS = {
 # Counts, what changes marks, deleted users: of the confined user's part only; each has its test below.
 COUNTS = {
     "list_deleted_users", "clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics",
-    "last_verification", "clear_erased", "erased_owners",
+    "last_verification", "clear_erased", "erased_owners", "changes_held",
 }  # fmt: skip
 # Nothing of any user: the catalogue, templates, candles, the schema; and helpers that see no row but through their
 # arguments.
@@ -131,7 +132,7 @@ OF_NOBODY = {
     *("_setting_version_at", "_trade_problems"),
     *("_candle_table", "_check_length", "_has_predecessor", "_writer_note", "save_hypertable_settings"),
     *("save_setting_type", "delete_setting_type", "save_setting_field", "delete_setting_field"),
-    *("arrange_hypertables", "timescaledb_state"),
+    *("arrange_changes", "arrange_hypertables", "timescaledb_state"),
     *("convert_settings", "_convert_settings", "_take_settings"),
     *("check_setting_type", "default_user_setting", "delete_setting_template", "list_setting_fields"),
     *("list_setting_types", "setting_template"),
