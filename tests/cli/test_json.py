@@ -76,7 +76,8 @@ SHAPES = {
     "template delete careful": "name deleted",
     f"history {OKX_UID} params": "[] okx_uid setting_type version saved_at changed_by written_by change_reason"
     " is_deleted changes",
-    "changes --limit 1": "okx_uid setting_type version saved_at changed_by written_by change_reason is_deleted changes cursor",
+    "changes --limit 1": "okx_uid setting_type version saved_at changed_by written_by change_reason"
+    " is_deleted changes cursor",
     f"diff {OKX_UID} params 1 2": f"[] {CHANGE}",
     f"rollback {OKX_UID} params 1": SAVED,
     f"rollback {OKX_UID} --at 2999-01-01": f"[] {SAVED}",

@@ -2,8 +2,8 @@
 
 A call is two lines, `{"i": id, "f": what, "t": ns, …arguments}` and `{"i": id, "t": ns, "ok": result}`, or instead of
 `ok` a `no` (refused: nothing was done) or an `err` (whether it was done is unknown), with the error's name. A call
-whose second line is missing never returned. What a watch yields is one line, `{"w": watcher, "t": ns, …}`; of the feed it
-begins with `fed`.
+whose second line is missing never returned. What a watch yields is one line, `{"w": watcher, "t": ns, …}`,
+what the feed does `{"fed": watcher, …}`.
 """
 
 from __future__ import annotations

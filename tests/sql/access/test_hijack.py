@@ -22,7 +22,8 @@ CANDLES = "null::public.ohlcv_1m[]"
 FIELD = "row('params', 'a', 'number', false, null, null, null, null, false, null, null)::public.setting_fields"
 # Calls of what isn't of a user: see test_confinement.py for those that are.
 OTHERS = {
-    "arrange_changes": "", "arrange_hypertables": "", "changes_after": "", "changes_held": "", "_candle_lookup": "'1m', '{}'",
+    "arrange_changes": "", "arrange_hypertables": "", "changes_after": "", "changes_held": "",
+    "_candle_lookup": "'1m', '{}'",
     "_candle_table": "'1m'", "changes_as_json": "'params', '{}', '{\"a\": 1}'",
     "_check_candles": "'1m', '{}'", "_check_erasures": "", "check_identifiers": f"'{OKX_UID}', null",
     "_check_length": "'a', 'b', 1", "_check_owner": f"gen_random_uuid(), '{OKX_UID}', null",

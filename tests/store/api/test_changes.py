@@ -83,8 +83,9 @@ async def test_a_confined_store_follows_its_own_user(store: SettingsStore, confi
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"after": "nonsense"}, {"after": 1}, {"after": "a\n"}, {"since": datetime(2026, 1, 1)}, {"since": "now"}]
-)  # fmt: skip
+    "arguments",
+    [{"after": "nonsense"}, {"after": 1}, {"after": "a\n"}, {"since": datetime(2026, 1, 1)}, {"since": "now"}],
+)
 async def test_what_is_no_place_is_refused(store: SettingsStore, arguments: dict[str, Any]) -> None:
     for follow in (False, True):
         with pytest.raises(InvalidArgument):
