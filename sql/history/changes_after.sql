@@ -3,7 +3,8 @@
 -- those are read before the oldest that is still under way (of the snapshot of this call): none of them can come any more. Such a
 -- transaction of any database of the server holds the feed back as long as it is open, if it has written anything
 -- (changes_held()); one that only reads doesn't. Within a transaction by time, which rises from version to version.
--- A cursor names this server, its timeline and the era (change_feed): in another one transactions have other numbers.
+-- A cursor names this server, its timeline, the table (another one after pg_restore --clean) and the era (change_feed): in another one
+-- transactions have other numbers.
 -- A page ends where its changes come to more than 4 MB. The probe's are left out; a confined session gets those of its user.
 -- Of a standby, too. Reads by index, whatever the statistics say; no lock.
 create or replace function changes_after(p_cursor text default null, p_limit integer default 1000, p_since timestamptz default null)
@@ -20,7 +21,8 @@ declare
     v_only     constant text := confined_to();
     v_only_id  constant uuid := (select u.id from app_users u where u.okx_uid = v_only);
     v_snapshot constant pg_snapshot := pg_current_snapshot();
-    v_feed     constant text := (select left(encode(sha256(convert_to(database_identity() || f.era, 'UTF8')), 'hex'), 12) from change_feed f);
+    v_feed     constant text := (select left(encode(sha256(convert_to(concat(database_identity(), 'user_settings'::regclass::oid, f.era), 'UTF8')), 'hex'), 12)
+                                   from change_feed f);
     v_parts    text[] := regexp_match(p_cursor, '^([0-9a-f]{12})\.([0-9]{1,19})\.([0-9]{1,18}|-[0-9]{1,17}|-?infinity)\.([0-9a-f]{32})\.([1-9][0-9]{0,8})\.(.{1,200})$');
     v_from     user_settings;    -- the change behind which the page begins
     v_size     bigint := 0;

@@ -48,7 +48,7 @@ ROWS = {
         (id, user_id, okx_uid, setting_type, settings, version, is_active, updated_at)
         select md5(n || t.setting_type || v)::uuid, md5(n::text)::uuid, pg_temp.okx_uid(n), t.setting_type,
                jsonb_build_object('leverage', 1 + (n + v) % 125, 'btc_investment', n + v), v, v = t.versions,
-               '{BEGIN}'::timestamptz + v * interval '1 minute'
+               '{BEGIN}'::timestamptz + v * interval '1 minute' + n * interval '1 microsecond'
           from generate_series(0, {USERS - 1}) n
          cross join lateral (values ('params', case when n = 0 then {MANY_VERSIONS}
                                                     when n % 100 = 0 then {VERSIONS} else 1 end),

@@ -29,7 +29,7 @@ from tests.conftest import janitor
 from tests.helpers import crowd, plans
 from tests.helpers.crowd import okx_uid, telegram_id
 from tests.helpers.plans import Scan
-from tests.helpers.sessions import Connection, fetch
+from tests.helpers.sessions import Connection, fetch, value
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ BY_UID, BY_TELEGRAM, BY_UUID = "app_users_okx_uid_unique", "app_users_telegram_i
 ACTIVE, ACTIVE_OF_USER = "idx_user_settings_unique_active", "idx_user_settings_user_id"
 OF_USER = (ACTIVE, ACTIVE_OF_USER)  # whichever: which documents a user has
 ACTIVE_BY_UID, BY_CONTENT = "idx_user_settings_okx_uid", "idx_user_settings_jsonb"
-BY_VERSION = "user_settings_version_unique"
+BY_VERSION, IN_ORDER = "user_settings_version_unique", "idx_user_settings_saved_in"
 CREDENTIALS, CREDENTIALS_BY_UID = "idx_okx_api_info_unique_active", "idx_okx_api_info_okx_uid"
 LINK, LINKS_OF_USER = "telegram_links_pkey", "telegram_links_last_okx_uid"
 MIRROR = {ACTIVE_BY_UID, CREDENTIALS_BY_UID, BY_UID, LINK, LINKS_OF_USER}
@@ -112,6 +112,9 @@ LOOKUPS = {
     "all versions at a moment": by(
         {BY_UID, BY_VERSION, *OF_USER}, functions.history.user_setting_at, UID, None, MOMENT
     ),
+    "the first changes": by({IN_ORDER, BY_VERSION}, functions.history.changes_after, None, 1000, None),
+    "changes since a moment": by({IN_ORDER, BY_VERSION}, functions.history.changes_after, None, 1000, MOMENT),
+    "changes that are held back": by({IN_ORDER}, functions.history.changes_held),
     "a page of an export": by({BY_UID, ACTIVE, ACTIVE_OF_USER}, functions.files.export_users, None, False, UID, 500),
     "an export of one user": by(
         {BY_UID, BY_UUID, ACTIVE, ACTIVE_OF_USER}, functions.files.export_users, [UID], False, None, 500
@@ -300,6 +303,13 @@ def test_lookup_reads_by_index(explained: Connection, name: str) -> None:
 def test_lookup_of_a_confined_session_reads_by_index(explained: Connection, name: str) -> None:
     fetch(explained, "select set_config('settings_store.okx_uid', %s, false)", (UID,))
     assert wasteful(plans.scans(explained, LOOKUPS[name].call)) == []
+
+
+def test_a_page_of_changes_reads_by_index(explained: Connection) -> None:
+    query = "select cursor from changes_after(null, 1000, %s) limit 1 offset 900"
+    scans = plans.scans(explained, functions.history.changes_after(value(explained, query, (MOMENT,)), 1000, None))
+    assert wasteful(scans) == []
+    assert index_names(scans) == {IN_ORDER, BY_VERSION}
 
 
 @pytest.mark.parametrize(("function", "arguments"), WRITES, ids=[function.__name__ for function, _ in WRITES])
