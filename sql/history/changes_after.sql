@@ -3,11 +3,9 @@
 -- those are read before the oldest that is still under way (of the snapshot of this call): none of them can come any more. Such a
 -- transaction of any database of the server holds the feed back as long as it is open, if it has written anything
 -- (changes_held()); one that only reads doesn't. Within a transaction by time, which rises from version to version.
--- A cursor names this server, its timeline, the table (another one after pg_restore --clean) and the era (change_feed): in another one
--- transactions have other numbers.
 -- A page ends where its changes come to more than 4 MB. The probe's are left out; a confined session gets those of its user.
 -- Of a standby, too. Reads by index, whatever the statistics say; no lock.
-create or replace function changes_after(p_cursor text default null, p_limit integer default 1000, p_since timestamptz default null)
+create or replace function changes_after(p_cursor text default null, p_limit integer default 1000)
 returns table (okx_uid text, setting_type text, version integer, saved_at timestamptz, changed_by text, written_by text,
                change_reason text, is_deleted boolean, changes jsonb, cursor text)
 language plpgsql stable
@@ -21,8 +19,7 @@ declare
     v_only     constant text := confined_to();
     v_only_id  constant uuid := (select u.id from app_users u where u.okx_uid = v_only);
     v_snapshot constant pg_snapshot := pg_current_snapshot();
-    v_feed     constant text := (select left(encode(sha256(convert_to(concat(database_identity(), 'user_settings'::regclass::oid, f.era), 'UTF8')), 'hex'), 12)
-                                   from change_feed f);
+    v_feed     constant text := _feed_state();
     v_parts    text[] := regexp_match(p_cursor, '^([0-9a-f]{12})\.([0-9]{1,19})\.([0-9]{1,18}|-[0-9]{1,17}|-?infinity)\.([0-9a-f]{32})\.([1-9][0-9]{0,8})\.(.{1,200})$');
     v_from     user_settings;    -- the change behind which the page begins
     v_size     bigint := 0;
@@ -32,10 +29,10 @@ begin
     elsif p_cursor <> '' and v_parts is null then
         raise exception using errcode = 'US010', message = 'not a cursor of changes_after()',
             hint = 'A cursor is the column cursor of the last change that was read.';
-    elsif v_parts[1] <> v_feed or v_parts[2]::xid8 >= pg_snapshot_xmax(v_snapshot) then
+    elsif v_parts[1] <> v_feed or v_parts[2]::xid8 > pg_snapshot_xmax(v_snapshot) and not pg_is_in_recovery() then
         raise exception using errcode = 'US010', message = 'the cursor is of another state of the database',
             detail = 'It was given before a restore, a failover or an upgrade of PostgreSQL; or there.',
-            hint = 'Begin without a cursor, p_since a moment before the saved_at of the last change that was read: some come again.';
+            hint = 'Begin with changes_since(), a moment before the saved_at of the last change that was read: some come again.';
     elsif exists (select from user_settings s where s.saved_in >= pg_snapshot_xmax(v_snapshot)
                                                 and s.saved_in is distinct from pg_current_xact_id_if_assigned()) then
         raise exception using errcode = 'US010', message = 'the settings were copied from another server, and changes have no order yet',
@@ -51,13 +48,8 @@ begin
         v_from.version      := v_parts[5]::integer;
         v_from.setting_type := v_parts[6];
     else
-        select s.saved_in, p_since into v_from.saved_in, v_from.updated_at from user_settings s
-         where s.updated_at >= p_since order by s.saved_in, s.updated_at limit 1;
-        if p_since is not null and not found then
-            return;
-        end if;
-        v_from.saved_in     := coalesce(v_from.saved_in, '0');
-        v_from.updated_at   := coalesce(v_from.updated_at, '-infinity');
+        v_from.saved_in     := '0';
+        v_from.updated_at   := '-infinity';
         v_from.user_id      := '00000000-0000-0000-0000-000000000000';
         v_from.version      := 0;
         v_from.setting_type := '';
@@ -67,9 +59,7 @@ begin
         select s.okx_uid, s.setting_type, s.version, s.updated_at, s.changed_by, s.written_by, s.change_reason, s.deleted_at is not null,
                case when s.version = 1 or b.version is not null
                     then changes_as_json(s.setting_type, coalesce(b.settings, '{}'), s.settings) end,
-               concat_ws('.', v_feed, s.saved_in, case when isfinite(s.updated_at) then (extract(epoch from s.updated_at) * 1000000)::bigint::text
-                                                       else s.updated_at::text end,
-                         replace(s.user_id::text, '-', ''), s.version, s.setting_type)
+               _change_cursor(v_feed, s.saved_in, s.updated_at, s.user_id, s.version, s.setting_type)
           from (select * from user_settings n
                  where (n.saved_in, n.updated_at, n.user_id, n.setting_type, n.version)
                        > (v_from.saved_in, v_from.updated_at, v_from.user_id, v_from.setting_type, v_from.version)
@@ -89,6 +79,6 @@ begin
 end
 $$;
 
-comment on function changes_after(text, integer, timestamp with time zone) is
-'Committed changes of settings in an order in which a reader can go on, none left out: a row per version (as in user_setting_history(), secrets masked), and the cursor with which the next page begins behind it. p_cursor: null or empty for the first page, which begins with the first change saved at p_since or later, else with the oldest there is. p_limit: at most so many, 1 to 10000, fewer where they are large; a page is empty only if there is nothing yet: see changes_held(). Example: select okx_uid, setting_type, version, cursor from changes_after(null, 100). Raises US010 (no cursor, one of another state of the database, p_limit), US012.';
+comment on function changes_after(text, integer) is
+'Committed changes of settings in an order in which a reader can go on, none left out: a row per version (as in user_setting_history(), secrets masked), and the cursor with which the next page begins behind it. p_cursor: null or empty for the oldest there is; changes_since() for a moment. p_limit: at most so many, 1 to 10000, fewer where they are large; a page is empty only if there is nothing yet: see changes_held(). Example: select okx_uid, setting_type, version, cursor from changes_after(null, 100). Raises US010 (no cursor, one of another state of the database, p_limit), US012.';
 select _allow('changes_after', 'reader writer admin');

@@ -33,7 +33,9 @@ class Changes(Core):
         was_reached = False
         while True:
             try:
-                rows = await self._fetch(functions.history.changes_after(after, PAGE, since))
+                if since is not None and not after:
+                    after = (await self._fetch(functions.history.changes_since(since)))[0]["cursor"]
+                rows = await self._fetch(functions.history.changes_after(after, PAGE))
                 was_reached = True
             except DatabaseUnavailable:
                 if not (follow and was_reached):

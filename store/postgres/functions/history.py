@@ -52,11 +52,13 @@ def restore_user_setting(identifier: str, setting_type: str, expected_version: i
     )  # fmt: skip
 
 
-def changes_after(cursor: str | None, limit: int, since: datetime | None) -> Call:
-    return _read(
-        "r.*", "changes_after", cursor=None if cursor is None else line(cursor, "a cursor", InvalidArgument),
-        limit=count(limit, "limit"), since=None if since is None else time(since, "since"),
-    )  # fmt: skip
+def changes_after(cursor: str | None, limit: int) -> Call:
+    cursor = None if cursor is None else line(cursor, "a cursor", InvalidArgument)
+    return _read("r.*", "changes_after", cursor=cursor, limit=count(limit, "limit"))
+
+
+def changes_since(since: datetime) -> Call:
+    return _read("r as cursor", "changes_since", since=time(since, "since"))
 
 
 def changes_held() -> Call:

@@ -146,7 +146,7 @@ OF_NOBODY = {
     *("_unmask_secrets", "_user_problems", "_check_candles", "get_candles", "missing_candles", "_timeframe_width"),
     *("save_setting_rule", "delete_setting_rule", "list_setting_rules", "_broken_rules", "_rule_tokens"),
     *("_rule_schema", "_comparison_schema", "_field_schema", "setting_schema", "_describe_fields", "_write_candles"),
-    *("_candle_lookup", "_without_change"),
+    *("_candle_lookup", "_without_change", "changes_since", "_feed_state", "_change_cursor"),
 }  # fmt: skip
 
 

@@ -23,6 +23,8 @@ FIELD = "row('params', 'a', 'number', false, null, null, null, null, false, null
 # Calls of what isn't of a user: see test_confinement.py for those that are.
 OTHERS = {
     "arrange_changes": "", "arrange_hypertables": "", "changes_after": "", "changes_held": "",
+    "changes_since": "now()", "_feed_state": "",
+    "_change_cursor": f"'{'0' * 12}', '1', now(), gen_random_uuid(), 1, 'params'",
     "_candle_lookup": "'1m', '{}'",
     "_candle_table": "'1m'", "changes_as_json": "'params', '{}', '{\"a\": 1}'",
     "_check_candles": "'1m', '{}'", "_check_erasures": "", "check_identifiers": f"'{OKX_UID}', null",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import subprocess
 from collections.abc import Callable
 
 import pytest
 from psycopg.pq import TransactionStatus
 
+from store.operations import embedded
 from store.postgres import migrate
 from tests.conftest import Rows
 from tests.helpers.sessions import Connection, Session, fetch, one, refused, value
@@ -222,12 +224,30 @@ def test_the_text_of_a_cursor_does_not_depend_on_the_session(db: Connection, uid
 
 def test_a_reader_may_begin_at_a_moment(db: Connection, uid: str) -> None:
     found = feed(db)
-    since = "select * from changes_after(%s, 1000, %s)"
-    assert fetch(db, since, (None, found[2]["saved_at"])) == found[2:]
-    assert fetch(db, since, (None, "now")) == []
-    assert fetch(db, since, (None, "infinity")) == []
-    assert fetch(db, since, (None, "-infinity")) == found
-    assert fetch(db, since, (found[0]["cursor"], found[2]["saved_at"])) == found[1:]
+    since = "select * from changes_after(changes_since(%s))"
+    assert fetch(db, since, (found[2]["saved_at"],)) == found[2:]
+    assert fetch(db, since, ("-infinity",)) == found
+    assert fetch(db, since, (None,)) == fetch(db, since, ("infinity",)) == []
+    begun = value(db, "select changes_since(now())")
+    assert feed(db, begun) == []
+    fetch(db, SAVE, (uid, "params", 1))
+    assert names(feed(db, begun)) == [(uid, "params", 2)]
+
+
+def test_a_reader_that_begins_at_a_moment_gets_what_is_committed_late(
+    db: Connection, two: tuple[str, str], session: Callable[[], Session]
+) -> None:
+    writer = session()
+    writer.run("begin")
+    writer.run("select pg_current_xact_id()")
+    fetch(db, SAVE, (two[0], "params", 1))
+    moment = value(db, "select clock_timestamp()")
+    for begun in (value(db, "select changes_since(%s)", (moment,)), value(db, "select changes_since('infinity')")):
+        assert feed(db, begun) == []
+    writer.run(SAVE, (two[1], "params", 1))
+    writer.run("commit")
+    assert names(feed(db, value(db, "select changes_since(%s)", (moment,))))[0] == (two[1], "params", 1)
+    assert (two[1], "params", 1) in names(feed(db, begun))
 
 
 def test_a_page_ends_where_it_gets_large(db: Connection, two: tuple[str, str]) -> None:
@@ -309,6 +329,24 @@ def test_after_a_restore_a_cursor_of_before_is_refused(db: Connection, uid: str)
         feed(db, found[0]["cursor"])
     assert "another state" in str(error.value)
     assert names(feed(db, size=2)) == names(found)
+
+
+def test_after_a_dump_was_put_back_in_place_a_cursor_of_before_is_refused(
+    db: Connection, uid: str, database_url: str
+) -> None:
+    found = feed(db)
+    programs = embedded.wheel_programs()
+    pg_dump, pg_restore = (
+        str(path) if path.exists() else path.name for path in (programs / "pg_dump", programs / "pg_restore")
+    )
+    dump = subprocess.run([pg_dump, "--format=custom", database_url], capture_output=True, check=True).stdout
+    fetch(db, SAVE, (uid, "params", 1))
+    (*_, last) = feed(db)
+    restore = [pg_restore, "--clean", "--if-exists", "--dbname", database_url]
+    subprocess.run(restore, input=dump, capture_output=True, check=True)
+    with refused("US010"):
+        feed(db, last["cursor"])
+    assert names(feed(db)) == names(found)
 
 
 def test_what_was_copied_from_another_server_gets_an_order_by_migrate(

@@ -112,8 +112,8 @@ LOOKUPS = {
     "all versions at a moment": by(
         {BY_UID, BY_VERSION, *OF_USER}, functions.history.user_setting_at, UID, None, MOMENT
     ),
-    "the first changes": by({IN_ORDER, BY_VERSION}, functions.history.changes_after, None, 1000, None),
-    "changes since a moment": by({IN_ORDER, BY_VERSION}, functions.history.changes_after, None, 1000, MOMENT),
+    "the first changes": by({IN_ORDER, BY_VERSION}, functions.history.changes_after, None, 1000),
+    "where changes since a moment begin": by({IN_ORDER}, functions.history.changes_since, MOMENT),
     "changes that are held back": by({IN_ORDER}, functions.history.changes_held),
     "a page of an export": by({BY_UID, ACTIVE, ACTIVE_OF_USER}, functions.files.export_users, None, False, UID, 500),
     "an export of one user": by(
@@ -306,8 +306,8 @@ def test_lookup_of_a_confined_session_reads_by_index(explained: Connection, name
 
 
 def test_a_page_of_changes_reads_by_index(explained: Connection) -> None:
-    query = "select cursor from changes_after(null, 1000, %s) limit 1 offset 900"
-    scans = plans.scans(explained, functions.history.changes_after(value(explained, query, (MOMENT,)), 1000, None))
+    query = "select cursor from changes_after(changes_since(%s)) limit 1 offset 900"
+    scans = plans.scans(explained, functions.history.changes_after(value(explained, query, (MOMENT,)), 1000))
     assert wasteful(scans) == []
     assert index_names(scans) == {IN_ORDER, BY_VERSION}
 
