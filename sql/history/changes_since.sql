@@ -13,7 +13,7 @@ declare
 begin
     perform confined_to();
     return _change_cursor(_feed_state(), coalesce(v_saved_in, pg_snapshot_xmin(pg_current_snapshot())),
-                          case when v_saved_in is null then '-infinity' else p_since end,
+                          case when v_saved_in is null or p_since < '1970-01-01Z' then '-infinity' else p_since end,
                           '00000000-0000-0000-0000-000000000000', 1, '-');
 end
 $$;
