@@ -230,6 +230,7 @@ def _back_from_erasure(h: History) -> None:
     h.final["settings"][0][4] = False
     h.final["settings"] += [[USER, KIND, 2, "12:e", False, False], [USER, KIND, 3, "31:a", True, False]]
     told(h, 35, 3)
+    fed(h, 2, 3)
 
 
 def _unlike_before_erasure(h: History) -> None:
