@@ -25,8 +25,8 @@ CONVENTIONS = """## Output
 
 Data go to standard output, errors and notes (`more: --after …`) to standard error. `--json` prints one JSON document
 (`watch`, `changes`: one a line): keys are only ever added; times are ISO 8601 in UTC, amounts texts that keep every
-digit. Tables fit the terminal; in a pipe they aren't wrapped, and there are no colours (`NO_COLOR` and `FORCE_COLOR` are
-honoured), no progress bars. Commands that ask have `--yes`. An error is one line `Error: …`, perhaps
+digit. Tables fit the terminal; in a pipe they aren't wrapped, and there are no colours (`NO_COLOR` and `FORCE_COLOR`
+are honoured), no progress bars. Commands that ask have `--yes`. An error is one line `Error: …`, perhaps
 with details below it, without any setting's value; `settings-store --debug …` (or `SETTINGS_STORE_DEBUG=1`) shows
 where it comes from, and that may show values.
 
