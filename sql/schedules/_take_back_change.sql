@@ -37,7 +37,7 @@ begin
         perform _write_again_as(v_writer);
     end if;
     update scheduled_change_users i
-       set outcome = 'taken back', due_at = null, before = null, after = null, note = concat_ws('; ', v_item.note, v_note),
+       set outcome = 'taken back', due_at = null, before = null, after = null, note = nullif(concat_ws('; ', v_item.note, v_note), ''),
            version_back = case when v_row.version > v_version then v_row.version end
      where i.schedule_id = p_change.id and i.user_id = v_user.id;
 end

@@ -64,15 +64,8 @@ def main(debug: bool) -> None:
 
 SECTIONS = {
     "Users": (users.register, users.user),
-    "Settings": (
-        settings.get,
-        settings.set_,
-        settings.search,
-        schedules.schedule,
-        templates.template,
-        catalogue.fields,
-        catalogue.schema,
-    ),  # fmt: skip
+    "Settings": (settings.get, settings.set_, settings.search, templates.template, catalogue.fields, catalogue.schema),
+    "Schedules": (schedules.schedule,),
     "Versions": (history.history, history.diff, history.rollback, history.delete, history.restore, history.prune),
     "Keeping both stores equal": (coherence.relay, coherence.verify, coherence.sync, coherence.watch),
     "Trading": (credentials.keys, trades.trades, candles.candles, report.report),

@@ -14,7 +14,6 @@ from store.operations.threads import in_thread
 from store.postgres import functions, migrate
 from store.postgres.call import Call
 
-
 OVERDUE = 5.0  # seconds that a scheduled change may be late; a relay looks every second
 
 
