@@ -38,7 +38,8 @@ begin
                                where v_named ? k.key or v_before -> k.key is distinct from v_after -> k.key
                               having p_change.until is not null)
      where i.schedule_id = p_change.id and i.user_id = v_user.id;
-    perform _write_again_as(v_writer);
+    perform set_config('settings_store.actor', v_writer ->> 'actor', true),
+            set_config('settings_store.reason', v_writer ->> 'reason', true);
 end
 $$;
 

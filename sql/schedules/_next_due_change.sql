@@ -1,5 +1,5 @@
 -- What every relay asks once a second: by a partial index, whatever the statistics say. Locks the row, unless somebody else has it.
--- Of this statement's beginning: what was put off since isn't due.
+-- Of this statement's beginning: what was put off since isn't due. A confined session: what is of its user alone.
 create or replace function _next_due_change()
 returns scheduled_changes
 language plpgsql
@@ -8,10 +8,11 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
 declare
+    v_only   text := confined_to();
     v_change scheduled_changes;
 begin
     select * into v_change from scheduled_changes c
-     where c.due_at <= statement_timestamp() order by c.due_at limit 1 for update skip locked;
+     where c.due_at <= statement_timestamp() and (v_only is null or c.okx_uid = v_only) order by c.due_at limit 1 for update skip locked;
     return v_change;
 end
 $$;

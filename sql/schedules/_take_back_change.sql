@@ -34,7 +34,8 @@ begin
         elsif not v_is_gone or v_item.before is not null then
             v_row := upsert_user_setting(v_user.okx_uid, p_change.setting_type, v_left.document);
         end if;
-        perform _write_again_as(v_writer);
+        perform set_config('settings_store.actor', v_writer ->> 'actor', true),
+                set_config('settings_store.reason', v_writer ->> 'reason', true);
     end if;
     update scheduled_change_users i
        set outcome = 'taken back', due_at = null, before = null, after = null, note = nullif(concat_ws('; ', v_item.note, v_note), ''),

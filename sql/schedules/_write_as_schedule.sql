@@ -1,4 +1,4 @@
--- For this transaction, to be put back by _write_again_as(): who calls run_due_changes() has a name and reasons of their own.
+-- For this transaction, to be put back afterwards: who calls run_due_changes() has a name and reasons of their own.
 create or replace function _write_as_schedule(p_change scheduled_changes, p_what text)
 returns jsonb
 language plpgsql
@@ -16,5 +16,5 @@ end
 $$;
 
 comment on function _write_as_schedule(scheduled_changes, text) is
-'Lets what is written next say that it is of this schedule, and who scheduled it; returns what _write_again_as() puts back.';
+'Lets what is written next say that it is of this schedule, and who scheduled it; returns the actor and the reason that were there.';
 select _allow('_write_as_schedule', 'admin');
