@@ -55,6 +55,7 @@ PLUMBING = {
     "changes_as_json": {"22023": "not two objects"},
     "_document_changes": {"22023": "not two objects"},
     "_unmask_secrets": {"22023": "not an object"},
+    "_without_change": {"22023": "not objects"},
     "_take_settings": {"22023": "problems that aren't an object"},
     "_compare_documents": {"22023": "not an array of objects", "22P02": "a member of another type"},
     "import_documents": {"22023": "not an array of objects", "22P02": "a member of another type", "23514": "an owner"},
@@ -236,7 +237,7 @@ USUAL: dict[str, st.SearchStrategy[Any]] = {
     "p_for": st.sampled_from([None, "1 day"]),
     "p_until": st.sampled_from([None, "2099-01-01Z"]),
     "p_not_after": st.sampled_from([None, "2099-01-01Z"]),
-    "p_id": st.sampled_from([1, 2]),
+    "p_id bigint": st.sampled_from([1, 2]),
     "p_prefer": st.sampled_from([None, "redis", "db"]),
 }
 

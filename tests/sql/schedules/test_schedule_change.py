@@ -178,7 +178,8 @@ def test_a_confined_session_schedules_for_its_user_alone(
     calls = [f"schedule_change('{OTHER}', 'params', '{{}}')", f"list_scheduled_changes('{OTHER}')",
              *(f"cancel_scheduled_change({id})" for id in (theirs, shared, 999))]  # fmt: skip
     if role == "admin":
-        calls += ["schedule_changes('params', p_filter => '{}', p_patch => '{}')", f"schedule_changes('params', array['{both}', '{OTHER}'], p_patch => '{{}}')"]  # fmt: skip
+        calls += ["schedule_changes('params', p_filter => '{}', p_patch => '{}')",
+                  f"schedule_changes('params', array['{both}', '{OTHER}'], p_patch => '{{}}')"]  # fmt: skip
         seen = "select distinct okx_uid from {}"
         for table in ("scheduled_changes", "scheduled_change_users"):
             assert fetch(confined, seen.format(table)) == [{"okx_uid": both}]
