@@ -100,9 +100,9 @@ def schedule_set(
 @click.option("--limit", type=Number(1), metavar="N", default=100, show_default=True, help="So many at most.")
 @as_json
 def schedule_list(identifier: str | None, to_come: bool, before: int | None, limit: int, as_json: bool) -> None:
-    """List scheduled changes, newest first, of a user or of all, with what became of them.
+    """List scheduled changes, newest first, of a user or of all.
 
-    waiting: to be applied; active: applied, to be taken back; done, failed (for one user at least), expired, cancelled.
+    What became of them is the state. waiting: to be applied; active: applied, to be taken back; done, failed (for one user at least), expired, cancelled.
 
     \b
     Example:

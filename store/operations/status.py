@@ -80,7 +80,7 @@ def _scheduled_line(found: dict[str, Any]) -> str:
     line = f"{found['to_come']} to come"
     if found["failed"]:
         line += f", {found['failed']} failed or expired in the last 7 days — see: settings-store schedule list"
-    if (found["overdue"] or 0) > OVERDUE:
+    if found["overdue"] > OVERDUE:
         line += f"; the oldest is due since {found['overdue']:.0f} s: does a relay run?"
     return line
 
@@ -106,7 +106,7 @@ async def _postgresql(config: Config, stores: Connections) -> dict[str, Any]:
         if state.is_current:
             found |= (await stores.database.fetch(functions.operations.store_statistics()))[0]
             (row,) = await stores.database.fetch(functions.schedules.scheduled_change_statistics())
-            found["scheduled"] = {**row, "overdue": row["overdue"] and row["overdue"].total_seconds()}
+            found["scheduled"] = {**row, "overdue": row["overdue"].total_seconds()}
             rows = await stores.database.fetch(functions.operations.timescaledb_state())
             found["timescaledb"] = rows[0] if rows else None
             rows = await stores.database.fetch(functions.mirror.last_verification())

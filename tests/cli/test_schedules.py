@@ -46,7 +46,7 @@ def test_status_tells_what_failed_and_that_no_relay_runs(inside: Cli, kim: str, 
     inside("relay", "--once")
     assert "0 to come, 1 failed or expired" in inside("status").out
     assert "US001" in inside("schedule", "list").out
-    assert inside("status", "--json").json["postgresql"]["scheduled"] == {"to_come": 0, "failed": 1, "overdue": None}
+    assert inside("status", "--json").json["postgresql"]["scheduled"] == {"to_come": 0, "failed": 1, "overdue": 0}
 
 
 @pytest.mark.parametrize(
