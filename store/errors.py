@@ -96,6 +96,10 @@ class NotEmpty(StoreError):
     """The database to restore into holds data already (US011)."""
 
 
+class UnknownScheduledChange(StoreError):
+    """There is no such scheduled change to cancel: it is over, was cancelled, or never was (US014)."""
+
+
 class NotPermitted(StoreError):
     """The database user may not do this (42501), or the session is confined to another user (US012)."""
 

@@ -198,6 +198,36 @@ class TemplateEffect(Scoped):
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduledChange(Scoped):
+    """A change of settings at a moment, and what became of it. `okx_uid`: whose, None: of several. What is done:
+    `patch`, `template`, or a rollback to `version`. `due_at`: when somebody has to look at it, None: it is over.
+    `users`: how many, None: those of `filter` aren't known yet; `changed`: how many it changed. `note`: what isn't as
+    was meant."""
+
+    id: int
+    okx_uid: str | None
+    setting_type: str
+    filter: Document | None
+    patch: Document | None
+    template: str | None
+    version: int | None
+    expected_version: int | None
+    at: datetime
+    until: datetime | None
+    not_after: datetime | None
+    reason: str | None
+    scheduled_by: str
+    written_by: str
+    scheduled_at: datetime
+    state: Literal["waiting", "active", "done", "failed", "expired", "cancelled"]
+    due_at: datetime | None
+    ended_at: datetime | None
+    users: int | None
+    changed: int
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Erasure:
     """The receipt of an erasure. `mirrored`: Redis has nothing of the person any more; if not, the keys are
     marked, and the relay clears them. `was_known`: to PostgreSQL; else only Redis had something, or the person was

@@ -1,7 +1,8 @@
 -- Row-level policies. They hold those whom tables are granted to (settings_admin), not the tables' owner, nor a superuser, nor
 -- the functions and triggers that run with the owner's rights: these check for themselves.
 --   confinement   a session confined by settings_store.okx_uid sees and writes the rows of its user, in psql too
---   no_forgery    what triggers keep, nobody inserts by hand, be it from a trigger of their own: versions of the history, links.
+--   no_forgery    what triggers and functions keep, nobody inserts by hand, be it from a trigger of their own: versions of the
+--                 history, links, what is run in others' names (scheduled changes).
 --                 But for a restore, which puts back all there was (begin_restore)
 --   readable, restored   the catalogue is read, and written by functions only, or by a restore
 -- Expressions are as PostgreSQL shows them, so that what is there already is left alone: a change locks out readers.
@@ -23,10 +24,14 @@ begin
   WHERE (u.okx_uid = ( SELECT confined_to() AS confined_to)))))', null),
             ('telegram_links', 'confinement', 'PERMISSIVE', 'ALL', '((( SELECT confined_to() AS confined_to) IS NULL) OR (last_okx_uid = ( SELECT confined_to() AS confined_to)))', null),
             ('setting_templates', 'confinement', 'PERMISSIVE', 'ALL', '((( SELECT confined_to() AS confined_to) IS NULL) OR (okx_uid = ''''::text) OR (okx_uid = ( SELECT confined_to() AS confined_to)))', null),
+            ('scheduled_changes', 'confinement', 'PERMISSIVE', 'ALL', v_mine, null),
+            ('scheduled_change_users', 'confinement', 'PERMISSIVE', 'ALL', v_mine, null),
             ('mirror_pending', 'confinement', 'PERMISSIVE', 'ALL', '((( SELECT confined_owners() AS confined_owners) IS NULL) OR (owner = ANY (( SELECT confined_owners() AS confined_owners)::text[])))', null),
             ('user_settings',  'no_forgery', 'RESTRICTIVE', 'INSERT', null, format('(is_active OR %s)', v_restored)),
             ('okx_api_info',   'no_forgery', 'RESTRICTIVE', 'INSERT', null, format('(is_active OR %s)', v_restored)),
             ('telegram_links', 'no_forgery', 'RESTRICTIVE', 'INSERT', null, v_restored),
+            ('scheduled_changes', 'no_forgery', 'RESTRICTIVE', 'INSERT', null, v_restored),
+            ('scheduled_change_users', 'no_forgery', 'RESTRICTIVE', 'INSERT', null, v_restored),
             ('setting_types',  'readable', 'PERMISSIVE', 'SELECT', 'true', null),
             ('setting_types',  'restored', 'PERMISSIVE', 'INSERT', null, v_restored),
             ('setting_fields', 'readable', 'PERMISSIVE', 'SELECT', 'true', null),

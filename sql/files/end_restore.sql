@@ -31,6 +31,8 @@ begin
     alter table setting_templates enable trigger user;
     update change_feed set era = gen_random_uuid()::text;    -- a reader's cursor is of what was there before
     delete from trigger_permits p where p.permit = 'restore';
+    perform setval(pg_get_serial_sequence('public.scheduled_changes', 'id'), max(c.id)) from scheduled_changes c
+     having max(c.id) >= nextval(pg_get_serial_sequence('public.scheduled_changes', 'id'));    -- the history names them by number
     perform erase_user(u.okx_uid) from app_users u where is_erased(u.okx_uid);
     insert into mirror_pending as m (owner, kind, version)
     select e.owner, e.kind, e.version from mirror_source e where e.encoding <> 'erased'

@@ -51,9 +51,12 @@ begin
       from (select gone.setting_type from gone union all select old.setting_type from old where p_dry_run) g
      group by 1 order by 1;
     delete from trigger_permits p where p.permit = 'removal';
+    if p_identifier is null and not p_dry_run then
+        delete from scheduled_changes c where c.ended_at < now() - p_older_than;
+    end if;
 end
 $$;
 
 comment on function prune_user_settings(integer, interval, text, boolean) is
-'Removes old versions: those beyond the newest p_keep of each document that went out of force more than p_older_than ago; never the active one. Returns how many, by setting type. Example: select * from prune_user_settings(20, ''90 days'', p_dry_run => true). Raises US004, US007, US010.';
+'Removes old versions: those beyond the newest p_keep of each document that went out of force more than p_older_than ago; never the active one; of everybody, also scheduled changes that were over by then. Returns how many, by setting type. Example: select * from prune_user_settings(20, ''90 days'', p_dry_run => true). Raises US004, US007, US010.';
 select _allow('prune_user_settings', 'admin');

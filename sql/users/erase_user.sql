@@ -1,5 +1,5 @@
--- Live or deleted: every version of the settings and of the API credentials, the trades, the own templates, the Telegram links. Backups and the
--- write-ahead log may hold it longer. The marks go when Redis has nothing any more; keyed digests remember who it was: an old
+-- Live or deleted: every version of the settings and of the API credentials, the trades, the own templates, the scheduled changes, the
+-- Telegram links. Backups and the write-ahead log may hold it longer. The marks go when Redis has nothing any more; keyed digests remember who it was: an old
 -- copy of Redis brings nobody back.
 -- Locks the user's row, then the active settings: who wants to write meanwhile waits, and gets US004. Waits for a sync's
 -- batch under way, which would make the user anew from what Redis still has.
@@ -33,6 +33,7 @@ begin
     get diagnostics versions = row_count;
     delete from okx_api_info c where c.user_id = v_user.id;
     delete from setting_templates t where t.okx_uid = v_user.okx_uid;
+    perform _erase_scheduled_changes(v_user);
     delete from trades t where t.user_id = v_user.id;
     get diagnostics trades = row_count;
     delete from trade_orders o where o.user_id = v_user.id;

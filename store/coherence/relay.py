@@ -1,9 +1,9 @@
 """The relay: brings to Redis what is marked in mirror_pending, and everything when Redis lost its data.
 
-Two lanes side by side: what was committed since the last look goes at once, however much else is marked; a walk through
-all marks brings the rest, and comes back to what others hold. Both only poll. A NOTIFY would save an idle query a few
-times a second, but it takes a database-wide lock at commit, and a listener that hangs fills its queue until no writer
-can commit.
+Lanes side by side: what was committed since the last look goes at once, however much else is marked; a walk through
+all marks brings the rest, and comes back to what others hold; a third does the scheduled changes that are due. They
+only poll. A NOTIFY would save an idle query a few times a second, but it takes a database-wide lock at commit, and a
+listener that hangs fills its queue until no writer can commit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from store.postgres import functions
 
 BATCH = 500  # keys a query
 TRIES = 5  # at a Redis that keeps losing its data
-CHECK = 1.0  # seconds between looks at which servers these are, and between walks
+CHECK = 1.0  # seconds between looks at which servers these are and at what is due, and between walks
 SLOWEST = 5.0  # seconds between walks where others hold all that is left, and between tries at a server that is away
 RETRY_FAILED = 60.0  # seconds until keys that were set aside are tried again
 LONGEST = 60.0  # seconds a batch may take
@@ -169,8 +169,10 @@ class Relay:
         self._refused: dict[Key, str] = {}  # the same of keys that are set aside
 
     async def once(self) -> Progress:
-        """Mirror what is marked now, also what was set aside; everything, if Redis or PostgreSQL aren't
-        those of the last reconciliation. Raises RedisUnavailable, DatabaseUnavailable."""
+        """Do the scheduled changes that are due, and mirror what is marked now, also what was set aside; everything, if
+        Redis or PostgreSQL aren't those of the last reconciliation. Raises RedisUnavailable, DatabaseUnavailable."""
+        while await self._stores.database.fetch(functions.schedules.run_due_changes()):
+            pass
         now = await epochs.servers(self._stores)
         if not await epochs.is_reconciled(self._stores, now):
             return await reconcile(self._stores)
@@ -181,7 +183,7 @@ class Relay:
     async def run(self) -> None:
         """Reconcile, and mirror what gets marked, until `stopping` is set; then, for LAST seconds at most, what is
         marked, and return."""
-        lanes = [asyncio.create_task(self._fresh()), asyncio.create_task(self._rest())]
+        lanes = [asyncio.create_task(lane()) for lane in (self._fresh, self._rest, self._due)]
         try:
             await asyncio.gather(*lanes)
         finally:
@@ -234,6 +236,21 @@ class Relay:
                     walk = clock() + max(pace, clock() - began)
             await self._pause(errors.wait or CHECK, self._hurry)
 
+    async def _due(self) -> None:
+        """Do the scheduled changes that are due, which takes PostgreSQL only: a Redis that is away, or a long
+        reconciliation, delays none. The first lane brings what they change."""
+        errors = _Errors(self._failing_changes)
+        while self._may_go_on():
+            with errors:
+                while self._may_go_on():
+                    async with _limited():
+                        done = await self._stores.database.fetch(functions.schedules.run_due_changes())
+                    for row in done:
+                        self._tell_of_change(row["schedule_id"], row["state"], row["note"])
+                    if not done:
+                        break
+            await self._pause(errors.wait or CHECK)
+
     async def _is_reconciled(self) -> bool:
         """Reconcile if either server isn't what it was; return False if that couldn't be finished."""
         self._stores.mirror.retry_now()
@@ -282,6 +299,19 @@ class Relay:
     def _failing(self, error: StoreError | None, seconds: float) -> None:
         kind = None if error is None else type(error)
         self._say("servers", kind, "%s; trying again until it works", error, over=f"going on after {seconds:.1f} s")
+
+    def _tell_of_change(self, number: int, state: str, note: str | None) -> None:
+        """Log what became of a scheduled change; once, if others keep it waiting."""
+        level = logging.INFO if note is None else logging.WARNING
+        self._say(f"schedule {number}", (state, note), "schedule %d is %s%s", number, state,
+                  "" if note is None else f": {note}", level=level)  # fmt: skip
+        if state not in ("waiting", "active"):
+            del self._states[f"schedule {number}"]
+
+    def _failing_changes(self, error: StoreError | None, seconds: float) -> None:
+        kind = None if error is None else type(error)
+        text = "scheduled changes: %s; trying again until it works"
+        self._say("changes", kind, text, error, over=f"scheduled changes: going on after {seconds:.1f} s")
 
     def _say(
         self, what: str, state: object, text: str, *values: object, over: str = "", level: int = logging.WARNING

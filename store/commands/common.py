@@ -94,6 +94,27 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since click 
             self.fail("not a time, as in '2026-11-22 10:00', '2026-11-22T10:00:30+09:00'", param, ctx)
 
 
+class Span(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
+    """A length of time: 90s, 30m, 2h, 1d (24 hours), 1h30m."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        import re
+        from datetime import timedelta
+
+        if isinstance(value, timedelta):
+            return value
+        units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+        try:
+            if not re.fullmatch("([0-9]+[smhd])+", value, re.ASCII):
+                raise ValueError
+            parts = re.findall("([0-9]+)([smhd])", value)
+            return sum((timedelta(**{units[unit]: int(number)}) for number, unit in parts), timedelta())
+        except (ValueError, OverflowError):
+            self.fail("not a length of time, as in 90s, 30m, 2h, 1d, 1h30m", param, ctx)
+
+
 def _keep_writer(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     ctx.meta.setdefault(WRITER, {})[param.name] = value
 

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
-    from store.models import CredentialsVersion, KeyChange, SavedSetting, Setting, Template, User, Version
+    from store.models import (
+        CredentialsVersion,
+        KeyChange,
+        SavedSetting,
+        ScheduledChange,
+        Setting,
+        Template,
+        User,
+        Version,
+    )
 
 
 MANY = 10  # keys that come or go together and are counted only
@@ -151,6 +160,18 @@ def print_saved(saved: SavedSetting) -> None:
         more = f" and {len(saved.missing_keys) - MANY} more" if len(saved.missing_keys) > MANY else ""
         named = shown(", ".join(saved.missing_keys[:MANY]))
         say(f"  without {named}{more}, which the catalogue lists: settings-store register fills them")
+
+
+def print_scheduled(change: ScheduledChange, as_json: bool) -> None:
+    """Print what is to become of a scheduled change, or what became of it."""
+    if as_json:
+        print_json(change)
+        return
+    when = f"{change.state}, at {moment(change.at)}" + (f" until {moment(change.until)}" if change.until else "")
+    whose = change.okx_uid or ("a filter" if change.users is None else counted(change.users, "user"))
+    say(f"schedule {change.id}: {change.setting_type} of {whose}, {when}; {counted(change.changed, 'user')} changed")
+    if change.note:
+        say(f"  {change.note}")
 
 
 def print_user(user: User, as_json: bool) -> None:

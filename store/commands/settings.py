@@ -12,6 +12,7 @@ from store.api.catalogue import each_masked, masked, mistyped
 from store.commands.common import (
     Moment,
     Number,
+    Span,
     as_json,
     expect_version,
     identifier,
@@ -29,12 +30,13 @@ from store.commands.output import (
     parse_pairs,
     print_json,
     print_saved,
+    print_scheduled,
     print_setting,
     say,
 )
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from store.api.store import SettingsStore
     from store.models import SavedSetting, Setting, Source
@@ -113,12 +115,13 @@ def get(
 @click.option("--file", "file", type=click.File("rb"), help="Read a JSON object from a file.")
 @click.option("--stdin", "stdin", is_flag=True, help="Read a JSON object from standard input.")
 @click.option("--replace", is_flag=True, help="Replace the whole document instead of merging.")
+@click.option("--for", "span", type=Span(), metavar="TIME", help="Take it back after this time, as 30m, 2h or 1d.")
 @expect_version
 @who
 @as_json
 def set_(
     identifier: str, setting_type: str, pairs: Sequence[str], symbol: str | None, file: Any, stdin: bool, replace: bool,
-    expect_version: int | None, as_json: bool,
+    span: timedelta | None, expect_version: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Change settings: merge KEY=VALUE pairs, or a JSON object, into the document.
 
@@ -127,16 +130,30 @@ def set_(
     is listed). With --replace the document is kept as it is, and keys that it lacks are named. What `get --json` prints
     can be given as it is, but for masked secrets.
 
+    With --for it is a scheduled change for now: a relay takes it back after that time, but for what somebody changed
+    since. See `schedule`.
+
     \b
     Example:
       settings-store set 587662504768345929 params leverage=20 direction=롱 --reason "less risk"
       settings-store set 587662504768345929 params --file params.json --replace --expect-version 3
       settings-store set 587662504768345929 dual_side dual_side_entry_trigger=4 --symbol BTC-USDT-SWAP
+      settings-store set 587662504768345929 params leverage=3 --for 30m --reason "news at half past"
     """
     if (len(pairs) > 0) + (file is not None) + stdin != 1:
         raise click.UsageError("Give one of these: KEY=VALUE pairs, --file, --stdin.")
+    if replace and span is not None:
+        raise click.UsageError("--for goes without --replace: what is taken back is single keys.")
     source: BinaryIO = file or sys.stdin.buffer
     document = parse_pairs(pairs) if pairs else _unwrapped(parse_object(source.read()), setting_type, symbol)
+    if span is not None:
+        change = run(
+            lambda store: store.schedule_change(
+                identifier, setting_type, document, symbol=symbol, for_=span, expected_version=expect_version
+            )
+        )
+        print_scheduled(change, as_json)
+        return
 
     async def write(store: SettingsStore) -> tuple[SavedSetting, dict[str, str]]:
         save = store.save if replace else store.patch

@@ -51,6 +51,8 @@ TABLES = (
     "okx_api_info",
     "trade_orders",
     "trades",
+    "scheduled_changes",
+    "scheduled_change_users",
 )
 MERGED = ("app_users", "user_settings")
 # Other programs may have columns of theirs there (docs/migrating.md): not the store's to back up. Nor is saved_in.
@@ -78,6 +80,7 @@ WANTED = {
 # A backup made before that migration hasn't them.
 SINCE = {
     "trade_orders": "0008_trades", "trades": "0008_trades", "setting_rules": "0027_descriptions_and_rules",
+    "scheduled_changes": "0028_scheduled_changes", "scheduled_change_users": "0028_scheduled_changes",
 }  # fmt: skip
 FORMAT = "settings-store backup"
 VERSION = 1

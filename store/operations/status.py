@@ -14,6 +14,8 @@ from store.operations.threads import in_thread
 from store.postgres import functions, migrate
 from store.postgres.call import Call
 
+OVERDUE = 5.0  # seconds that a scheduled change may be late; a relay looks every second
+
 
 async def gather(config: Config) -> dict[str, Any]:
     """Ask both stores. What can't be reached is there with its `error`."""
@@ -41,6 +43,8 @@ def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for name in ("users", "settings", "versions", "pending", "set_aside"):
             if name in database:
                 yield name.replace("_", " "), str(database[name])
+        if "scheduled" in database:
+            yield "scheduled changes", _scheduled_line(database["scheduled"])
         if "last_verify" in database:
             yield "last verify", _verify_line(database["last_verify"])
     yield redis.get("server", "Redis"), redis.get("version") or redis["error"]
@@ -72,6 +76,15 @@ def _verify_line(found: dict[str, Any] | None) -> str:
     )
 
 
+def _scheduled_line(found: dict[str, Any]) -> str:
+    line = f"{found['to_come']} to come"
+    if found["failed"]:
+        line += f", {found['failed']} failed or expired in the last 7 days — see: settings-store schedule list"
+    if found["overdue"] > OVERDUE:
+        line += f"; the oldest is due since {found['overdue']:.0f} s: does a relay run?"
+    return line
+
+
 def _timescaledb_line(found: dict[str, Any] | None) -> str:
     if found is None:
         return "not installed; ordinary tables"
@@ -92,6 +105,8 @@ async def _postgresql(config: Config, stores: Connections) -> dict[str, Any]:
         found |= {"pending_migrations": state.pending, "drifted": state.drifted}
         if state.is_current:
             found |= (await stores.database.fetch(functions.operations.store_statistics()))[0]
+            (row,) = await stores.database.fetch(functions.schedules.scheduled_change_statistics())
+            found["scheduled"] = {**row, "overdue": row["overdue"].total_seconds()}
             rows = await stores.database.fetch(functions.operations.timescaledb_state())
             found["timescaledb"] = rows[0] if rows else None
             rows = await stores.database.fetch(functions.mirror.last_verification())

@@ -20,6 +20,7 @@ from store.errors import (
     NotPermitted,
     OutOfResources,
     StoreError,
+    UnknownScheduledChange,
     UnknownSettingType,
     UnknownTemplate,
     UnknownUser,
@@ -43,6 +44,7 @@ BY_SQLSTATE: dict[str, type[StoreError]] = {
     "US010": InvalidArgument,
     "US011": NotEmpty,
     "US012": NotPermitted,
+    "US014": UnknownScheduledChange,
 }
 
 # What PostgreSQL says of a parameter that it can't read as text or jsonb, and of one nested too deep.

@@ -38,6 +38,8 @@ NOT_RUN = {
     'export PATH="$PATH:/opt/settings-store/bin"': DEPLOYMENT,
     "settings-store backup drill.zip": DEPLOYMENT,
     "pg_dump --format custom": DEPLOYMENT,
+    "-- of pg_cron": "an extension that the servers of the tests lack",
+    "-- of TimescaleDB": "an extension that the servers of the tests lack",
     "begin;\ndo $$": "of TimescaleDB: tests/sql/candles/test_hypertables.py",
     "settings-store register 587662504768345929\nsettings-store set": "on embedded servers: tests/cli/test_servers.py",
 }

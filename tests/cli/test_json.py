@@ -32,6 +32,10 @@ SAVED = f"{SETTING} mirrored is_deleted missing_keys"
 CHANGE = "key change old new"
 TEMPLATE = "name setting_type settings changed_by updated_at written_by"
 EFFECT = "okx_uid setting_type version changes missing_keys"
+CHANGED = (
+    "id okx_uid setting_type symbol filter patch template version expected_version at until not_after reason"
+    " scheduled_by written_by scheduled_at state due_at ended_at users changed note"
+)
 CREDENTIALS = "okx_uid version updated_at mirrored is_deleted"
 WRITTEN = "inserted replaced unchanged"
 MANIFEST = "made_at release migrations tables"
@@ -74,6 +78,9 @@ SHAPES = {
     "template preview careful params --all": f"[] {EFFECT}",
     "template apply careful params --all": f"[] {EFFECT}",
     "template delete careful": "name deleted",
+    f"schedule set {OKX_UID} params leverage=4 --at 2099-01-01T00:00Z": CHANGED,
+    "schedule list": f"[] {CHANGED}",
+    "schedule cancel 1": CHANGED,
     f"history {OKX_UID} params": "[] okx_uid setting_type version saved_at changed_by written_by change_reason"
     " is_deleted changes",
     "changes --limit 1": "okx_uid setting_type version saved_at changed_by written_by change_reason"

@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ async def populate(store: SettingsStore, db: Db) -> None:
     await store.save(OKX_UID, "extra", HOSTILE)
     await store.delete(OKX_UID, "dual_side")
     await store.record_trade(OKX_UID, trade(extra=HOSTILE, leverage=2, exit_fee="0.10", currency="BTC", funding_fee=-1))
+    await store.schedule_change(OKX_UID, "params", {"leverage": 3}, for_=timedelta(days=1), reason="for\na day")
+    await store.schedule_changes("extra", {"a": HOSTILE["?text"]}, filter={}, at=datetime(2099, 1, 1, tzinfo=UTC))
     await store.register(OTHER_UID, "22222")
     await store.unlink(OTHER_UID)
     await store.link(OTHER_UID, "33333")

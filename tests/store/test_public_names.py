@@ -27,6 +27,13 @@ API = {
     *("changes", "changes_held"),
     *("restore", "prune", "register", "ensure_user", "find_user", "list_users", "list_deleted_users", "iter_users"),
     *("link", "unlink", "delete_user", "restore_user", "erase_user", "list_templates", "iter_templates"),
+    *(
+        "schedule_change",
+        "schedule_changes",
+        "list_scheduled_changes",
+        "iter_scheduled_changes",
+        "cancel_scheduled_change",
+    ),
     *("save_template", "save_template_from", "delete_template", "apply_template", "save_credentials"),
     *("get_credentials", "credentials_history", "delete_credentials", "record_trade", "record_trades", "trades"),
     *("trade_statistics", "iter_trade_statistics", "trade_statistics_by_version", "iter_trade_statistics_by_version"),

@@ -37,6 +37,7 @@ FOUND = """'[{{"owner": "{who}", "kind": "params", "version": 1, "document": {{"
 # Calls that are of one user: refused for anybody else. {who}: an OKX UID, {telegram}: a Telegram ID.
 OF_A_USER = {
     "api_credentials_history": "'{who}'",
+    "cancel_scheduled_change": "(select max(id) from scheduled_changes where okx_uid = '{who}')",
     "delete_api_credentials": "'{who}'",
     "delete_user": "'{who}'",
     "delete_user_setting": "'{who}', 'params'",
@@ -66,6 +67,7 @@ OF_A_USER = {
     "register_user": "'{who}'",
     "seal_plain_credentials": f"{ID.format('okx_api_info')}), '', {CREDENTIALS}",
     "_lock_user": "'{who}'",
+    "list_scheduled_changes": "'{who}'",
     "list_setting_templates": "p_owner => '{who}'",
     "save_setting_template": "'calm', 'params', '{{}}', '{who}'",
     "_resolve_user": "'{who}'",
@@ -79,6 +81,7 @@ OF_A_USER = {
     "trade_statistics_by_setting_version": "'{who}'",
     "trade_statistics_by_setting_value": "'params', 'leverage', '{who}'",
     "equity_curve": "'{who}'",
+    "schedule_change": "'{who}', 'params', '{{\"leverage\": 20}}'",
     "take_over_credentials": f"'{{who}}', {CREDENTIALS}",
     "unlink_telegram": "'{who}'",
     "upsert_user_setting": "'{who}', 'params', '{{}}'",
@@ -100,6 +103,7 @@ OF_ALL = {
     "begin_epoch": "",
     "end_epoch": "'x'",
     "rollup_candles": "null, '1m', '1h'",
+    "schedule_changes": "'params', p_filter => '{}', p_patch => '{}'",
     "seal_api_credentials": "",
     "upsert_candles": "'1m', '[]'",
     "write_probe": "'params', 'x'",
@@ -123,7 +127,7 @@ LISTS = {
 # Counts, what changes marks, deleted users: of the confined user's part only; each has its test below.
 COUNTS = {
     "list_deleted_users", "clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics",
-    "last_verification", "clear_erased", "erased_owners", "changes_held",
+    "last_verification", "clear_erased", "erased_owners", "changes_held", "scheduled_change_statistics", "run_due_changes",
 }  # fmt: skip
 # Nothing of any user: the catalogue, templates, candles, the schema; and helpers that see no row but through their
 # arguments.
@@ -147,6 +151,9 @@ OF_NOBODY = {
     *("save_setting_rule", "delete_setting_rule", "list_setting_rules", "_broken_rules", "_rule_tokens"),
     *("_rule_schema", "_comparison_schema", "_field_schema", "setting_schema", "_describe_fields", "_write_candles"),
     *("_candle_lookup", "_without_change", "changes_since", "_feed_state", "_change_cursor"),
+    *("_check_scheduled_change", "_schedule_change", "_find_scheduled_users", "_note_progress", "_next_due_change"),
+    *("_work_on_change", "_failure_note", "_shown_change", "_hand_down_change", "_erase_scheduled_changes"),
+    *("_write_as_schedule", "_apply_scheduled_change", "_take_back_change"),
 }  # fmt: skip
 
 
@@ -157,6 +164,7 @@ def both(db: Connection) -> None:
         fetch(db, "select from register_user(%s, %s)", (okx_uid, telegram_id))
         fetch(db, "select from save_api_credentials(%s, %s, %s, %s)", (okx_uid, CIPHER, CIPHER, CIPHER))
         fetch(db, "select from record_trade(%s, %s)", (okx_uid, "{" + TRADE.format(order="1") + "}"))
+        fetch(db, "select from schedule_change(%s, 'params', '{}', p_at => now() + interval '1 day')", (okx_uid,))
 
 
 @pytest.fixture(params=["owner", "admin"])
@@ -268,6 +276,7 @@ def test_erased_people_are_those_of_the_confinement_only(db: Connection) -> None
 
 def test_counts_and_marks_are_of_the_confined_user_only(confined: Connection) -> None:
     counts = one(confined, "select * from store_statistics()")
+    assert value(confined, "select to_come from scheduled_change_statistics()") == 1
     assert (counts["users"], counts["settings"], counts["versions"], counts["pending"]) == (1, 3, 3, 6)
     assert value(confined, "select waiting from pending_lag()") == 6
     fail = f"select fail_pending('{{{OTHER},{OKX_UID}}}', '{{params,params}}', '{{1,1}}', '{{too large,too large}}')"

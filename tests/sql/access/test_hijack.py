@@ -20,6 +20,10 @@ from tests.helpers.sessions import DEADLINE, Connection, fetch, refused, value
 CANDLE = '[{"ts": "2026-01-01T00:00Z", "symbol": "S", "open": 1, "high": 1, "low": 1, "close": 1, "volume": 1}]'
 CANDLES = "null::public.ohlcv_1m[]"
 FIELD = "row('params', 'a', 'number', false, null, null, null, null, false, null, null)::public.setting_fields"
+CHANGE = (
+    "jsonb_populate_record(null::public.scheduled_changes,"
+    """ '{"id": 1, "setting_type": "params", "filter": {}, "patch": {"leverage": 3}, "scheduled_by": "x"}')"""
+)
 # Calls of what isn't of a user: see test_confinement.py for those that are.
 OTHERS = {
     "arrange_changes": "", "arrange_hypertables": "", "changes_after": "", "changes_held": "",
@@ -69,6 +73,12 @@ OTHERS = {
     "_rule_tokens": "'$.leverage > 2'", "_rule_schema": "'params', '$.leverage > 2 || !($.use_sl == true)'",
     "_comparison_schema": """'params', '{"key": "leverage"}', '>', '{"literal": 2}'""",
     "_field_schema": f"{FIELD}, 'ko'", "setting_schema": "'params'", "_describe_fields": "",
+    "_check_scheduled_change": CHANGE, "_schedule_change": f"{CHANGE}, null, '{{}}'", "_shown_change": CHANGE,
+    "_find_scheduled_users": CHANGE, "_note_progress": "1", "_next_due_change": "", "_work_on_change": f"{CHANGE}, 1",
+    "_failure_note": "'US003', 'x', null", "_hand_down_change": f"{CHANGE}, gen_random_uuid()",
+    "_erase_scheduled_changes": "null::public.app_users", "_write_as_schedule": f"{CHANGE}, ''",
+    "scheduled_change_statistics": "", "run_due_changes": "",
+    "_apply_scheduled_change": f"{CHANGE}, gen_random_uuid()", "_take_back_change": f"{CHANGE}, gen_random_uuid()",
 }  # fmt: skip
 # Of candles again, that there are, and of a timeframe that a row names but nobody has made a table for.
 CANDLE_CALLS = [

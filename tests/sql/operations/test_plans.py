@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -37,6 +37,7 @@ UID, OTHER, DELETED, TELEGRAM = okx_uid(0), okx_uid(2), okx_uid(99), telegram_id
 USER_ID = UUID(crowd.uuid(0))
 NOBODY, FREE_TELEGRAM = "7000000000000000", "77777777"
 MOMENT = crowd.BEGIN + timedelta(minutes=crowd.MANY_VERSIONS // 2)
+LATER = datetime(2099, 1, 1, tzinfo=UTC)
 SOME = [okx_uid(n) for n in range(0, 1000, 2)]  # none of them deleted
 ONE = Decimal(1)
 CANDLE = Candle(crowd.BEGIN, "1-USDT-SWAP", ONE, ONE, ONE, ONE, ONE)
@@ -195,6 +196,12 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.templates.list_setting_templates, (None, UID)),
     (functions.templates.apply_setting_template, ("default", "params", [UID, OTHER], None, False, False)),
     (functions.templates.apply_setting_template, ("default", "params", None, {"btc_investment": 7}, False, False)),
+    (functions.schedules.schedule_change, (UID, "params", {"leverage": 77}, *[None] * 4, timedelta(1), None, None)),
+    (functions.schedules.schedule_changes, ("params", [UID, OTHER], None, {}, None, LATER, None, None, None)),
+    (functions.schedules.schedule_changes, ("params", None, {"btc_investment": 7}, {}, *[None] * 5)),
+    (functions.schedules.list_scheduled_changes, (UID, True, None, 100)),
+    (functions.schedules.run_due_changes, ()),
+    (functions.schedules.scheduled_change_statistics, ()),
     (functions.files.import_users, (json.dumps([KNOWN]), False)),
     (functions.files.import_users, (json.dumps([{"okx_uid": NOBODY, "settings": {"params": {}}}]), False)),
     (functions.mirror.import_documents, (json.dumps([document(uid) for uid in SOME]), None, False)),
@@ -254,7 +261,7 @@ SCANS: dict[str, tuple[Callable[..., Call], tuple[Any, ...], set[str]]] = {
 # They fail without what was done before in the same session, have no row to read, or (copy_candles) are another's COPY.
 UNSEEN = {
     *("begin_restore", "end_restore", "begin_candle_import", "merge_candles", "delete_setting_template"),
-    *("clear_erased", "erase_unknown", "copy_candles"),
+    *("clear_erased", "erase_unknown", "copy_candles", "cancel_scheduled_change"),
 }
 
 

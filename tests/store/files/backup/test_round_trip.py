@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,14 @@ import redis as redis_py
 from psycopg.conninfo import make_conninfo
 
 from store import Config, SettingsStore
+from store.coherence.relay import Relay
 from store.files import backup
 from store.files.backup import BadBackup, restore_backup
 from tests.conftest import OKX_UID
 from tests.faults.servers import eventually
 from tests.helpers.backups import HOSTILE, Db, back_up, content, craft, manifest_of, on, table_rows
 from tests.migrations.dump import dump
-from tests.store.files.backup.conftest import assert_clean
+from tests.store.files.backup.conftest import assert_clean, leverage
 
 
 async def test_every_row_comes_back_as_it_was(
@@ -223,3 +225,25 @@ async def test_a_backup_made_before_there_were_trades_rules_and_descriptions_com
     described = "select key from setting_fields where description > '' and description_ko > ''"
     shipped = "select key from setting_fields where setting_type <> 'extra'"
     assert set(table_rows(other_db, described)) == set(table_rows(other_db, shipped))
+
+
+async def test_what_was_to_come_when_the_backup_was_made_comes_after_the_restore(
+    store: SettingsStore, user: str, tmp_path: Path, other: SettingsStore, other_db: Db
+) -> None:
+    at = datetime(2099, 1, 1, tzinfo=UTC)
+    late = await store.schedule_change(user, "params", {"leverage": 3}, at=at)
+    expired = await store.schedule_change(user, "params", {"leverage": 4}, at=at, not_after=at)
+    await back_up(store, tmp_path / "b.zip")
+    await restore_backup(other, tmp_path / "b.zip")
+    later = await other.schedule_change(user, "params", {"n": 1}, at=at)
+    assert later.id > max(late.id, expired.id)  # the history names them by number
+    for table in ("scheduled_changes", "scheduled_change_users"):  # years later
+        other_db.execute(f"update {table} set due_at = now()")
+    other_db.execute(
+        "update scheduled_changes set not_after = now() - interval '1 minute' where id = %s", (expired.id,)
+    )
+    await Relay(other._connections).once()
+    assert {one.id: one.state for one in await other.list_scheduled_changes()} == {
+        late.id: "done", expired.id: "expired", later.id: "done",
+    }  # fmt: skip
+    assert await leverage(other) == 3

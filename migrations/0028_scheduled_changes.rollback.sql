@@ -1,0 +1,2 @@
+drop table scheduled_change_users;
+drop table scheduled_changes;
