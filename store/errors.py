@@ -96,6 +96,10 @@ class NotEmpty(StoreError):
     """The database to restore into holds data already (US011)."""
 
 
+class RolloutRefused(StoreError):
+    """No such rollout, or it isn't in a state for this (US015)."""
+
+
 class NotPermitted(StoreError):
     """The database user may not do this (42501), or the session is confined to another user (US012)."""
 
