@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from store.batches import cut
-from store.coherence import epochs
+from store.coherence import epochs, rollouts
 from store.coherence.connections import Connections
 from store.coherence.mirror_source import all_entries
 from store.coherence.mirroring import mirror
@@ -169,9 +169,10 @@ class Relay:
         self._refused: dict[Key, str] = {}  # the same of keys that are set aside
 
     async def once(self) -> Progress:
-        """Mirror what is marked now, also what was set aside; everything, if Redis or PostgreSQL aren't
-        those of the last reconciliation. Raises RedisUnavailable, DatabaseUnavailable."""
+        """Carry on the rollouts; mirror what is marked now, also what was set aside; everything, if Redis or PostgreSQL
+        aren't those of the last reconciliation. Raises RedisUnavailable, DatabaseUnavailable."""
         now = await epochs.servers(self._stores)
+        await rollouts.watch(self._stores)
         if not await epochs.is_reconciled(self._stores, now):
             return await reconcile(self._stores)
         await epochs.turn(self._stores, now)
@@ -222,6 +223,7 @@ class Relay:
                     is_done = await self._is_reconciled()
                     # Half the time at most, whoever takes the relay's mark from Redis.
                     reconciliation = clock() + max(clock() - began, 0.0 if is_done else SLOWEST)
+                await self._watch_rollouts()
                 if clock() >= retry:
                     await _retry_failed(self._stores)
                     self._refused, retry = {}, clock() + RETRY_FAILED
@@ -258,6 +260,11 @@ class Relay:
             self._states.pop("unrecorded", None)
             log.info("reconciled: %d keys mirrored", progress.mirrored)
         return not progress.unrecorded
+
+    async def _watch_rollouts(self) -> None:
+        """Carry on the rollouts. That they can't be keeps nothing from Redis."""
+        problem = await rollouts.watch(self._stores, self._may_go_on)
+        self._say("rollouts", problem, "rollouts wait: %s", problem, over="rollouts go on")
 
     def _is_held_up(self, progress: Progress) -> bool:
         """Tell whether something is left of a walk that others hold, and log that."""

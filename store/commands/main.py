@@ -20,6 +20,7 @@ from store.commands import (
     migrate,
     operations,
     report,
+    rollouts,
     settings,
     templates,
     trades,
@@ -63,7 +64,15 @@ def main(debug: bool) -> None:
 
 SECTIONS = {
     "Users": (users.register, users.user),
-    "Settings": (settings.get, settings.set_, settings.search, templates.template, catalogue.fields, catalogue.schema),
+    "Settings": (
+        settings.get,
+        settings.set_,
+        settings.search,
+        templates.template,
+        rollouts.rollout,
+        catalogue.fields,
+        catalogue.schema,
+    ),
     "Versions": (history.history, history.diff, history.rollback, history.delete, history.restore, history.prune),
     "Keeping both stores equal": (coherence.relay, coherence.verify, coherence.sync, coherence.watch),
     "Trading": (credentials.keys, trades.trades, candles.candles, report.report),

@@ -51,6 +51,9 @@ TABLES = (
     "okx_api_info",
     "trade_orders",
     "trades",
+    "rollouts",
+    "rollout_users",
+    "rollout_results",
 )
 MERGED = ("app_users", "user_settings")
 # Other programs may have columns of theirs there (docs/migrating.md): not the store's to back up.
@@ -74,6 +77,7 @@ WANTED = {
 # A backup made before that migration hasn't them.
 SINCE = {
     "trade_orders": "0008_trades", "trades": "0008_trades", "setting_rules": "0027_descriptions_and_rules",
+    **dict.fromkeys(("rollouts", "rollout_users", "rollout_results"), "0031_rollouts"),
 }  # fmt: skip
 FORMAT = "settings-store backup"
 VERSION = 1
