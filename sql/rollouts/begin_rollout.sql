@@ -48,7 +48,7 @@ begin
 
     insert into rollouts (name, template, setting_type, settings, filter, steps, control, minimum_trades, step_time, guard, currency, on_worse,
                           reason, changed_by)
-    values (p_name, p_template, p_setting_type, v_row.settings, p_filter, p_steps, p_control, p_minimum_trades, p_step_time, p_guard, p_currency,
+    values (p_name, p_template, p_setting_type, v_row.settings, p_filter, array(select trim_scale(s) from unnest(p_steps) s), trim_scale(p_control), p_minimum_trades, p_step_time, p_guard, p_currency,
             p_on_worse, v_row.reason, coalesce(_writer_note('actor'), session_user));
     insert into rollout_users (rollout, user_id, okx_uid, bucket)
     select p_name, s.user_id, s.okx_uid, rollout_bucket(p_name, s.okx_uid)

@@ -65,6 +65,17 @@ OTHERS = {
     "delete_setting_rule": "'params', 'tame'", "_broken_rules": "'params', '{\"leverage\": 99}'",
     "_rule_tokens": "'$.leverage > 2'", "_rule_schema": "'params', '$.leverage > 2 || !($.use_sl == true)'",
     "_comparison_schema": """'params', '{"key": "leverage"}', '>', '{"literal": 2}'""",
+    "rollout_bucket": f"'first', '{OKX_UID}'", "_rollout_share": "null::public.rollouts",
+    "_rollout_reason": "null::public.rollouts", "_check_rollout": "null::public.rollouts",
+    "_check_overlap": "'params', '{\"leverage\": 3}', 'first'", "_lock_rollout": "'first', '{running}', 'x'",
+    "begin_rollout": "'second', 'new', 'params'", "advance_rollout": "'first'", "pause_rollout": "'first'",
+    "resume_rollout": "'paused'", "end_rollout": "'first', 'roll_back'", "watch_rollouts": "",
+    "list_rollouts": "", "list_rollout_results": "'first'",
+    "_give_rollout": "(select r from public.rollouts r where r.name = 'first'), 50",
+    "_take_back_rollout": "(select r from public.rollouts r where r.name = 'first'), 50",
+    "_look_at_rollout": "(select r from public.rollouts r where r.name = 'first')",
+    "_carry_on_rollout": "(select r from public.rollouts r where r.name = 'first'), 50",
+    "_bootstrap_difference": "1, '{1,2}', '{1,1}', '{1,3}', '{1,1}', 0.01",
     "_field_schema": f"{FIELD}, 'ko'", "setting_schema": "'params'", "_describe_fields": "",
 }  # fmt: skip
 # Of candles again, that there are, and of a timeframe that a row names but nobody has made a table for.
