@@ -39,7 +39,7 @@ begin
             end if;
         exception
             when others then
-                if sqlstate !~ '^US' then raise; end if;
+                if sqlstate !~ '^(US|P0|23)' then raise; end if;    -- ours, another trigger's, a constraint's
                 update rollout_users m set problem = left(sqlerrm, 200) where m.rollout = p_rollout.name and m.user_id = v_user.user_id;
         end;
     end loop;

@@ -28,7 +28,7 @@ begin
              where m.rollout = p_rollout.name and m.user_id = v_user.user_id;
         exception
             when others then
-                if sqlstate !~ '^US' then raise; end if;
+                if sqlstate !~ '^(US|P0|23)' then raise; end if;    -- ours, another trigger's, a constraint's
                 update rollout_users m set taken_back_at = clock_timestamp(), problem = left('not taken back: ' || sqlerrm, 200)
                  where m.rollout = p_rollout.name and m.user_id = v_user.user_id;
         end;

@@ -19,10 +19,11 @@ begin
            u.users, u.given, u.waiting, u.taken_back, p.problems, r.treated_trades, r.control_trades,
            x.looks, x.verdict, r.note, r.begun_at, r.given_at, r.next_look_at, r.ended_at, r.changed_by, r.written_by
       from rollouts r
+     cross join lateral (select _rollout_share(r) as share offset 0) s    -- once, not for each user
      cross join lateral (select count(*) as users, count(m.version) - count(m.taken_back_at) as given,
                                 case when r.outcome = 'roll_back' then count(*) filter (where m.version is not null and m.taken_back_at is null)
                                      when r.outcome = 'keep' then 0
-                                     else count(*) filter (where m.version is null and m.problem is null and m.bucket < _rollout_share(r)) end as waiting,
+                                     else count(*) filter (where m.version is null and m.problem is null and m.bucket < s.share) end as waiting,
                                 count(m.taken_back_at) as taken_back
                            from rollout_users m where m.rollout = r.name) u
      cross join lateral (select coalesce(jsonb_object_agg(g.problem, g.users), '{}') as problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from store.coherence.connections import Connections
@@ -10,6 +11,8 @@ from store.errors import DatabaseBusy, DatabaseReadOnly, DatabaseUnavailable, St
 from store.postgres import functions
 
 LONGEST = 60.0  # seconds a turn may take
+
+log = logging.getLogger("store.relay")
 
 
 async def watch(stores: Connections, may_go_on: Callable[[], bool] = lambda: True) -> str | None:
@@ -21,6 +24,10 @@ async def watch(stores: Connections, may_go_on: Callable[[], bool] = lambda: Tru
         while may_go_on():
             async with asyncio.timeout(LONGEST):
                 rows = await stores.database.fetch(functions.rollouts.watch_rollouts(None))
+            for row in rows:
+                if row["verdict"]:
+                    level = logging.WARNING if row["verdict"] == "worse" else logging.INFO
+                    log.log(level, "rollout %s, compared with its control group: %s", row["name"], row["verdict"])
             if not any(row["okx_uids"] for row in rows):
                 break
     except TimeoutError:

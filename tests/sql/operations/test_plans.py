@@ -46,8 +46,8 @@ TRADE = {
     "exit_time": "2026-11-01T01:00Z", "exit_price": 1, "exit_size": 1, "realized_pnl": 1, "exit_order_id": "new",
 }  # fmt: skip
 
-# mirror_pending is none: it holds what Redis hasn't yet, which is little or nothing, and is scanned.
-BIG = {table for tables in crowd.FILL for table in tables} - {"mirror_pending"}
+# mirror_pending is none: it holds what Redis hasn't yet, which is little or nothing, and is scanned. So are rollouts.
+BIG = {table for tables in crowd.FILL for table in tables} - {"mirror_pending", "rollouts"}
 ENOUGH = 10_000  # rows of a table that one statement may read; a page of 500 users has some 1,500
 
 BY_UID, BY_TELEGRAM, BY_UUID = "app_users_okx_uid_unique", "app_users_telegram_id_unique", "app_users_pkey"
