@@ -4,7 +4,6 @@
 create or replace function _give_rollout(p_rollout rollouts, p_limit integer, out okx_uids text[], out is_done boolean)
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
-set plan_cache_mode = force_custom_plan
 as $$
 declare
     v_share constant integer := _rollout_share(p_rollout);
@@ -13,15 +12,7 @@ declare
     v_tried integer := 0;
 begin
     okx_uids := '{}';
-    for v_user in
-        select m.user_id, m.okx_uid, s.id, s.settings, s.version
-          from rollout_users m
-          join user_settings s on s.user_id = m.user_id and s.setting_type = p_rollout.setting_type and s.is_active and s.deleted_at is null
-         where m.rollout = p_rollout.name and m.bucket < v_share and m.version is null and m.problem is null
-         order by m.bucket, m.user_id
-         limit p_limit
-           for no key update of s skip locked
-    loop
+    for v_user in select * from _next_of_rollout(p_rollout, p_limit) loop
         v_tried := v_tried + 1;
         begin
             update user_settings s set settings = s.settings || p_rollout.settings where s.id = v_user.id returning * into v_row;

@@ -2,7 +2,6 @@
 create or replace function _take_back_rollout(p_rollout rollouts, p_limit integer, out okx_uids text[], out is_done boolean)
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
-set plan_cache_mode = force_custom_plan
 as $$
 declare
     v_user  record;
@@ -10,13 +9,9 @@ declare
 begin
     okx_uids := '{}';
     for v_user in
-        select m.user_id, m.okx_uid, s.id, s.settings, w.document, w.kept
-          from rollout_users m
-          join user_settings s on s.user_id = m.user_id and s.setting_type = p_rollout.setting_type and s.is_active and s.deleted_at is null
-         cross join lateral _without_change(s.settings, m.before, m.after) w
-         where m.rollout = p_rollout.name and m.version is not null and m.taken_back_at is null
-         limit p_limit
-           for no key update of s skip locked
+        select n.user_id, n.okx_uid, n.id, n.settings, w.document, w.kept
+          from _next_of_rollout(p_rollout, p_limit) n
+         cross join lateral _without_change(n.settings, n.before, n.after) w
     loop
         v_tried := v_tried + 1;
         begin

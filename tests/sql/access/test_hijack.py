@@ -71,6 +71,7 @@ OTHERS = {
     "begin_rollout": "'second', 'new', 'params'", "advance_rollout": "'first'", "pause_rollout": "'first'",
     "resume_rollout": "'paused'", "end_rollout": "'first', 'roll_back'", "watch_rollouts": "",
     "list_rollouts": "", "list_rollout_results": "'first'",
+    "_next_of_rollout": "(select r from public.rollouts r where r.name = 'first'), 50",
     "_give_rollout": "(select r from public.rollouts r where r.name = 'first'), 50",
     "_take_back_rollout": "(select r from public.rollouts r where r.name = 'first'), 50",
     "_look_at_rollout": "(select r from public.rollouts r where r.name = 'first')",
