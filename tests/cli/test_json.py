@@ -32,6 +32,11 @@ SAVED = f"{SETTING} mirrored is_deleted missing_keys"
 CHANGE = "key change old new"
 TEMPLATE = "name setting_type settings changed_by updated_at written_by"
 EFFECT = "okx_uid setting_type version changes missing_keys"
+ROLLOUT = (
+    "name template setting_type settings filter steps control minimum_trades step_time guard currency on_worse reason"
+    " state outcome step users given waiting taken_back problems treated_trades control_trades looks verdict note"
+    " begun_at given_at next_look_at ended_at changed_by written_by"
+)
 CREDENTIALS = "okx_uid version updated_at mirrored is_deleted"
 WRITTEN = "inserted replaced unchanged"
 MANIFEST = "made_at release migrations tables"
@@ -73,6 +78,14 @@ SHAPES = {
     "template show careful": f"[] {TEMPLATE}",
     "template preview careful params --all": f"[] {EFFECT}",
     "template apply careful params --all": f"[] {EFFECT}",
+    "template save bold params leverage=30": TEMPLATE,
+    "rollout begin first bold params --steps 1,50": ROLLOUT,
+    "rollout status": f"[] {ROLLOUT}",
+    "rollout status first": "rollout results",
+    "rollout advance first": ROLLOUT,
+    "rollout pause first": ROLLOUT,
+    "rollout resume first": ROLLOUT,
+    "rollout end first roll-back": ROLLOUT,
     "template delete careful": "name deleted",
     f"history {OKX_UID} params": "[] okx_uid setting_type version saved_at changed_by written_by change_reason"
     " is_deleted changes",
