@@ -80,6 +80,10 @@ class Rollouts(Core):
         """
         return await self._decide(functions.rollouts.end_rollout(name, outcome), name, actor, reason)
 
+    async def delete_rollout(self, name: str) -> None:
+        """Forget a rollout that has ended, with its results; users keep what they have. Raises RolloutRefused."""
+        await self._fetch(functions.rollouts.delete_rollout(name))
+
     async def watch_rollouts(self, name: str | None = None) -> list[RolloutTurn]:
         """Carry on all rollouts, or one, a turn of at most fifty users each; return what was done. The relay does."""
         turns = [RolloutTurn(**row) for row in await self._fetch(functions.rollouts.watch_rollouts(name))]

@@ -1,4 +1,4 @@
-"""The commands of rollouts: begin, status, advance, pause, resume, end."""
+"""The commands of rollouts: begin, status, advance, pause, resume, end, delete."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from store.commands.common import Number, as_json, run, setting_type, who
 from store.commands.listing import JsonList, Table
 from store.commands.output import amount, counted, moment, parse_pairs, print_json, print_table, say
+from store.commands.streams import acts
 
 if TYPE_CHECKING:
     from store.models import Guard, OnWorse, Rollout, RolloutOutcome, RolloutResult
@@ -182,6 +183,24 @@ def rollout_end(name: str, outcome: str, as_json: bool) -> None:
     """
     wanted: RolloutOutcome = OUTCOMES[outcome]  # type: ignore[assignment]
     _print(run(lambda store: store.end_rollout(name, wanted)), as_json)
+
+
+@rollout.command("delete")
+@name
+@as_json
+@acts
+def rollout_delete(name: str, as_json: bool) -> None:
+    """Forget a rollout that has ended, with its results. Users keep what they have.
+
+    \b
+    Example:
+      settings-store rollout delete careful-first
+    """
+    run(lambda store: store.delete_rollout(name))
+    if as_json:
+        print_json({"name": name})
+    else:
+        say(f"deleted rollout {name}")
 
 
 def _print(one: Rollout, as_json: bool) -> None:

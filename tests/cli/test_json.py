@@ -86,6 +86,7 @@ SHAPES = {
     "rollout pause first": ROLLOUT,
     "rollout resume first": ROLLOUT,
     "rollout end first roll-back": ROLLOUT,
+    "rollout delete first": "name",
     "template delete careful": "name deleted",
     f"history {OKX_UID} params": "[] okx_uid setting_type version saved_at changed_by written_by change_reason"
     " is_deleted changes",

@@ -49,7 +49,8 @@ LIFE[LIFE.index(GAPS) : LIFE.index(GAPS)] = [
 AGAIN = {"embedded stop", "candles rollup --from-timeframe 1m --to-timeframe 1h"}  # say something else the second time
 # Whose output is what they are for: they fail where it can't be written.
 REPORTS = (
-    "get", "user find", "user list", "search", "template list", "template show", "template preview", "rollout status", "history", "diff",
+    "get", "user find", "user list", "search", "template list", "template show", "template preview", "history", "diff",
+    "rollout status",
     "keys show", "keys history", "keys generate", "keys rotate --dry-run", "keys encrypt-existing --dry-run", "export",
     "trades list", "trades stats", "trades curve", "candles list", "candles gaps", "candles export", "fields", "schema",
     "status", "embedded status", "migrate status", "migrate quarantine", "migrate apply --dry-run", "completion",

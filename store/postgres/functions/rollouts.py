@@ -51,6 +51,10 @@ def end_rollout(name: str, outcome: str) -> Call:
     return _write("r.name", "end_rollout", "name", _name(name), outcome=text_or_none(outcome, "outcome"))
 
 
+def delete_rollout(name: str) -> Call:
+    return _read("r", "delete_rollout", name=_name(name))
+
+
 def watch_rollouts(name: str | None) -> Call:
     return _read("r.*", "watch_rollouts", name=None if name is None else _name(name))
 

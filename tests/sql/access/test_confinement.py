@@ -109,6 +109,7 @@ OF_ALL = {
     "pause_rollout": "'first'",
     "resume_rollout": "'first'",
     "end_rollout": "'first', 'keep'",
+    "delete_rollout": "'first'",
     "list_rollouts": "",
     "list_rollout_results": "'first'",
     "_lock_rollout": "'first', '{running}', 'x'",

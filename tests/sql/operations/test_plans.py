@@ -261,7 +261,7 @@ SCANS: dict[str, tuple[Callable[..., Call], tuple[Any, ...], set[str]]] = {
 # They fail without what was done before in the same session, have no row to read, or (copy_candles) are another's COPY.
 UNSEEN = {
     *("begin_restore", "end_restore", "begin_candle_import", "merge_candles", "delete_setting_template"),
-    *("clear_erased", "erase_unknown", "copy_candles"),
+    *("clear_erased", "erase_unknown", "copy_candles", "delete_rollout"),
 }
 
 

@@ -284,6 +284,8 @@ def test_two_rollouts_of_the_same_keys_are_refused_until_one_has_ended(db: Conne
         fetch(db, "select begin_rollout('second', 'both', 'params')")
     assert error.value.diag.message_detail == "The rollout first, which is running: leverage."
     fetch(db, "select begin_rollout('beside', 'other', 'params')")
+    with refused("US015"):
+        fetch(db, "select delete_rollout('first')")
     fetch(db, "select end_rollout('first', 'keep')")
     with refused("US015"):
         fetch(db, "select begin_rollout('second', 'both', 'params')")
@@ -291,6 +293,9 @@ def test_two_rollouts_of_the_same_keys_are_refused_until_one_has_ended(db: Conne
     fetch(db, "select begin_rollout('second', 'both', 'params')")
     with refused("US015"):
         fetch(db, "select end_rollout('first', 'roll_back')")
+    had = treated(db)
+    fetch(db, "select delete_rollout('first')")
+    assert (treated(db), value(db, "select count(*) from rollout_users where rollout = 'first'")) == (had, 0)
 
 
 def test_of_two_begun_at_once_one_is(db: Connection, users: int, connect: Connect) -> None:
@@ -309,6 +314,7 @@ def test_of_two_begun_at_once_one_is(db: Connection, users: int, connect: Connec
 @pytest.mark.parametrize(
     "call",
     ["advance_rollout('nobody')", "pause_rollout(null)", "resume_rollout('nobody')", "end_rollout('nobody', 'keep')",
+     "delete_rollout('nobody')",
      "list_rollout_results('nobody')"],
 )  # fmt: skip
 def test_a_rollout_that_is_not_is_refused(db: Connection, call: str) -> None:
