@@ -100,6 +100,10 @@ class UnknownScheduledChange(StoreError):
     """There is no such scheduled change to cancel: it is over, was cancelled, or never was (US014)."""
 
 
+class RolloutRefused(StoreError):
+    """No such rollout, or it isn't in a state for this (US015)."""
+
+
 class NotPermitted(StoreError):
     """The database user may not do this (42501), or the session is confined to another user (US012)."""
 

@@ -34,6 +34,10 @@ BUILT_IN_TYPES = {
 }
 MASK = "********"  # as secret_mask() in SQL
 Language = Literal["en", "ko"]
+Guard = Literal["net_per_trade", "win_rate", "drawdown"]
+OnWorse = Literal["pause", "roll_back"]
+RolloutOutcome = Literal["keep", "everybody", "roll_back"]
+Verdict = Literal["worse", "better", "open"]
 BUILT_IN_SECRETS = {"params": {"signal_bot_token"}}
 
 
@@ -225,6 +229,84 @@ class ScheduledChange(Scoped):
     users: int | None
     changed: int
     note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A template that users get step by step. `settings`: what they get, a copy; secrets are masked. `steps` and
+    `control`: percent of the users. `currency`: of the trades that are compared, None: not known. `state`: running,
+    paused, ending or ended; `outcome`: how it ends or ended: keep, everybody, roll_back. `step`: from 1. Of `users`,
+    `given` have it, `waiting` are about to get it, or to be taken back, `taken_back` were. `problems`: why users were
+    skipped, and how many. `treated_trades`, `control_trades`: closed in this step, as counted last. `verdict`: of the
+    last of `looks`: worse, better or open. `note`: why it is paused, or what failed. `given_at`: since when the users
+    of the step have it. `changed_by`: who decided last how it goes on; `written_by`: the login."""
+
+    name: str
+    template: str
+    setting_type: str
+    settings: Document
+    filter: Document
+    steps: list[Decimal]
+    control: Decimal
+    minimum_trades: int
+    step_time: timedelta | None
+    guard: Guard
+    currency: str | None
+    on_worse: OnWorse
+    reason: str | None
+    state: Literal["running", "paused", "ending", "ended"]
+    outcome: RolloutOutcome | None
+    step: int
+    users: int
+    given: int
+    waiting: int
+    taken_back: int
+    problems: dict[str, int]
+    treated_trades: int
+    control_trades: int
+    looks: int
+    verdict: Verdict | None
+    note: str | None
+    begun_at: datetime
+    given_at: datetime | None
+    next_look_at: datetime | None
+    ended_at: datetime | None
+    changed_by: str
+    written_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutResult:
+    """What a look at a rollout found, of those who have it (treated) and those who don't (control), by trades entered
+    from `since` on and closed before `looked_at`. The means are the net PnL of a trade, the share of wins or a user's
+    deepest drawdown, as the guard says. `difference`: treated - control; above `lower` and below `upper`, but for a
+    chance of `alpha` each."""
+
+    rollout: str
+    step: int
+    look: int
+    looked_at: datetime
+    since: datetime
+    treated_users: int
+    treated_trades: int
+    treated_mean: float
+    control_users: int
+    control_trades: int
+    control_mean: float
+    difference: float
+    lower: float
+    upper: float
+    alpha: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutTurn:
+    """What watch_rollouts() did to a rollout: whose documents changed, and the verdict of a look, if there was one."""
+
+    name: str
+    okx_uids: list[str]
+    verdict: Verdict | None
 
 
 @dataclass(frozen=True, slots=True)

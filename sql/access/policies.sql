@@ -4,11 +4,12 @@
 --   no_forgery    what triggers and functions keep, nobody inserts by hand, be it from a trigger of their own: versions of the
 --                 history, links, what is run in others' names (scheduled changes).
 --                 But for a restore, which puts back all there was (begin_restore)
---   readable, restored   the catalogue is read, and written by functions only, or by a restore
+--   readable, restored   the catalogue is read, and rollouts by who isn't confined, and written by functions only, or by a restore
 -- Expressions are as PostgreSQL shows them, so that what is there already is left alone: a change locks out readers.
 do $$
 declare
     v_mine     constant text := '((( SELECT confined_to() AS confined_to) IS NULL) OR (okx_uid = ( SELECT confined_to() AS confined_to)))';
+    v_all      constant text := '(( SELECT confined_to() AS confined_to) IS NULL)';
     v_restored constant text := '( SELECT _is_permitted(''restore''::text) AS _is_permitted)';
     v_policy   record;
 begin
@@ -37,7 +38,13 @@ begin
             ('setting_fields', 'readable', 'PERMISSIVE', 'SELECT', 'true', null),
             ('setting_fields', 'restored', 'PERMISSIVE', 'INSERT', null, v_restored),
             ('setting_rules',  'readable', 'PERMISSIVE', 'SELECT', 'true', null),
-            ('setting_rules',  'restored', 'PERMISSIVE', 'INSERT', null, v_restored)
+            ('setting_rules',  'restored', 'PERMISSIVE', 'INSERT', null, v_restored),
+            ('rollouts',        'readable', 'PERMISSIVE', 'SELECT', v_all, null),
+            ('rollouts',        'restored', 'PERMISSIVE', 'INSERT', null, v_restored),
+            ('rollout_users',   'confinement', 'PERMISSIVE', 'SELECT', v_mine, null),
+            ('rollout_users',   'restored', 'PERMISSIVE', 'INSERT', null, v_restored),
+            ('rollout_results', 'readable', 'PERMISSIVE', 'SELECT', v_all, null),
+            ('rollout_results', 'restored', 'PERMISSIVE', 'INSERT', null, v_restored)
           ) as w (name, policy, permissive, command, visible, writable)
           join pg_class c on c.relname = w.name and c.relnamespace = 'public'::regnamespace
           left join pg_policies y on y.schemaname = 'public' and y.tablename = w.name and y.policyname = w.policy

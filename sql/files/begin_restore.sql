@@ -11,7 +11,8 @@ declare
 begin
     perform check_confinement(null);
     lock table app_users, telegram_links, user_settings, okx_api_info, setting_templates, setting_types, setting_fields, setting_rules,
-               mirror_pending, trades, trade_orders, scheduled_changes, scheduled_change_users in exclusive mode;
+               mirror_pending, trades, trade_orders, scheduled_changes, scheduled_change_users, rollouts, rollout_users, rollout_results
+      in exclusive mode;
     select string_agg(t.name, ', ' order by t.name) into v_found    -- only now: it waited for writers and other restores
       from (select 'users' from app_users u where u.okx_uid <> probe_okx_uid()
             union select 'settings' from user_settings s where s.okx_uid <> probe_okx_uid()
@@ -33,6 +34,7 @@ begin
     delete from trades;
     delete from trade_orders;
     delete from trigger_permits p where p.permit = 'removal';
+    delete from rollouts;    -- and what belongs to them
     delete from setting_templates;
     delete from scheduled_changes;
     delete from user_settings s where s.okx_uid <> probe_okx_uid();

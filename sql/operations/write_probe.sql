@@ -1,4 +1,4 @@
--- All that settings_relay may write of settings. Registers the probe, or brings it back, as need be; its Telegram ID, which begins with
+-- All that settings_relay may write of settings as it likes (watch_rollouts() writes what admins began). Registers the probe, or brings it back, as need be; its Telegram ID, which begins with
 -- zeros as no real one does, is left to whoever took it. Every hundredth version removes old ones: those beyond the newest hundred
 -- that went out of force more than ten minutes ago, so that years of probing keep a few hundred of each document.
 -- Several fields with the same text, so that a torn read shows. Locks as upsert_user_setting() does.

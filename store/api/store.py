@@ -10,6 +10,7 @@ from store.api.credentials import ApiCredentials
 from store.api.fields import Fields
 from store.api.history import History
 from store.api.reports import Reports
+from store.api.rollouts import Rollouts
 from store.api.schedules import Schedules
 from store.api.settings import Documents
 from store.api.templates import Templates
@@ -19,7 +20,7 @@ from store.api.watch import Change, watch
 
 
 class SettingsStore(
-    Users, Documents, History, Changes, Templates, Schedules, Fields, ApiCredentials, Trades, Candles, Reports
+    Users, Documents, History, Changes, Templates, Schedules, Rollouts, Fields, ApiCredentials, Trades, Candles, Reports
 ):
     """Settings of trading-bot users, in PostgreSQL for good and in Redis for reading.
 

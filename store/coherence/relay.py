@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from store.batches import cut
-from store.coherence import epochs
+from store.coherence import epochs, rollouts
 from store.coherence.connections import Connections
 from store.coherence.mirror_source import all_entries
 from store.coherence.mirroring import mirror
@@ -169,10 +169,12 @@ class Relay:
         self._refused: dict[Key, str] = {}  # the same of keys that are set aside
 
     async def once(self) -> Progress:
-        """Do the scheduled changes that are due, and mirror what is marked now, also what was set aside; everything, if
-        Redis or PostgreSQL aren't those of the last reconciliation. Raises RedisUnavailable, DatabaseUnavailable."""
+        """Do the scheduled changes that are due, and carry on the rollouts; then mirror what is marked now, also what
+        was set aside; everything, if Redis or PostgreSQL aren't those of the last reconciliation. Raises
+        RedisUnavailable, DatabaseUnavailable."""
         while await self._stores.database.fetch(functions.schedules.run_due_changes()):
             pass
+        await rollouts.watch(self._stores)
         now = await epochs.servers(self._stores)
         if not await epochs.is_reconciled(self._stores, now):
             return await reconcile(self._stores)
@@ -237,8 +239,8 @@ class Relay:
             await self._pause(errors.wait or CHECK, self._hurry)
 
     async def _due(self) -> None:
-        """Do the scheduled changes that are due, which takes PostgreSQL only: a Redis that is away, or a long
-        reconciliation, delays none. The first lane brings what they change."""
+        """Do the scheduled changes that are due, and carry on the rollouts, which takes PostgreSQL only: a Redis that
+        is away, or a long reconciliation, delays none. The first lane brings what they change."""
         errors = _Errors(self._failing_changes)
         while self._may_go_on():
             with errors:
@@ -249,6 +251,7 @@ class Relay:
                         self._tell_of_change(row["schedule_id"], row["state"], row["note"])
                     if not done:
                         break
+                await self._watch_rollouts()
             await self._pause(errors.wait or CHECK)
 
     async def _is_reconciled(self) -> bool:
@@ -275,6 +278,11 @@ class Relay:
             self._states.pop("unrecorded", None)
             log.info("reconciled: %d keys mirrored", progress.mirrored)
         return not progress.unrecorded
+
+    async def _watch_rollouts(self) -> None:
+        """Carry on the rollouts. That they can't be keeps nothing from Redis."""
+        problem = await rollouts.watch(self._stores, self._may_go_on)
+        self._say("rollouts", problem, "rollouts wait: %s", problem, over="rollouts go on")
 
     def _is_held_up(self, progress: Progress) -> bool:
         """Tell whether something is left of a walk that others hold, and log that."""

@@ -53,6 +53,9 @@ TABLES = (
     "trades",
     "scheduled_changes",
     "scheduled_change_users",
+    "rollouts",
+    "rollout_users",
+    "rollout_results",
 )
 MERGED = ("app_users", "user_settings")
 # Other programs may have columns of theirs there (docs/migrating.md): not the store's to back up. Nor is saved_in.
@@ -81,6 +84,7 @@ WANTED = {
 SINCE = {
     "trade_orders": "0008_trades", "trades": "0008_trades", "setting_rules": "0027_descriptions_and_rules",
     "scheduled_changes": "0028_scheduled_changes", "scheduled_change_users": "0028_scheduled_changes",
+    **dict.fromkeys(("rollouts", "rollout_users", "rollout_results"), "0031_rollouts"),
 }  # fmt: skip
 FORMAT = "settings-store backup"
 VERSION = 1

@@ -19,6 +19,7 @@ from store.errors import (
     NotMigrated,
     NotPermitted,
     OutOfResources,
+    RolloutRefused,
     StoreError,
     UnknownScheduledChange,
     UnknownSettingType,
@@ -45,6 +46,7 @@ BY_SQLSTATE: dict[str, type[StoreError]] = {
     "US011": NotEmpty,
     "US012": NotPermitted,
     "US014": UnknownScheduledChange,
+    "US015": RolloutRefused,
 }
 
 # What PostgreSQL says of a parameter that it can't read as text or jsonb, and of one nested too deep.

@@ -36,6 +36,11 @@ CHANGED = (
     "id okx_uid setting_type symbol filter patch template version expected_version at until not_after reason"
     " scheduled_by written_by scheduled_at state due_at ended_at users changed note"
 )
+ROLLOUT = (
+    "name template setting_type settings filter steps control minimum_trades step_time guard currency on_worse reason"
+    " state outcome step users given waiting taken_back problems treated_trades control_trades looks verdict note"
+    " begun_at given_at next_look_at ended_at changed_by written_by"
+)
 CREDENTIALS = "okx_uid version updated_at mirrored is_deleted"
 WRITTEN = "inserted replaced unchanged"
 MANIFEST = "made_at release migrations tables"
@@ -77,6 +82,15 @@ SHAPES = {
     "template show careful": f"[] {TEMPLATE}",
     "template preview careful params --all": f"[] {EFFECT}",
     "template apply careful params --all": f"[] {EFFECT}",
+    "template save bold params leverage=30": TEMPLATE,
+    "rollout begin first bold params --steps 1,50": ROLLOUT,
+    "rollout status": f"[] {ROLLOUT}",
+    "rollout status first": "rollout results",
+    "rollout advance first": ROLLOUT,
+    "rollout pause first": ROLLOUT,
+    "rollout resume first": ROLLOUT,
+    "rollout end first roll-back": ROLLOUT,
+    "rollout delete first": "name",
     "template delete careful": "name deleted",
     f"schedule set {OKX_UID} params leverage=4 --at 2099-01-01T00:00Z": CHANGED,
     "schedule list": f"[] {CHANGED}",

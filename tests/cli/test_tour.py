@@ -50,7 +50,7 @@ AGAIN = {"embedded stop", "candles rollup --from-timeframe 1m --to-timeframe 1h"
 # Whose output is what they are for: they fail where it can't be written.
 REPORTS = (
     "get", "user find", "user list", "search", "template list", "template show", "template preview", "history",
-    "changes", "diff",
+    "changes", "diff", "rollout status",
     "keys show", "keys history", "keys generate", "keys rotate --dry-run", "keys encrypt-existing --dry-run", "export",
     "trades list", "trades stats", "trades curve", "candles list", "candles gaps", "candles export", "fields", "schema",
     "schedule list", "status", "embedded status", "migrate status", "migrate quarantine", "migrate apply --dry-run",

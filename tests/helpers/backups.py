@@ -27,7 +27,7 @@ HOSTILE = {"?text": 'tab\t line\n back\\slash \\N \\. "롱" 🚀 \u2028', "?n": 
 
 
 async def populate(store: SettingsStore, db: Db) -> None:
-    """Make users with a history, with deletions, links come and gone, a template and a setting type of our own."""
+    """Make users with a history, with deletions, links come and gone, a template, a type of our own and a rollout."""
     db.execute("insert into setting_types values ('extra', 'extra', 'json')")
     db.execute("insert into setting_fields (setting_type, key, json_type) values ('extra', 'a', 'string')")
     db.execute("update setting_fields set description = '', description_ko = '내 설명' where key = 'leverage'")
@@ -46,6 +46,12 @@ async def populate(store: SettingsStore, db: Db) -> None:
     await store.link(OTHER_UID, "33333")
     await store.register(DELETED_UID, "44444")
     await store.delete_user(DELETED_UID)
+    db.execute("select begin_rollout('first', 'careful', 'params', '{0.01}', p_step_time => '1 day 2 hours')")
+    db.execute("update rollout_users set version = 2, before = '{}', after = '{\"leverage\": 2}', kept = '{a\tb}'")
+    db.execute(
+        "insert into rollout_results values"
+        " ('first', 1, 1, now(), now(), 20, 100, 0.1, 20, 100, 1e30, -1e30, -1e300, 'NaN', 0.05 / 6, 'open')"
+    )
 
 
 async def back_up(store: SettingsStore, path: Path) -> backup.Manifest:

@@ -40,7 +40,17 @@ def uuid(text: object) -> str:
 # In two sessions at once, one for each half.
 FILL = (
     ("user_settings",),
-    ("app_users", "telegram_links", "okx_api_info", "mirror_pending", "trades", "trade_orders", "ohlcv_1m"),
+    (
+        "app_users",
+        "telegram_links",
+        "okx_api_info",
+        "mirror_pending",
+        "trades",
+        "trade_orders",
+        "ohlcv_1m",
+        "rollouts",
+        "rollout_users",
+    ),
 )
 ROWS = {
     # All have `params`, some a second document; older versions: see VERSIONS.
@@ -82,6 +92,20 @@ ROWS = {
                lateral (select '{BEGIN}'::timestamptz + n * interval '2 minutes') _ (t)""",
     "trade_orders": """
         (user_id, exit_order_id, trade_id, exit_time) select user_id, exit_order_id, id, exit_time from trades""",
+    # One that half of everybody has, and that goes on; of another the trades of 2000 users are to be looked at.
+    "rollouts": f"""
+        (name, template, setting_type, settings, filter, steps, control, minimum_trades, guard, on_worse, changed_by,
+         step, given_at, next_look_at, state)
+        select name, 'careful', 'params', jsonb_build_object(name, 1), '{{}}', '{{50,90}}', 10, 100, 'drawdown',
+               'pause', 'ops', step, '{BEGIN}'::timestamptz + ago * interval '2 minutes', '-infinity', state
+          from (values ('going', 2, null, 'running'), ('paused', 1, null, 'paused'),
+                       ('watched', 1, {TRADES - 3000}, 'running')) r (name, step, ago, state)""",
+    "rollout_users": f"""
+        (rollout, user_id, okx_uid, bucket, version, before, after)
+        select name, md5(n::text)::uuid, pg_temp.okx_uid(n), n % 10000, case when n % 10000 < 5000 then 1 end, '{{}}',
+               '{{"leverage": 3}}'
+          from (values ('going', {USERS}), ('watched', {TRADERS})) r (name, users)
+         cross join generate_series(0, r.users - 1) n""",
     "ohlcv_1m": f"""
         (ts, symbol, open, high, low, close, volume)
         select '{BEGIN}'::timestamptz + n * interval '1 minute', s || '-USDT-SWAP', 100, 101, 99, 100, 1

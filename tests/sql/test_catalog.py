@@ -70,6 +70,8 @@ OWNERS = {
     *("save_setting_rule", "delete_setting_rule", "_describe_fields"),
     "save_hypertable_settings",
     "schedule_changes",  # what is run in others' names nobody writes by hand
+    "delete_rollout",
+    *("begin_rollout", "advance_rollout", "pause_rollout", "resume_rollout", "end_rollout"),
     *("user_settings_changed", "okx_api_info_changed", "app_users_links"),  # triggers: what nobody writes by hand
     *("erase_unknown", "_erasure_digest", "_forget_erased", "is_erased"),  # the memory of erasures is nobody's to read
 }

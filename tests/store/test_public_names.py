@@ -39,6 +39,8 @@ API = {
     *("trade_statistics", "iter_trade_statistics", "trade_statistics_by_version", "iter_trade_statistics_by_version"),
     *("trade_statistics_by_setting_value", "equity_curve"),
     *("upsert_candles", "get_candles", "candles", "rollup_candles", "missing_candles", "iter_missing_candles"),
+    *("begin_rollout", "advance_rollout", "pause_rollout", "resume_rollout", "end_rollout", "list_rollouts"),
+    *("list_rollout_results", "watch_rollouts", "delete_rollout"),
     *("import_candles", "export_candles", "report", "fields", "rules", "schema", "validate"),
 }
 

@@ -19,6 +19,11 @@ def calls(db: Connection) -> list[str]:
         fetch(db, "select from save_api_credentials(%s, %s, %s, %s)", (okx_uid, *[known.CIPHER] * 3))
         fetch(db, "select from record_trade(%s, %s)", (okx_uid, "{" + known.TRADE.format(order="1") + "}"))
     fetch(db, "select save_setting_template('careful', 'params', '{}')")
+    for number, name in enumerate(("first", "paused", "new")):
+        fetch(db, "select save_setting_template(%s, 'params', %s)", (name, f'{{"own {number}": 1}}'))
+    fetch(db, "select begin_rollout('first', 'first', 'params', '{50,90}')")
+    fetch(db, "select begin_rollout('paused', 'paused', 'params', '{50,90}')")
+    fetch(db, "select pause_rollout('paused')")
     fetch(db, "select save_setting_rule('params', 'tame', '$.leverage < 50 || $.use_sl == true', 'x')")
     fetch(db, "insert into timeframes values ('2h', '2 hours')")  # as an admin of 1.0.0 could
     fetch(db, "insert into setting_types values ('alerts', 'alerts', 'hash')")

@@ -108,6 +108,15 @@ OF_ALL = {
     "upsert_candles": "'1m', '[]'",
     "write_probe": "'params', 'x'",
     "check_confinement": "null",
+    "begin_rollout": "'first', 'careful', 'params'",
+    "advance_rollout": "'first'",
+    "pause_rollout": "'first'",
+    "resume_rollout": "'first'",
+    "end_rollout": "'first', 'keep'",
+    "delete_rollout": "'first'",
+    "list_rollouts": "",
+    "list_rollout_results": "'first'",
+    "_lock_rollout": "'first', '{running}', 'x'",
 }
 # Lists: the confined user's part only. The column that tells whose a row is.
 LISTS = {
@@ -124,10 +133,11 @@ LISTS = {
     "trade_statistics": ("okx_uid", "p_group_by => '{user}'"),
     "trade_statistics_by_setting_version": ("okx_uid", ""),
 }  # fmt: skip
-# Counts, what changes marks, deleted users: of the confined user's part only; each has its test below.
+# Counts, what changes marks, deleted users, rollouts: of the confined user's part only; each has its test below.
 COUNTS = {
     "list_deleted_users", "clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics",
-    "last_verification", "clear_erased", "erased_owners", "changes_held", "scheduled_change_statistics", "run_due_changes",
+    *("last_verification", "clear_erased", "erased_owners", "changes_held", "scheduled_change_statistics"),
+    *("run_due_changes", "watch_rollouts"),
 }  # fmt: skip
 # Nothing of any user: the catalogue, templates, candles, the schema; and helpers that see no row but through their
 # arguments.
@@ -154,6 +164,9 @@ OF_NOBODY = {
     *("_check_scheduled_change", "_schedule_change", "_find_scheduled_users", "_note_progress", "_next_due_change"),
     *("_work_on_change", "_failure_note", "_shown_change", "_hand_down_change", "_erase_scheduled_changes"),
     *("_write_as_schedule", "_apply_scheduled_change", "_take_back_change"),
+    *("rollout_bucket", "_rollout_share", "_rollout_reason", "_check_rollout"),
+    *("_check_overlap", "_next_of_rollout", "_give_rollout", "_take_back_rollout", "_look_at_rollout"),
+    *("_carry_on_rollout", "_bootstrap_difference"),
 }  # fmt: skip
 
 
@@ -272,6 +285,17 @@ def test_erased_people_are_those_of_the_confinement_only(db: Connection) -> None
     fetch(db, f"set settings_store.okx_uid = '{OKX_UID}'")
     for function in ("erased_owners", "clear_erased"):
         assert fetch(db, f"select {function}(array['{OKX_UID}', '{OTHER}']) as o") == [{"o": OKX_UID}]
+
+
+def test_no_rollout_goes_on_in_a_confined_session(db: Connection, both: None) -> None:
+    fetch(db, "select from save_setting_template('careful', 'params', '{\"leverage\": 3}')")
+    fetch(db, "select begin_rollout('first', 'careful', 'params', '{90}')")
+    fetch(db, "select end_rollout('first', 'everybody')")
+    fetch(db, "update rollouts set state = 'ending', outcome = 'roll_back'")
+    fetch(db, f"set settings_store.okx_uid = '{OKX_UID}'")
+    assert fetch(db, "select * from watch_rollouts()") == []
+    fetch(db, "reset settings_store.okx_uid")
+    assert len(value(db, "select okx_uids from watch_rollouts()")) == 2
 
 
 def test_counts_and_marks_are_of_the_confined_user_only(confined: Connection) -> None:

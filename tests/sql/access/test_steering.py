@@ -38,6 +38,8 @@ def admin(db: Connection) -> Connection:
         "update hypertable_settings set time_column = 'ts; drop table trades'",
         "delete from hypertable_settings",
         "update telegram_links set okx_uid = null",
+        "update rollouts set settings = '{}'",
+        "delete from rollout_users",
     ],
 )
 def test_an_admin_writes_no_such_table_by_hand(admin: Connection, statement: str) -> None:

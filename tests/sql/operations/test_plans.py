@@ -47,8 +47,8 @@ TRADE = {
     "exit_time": "2026-11-01T01:00Z", "exit_price": 1, "exit_size": 1, "realized_pnl": 1, "exit_order_id": "new",
 }  # fmt: skip
 
-# mirror_pending is none: it holds what Redis hasn't yet, which is little or nothing, and is scanned.
-BIG = {table for tables in crowd.FILL for table in tables} - {"mirror_pending"}
+# mirror_pending is none: it holds what Redis hasn't yet, which is little or nothing, and is scanned. So are rollouts.
+BIG = {table for tables in crowd.FILL for table in tables} - {"mirror_pending", "rollouts"}
 ENOUGH = 10_000  # rows of a table that one statement may read; a page of 500 users has some 1,500
 
 BY_UID, BY_TELEGRAM, BY_UUID = "app_users_okx_uid_unique", "app_users_telegram_id_unique", "app_users_pkey"
@@ -202,6 +202,15 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.schedules.list_scheduled_changes, (UID, True, None, 100)),
     (functions.schedules.run_due_changes, ()),
     (functions.schedules.scheduled_change_statistics, ()),
+    (functions.rollouts.begin_rollout,
+     ("new", "default", "params", [ONE], {"btc_investment": 7}, 1, "drawdown", "pause", None, ONE, None)),
+    (functions.rollouts.advance_rollout, ("watched", None)),
+    (functions.rollouts.pause_rollout, ("going",)),
+    (functions.rollouts.resume_rollout, ("paused",)),
+    (functions.rollouts.end_rollout, ("going", "roll_back")),
+    (functions.rollouts.watch_rollouts, ("going",)),
+    (functions.rollouts.watch_rollouts, ("watched",)),
+    (functions.rollouts.list_rollout_results, ("going",)),
     (functions.files.import_users, (json.dumps([KNOWN]), False)),
     (functions.files.import_users, (json.dumps([{"okx_uid": NOBODY, "settings": {"params": {}}}]), False)),
     (functions.mirror.import_documents, (json.dumps([document(uid) for uid in SOME]), None, False)),
@@ -252,6 +261,7 @@ SCANS: dict[str, tuple[Callable[..., Call], tuple[Any, ...], set[str]]] = {
         functions.mirror.key_count, (), {"app_users", "user_settings", "okx_api_info", "telegram_links"},
     ),
     "prune for everybody": (functions.history.prune_user_settings, (3, timedelta(0), None, True), {"user_settings"}),
+    "rollouts with how many have it": (functions.rollouts.list_rollouts, (None,), {"rollout_users"}),
     "statistics of everybody": (functions.trades.trade_statistics, (None,), {"trades"}),
     "statistics of everybody by value": (
         functions.trades.trade_statistics_by_setting_value, ("params", "leverage", None), {"trades", "user_settings"},
@@ -262,6 +272,7 @@ SCANS: dict[str, tuple[Callable[..., Call], tuple[Any, ...], set[str]]] = {
 UNSEEN = {
     *("begin_restore", "end_restore", "begin_candle_import", "merge_candles", "delete_setting_template"),
     *("clear_erased", "erase_unknown", "copy_candles", "cancel_scheduled_change"),
+    *("clear_erased", "erase_unknown", "copy_candles", "delete_rollout"),
 }
 
 

@@ -1,0 +1,3 @@
+drop table rollout_results;
+drop table rollout_users;
+drop table rollouts;
