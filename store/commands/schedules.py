@@ -102,7 +102,8 @@ def schedule_set(
 def schedule_list(identifier: str | None, to_come: bool, before: int | None, limit: int, as_json: bool) -> None:
     """List scheduled changes, newest first, of a user or of all.
 
-    What became of them is the state. waiting: to be applied; active: applied, to be taken back; done, failed (for one user at least), expired, cancelled.
+    Their states: waiting, to be applied; active, applied and to be taken back; done; failed, for one user at least;
+    expired; cancelled.
 
     \b
     Example:
