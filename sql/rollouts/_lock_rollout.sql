@@ -18,7 +18,7 @@ begin
         raise exception using errcode = 'US015',
             message = format('the rollout %s is %s', quote_ident(p_name), v_row.state),
             detail = format('step %s of %s%s', v_row.step, cardinality(v_row.steps), ', ' || v_row.outcome),
-            hint = p_hint;
+            hint = coalesce(left(p_hint, 500), '');
     end if;
     return v_row;
 end

@@ -66,6 +66,12 @@ PLUMBING = {
     "_check_candles": {"42P01": "no import was begun: merge_candles() has looked"},
     "_write_candles": {"42P01": "no import was begun: merge_candles() has looked"},
     "end_restore": {"23505": "no begin_restore() before"},
+    "_bootstrap_difference": {
+        "2201E": "an alpha of 0 or less",
+        "2201F": "one above 1",
+        "22012": "one cluster, no weight",
+    },
+    "_check_overlap": {"22023": "not an object"},
 }
 
 # Sets who writes and why, for its caller to put back.
@@ -152,6 +158,10 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
         ["now", "-infinity", "infinity", "4713-01-01 BC", "294276-12-31", "epoch", "2020-01-01 00:00+09"]
     ),
     "jsonpath": st.sampled_from(["$", 'strict $.leverage > 2 || !($.a == "x")', "exists($.**)", "$.leverage", '""']),
+    "numeric": st.sampled_from(["NaN", "Infinity", "-1", "0", "1e-300", "1e300", "0.001"]),
+    "numeric[]": st.lists(st.none() | st.sampled_from(["NaN", "-1", "0", "5", "5", "100", "1e300"]), max_size=4),
+    "double precision": st.sampled_from(["NaN", "Infinity", "-1", "0", "1e-300", "1e300", "1"]),
+    "double precision[]": st.lists(st.none() | st.sampled_from(["NaN", "Infinity", "-1", "0", "1e300"]), max_size=4),
     "interval": st.sampled_from(["0", "1 day", "-1 day", "178000000 years", "-178000000 years", "1 microsecond"]),
 }  # fmt: skip
 
@@ -230,6 +240,19 @@ USUAL: dict[str, st.SearchStrategy[Any]] = {
     "p_limit": st.sampled_from([None, 1, 100]),
     "p_findings": st.sampled_from(["{}", '{"missing": 1}']),
     "p_language": st.just("ko"),
+    "p_steps": st.sampled_from([[5, 25, 100], [50]]),
+    "p_control": st.just(10),
+    "p_minimum_trades": st.just(100),
+    "p_guard": st.sampled_from(["net_per_trade", "drawdown"]),
+    "p_on_worse": st.just("pause"),
+    "p_outcome": st.sampled_from(["keep", "everybody", "roll_back"]),
+    "p_from integer": st.sampled_from([None, 1]),
+    "p_states": st.just(["running"]),
+    "p_alpha": st.sampled_from([0.05, 0.001]),
+    "p_treated": st.just([1, 2, 3]),
+    "p_treated_weights": st.just([1, 1, 2]),
+    "p_control double precision[]": st.just([0, 2]),
+    "p_control_weights": st.just([1, 1]),
     "p_rule text": st.sampled_from(["$.leverage < 90", "$.leverage / 0 > $.rsi_length", "1", "(" * 3000 + "1"]),
     "p_left": st.just('{"key": "leverage"}'),
     "p_right": st.sampled_from(['{"literal": 3}', '{"literal": null}']),
@@ -267,6 +290,7 @@ def people(db: Connection) -> dict[str, list[str]]:
         "select from save_setting_template('careful', 'params', '{\"leverage\": 3}')",
         f"select from save_api_credentials('{OKX_UID}', '{CIPHERTEXT}', '{CIPHERTEXT}', '{CIPHERTEXT}')",
         f"select from save_api_credentials('{OKX_UID}', '{CIPHERTEXT}B', '{CIPHERTEXT}', '{CIPHERTEXT}')",
+        "select from begin_rollout('careful', 'careful', 'params', '{50,100}')",
         f"select from record_trade('{OKX_UID}', '{json.dumps({**TRADE, 'exit_order_id': '41'})}')",
         f"select from delete_user('{DELETED}')",
         f"select from schedule_change('{OKX_UID}', 'params', '{{\"note\": \"{SECRET}\"}}', p_for => '1 day')",
@@ -358,6 +382,9 @@ def test_hostile_arguments_get_a_result_or_an_error_of_ours(db: Connection, peop
         "save_hypertable_settings(text,interval,interval,interval)",
         "save_setting_type(text,text,text,boolean)",
         "setting_template(text,text,text)",
+        "begin_rollout(text,text,text,numeric[],jsonb,integer,text,text,interval,numeric,text,text)",
+        "resume_rollout(text)",
+        "delete_rollout(text)",
         "apply_setting_template(text,text,text[],jsonb,boolean,boolean,text,text)",
         "delete_setting_template(text,text,text)",
         "save_setting_field(text,text,text,jsonb,numeric,numeric,text[],boolean,boolean,text,text)",
