@@ -156,6 +156,43 @@ class Version(Scoped):
 
 
 @dataclass(frozen=True, slots=True)
+class Halt:
+    """Trading that is halted: of `okx_uid` (None: everybody), of `symbol` (None: all), why, and since when."""
+
+    okx_uid: str | None
+    symbol: str | None
+    reason: str
+    since: datetime
+
+    @property
+    def scope(self) -> str:
+        """Whose trading it is, in words."""
+        whose = "everybody" if self.okx_uid is None else f"user {self.okx_uid}"
+        return whose if self.symbol is None else f"{whose}, {self.symbol}"
+
+
+@dataclass(frozen=True, slots=True)
+class HaltRecord(Halt):
+    """A halt as the history has it: by whom (`written_by`: the login), and when, by whom and why it was ended; None
+    while it is in force."""
+
+    halted_by: str
+    written_by: str
+    resumed_at: datetime | None
+    resumed_by: str | None
+    resume_reason: str | None
+    resume_written_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedHalt(HaltRecord):
+    """What halting or resuming left behind. `mirrored`: Redis has it already; if not, the key is marked, and the relay
+    brings Redis up."""
+
+    mirrored: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """A named document of a setting type. Who and when: None for the catalogue's defaults; `written_by`: the login.
     `okx_uid`: whose own it is, None: everybody's."""

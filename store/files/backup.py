@@ -46,6 +46,7 @@ TABLES = (
     "setting_rules",
     "setting_templates",
     "app_users",
+    "trading_halts",
     "telegram_links",
     "user_settings",
     "okx_api_info",
@@ -74,6 +75,7 @@ WANTED = {
 # A backup made before that migration hasn't them.
 SINCE = {
     "trade_orders": "0008_trades", "trades": "0008_trades", "setting_rules": "0027_descriptions_and_rules",
+    "trading_halts": "0030_halts",
 }  # fmt: skip
 FORMAT = "settings-store backup"
 VERSION = 1

@@ -43,6 +43,9 @@ async def populate(store: SettingsStore, db: Db) -> None:
     await store.link(OTHER_UID, "33333")
     await store.register(DELETED_UID, "44444")
     await store.delete_user(DELETED_UID)
+    await store.halt_trading("tab\\t, 롱", OKX_UID, symbol="BTC-USDT-SWAP")
+    await store.halt_trading("over")
+    await store.resume_trading("over", actor="kim")
 
 
 async def back_up(store: SettingsStore, path: Path) -> backup.Manifest:

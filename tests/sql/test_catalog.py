@@ -69,7 +69,12 @@ OWNERS = {
     *("save_setting_type", "delete_setting_type", "save_setting_field", "delete_setting_field"),
     *("save_setting_rule", "delete_setting_rule", "_describe_fields"),
     "save_hypertable_settings",
-    *("user_settings_changed", "okx_api_info_changed", "app_users_links"),  # triggers: what nobody writes by hand
+    *(
+        "user_settings_changed",
+        "okx_api_info_changed",
+        "app_users_links",
+        "trading_halts_changed",
+    ),  # triggers: what nobody writes by hand
     *("erase_unknown", "_erasure_digest", "_forget_erased", "is_erased"),  # the memory of erasures is nobody's to read
 }
 

@@ -32,6 +32,7 @@ API = {
     *("trade_statistics_by_setting_value", "equity_curve"),
     *("upsert_candles", "get_candles", "candles", "rollup_candles", "missing_candles", "iter_missing_candles"),
     *("import_candles", "export_candles", "report", "fields", "rules", "schema", "validate"),
+    *("halted", "halt_trading", "resume_trading", "list_halts"),
 }
 
 

@@ -48,6 +48,7 @@ OF_A_USER = {
     "get_api_credentials": "'{who}'",
     "get_trades": "'{who}'",
     "get_user_settings": "'{who}'",
+    "halt_trading": "'x', '{who}'",
     "import_documents": f"{FOUND}, null, false, true",
     "import_links": """'[{{"owner": "{telegram}", "version": 0, "okx_uid": "{who}"}}]'""",
     "import_users": """'[{{"okx_uid": "{who}", "name": "Lee"}}]'""",
@@ -70,6 +71,7 @@ OF_A_USER = {
     "save_setting_template": "'calm', 'params', '{{}}', '{who}'",
     "_resolve_user": "'{who}'",
     "restore_user": "'{who}'",
+    "resume_trading": "'x', '{who}'",
     "restore_user_setting": "'{who}', 'params'",
     "rollback_user_setting": "'{who}', 'params', 1",
     "rollback_user_settings": "'{who}', now()",
@@ -93,6 +95,8 @@ OF_A_USER = {
 OF_ALL = {
     "begin_candle_import": "'1m'",
     "begin_restore": "true",
+    "halt_trading": "'x'",
+    "resume_trading": "'x'",
     "end_restore": "",
     "merge_candles": "'1m'",
     "prune_user_settings": "1, '1 day'",
@@ -119,10 +123,10 @@ LISTS = {
     "trade_statistics": ("okx_uid", "p_group_by => '{user}'"),
     "trade_statistics_by_setting_version": ("okx_uid", ""),
 }  # fmt: skip
-# Counts, what changes marks, deleted users: of the confined user's part only; each has its test below.
+# Counts, what changes marks, deleted users: of the confined user's part only; each has its test below, or in ../halts.
 COUNTS = {
     "list_deleted_users", "clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics",
-    "last_verification", "clear_erased", "erased_owners",
+    "last_verification", "clear_erased", "erased_owners", "list_halts",
 }  # fmt: skip
 # Nothing of any user: the catalogue, templates, candles, the schema; and helpers that see no row but through their
 # arguments.
@@ -140,7 +144,7 @@ OF_NOBODY = {
     *("_document_problem", "_erase_predecessor", "_give_access", "_is_encrypted", "_is_permitted", "_is_valid_value"),
     *("_check_erasures", "erasures", "_forget_erased", "_erasure_digest", "is_erased", "_mark_erased"),
     *("_mark_pending", "_mask_secrets", "_merge_patch", "missing_setting_keys", "_normalised_setting", "_note_reason"),
-    *("_patched_setting", "probe_okx_uid", "secret_mask", "_check_numbering", "_telegram_is_free"),
+    *("_patched_setting", "probe_okx_uid", "everybody_okx_uid", "secret_mask", "_check_numbering", "_telegram_is_free"),
     *("_with_symbol", "_setting_type_problem", "_document_names"),
     *("_unmask_secrets", "_user_problems", "_check_candles", "get_candles", "missing_candles", "_timeframe_width"),
     *("save_setting_rule", "delete_setting_rule", "list_setting_rules", "_broken_rules", "_rule_tokens"),

@@ -65,6 +65,7 @@ OTHERS = {
     "delete_setting_rule": "'params', 'tame'", "_broken_rules": "'params', '{\"leverage\": 99}'",
     "_rule_tokens": "'$.leverage > 2'", "_rule_schema": "'params', '$.leverage > 2 || !($.use_sl == true)'",
     "_comparison_schema": """'params', '{"key": "leverage"}', '>', '{"literal": 2}'""",
+    "list_halts": "true", "everybody_okx_uid": "",
     "_field_schema": f"{FIELD}, 'ko'", "setting_schema": "'params'", "_describe_fields": "",
 }  # fmt: skip
 # Of candles again, that there are, and of a timeframe that a row names but nobody has made a table for.

@@ -258,6 +258,7 @@ def people(db: Connection) -> dict[str, list[str]]:
         f"select from save_api_credentials('{OKX_UID}', '{CIPHERTEXT}B', '{CIPHERTEXT}', '{CIPHERTEXT}')",
         f"select from record_trade('{OKX_UID}', '{json.dumps({**TRADE, 'exit_order_id': '41'})}')",
         f"select from delete_user('{DELETED}')",
+        f"select from halt_trading('down', '{OKX_UID}')",
     ):
         fetch(db, statement)
     db.adapters.register_loader("jsonb", TextLoader)  # Python reads no 10,000 levels

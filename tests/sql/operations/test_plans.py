@@ -231,6 +231,9 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.operations.write_probe, ("params", "a probe's words")),
     (functions.mirror.record_verification, (1, {}, 0)),
     (functions.mirror.last_verification, ()),
+    (functions.halts.halt_trading, ("down", UID, "BTC-USDT-SWAP")),
+    (functions.halts.resume_trading, ("up", UID, None)),
+    (functions.halts.list_halts, (True,)),
 ]  # fmt: skip
 
 # What is about everybody, and reads everything: by design, and nothing else than what is named.

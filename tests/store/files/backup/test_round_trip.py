@@ -88,6 +88,7 @@ def test_a_backup_has_every_table_that_holds_data(db: Db) -> None:
         "hypertable_settings",
         "mirror_verifications",
         "mirror_epochs",
+        "halts_version",
         *("erasure_gate", "erased_people", "erasure_keys"),
     }
     assert tables - candles - of_the_server == set(backup.TABLES)
