@@ -40,7 +40,8 @@ BUILT_IN_SECRETS = {"params": {"signal_bot_token"}}
 @dataclass(frozen=True, slots=True)
 class SettingField:
     """What the catalogue says of a key (a row of setting_fields): what it may hold, and what it is for, with the unit,
-    in English and Korean. `default`: None also where there is none (`has_default`) or it is null."""
+    in English and Korean. `default`: None also where there is none (`has_default`) or it is null. `is_hot`: False if it
+    may only be changed while the bot is stopped."""
 
     setting_type: str
     key: str
@@ -54,6 +55,7 @@ class SettingField:
     is_secret: bool
     description: str | None
     description_ko: str | None
+    is_hot: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,22 @@ class Scoped:
     def symbol(self) -> str | None:
         """The symbol whose document this is; None: the user's own."""
         return self.setting_type.partition(":")[2] or None
+
+
+@dataclass(frozen=True, slots=True)
+class SettingLock(Scoped):
+    """A lock of settings: whose (`okx_uid`, None: everybody's), of which type or document, which `key` (None: the whole
+    document), why, by whom, and until when (None: until it is removed). `is_cold`: a bot's that runs."""
+
+    okx_uid: str | None
+    setting_type: str
+    key: str | None
+    is_cold: bool
+    reason: str
+    until: datetime | None
+    locked_at: datetime
+    locked_by: str
+    written_by: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ declare
 begin
     perform check_confinement(null);
     lock table app_users, telegram_links, user_settings, okx_api_info, setting_templates, setting_types, setting_fields, setting_rules,
-               mirror_pending, trades, trade_orders, trading_halts in exclusive mode;
+               mirror_pending, trades, trade_orders, trading_halts, setting_locks in exclusive mode;
     select string_agg(t.name, ', ' order by t.name) into v_found    -- only now: it waited for writers and other restores
       from (select 'users' from app_users u where u.okx_uid <> probe_okx_uid()
             union select 'settings' from user_settings s where s.okx_uid <> probe_okx_uid()
@@ -34,6 +34,7 @@ begin
     delete from trades;
     delete from trade_orders;
     delete from trading_halts;
+    delete from setting_locks;
     delete from trigger_permits p where p.permit = 'removal';
     delete from setting_templates;
     delete from user_settings s where s.okx_uid <> probe_okx_uid();

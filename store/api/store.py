@@ -9,6 +9,7 @@ from store.api.credentials import ApiCredentials
 from store.api.fields import Fields
 from store.api.halts import TradingHalts
 from store.api.history import History
+from store.api.locks import Locks
 from store.api.reports import Reports
 from store.api.settings import Documents
 from store.api.templates import Templates
@@ -19,7 +20,7 @@ from store.arguments import flag
 
 
 class SettingsStore(
-    Users, Documents, History, Templates, Fields, TradingHalts, ApiCredentials, Trades, Candles, Reports
+    Users, Documents, History, Templates, Fields, Locks, TradingHalts, ApiCredentials, Trades, Candles, Reports
 ):  # fmt: skip
     """Settings of trading-bot users, in PostgreSQL for good and in Redis for reading.
 

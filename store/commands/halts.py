@@ -68,7 +68,7 @@ def _tell(what: str, saved: SavedHalt, as_json: bool) -> None:
         say(f"  since {moment(saved.since)}, by {saved.halted_by}: {saved.reason}")
 
 
-@click.command()
+@click.command(short_help="List who is halted, since when and why.")
 @click.option("--all", "include_ended", is_flag=True, help="Those that ended, too.")
 @as_json
 def halts(include_ended: bool, as_json: bool) -> None:

@@ -19,6 +19,7 @@ from store.errors import (
     NotMigrated,
     NotPermitted,
     OutOfResources,
+    SettingLocked,
     StoreError,
     UnknownSettingType,
     UnknownTemplate,
@@ -43,6 +44,7 @@ BY_SQLSTATE: dict[str, type[StoreError]] = {
     "US010": InvalidArgument,
     "US011": NotEmpty,
     "US012": NotPermitted,
+    "US013": SettingLocked,
 }
 
 # What PostgreSQL says of a parameter that it can't read as text or jsonb, and of one nested too deep.

@@ -52,7 +52,7 @@ REPORTS = (
     "get", "user find", "user list", "search", "template list", "template show", "template preview", "history", "diff",
     "keys show", "keys history", "keys generate", "keys rotate --dry-run", "keys encrypt-existing --dry-run", "export",
     "trades list", "trades stats", "trades curve", "candles list", "candles gaps", "candles export", "fields", "schema",
-    "halts",
+    "halts", "locks",
     "status", "embedded status", "migrate status", "migrate quarantine", "migrate apply --dry-run", "completion",
 )  # fmt: skip
 VARIES = re.compile(r"\d+|[0-9a-f-]{36}|\S*\d{4}-\d\d-\d\d\S*|[\w-]{43}=|pid|\S*settings-store-\S*")

@@ -44,6 +44,7 @@ async def populate(store: SettingsStore, db: Db) -> None:
     await store.register(DELETED_UID, "44444")
     await store.delete_user(DELETED_UID)
     await store.halt_trading("tab\\t, 롱", OKX_UID, symbol="BTC-USDT-SWAP")
+    await store.lock_setting(OTHER_UID, "params", ["leverage"], reason="tab\\t, 롱")
     await store.halt_trading("over")
     await store.resume_trading("over", actor="kim")
 

@@ -33,6 +33,7 @@ API = {
     *("upsert_candles", "get_candles", "candles", "rollup_candles", "missing_candles", "iter_missing_candles"),
     *("import_candles", "export_candles", "report", "fields", "rules", "schema", "validate"),
     *("halted", "halt_trading", "resume_trading", "list_halts"),
+    *("lock_setting", "unlock_setting", "lock_cold_keys", "unlock_cold_keys", "list_locks"),
 }
 
 

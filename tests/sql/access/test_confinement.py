@@ -67,6 +67,11 @@ OF_A_USER = {
     "register_user": "'{who}'",
     "seal_plain_credentials": f"{ID.format('okx_api_info')}), '', {CREDENTIALS}",
     "_lock_user": "'{who}'",
+    "lock_cold_keys": "'{who}', 'params', '2999-01-01'",
+    "lock_setting": "'{who}', 'params', null, 'x'",
+    "list_locks": "'{who}'",
+    "unlock_cold_keys": "'{who}', 'params'",
+    "unlock_setting": "'{who}', 'params'",
     "list_setting_templates": "p_owner => '{who}'",
     "save_setting_template": "'calm', 'params', '{{}}', '{who}'",
     "_resolve_user": "'{who}'",
@@ -96,6 +101,8 @@ OF_ALL = {
     "begin_candle_import": "'1m'",
     "begin_restore": "true",
     "halt_trading": "'x'",
+    "lock_setting": "null, 'params', null, 'x'",
+    "unlock_setting": "null, 'params'",
     "resume_trading": "'x'",
     "end_restore": "",
     "merge_candles": "'1m'",
@@ -149,7 +156,7 @@ OF_NOBODY = {
     *("_unmask_secrets", "_user_problems", "_check_candles", "get_candles", "missing_candles", "_timeframe_width"),
     *("save_setting_rule", "delete_setting_rule", "list_setting_rules", "_broken_rules", "_rule_tokens"),
     *("_rule_schema", "_comparison_schema", "_field_schema", "setting_schema", "_describe_fields", "_write_candles"),
-    *("_candle_lookup", "_without_change"),
+    *("_candle_lookup", "_without_change", "_check_locks", "_put_locks"),
 }  # fmt: skip
 
 

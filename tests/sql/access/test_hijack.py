@@ -19,7 +19,7 @@ from tests.helpers.sessions import DEADLINE, Connection, fetch, refused, value
 
 CANDLE = '[{"ts": "2026-01-01T00:00Z", "symbol": "S", "open": 1, "high": 1, "low": 1, "close": 1, "volume": 1}]'
 CANDLES = "null::public.ohlcv_1m[]"
-FIELD = "row('params', 'a', 'number', false, null, null, null, null, false, null, null)::public.setting_fields"
+FIELD = "row('params', 'a', 'number', false, null, null, null, null, false, null, null, null)::public.setting_fields"
 # Calls of what isn't of a user: see test_confinement.py for those that are.
 OTHERS = {
     "arrange_hypertables": "", "_candle_lookup": "'1m', '{}'",
@@ -65,6 +65,9 @@ OTHERS = {
     "delete_setting_rule": "'params', 'tame'", "_broken_rules": "'params', '{\"leverage\": 99}'",
     "_rule_tokens": "'$.leverage > 2'", "_rule_schema": "'params', '$.leverage > 2 || !($.use_sl == true)'",
     "_comparison_schema": """'params', '{"key": "leverage"}', '>', '{"literal": 2}'""",
+    "list_locks": "", "lock_setting": "null, 'params', null, 'x'", "unlock_setting": "null, 'params'",
+    "_check_locks": f"'{OKX_UID}', 'params', '{{}}', null",
+    "_put_locks": "'', 'params', '{a}', 'x', '2999-01-01', true",
     "list_halts": "true", "everybody_okx_uid": "",
     "_field_schema": f"{FIELD}, 'ko'", "setting_schema": "'params'", "_describe_fields": "",
 }  # fmt: skip

@@ -259,6 +259,7 @@ def people(db: Connection) -> dict[str, list[str]]:
         f"select from record_trade('{OKX_UID}', '{json.dumps({**TRADE, 'exit_order_id': '41'})}')",
         f"select from delete_user('{DELETED}')",
         f"select from halt_trading('down', '{OKX_UID}')",
+        f"select from lock_setting('{OKX_UID}', 'params', '{{use_sl}}', 'audit')",
     ):
         fetch(db, statement)
     db.adapters.register_loader("jsonb", TextLoader)  # Python reads no 10,000 levels

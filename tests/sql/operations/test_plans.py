@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -234,6 +234,11 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.halts.halt_trading, ("down", UID, "BTC-USDT-SWAP")),
     (functions.halts.resume_trading, ("up", UID, None)),
     (functions.halts.list_halts, (True,)),
+    (functions.locks.lock_setting, (UID, "params", ["use_sl"], "audit", None, None)),
+    (functions.locks.unlock_setting, (UID, "params", None, None)),
+    (functions.locks.lock_cold_keys, (UID, "params", datetime(2999, 1, 1, tzinfo=UTC), None)),
+    (functions.locks.unlock_cold_keys, (UID, "params", None)),
+    (functions.locks.list_locks, (UID, "params")),
 ]  # fmt: skip
 
 # What is about everybody, and reads everything: by design, and nothing else than what is named.
