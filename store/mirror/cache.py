@@ -60,7 +60,7 @@ class Page:
 
 
 class Cache:
-    """The documents of at most `size` users, those used last; without a size, of nobody.
+    """The documents of at most `size` users, those used last, and the halts; without a size, of nobody.
 
     A hit is never older than STALE seconds, however the network hangs: hits are served while the last ping that
     was answered was sent within that time. When the connection breaks, everything is forgotten at once, and nothing
@@ -109,7 +109,7 @@ class Cache:
         page = self._used(owner)
         if page is None:
             page = self._pages[owner] = Page()
-            if len(self._pages) > self._size:
+            if len(self._pages) > self._size + (EVERYBODY in self._pages):
                 self._pages.popitem(last=False)
         return page
 

@@ -257,3 +257,14 @@ async def test_a_reader_and_a_writer_ask_and_fill_redis_again(
                     await other.resume_trading("x")
             else:
                 assert await other.resume_trading("x") is not None
+
+
+async def test_halts_take_no_users_place_in_the_cache(config: Config, store: SettingsStore, user: str) -> None:
+    async with SettingsStore(config, cache=1) as cached:
+
+        async def is_kept() -> bool:
+            await cached.get(OKX_UID, "params")
+            await cached.halted(OKX_UID)
+            return cached._cache.find(OKX_UID, "params") is not None and cached._cache.halts() is not None
+
+        await eventually(is_kept)
