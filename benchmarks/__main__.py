@@ -13,6 +13,7 @@ from benchmarks import (
     cache,
     candles,
     growth,
+    halts,
     memory,
     read,
     rebuild,
@@ -34,7 +35,7 @@ MEASURES: dict[str, Measure] = {
     "startup": startup.measure, "upsert": upsert.measure, "rivals": rivals.measure, "read": read.measure,
     "save": save.measure, "cache": cache.measure, "candles": candles.measure, "versions": versions.measure,
     "relay": relay.measure, "sync": sync.measure, "rebuild": rebuild.measure, "verify": verify.measure,
-    "memory": memory.measure, "growth": growth.measure,
+    "halts": halts.measure, "memory": memory.measure, "growth": growth.measure,
 }  # fmt: skip
 
 

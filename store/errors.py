@@ -37,9 +37,7 @@ class UnknownSettingType(StoreError):
     """No such setting type (US002)."""
 
 
-class InvalidSettings(StoreError):
-    """The document can't be saved (US003). `problems`: bad key -> why; key `$` is the whole document."""
-
+class _OfKeys(StoreError):
     @property
     def problems(self) -> dict[str, str]:
         try:
@@ -50,6 +48,15 @@ class InvalidSettings(StoreError):
 
     def __str__(self) -> str:
         return "; ".join([self.message, *(f"{key}: {why}" for key, why in sorted(self.problems.items()))])
+
+
+class InvalidSettings(_OfKeys):
+    """The document can't be saved (US003). `problems`: bad key -> why; key `$` is the whole document."""
+
+
+class SettingLocked(_OfKeys):
+    """A locked key would change, or a document with locks would be deleted (US013). `problems`: locked key -> by whom,
+    until when and why; key `$` is the whole document."""
 
 
 class UnknownUser(StoreError):

@@ -44,7 +44,8 @@ BUILT_IN_SECRETS = {"params": {"signal_bot_token"}}
 @dataclass(frozen=True, slots=True)
 class SettingField:
     """What the catalogue says of a key (a row of setting_fields): what it may hold, and what it is for, with the unit,
-    in English and Korean. `default`: None also where there is none (`has_default`) or it is null."""
+    in English and Korean. `default`: None also where there is none (`has_default`) or it is null. `is_hot`: False if it
+    may only be changed while the bot is stopped."""
 
     setting_type: str
     key: str
@@ -58,6 +59,7 @@ class SettingField:
     is_secret: bool
     description: str | None
     description_ko: str | None
+    is_hot: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,22 @@ class Scoped:
     def symbol(self) -> str | None:
         """The symbol whose document this is; None: the user's own."""
         return self.setting_type.partition(":")[2] or None
+
+
+@dataclass(frozen=True, slots=True)
+class SettingLock(Scoped):
+    """A lock of settings: whose (`okx_uid`, None: everybody's), of which type or document, which `key` (None: the whole
+    document), why, by whom, and until when (None: until it is removed). `is_cold`: a bot's that runs."""
+
+    okx_uid: str | None
+    setting_type: str
+    key: str | None
+    is_cold: bool
+    reason: str
+    until: datetime | None
+    locked_at: datetime
+    locked_by: str
+    written_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +191,43 @@ class HeldChanges:
 
     waited: timedelta
     process: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Trading that is halted: of `okx_uid` (None: everybody), of `symbol` (None: all), why, and since when."""
+
+    okx_uid: str | None
+    symbol: str | None
+    reason: str
+    since: datetime
+
+    @property
+    def scope(self) -> str:
+        """Whose trading it is, in words."""
+        whose = "everybody" if self.okx_uid is None else f"user {self.okx_uid}"
+        return whose if self.symbol is None else f"{whose}, {self.symbol}"
+
+
+@dataclass(frozen=True, slots=True)
+class HaltRecord(Halt):
+    """A halt as the history has it: by whom (`written_by`: the login), and when, by whom and why it was ended; None
+    while it is in force."""
+
+    halted_by: str
+    written_by: str
+    resumed_at: datetime | None
+    resumed_by: str | None
+    resume_reason: str | None
+    resume_written_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedHalt(HaltRecord):
+    """What halting or resuming left behind. `mirrored`: Redis has it already; if not, the key is marked, and the relay
+    brings Redis up."""
+
+    mirrored: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 -- Who may read and write which table or view, and nothing else: whatever the four roles have in the schema public on tables of
 -- the user who migrates is taken from them, and given by this list; what belongs to an extension is left alone. (Objects of
 -- your own: grant them to roles of your own.) The rights of functions are in their own files: _allow().
--- Of setting_types, setting_fields, setting_rules, telegram_links, scheduled changes and rollouts, the insert is a restore's: see
--- policies.sql.
+-- Of setting_types, setting_fields, setting_rules, telegram_links, scheduled changes, rollouts, halts and locks, the insert is a
+-- restore's: see policies.sql.
 -- docs/security.md shows the same. A role that is missing is left out. Nobody else may make objects in the schema that the
 -- functions' search_path names.
 do $$
@@ -42,8 +42,8 @@ begin
             ('admin', 'select, insert, update, delete', 'app_users, user_settings, okx_api_info, setting_templates, mirror_pending, trades,'
              ' trade_orders, ohlcv_1m, ohlcv_3m, ohlcv_5m, ohlcv_15m, ohlcv_30m, ohlcv_1h, ohlcv_4h, ohlcv_1d'),
             ('admin', 'select, insert', 'setting_types, setting_fields, setting_rules, telegram_links, scheduled_changes, scheduled_change_users,'
-             ' rollouts, rollout_users, rollout_results'),
-            ('admin', 'select', 'timeframes, hypertable_settings, mirror_verifications, mirror_epochs'),
+             ' rollouts, rollout_users, rollout_results, trading_halts, setting_locks'),
+            ('admin', 'select', 'timeframes, hypertable_settings, mirror_verifications, mirror_epochs, halts_version'),
             ('relay admin', 'select', 'mirror_source'),
             ('reader writer admin', 'select', 'ohlcv_1w'),
             ('reader writer relay admin', 'select', '_yoyo_migration, schema_objects, schema_parts')

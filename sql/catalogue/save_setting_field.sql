@@ -11,7 +11,8 @@ create or replace function save_setting_field(
     p_is_nullable    boolean default false,
     p_is_secret      boolean default false,
     p_description    text default null,
-    p_description_ko text default null
+    p_description_ko text default null,
+    p_is_hot         boolean default null
 )
 returns setting_fields
 language plpgsql
@@ -36,7 +37,7 @@ begin
                                 else p_default_value end
         else p_default_value end;
     v_row := (p_setting_type, p_key, p_json_type, p_is_nullable, p_default_value, p_minimum, p_maximum, p_choices, p_is_secret,
-              p_description, p_description_ko);
+              p_description, p_description_ko, p_is_hot);
     if greatest(abs(p_minimum), abs(p_maximum)) > v_most or array_position(p_choices, null) is not null or p_choices = '{}'
        or not _is_valid_value(v_row, p_default_value) then
         raise exception using errcode = 'US010',
@@ -47,7 +48,8 @@ begin
         on conflict (setting_type, key) do update
        set json_type = excluded.json_type, is_nullable = excluded.is_nullable, default_value = excluded.default_value,
            minimum = excluded.minimum, maximum = excluded.maximum, choices = excluded.choices, is_secret = excluded.is_secret,
-           description = coalesce(excluded.description, f.description), description_ko = coalesce(excluded.description_ko, f.description_ko)
+           description = coalesce(excluded.description, f.description), description_ko = coalesce(excluded.description_ko, f.description_ko),
+           is_hot = coalesce(excluded.is_hot, f.is_hot)
     returning f.* into v_row;
     if exists (select from _broken_rules(p_setting_type, default_user_setting(p_setting_type)) r where p_key = any (r.keys)) then
         raise exception using errcode = 'US010',
@@ -65,6 +67,6 @@ exception
 end
 $$;
 
-comment on function save_setting_field(text, text, text, jsonb, numeric, numeric, text[], boolean, boolean, text, text) is
-'Lists a key of a setting type in the catalogue, in place of what it said of it before; key and choices in Unicode''s form NFC. p_description, p_description_ko: what it is for, in English and Korean (null: as it is; '''': nothing). Example: select save_setting_field(''alerts'', ''loss_percent'', ''number'', ''5'', 0, 100). Raises US002, US010 (no such field can be; or a rule doesn''t let the default be).';
+comment on function save_setting_field(text, text, text, jsonb, numeric, numeric, text[], boolean, boolean, text, text, boolean) is
+'Lists a key of a setting type in the catalogue, in place of what it said of it before; key and choices in Unicode''s form NFC. p_description, p_description_ko: what it is for, in English and Korean (null: as it is; '''': nothing). p_is_hot: false, if it may only be changed while the bot is stopped, see lock_cold_keys() (null: as it is). Example: select save_setting_field(''alerts'', ''loss_percent'', ''number'', ''5'', 0, 100). Raises US002, US010 (no such field can be; or a rule doesn''t let the default be).';
 select _allow('save_setting_field', 'admin');

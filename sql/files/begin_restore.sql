@@ -11,12 +11,13 @@ declare
 begin
     perform check_confinement(null);
     lock table app_users, telegram_links, user_settings, okx_api_info, setting_templates, setting_types, setting_fields, setting_rules,
-               mirror_pending, trades, trade_orders, scheduled_changes, scheduled_change_users, rollouts, rollout_users, rollout_results
-      in exclusive mode;
+               mirror_pending, trades, trade_orders, scheduled_changes, scheduled_change_users, rollouts, rollout_users, rollout_results,
+               trading_halts, setting_locks in exclusive mode;
     select string_agg(t.name, ', ' order by t.name) into v_found    -- only now: it waited for writers and other restores
       from (select 'users' from app_users u where u.okx_uid <> probe_okx_uid()
             union select 'settings' from user_settings s where s.okx_uid <> probe_okx_uid()
-            union select 'Telegram links' from telegram_links l where l.last_okx_uid is distinct from probe_okx_uid() union select 'templates' from setting_templates) as t (name);
+            union select 'Telegram links' from telegram_links l where l.last_okx_uid is distinct from probe_okx_uid() union select 'templates' from setting_templates
+            union select 'halts of trading' from trading_halts) as t (name);
     if v_found is not null and not p_replace then
         raise exception using errcode = 'US011',
             message = 'the database is not empty',
@@ -33,6 +34,8 @@ begin
     insert into trigger_permits (permit) values ('removal');    -- a hypertable's triggers can't be disabled
     delete from trades;
     delete from trade_orders;
+    delete from trading_halts;
+    delete from setting_locks;
     delete from trigger_permits p where p.permit = 'removal';
     delete from rollouts;    -- and what belongs to them
     delete from setting_templates;

@@ -16,7 +16,7 @@ end
 $$;
 
 comment on function no_removal() is
-'Trigger on user_settings, okx_api_info, app_users, telegram_links: refuses DELETE and TRUNCATE (US005), but for erase_user() and prune_user_settings().';
+'Trigger on user_settings, okx_api_info, app_users, telegram_links, trading_halts: refuses DELETE and TRUNCATE (US005), but for erase_user() and prune_user_settings().';
 select _allow('no_removal');
 
 create or replace trigger no_removal
@@ -33,4 +33,8 @@ create or replace trigger no_removal
 
 create or replace trigger no_removal
     before delete or truncate on telegram_links
+    for each statement execute function no_removal();
+
+create or replace trigger no_removal
+    before delete or truncate on trading_halts
     for each statement execute function no_removal();

@@ -20,8 +20,8 @@
 --   invalid    Redis's would be taken, but has no valid key: nothing happens; problems says why
 -- p_keep_only: PostgreSQL wins everywhere, also over what was edited in Redis (repair, rebuild).
 -- A losing Redis document is kept in the history all the same: as a version that the old one replaces
--- again. p_dry_run: the outcomes only. Raises US002, and US012 in a
--- session confined to another user than all of these. Locks the users, then the active
+-- again. p_dry_run: the outcomes only. Raises US002, US013 (somebody
+-- wrote into a locked key: take the others without it), and US012 in a session confined to another user than all of these. Locks the users, then the active
 -- rows concerned.
 create or replace function import_documents(
     p_items     jsonb,
@@ -101,6 +101,13 @@ begin
              using jsonb_to_recordset(v_items) as i (owner text, kind text, document jsonb, problems jsonb, is_taken boolean)
              where m.owner = i.owner and m.kind = i.kind and i.is_taken and i.problems is not null and i.document is not null;
         end if;
+    end if;
+
+    if p_dry_run and not p_keep_only and exists (select from setting_locks) then    -- as the trigger would
+        perform _check_locks(i.owner, i.kind, s.settings, i.document)
+           from jsonb_to_recordset(v_items) as i (owner text, kind text, id uuid, document jsonb, is_taken boolean)
+           join user_settings s on s.id = i.id and s.deleted_at is null
+          where i.is_taken and i.document is not null;
     end if;
 
     return query

@@ -3,6 +3,7 @@
 --   owner     the identifier in the key         kind      the field of the owner's mirror hash: of settings their name
 --   (dual_side, dual_side:BTC-USDT-SWAP); dual_side:* stands for all symbols, of an erased person
 --   suffix    the rest of the key               encoding  how the document is laid out in Redis
+--   (everybody_okx_uid(), which is called as little: the halts of trading, one key)
 --   document  null: the key must not exist (deleted, unlinked, erased)
 -- Every branch names its columns: a dump would write names of its own, and `status` take them for a change.
 -- A confined session (settings_store.okx_uid) sees the keys of its user, as confined_owners() has it: not called here, as
@@ -31,6 +32,14 @@ select e.owner, e.kind, e.suffix, e.encoding, e.version, e.updated_at, e.documen
     select l.telegram_id as owner, 'telegram' as kind, 'okx_uid' as suffix, 'string' as encoding,
            l.version, l.updated_at, to_jsonb(l.okx_uid) as document
       from telegram_links l
+    union all
+    select '00000000000000000000' as owner, 'halts' as kind, 'halts' as suffix, 'halts' as encoding, v.version, v.updated_at,
+           (select coalesce(jsonb_agg(jsonb_build_object(
+                       'okx_uid', h.okx_uid, 'symbol', h.symbol, 'reason', h.reason,
+                       'since', to_char(h.halted_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))
+                       order by h.halted_at, h.id), '[]')
+              from trading_halts h where h.resumed_at is null) as document
+      from halts_version v
     union all
     select p.owner, p.kind, case p.kind when 'user' then 'mirror' when 'telegram' then 'okx_uid' when 'api_keys' then 'api:keys'
                        when t.setting_type then t.redis_suffix

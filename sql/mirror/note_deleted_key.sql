@@ -1,7 +1,7 @@
 -- Makes a key known that Redis has of a deleted user and PostgreSQL never had, as one that is deleted: from now on Redis is to
 -- lose it, and what it holds can be kept in the history first. p_owner: the OKX UID, or of kind telegram the Telegram ID;
 -- p_okx_uid: the user. restore_user() brings nothing of it back. Idempotent; nothing happens to a user who lives, nor to what
--- was erased. Waits for nobody: returns false if another transaction holds the user. Raises US002, US007, US012.
+-- was erased. Of the halts' key, too, which holds none from then on. Waits for nobody: returns false if another transaction holds the user. Raises US002, US007, US012.
 create or replace function note_deleted_key(p_owner text, p_kind text, p_okx_uid text)
 returns boolean
 language plpgsql
@@ -16,6 +16,10 @@ declare
 begin
     perform check_identifiers(p_okx_uid, null);
     perform check_confinement(p_okx_uid);
+    if p_owner = everybody_okx_uid() and p_kind = 'halts' then    -- and nobody has halted anything yet
+        insert into halts_version default values on conflict do nothing;
+        return true;
+    end if;
     select * into v_user from app_users u where u.okx_uid = p_okx_uid and u.deleted_at is not null for no key update;
     if not found or exists (select from mirror_pending m where m.owner = p_owner and m.kind = p_kind and (m.erased or m.discards)) then
         return true;

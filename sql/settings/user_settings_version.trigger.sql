@@ -3,6 +3,8 @@
 --   who and why come from the settings settings_store.actor / .reason, else the login, which is kept beside them;
 --   the catalogue must find no fault with a document that changes (US003); integers, choices and keys are stored in the form
 --     that it has: _normalised_setting();
+--   a change of a locked key, or the deletion of a document with locks, is refused (US013); a document that comes to be, or comes
+--     back, is no change;
 --   archived rows never change, and only a trigger makes one: user_settings_changed (US005). (In an adopted database, old
 --     code may insert a document after a deletion; the permit 'succeeded' lets predecessor.for_old_code_insert() archive that.)
 create or replace function user_settings_version()
@@ -72,6 +74,9 @@ begin
             new.saved_in      := old.saved_in;
             return new;
         end if;
+        if old.deleted_at is null and exists (select from setting_locks) and not _is_permitted('keep as found', new.id) then
+            perform _check_locks(new.okx_uid, new.setting_type, old.settings, case when new.deleted_at is null then new.settings end);
+        end if;
         if new.version is distinct from old.version then
             perform _check_numbering(new.version, old.version + 1);
         end if;
@@ -98,7 +103,7 @@ end
 $$;
 
 comment on function user_settings_version() is
-'Trigger on user_settings: numbers the versions, puts documents into the catalogue''s form and checks them (US003), records who and why, refuses changes of history (US005).';
+'Trigger on user_settings: numbers the versions, puts documents into the catalogue''s form and checks them (US003), records who and why, refuses changes of locked keys (US013) and of history (US005).';
 select _allow('user_settings_version');
 
 create or replace trigger user_settings_version_insert

@@ -47,8 +47,8 @@ begin
           where s.user_id = any (v_users) and s.setting_type = v_document and s.is_active
           order by s.okx_uid for no key update;
     else    -- what the triggers would refuse
-        perform _check_settings(v_document, w.after)
-           from unnest(v_users) u (id)
+        perform _check_settings(v_document, w.after), case when s.id is not null then _check_locks(u.okx_uid, v_document, s.settings, w.after) end
+           from (select a.id, a.okx_uid from app_users a where a.id = any (v_users)) u
            left join user_settings s
              on s.user_id = u.id and s.setting_type = v_document and s.is_active and s.deleted_at is null
           cross join lateral (

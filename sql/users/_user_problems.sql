@@ -12,7 +12,8 @@ as $$
                when f.key = 'settings' then case when jsonb_typeof(f.value) <> 'object' then 'must be an object of documents by setting type' end
                when f.key = 'okx_uid' then case when jsonb_typeof(f.value) <> 'string' or f.value #>> '{}' !~ '^[0-9]{16,20}$'
                                                 then 'must be an OKX UID: a string of 16-20 digits'
-                                                when f.value #>> '{}' = probe_okx_uid() then 'is that of the relay''s probe, which is no user' end
+                                                when f.value #>> '{}' = probe_okx_uid() then 'is that of the relay''s probe, which is no user'
+                                                when f.value #>> '{}' = everybody_okx_uid() then 'stands for everybody' end
                when f.value = 'null' then null
                when jsonb_typeof(f.value) <> 'string' then 'must be a string or null'
                when f.key <> 'telegram_id' then case when length(f.value #>> '{}') > 200 then 'must have at most 200 characters' end

@@ -16,11 +16,12 @@ declare
 begin
     perform check_identifiers(p_okx_uid, p_telegram_id);
     perform check_confinement(p_okx_uid);
-    if p_okx_uid = probe_okx_uid() then
+    if p_okx_uid in (probe_okx_uid(), everybody_okx_uid()) then
         raise exception using errcode = 'US007',
             message = 'nobody can be registered by this OKX UID',
-            detail = 'it is that of the relay''s probe, which is no user',
-            hint = 'settings-store relay --probe 1 registers it.';
+            detail = case when p_okx_uid = everybody_okx_uid() then 'it stands for everybody in the name of a Redis key'
+                          else 'it is that of the relay''s probe, which is no user' end,
+            hint = case when p_okx_uid = probe_okx_uid() then 'settings-store relay --probe 1 registers it.' else 'Register by the UID that OKX gave.' end;
     end if;
     loop
         update app_users u

@@ -1,5 +1,6 @@
 -- Live or deleted: every version of the settings and of the API credentials, the trades, the own templates, the scheduled changes, the
--- Telegram links. Backups and the write-ahead log may hold it longer. The marks go when Redis has nothing any more; keyed digests remember who it was: an old
+-- places in rollouts, the halts, the locks, the Telegram links. Backups and the write-ahead log may hold it longer. The marks go when
+-- Redis has nothing any more; keyed digests remember who it was: an old
 -- copy of Redis brings nobody back.
 -- Locks the user's row, then the active settings: who wants to write meanwhile waits, and gets US004. Waits for a sync's
 -- batch under way, which would make the user anew from what Redis still has.
@@ -37,6 +38,8 @@ begin
     delete from trades t where t.user_id = v_user.id;
     get diagnostics trades = row_count;
     delete from trade_orders o where o.user_id = v_user.id;
+    delete from trading_halts h where h.okx_uid = v_user.okx_uid;
+    delete from setting_locks l where l.okx_uid = v_user.okx_uid;
     delete from telegram_links l where l.telegram_id = any (telegram_ids);
     delete from app_users u where u.id = v_user.id;
     delete from trigger_permits p where p.permit = 'removal';

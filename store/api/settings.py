@@ -71,9 +71,11 @@ class Documents(Core):
             if source == "redis":
                 return None
         key = (identifier, kind.name, own.name, source)
-        found = await self._flights.join(key, lambda: self._read_database(identifier, kind, own, source is None))
-        await self._check_read(found, identifier, name, min_version, okx_uid)
-        return found
+        setting: Setting | None = await self._flights.join(
+            key, lambda: self._read_database(identifier, kind, own, source is None)
+        )
+        await self._check_read(setting, identifier, name, min_version, okx_uid)
+        return setting
 
     async def get_all(
         self,
@@ -280,4 +282,4 @@ class Documents(Core):
         # Erased meanwhile: the relay looks for what Redis has of every symbol.
         await mirror.apply([entry for entry in entries if not entry.is_of_every_symbol], lives=lives)
         if setting.setting_type != kind.name and not any(entry.kind == kind.name for entry in entries):
-            await mirror.note_absent(okx_uid, kind, lives.get(okx_uid, ""))
+            await mirror.note_absent(okx_uid, kind.name, lives.get(okx_uid, ""))

@@ -8,7 +8,9 @@ from store.api.candles import Candles
 from store.api.changes import Changes
 from store.api.credentials import ApiCredentials
 from store.api.fields import Fields
+from store.api.halts import TradingHalts
 from store.api.history import History
+from store.api.locks import Locks
 from store.api.reports import Reports
 from store.api.rollouts import Rollouts
 from store.api.schedules import Schedules
@@ -17,11 +19,13 @@ from store.api.templates import Templates
 from store.api.trades import Trades
 from store.api.users import Users
 from store.api.watch import Change, watch
+from store.arguments import flag
 
 
 class SettingsStore(
-    Users, Documents, History, Changes, Templates, Schedules, Rollouts, Fields, ApiCredentials, Trades, Candles, Reports
-):
+    Users, Documents, History, Changes, Templates, Schedules, Rollouts, Fields, Locks, TradingHalts, ApiCredentials,
+    Trades, Candles, Reports,
+):  # fmt: skip
     """Settings of trading-bot users, in PostgreSQL for good and in Redis for reading.
 
     Use it as an async context manager. Connections are made when first needed; without a URL in the
@@ -33,9 +37,10 @@ class SettingsStore(
     cache what Redis held at most 2 seconds ago, and goes to Redis while the connection is broken or silent.
     """
 
-    async def watch(self, identifier: str | None = None) -> AsyncIterator[Change]:
+    async def watch(self, identifier: str | None = None, *, halts: bool = False) -> AsyncIterator[Change]:
         """Yield changes of a user's settings, or of everybody's (of the one that the store is confined to), as they
-        reach Redis; never ends.
+        reach Redis; never ends. `halts`: also when any halt of trading began or ended, whoever's (Change.is_of_halts):
+        halted() says what is in force.
 
         Each key's come in order; after a lost connection the newest version of what changed meanwhile.
         Raises UnknownUser, BadIdentifier, NotPermitted.
@@ -43,5 +48,5 @@ class SettingsStore(
         okx_uid = await self._connections.confinement.known() or None
         if identifier is not None:
             okx_uid = (await self._user(identifier))["okx_uid"]
-        async for change in watch(self._connections, okx_uid):
+        async for change in watch(self._connections, okx_uid, flag(halts, "halts")):
             yield change

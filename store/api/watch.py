@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from store.coherence.connections import Connections
 from store.errors import RedisUnavailable, first_line
 from store.mirror.client import Mirror
+from store.mirror.entries import HALTS
 from store.mirror.keys import OKX_UID, PROBE
 from store.models import Scoped
 
@@ -29,9 +30,15 @@ class Change(Scoped):
     setting_type: str
     version: int
 
+    @property
+    def is_of_halts(self) -> bool:
+        """Whether this is no user's document, but all halts of trading."""
+        return self.okx_uid == HALTS.owner
 
-async def watch(stores: Connections, okx_uid: str | None) -> AsyncIterator[Change]:
-    """Yield changes of one user, or of all (but the probe), each key's in order, from now on and without end.
+
+async def watch(stores: Connections, okx_uid: str | None, halts: bool = False) -> AsyncIterator[Change]:
+    """Yield changes of one user, or of all (but the probe), each key's in order, from now on and without end. `halts`:
+    also those of the halts of trading.
 
     After a lost connection, the newest version of every key that changed meanwhile comes first (those
     between are in the history). Holds a version number per key it watches. Raises RedisUnavailable if Redis
@@ -43,7 +50,7 @@ async def watch(stores: Connections, okx_uid: str | None) -> AsyncIterator[Chang
     while True:
         try:
             async with mirror.subscribed() as pubsub:
-                now = await _versions(mirror, okx_uid)
+                now = await _versions(mirror, okx_uid, halts)
                 for key, version in now.items():
                     if started and version > seen.get(key, 0):
                         yield Change(*key, version)
@@ -60,7 +67,7 @@ async def watch(stores: Connections, okx_uid: str | None) -> AsyncIterator[Chang
                     if message is None or message["type"] != "message":
                         continue
                     change = _change(message["data"])
-                    if change is None or (change.okx_uid == PROBE if okx_uid is None else change.okx_uid != okx_uid):
+                    if change is None or not _is_wanted(change.okx_uid, okx_uid, halts):
                         continue
                     if change.version > seen.get((change.okx_uid, change.setting_type), 0):
                         seen[change.okx_uid, change.setting_type] = change.version
@@ -72,14 +79,24 @@ async def watch(stores: Connections, okx_uid: str | None) -> AsyncIterator[Chang
             await asyncio.sleep(RETRY)
 
 
-async def _versions(mirror: Mirror, okx_uid: str | None) -> dict[tuple[str, str], int]:
+def _is_wanted(owner: str, okx_uid: str | None, halts: bool) -> bool:
+    if owner == HALTS.owner:
+        return halts
+    return owner != PROBE if okx_uid is None else owner == okx_uid
+
+
+async def _versions(mirror: Mirror, okx_uid: str | None, halts: bool) -> dict[tuple[str, str], int]:
     """Read the version of every key from the mirror hashes."""
     if okx_uid is not None:
-        return await mirror.versions([okx_uid])
+        return await mirror.versions([okx_uid, *[HALTS.owner] * halts])
     found: dict[tuple[str, str], int] = {}
     async for keys in mirror.scan(BATCH):
         found |= await mirror.versions(
-            [owner for owner, suffix in keys if suffix == "mirror" and OKX_UID.fullmatch(owner) and owner != PROBE]
+            [
+                owner
+                for owner, suffix in keys
+                if suffix == "mirror" and OKX_UID.fullmatch(owner) and _is_wanted(owner, None, halts)
+            ]
         )
     return found
 

@@ -28,7 +28,7 @@ from store.coherence.mirror_source import all_entries, complete, setting_keys
 from store.coherence.preserve import Held
 from store.coherence.relay import BATCH
 from store.encryption.vault import DamagedCredential, WrongEncryptionKey
-from store.mirror.entries import CREDENTIALS, TELEGRAM, Place
+from store.mirror.entries import CREDENTIALS, HALTS, TELEGRAM, Place
 from store.mirror.keys import OKX_UID
 from store.models import MirrorEntry
 from store.postgres import functions
@@ -155,11 +155,11 @@ async def _owners_of(stores: Connections, okx_uid: str) -> list[str]:
 async def _only_in_redis(stores: Connections, owners: Sequence[str] | None, expected: int) -> AsyncIterator[list[Look]]:
     """Look at keys that PostgreSQL knows nothing of. `expected`: the sum of the hashes of all it knows; normally Redis
     has just those, and PostgreSQL needn't be asked about each."""
-    settings = await setting_keys(stores)
+    settings, halts = await setting_keys(stores), (HALTS.owner, HALTS.suffix)
     if owners is None:
         others = (CREDENTIALS.suffix, TELEGRAM.suffix)
         async for keys in stores.mirror.scan(BATCH):
-            expected -= sum(hash(key) for key in keys if key[1] in others or settings.find(key[1]))
+            expected -= sum(hash(key) for key in keys if key[1] in others or settings.find(key[1]) or key == halts)
         if expected == 0:
             return
     async for keys in _keys(stores, owners, [*settings.suffixes, CREDENTIALS.suffix]):
@@ -171,6 +171,8 @@ async def _only_in_redis(stores: Connections, owners: Sequence[str] | None, expe
                 places.append(place)
             elif suffix == CREDENTIALS.suffix and OKX_UID.fullmatch(owner):
                 places.append(replace(CREDENTIALS, owner=owner))
+            elif (owner, suffix) == halts:
+                places.append(HALTS)
             elif suffix == TELEGRAM.suffix and not OKX_UID.fullmatch(owner):
                 places.append(Place(owner, TELEGRAM.kind, suffix, TELEGRAM.encoding))
         call = functions.mirror.known_keys([place.owner for place in places], [place.kind for place in places])
@@ -313,7 +315,10 @@ async def _repair(stores: Connections, looks: Sequence[Look], judgement: Judgeme
     lacking = [look for look in known if look.finding() in ("missing", "stale")]
     rest = [look for look in known if look not in lacking]
     for look in looks:
-        if judgement.is_of_deleted(look) and look.place.owner not in erased:
+        is_before_halts = (
+            look.place == HALTS and look.entry is None
+        )  # what is there is nobody's: nothing was ever halted
+        if is_before_halts or (judgement.is_of_deleted(look) and look.place.owner not in erased):
             call = functions.mirror.note_deleted_key(look.place.owner, look.place.kind, owner_of(look) or "")
             if (await stores.database.fetch(call))[0]["r"]:
                 rest.append(look)

@@ -214,8 +214,9 @@ def sync(dry_run: bool, okx_uid: str | None, source: str, prefer: Any, as_json: 
 
 @click.command(short_help="Print changes as they reach Redis.")
 @click.argument("identifier", required=False)
+@click.option("--halts", is_flag=True, help="Also when any halt of trading begins or ends.")
 @as_json
-def watch(identifier: str | None, as_json: bool) -> None:
+def watch(identifier: str | None, halts: bool, as_json: bool) -> None:
     """Print changes as they reach Redis, of one user or of all, until Ctrl-C.
 
     A line each: when it was seen, whose it is, and what is there now; a deletion is a version, too. With --json an
@@ -232,7 +233,7 @@ def watch(identifier: str | None, as_json: bool) -> None:
         say(f"watching {identifier or 'all users'}; Ctrl-C ends it", err=True)
 
     async def follow(store: SettingsStore) -> None:
-        async for change in store.watch(identifier):
+        async for change in store.watch(identifier, halts=halts):
             seen = f"{moment(datetime.now(UTC))} · {change.okx_uid} · {change.setting_type} version {change.version}"
             say(dumps(plain(change)) if as_json else seen)
             sys.stdout.flush()

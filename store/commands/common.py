@@ -69,14 +69,19 @@ def named(setting_type: str | None, symbol: str | None) -> str:
 
 def who(command: F) -> F:
     """Add --actor and --reason, which run() takes from the context. A command that has them acts."""
+    reason = click.option(
+        "--reason", metavar="TEXT", expose_value=False, callback=_keep_writer, help="Why; kept with the version."
+    )
+    return by_actor(reason(command))
+
+
+def by_actor(command: F) -> F:
+    """Add --actor, which run() takes from the context. A command that has it acts."""
     actor = click.option(
         "--actor", metavar="TEXT", expose_value=False, callback=_keep_writer,
         help="Who writes (default: SETTINGS_STORE_ACTOR, else the user of the operating system).",
     )  # fmt: skip
-    reason = click.option(
-        "--reason", metavar="TEXT", expose_value=False, callback=_keep_writer, help="Why; kept with the version."
-    )
-    return actor(reason(streams.acts(command)))
+    return actor(streams.acts(command))
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
@@ -277,7 +282,7 @@ def run(work: Callable[[SettingsStore], Awaitable[T]]) -> T:
             if writer is None:
                 return await work(store)
             actor = writer["actor"] or store.config.actor or _os_user()
-            async with store.acting_as(actor, reason=writer["reason"]):
+            async with store.acting_as(actor, reason=writer.get("reason")):
                 return await work(store)
 
     try:

@@ -46,6 +46,8 @@ TABLES = (
     "setting_rules",
     "setting_templates",
     "app_users",
+    "trading_halts",
+    "setting_locks",
     "telegram_links",
     "user_settings",
     "okx_api_info",
@@ -78,6 +80,7 @@ WANTED = {
     **dict.fromkeys(("app_users", "user_settings", "trades"), NOT_OF_PROBE.format("okx_uid")),
     "telegram_links": NOT_OF_PROBE.format("last_okx_uid"),
     "okx_api_info": f"version > 0 and {NOT_OF_PROBE.format('okx_uid')}",  # 0 stands for none, for old code only
+    "setting_locks": "not is_cold",  # of bots that run: they lock anew
     "trade_orders": f"user_id in (select id from public.app_users where {NOT_OF_PROBE.format('okx_uid')})",
 }
 # A backup made before that migration hasn't them.
@@ -85,6 +88,8 @@ SINCE = {
     "trade_orders": "0008_trades", "trades": "0008_trades", "setting_rules": "0027_descriptions_and_rules",
     "scheduled_changes": "0028_scheduled_changes", "scheduled_change_users": "0028_scheduled_changes",
     **dict.fromkeys(("rollouts", "rollout_users", "rollout_results"), "0031_rollouts"),
+    "trading_halts": "0030_halts",
+    "setting_locks": "0029_locks",
 }  # fmt: skip
 FORMAT = "settings-store backup"
 VERSION = 1

@@ -24,6 +24,8 @@ from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnec
 from store.ending import end
 from store.errors import first_line
 from store.mirror.client import Mirror
+from store.mirror.entries import Halts
+from store.mirror.keys import EVERYBODY
 from store.models import Setting
 
 STALE = 2.0  # seconds: a hit is what Redis held that long ago, or later
@@ -41,6 +43,7 @@ class Page:
 
     okx_uid: str | None = None  # of a Telegram ID: whom it leads to
     documents: dict[str, tuple[Setting, list[str]]] = field(default_factory=dict)  # with their nested keys
+    halts: Halts | None = None  # of EVERYBODY's
     is_loose: bool = False  # never to be in the cache
 
     def keep(self, setting: Setting, name: str) -> None:
@@ -57,7 +60,7 @@ class Page:
 
 
 class Cache:
-    """The documents of at most `size` users, those used last; without a size, of nobody.
+    """The documents of at most `size` users, those used last, and the halts; without a size, of nobody.
 
     A hit is never older than STALE seconds, however the network hangs: hits are served while the last ping that
     was answered was sent within that time. When the connection breaks, everything is forgotten at once, and nothing
@@ -94,6 +97,11 @@ class Cache:
         kept = None if page is None else page.documents.get(setting_type)
         return None if kept is None else _copied(*kept)
 
+    def halts(self) -> Halts | None:
+        """Return the halts of trading that are kept here."""
+        page = None if time.monotonic() > self._fresh_until else self._used(EVERYBODY)
+        return None if page is None else page.halts
+
     def page(self, owner: str) -> Page:
         """Return the page to write on what will now be read of an OKX UID or a Telegram ID."""
         if not self._is_told:
@@ -101,7 +109,7 @@ class Cache:
         page = self._used(owner)
         if page is None:
             page = self._pages[owner] = Page()
-            if len(self._pages) > self._size:
+            if len(self._pages) > self._size + (EVERYBODY in self._pages):
                 self._pages.popitem(last=False)
         return page
 

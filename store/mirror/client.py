@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from hashlib import sha1
 from typing import Any, TypeVar
 
 from redis import exceptions
@@ -24,6 +25,7 @@ from store.errors import RedisUnavailable, StoreError, first_line
 from store.mirror import servers
 from store.mirror.entries import (
     CREDENTIALS,
+    HALTS,
     LARGEST,
     LOOKS,
     NOTHING,
@@ -106,11 +108,25 @@ class Mirror:
         found = as_setting(okx_uid, kind, of_symbol)
         return (found, True) if found else (as_setting(okx_uid, own, of_user), is_there == 1 and length == 0)
 
-    async def note_absent(self, okx_uid: str, kind: SettingType, life: str) -> None:
+    async def read_halts(self) -> str | None:
+        """Read the halts of trading as Redis has them, JSON; None if Redis doesn't know, or has what isn't ours."""
+        keys = self._keys(HALTS.owner, HALTS.suffix)
+        calls = [READ.call(keys, (HALTS.kind, "json")), Command(("HGET", keys[1], f"{HALTS.kind}:digest"))]
+        found, digest = await self._call(lambda: self._run(READ, lambda: calls))
+        for reply in (found, digest):
+            if isinstance(reply, Exception):
+                raise refusal(reply)
+        if found is None:
+            return "[]" if digest == "" else None  # see note_absent()
+        text = str(found[3])
+        written = sha1(text.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
+        return text if written == digest else None
+
+    async def note_absent(self, okx_uid: str, kind: str, life: str) -> None:
         """Note that PostgreSQL has no such document, as apply.lua does of a deletion, unless Redis has heard of one, or
         the mirror hash has another life than before PostgreSQL was asked."""
         key = self.keys.mirror(okx_uid)
-        await self._call(lambda: self.redis.eval(NOTE_ABSENT, 1, key, f"{kind.name}:digest", life))
+        await self._call(lambda: self.redis.eval(NOTE_ABSENT, 1, key, f"{kind}:digest", life))
 
     async def read_credentials(self, okx_uid: str) -> tuple[dict[str, str], int, datetime] | None:
         """Read credentials as Redis has them, with version and time; None if we didn't mirror any."""

@@ -13,11 +13,17 @@ from redis import exceptions
 
 from store.errors import RedisUnavailable, StoreError, first_line
 from store.mirror.encoding import decode_hash, encode_hash
-from store.mirror.keys import SYMBOL
-from store.models import MirrorEntry, Setting, SettingType
+from store.mirror.keys import EVERYBODY, SYMBOL
+from store.models import Halt, MirrorEntry, Setting, SettingType
 
 LARGEST = 1_048_576  # bytes of a document, as size.lua has it
-LOOKS = {"hash": "HGETALL", "credentials": "HGETALL", "json": "GET", "string": "GET"}  # for others TYPE says enough
+LOOKS = {
+    "hash": "HGETALL",
+    "credentials": "HGETALL",
+    "json": "GET",
+    "string": "GET",
+    "halts": "GET",
+}  # for others TYPE says enough
 
 # Redis says so of itself, not of the key: every other key would be refused too.
 # Up to Redis 6.2 a script's error quotes the command's; since 7.0 it is the command's own, and redis-py has classes.
@@ -66,6 +72,7 @@ class SettingKeys:
 
 TELEGRAM = Place("", "telegram", "okx_uid", "string")  # of any Telegram ID
 CREDENTIALS = Place("", "api_keys", "api:keys", "credentials")  # of any user
+HALTS = Place(EVERYBODY, "halts", "halts", "halts")  # of trading: all there are, in one key
 # What the predecessor's bots write beside credentials, and what stays there, as digest.lua has it: whose they are, and
 # when they were written.
 NOTES = {"uid", "last_update_time", "last_update_time_kr"}
@@ -142,6 +149,18 @@ def as_setting(okx_uid: str, kind: SettingType, reply: Any) -> Setting | None:
         return None  # someone else wrote there: PostgreSQL knows better
 
 
+Halts = dict[tuple[str | None, str | None], Halt]  # by OKX UID (None: everybody) and symbol (None: all)
+
+
+def to_halts(text: str) -> Halts:
+    """Read what Redis has of the halts, as the view mirror_source writes it."""
+    halts = [
+        Halt(row["okx_uid"], row["symbol"], row["reason"], datetime.fromisoformat(row["since"]))
+        for row in json.loads(text)
+    ]
+    return {(halt.okx_uid, halt.symbol): halt for halt in halts}
+
+
 def as_seen(place: Place, content: Any, version: Any) -> Found:
     """Make of the replies to look() what was found."""
     for reply in (content, version):
@@ -198,8 +217,7 @@ class Guard:
 def apply_words(entry: MirrorEntry, channel: str, guard: Guard) -> list[str]:
     """Write the arguments of apply.lua."""
     encoding = entry.encoding if entry.document is not None or entry.encoding in ("fields", "erased") else "none"
-    if encoding == CREDENTIALS.encoding:
-        encoding = "hash"
+    encoding = {CREDENTIALS.encoding: "hash", HALTS.encoding: "json"}.get(encoding, encoding)
     message = ""
     if entry.is_document:
         message = f'{{"okx_uid": "{entry.owner}", "setting_type": {_quoted(entry.kind)}, "version": {entry.version}}}'

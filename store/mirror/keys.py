@@ -10,6 +10,7 @@ from hashlib import sha1
 OKX_UID = re.compile(r"[0-9]{16,20}", re.ASCII)
 TELEGRAM_ID = re.compile(r"[0-9]{5,15}", re.ASCII)
 SYMBOL = re.compile(r"(?=.{3,64}\Z)[A-Z0-9]+(?:-[A-Z0-9]+)+", re.ASCII)
+EVERYBODY = "00000000000000000000"  # as everybody_okx_uid() in SQL: whose keys hold what concerns all
 PROBE = "00000000000000000001"  # as probe_okx_uid() in SQL: of the relay's probe, which is no user
 
 

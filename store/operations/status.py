@@ -9,6 +9,7 @@ from typing import Any
 from store.coherence.connections import Connections
 from store.config import Config, names
 from store.errors import StoreError
+from store.models import HaltRecord
 from store.operations.health import timescaledb_problems
 from store.operations.threads import in_thread
 from store.postgres import functions, migrate
@@ -45,6 +46,8 @@ def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 yield name.replace("_", " "), str(database[name])
         if "scheduled" in database:
             yield "scheduled changes", _scheduled_line(database["scheduled"])
+        if "halts" in database:
+            yield "halted", _halts_line(database["halts"])
         if "last_verify" in database:
             yield "last verify", _verify_line(database["last_verify"])
     yield redis.get("server", "Redis"), redis.get("version") or redis["error"]
@@ -67,11 +70,22 @@ def _schema_line(database: dict[str, Any]) -> str:
     return "; ".join(parts) + " — run: settings-store migrate"
 
 
+def _halts_line(halts: list[HaltRecord]) -> str:
+    if not halts:
+        return "nobody"
+    first = f"{halts[0].scope}, since {_second(halts[0].since.astimezone(UTC).isoformat())}: {halts[0].reason}"
+    return first + (f"; and {len(halts) - 1} more (settings-store halts)" if len(halts) > 1 else "")
+
+
+def _second(time: str) -> str:
+    return f"{time[:19]} UTC"
+
+
 def _verify_line(found: dict[str, Any] | None) -> str:
     if found is None:
         return "never, of all keys — run: settings-store verify"
     counts = ", ".join(f"{number} {kind}" for kind, number in found["findings"].items()) or "no findings"
-    return f"{found['finished_at'][:19]} UTC: {counts}" + (
+    return f"{_second(found['finished_at'])}: {counts}" + (
         f", {found['repaired']} repaired" if found["repaired"] else ""
     )
 
@@ -111,6 +125,8 @@ async def _postgresql(config: Config, stores: Connections) -> dict[str, Any]:
             found["timescaledb"] = rows[0] if rows else None
             rows = await stores.database.fetch(functions.mirror.last_verification())
             found["last_verify"] = _as_utc(rows[0]) if rows else None
+            rows = await stores.database.fetch(functions.halts.list_halts(False))
+            found["halts"] = [HaltRecord(**row) for row in rows]
     except StoreError as error:
         found["error"] = str(error)
     return found

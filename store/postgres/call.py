@@ -44,7 +44,7 @@ def _read(columns: str, function: str, **arguments: Any) -> Call:
     return Call(f"select {columns} from public.{function}({named}) r", arguments)
 
 
-def _write(columns: str, function: str, first: str, identifier: str, **arguments: Any) -> Call:
+def _write(columns: str, function: str, first: str, identifier: str | None, **arguments: Any) -> Call:
     """Call a function that writes, with who and why to be said by Call.by().
 
     `first`: the parameter that takes the identifier, with a cast if it isn't text.

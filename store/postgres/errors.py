@@ -20,6 +20,7 @@ from store.errors import (
     NotPermitted,
     OutOfResources,
     RolloutRefused,
+    SettingLocked,
     StoreError,
     UnknownScheduledChange,
     UnknownSettingType,
@@ -47,6 +48,7 @@ BY_SQLSTATE: dict[str, type[StoreError]] = {
     "US012": NotPermitted,
     "US014": UnknownScheduledChange,
     "US015": RolloutRefused,
+    "US013": SettingLocked,
 }
 
 # What PostgreSQL says of a parameter that it can't read as text or jsonb, and of one nested too deep.

@@ -61,6 +61,8 @@ PAIRS = (
     "symbol=BTC side=long entry_time=2026-11-22T10:00Z entry_price=1 entry_size=1 exit_time=2026-11-22T11:00Z"
     " exit_price=2 exit_size=1 realized_pnl=1 exit_order_id=1"
 )
+LOCK = "okx_uid setting_type symbol key is_cold reason until locked_at locked_by written_by"
+HALT = "okx_uid symbol reason since halted_by written_by resumed_at resumed_by resume_reason resume_written_by"
 CANDLES = "ts,symbol,open,high,low,close,volume\n2026-01-01T00:00Z,BTC,1,3,1,2,9\n2026-01-01T00:02Z,BTC,1,3,1,2,9\n"
 SECRETS = json.dumps({"api_key": "a", "api_secret": "b", "passphrase": "c"})
 
@@ -106,6 +108,12 @@ SHAPES = {
     f"restore {OKX_UID} dual_side": SAVED,
     "prune --keep 1 --older-than 0": "dry_run versions",
     "relay --once": "mirrored failures waiting set_aside oldest_seconds",
+    "lock params leverage --reason audit": f"[] {LOCK}",
+    "locks": f"[] {LOCK}",
+    "unlock params": f"[] {LOCK}",
+    "halt --reason down": f"{HALT} mirrored",
+    "halts": f"[] {HALT}",
+    "resume --reason up": f"{HALT} mirrored",
     "verify": "checked ok findings repaired users unnamed",
     "sync": "dry_run outcomes keys unnamed",
     "watch": "",

@@ -54,7 +54,7 @@ REPORTS = (
     "keys show", "keys history", "keys generate", "keys rotate --dry-run", "keys encrypt-existing --dry-run", "export",
     "trades list", "trades stats", "trades curve", "candles list", "candles gaps", "candles export", "fields", "schema",
     "schedule list", "status", "embedded status", "migrate status", "migrate quarantine", "migrate apply --dry-run",
-    "completion",
+    "completion", "halts", "locks",
 )  # fmt: skip
 VARIES = re.compile(r"\d+|[0-9a-f-]{36}|\S*\d{4}-\d\d-\d\d\S*|[\w-]{43}=|pid|\S*settings-store-\S*")
 

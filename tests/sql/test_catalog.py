@@ -72,7 +72,13 @@ OWNERS = {
     "schedule_changes",  # what is run in others' names nobody writes by hand
     "delete_rollout",
     *("begin_rollout", "advance_rollout", "pause_rollout", "resume_rollout", "end_rollout"),
-    *("user_settings_changed", "okx_api_info_changed", "app_users_links"),  # triggers: what nobody writes by hand
+    *("lock_setting", "unlock_setting"),
+    *(
+        "user_settings_changed",
+        "okx_api_info_changed",
+        "app_users_links",
+        "trading_halts_changed",
+    ),  # triggers: what nobody writes by hand
     *("erase_unknown", "_erasure_digest", "_forget_erased", "is_erased"),  # the memory of erasures is nobody's to read
 }
 

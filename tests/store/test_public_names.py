@@ -42,6 +42,8 @@ API = {
     *("begin_rollout", "advance_rollout", "pause_rollout", "resume_rollout", "end_rollout", "list_rollouts"),
     *("list_rollout_results", "watch_rollouts", "delete_rollout"),
     *("import_candles", "export_candles", "report", "fields", "rules", "schema", "validate"),
+    *("halted", "halt_trading", "resume_trading", "list_halts"),
+    *("lock_setting", "unlock_setting", "lock_cold_keys", "unlock_cold_keys", "list_locks"),
 }
 
 

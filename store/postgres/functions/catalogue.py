@@ -13,7 +13,8 @@ TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding, r.has_symbols"
 FIELD = (
     "r.setting_type, r.key, r.json_type, r.is_nullable, r.default_value is not null as has_default,"
     " r.default_value::text as default, r.minimum, r.maximum, r.choices, r.is_secret,"
-    " nullif(r.description, '') as description, nullif(r.description_ko, '') as description_ko"
+    " nullif(r.description, '') as description, nullif(r.description_ko, '') as description_ko,"
+    " coalesce(r.is_hot, true) as is_hot"
 )
 RULE = "r.setting_type, r.name, r.keys, r.rule::text as rule, r.message, r.message_ko"
 

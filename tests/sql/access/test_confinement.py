@@ -49,6 +49,7 @@ OF_A_USER = {
     "get_api_credentials": "'{who}'",
     "get_trades": "'{who}'",
     "get_user_settings": "'{who}'",
+    "halt_trading": "'x', '{who}'",
     "import_documents": f"{FOUND}, null, false, true",
     "import_links": """'[{{"owner": "{telegram}", "version": 0, "okx_uid": "{who}"}}]'""",
     "import_users": """'[{{"okx_uid": "{who}", "name": "Lee"}}]'""",
@@ -68,10 +69,16 @@ OF_A_USER = {
     "seal_plain_credentials": f"{ID.format('okx_api_info')}), '', {CREDENTIALS}",
     "_lock_user": "'{who}'",
     "list_scheduled_changes": "'{who}'",
+    "lock_cold_keys": "'{who}', 'params', '2999-01-01'",
+    "lock_setting": "'{who}', 'params', null, 'x'",
+    "list_locks": "'{who}'",
+    "unlock_cold_keys": "'{who}', 'params'",
+    "unlock_setting": "'{who}', 'params'",
     "list_setting_templates": "p_owner => '{who}'",
     "save_setting_template": "'calm', 'params', '{{}}', '{who}'",
     "_resolve_user": "'{who}'",
     "restore_user": "'{who}'",
+    "resume_trading": "'x', '{who}'",
     "restore_user_setting": "'{who}', 'params'",
     "rollback_user_setting": "'{who}', 'params', 1",
     "rollback_user_settings": "'{who}', now()",
@@ -96,6 +103,10 @@ OF_A_USER = {
 OF_ALL = {
     "begin_candle_import": "'1m'",
     "begin_restore": "true",
+    "halt_trading": "'x'",
+    "lock_setting": "null, 'params', null, 'x'",
+    "unlock_setting": "null, 'params'",
+    "resume_trading": "'x'",
     "end_restore": "",
     "merge_candles": "'1m'",
     "prune_user_settings": "1, '1 day'",
@@ -133,11 +144,12 @@ LISTS = {
     "trade_statistics": ("okx_uid", "p_group_by => '{user}'"),
     "trade_statistics_by_setting_version": ("okx_uid", ""),
 }  # fmt: skip
-# Counts, what changes marks, deleted users, rollouts: of the confined user's part only; each has its test below.
+# Counts, what changes marks, deleted users, rollouts, halts: of the confined user's part only; each has its test below, or
+# in ../halts.
 COUNTS = {
     "list_deleted_users", "clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics",
     *("last_verification", "clear_erased", "erased_owners", "changes_held", "scheduled_change_statistics"),
-    *("run_due_changes", "watch_rollouts"),
+    *("run_due_changes", "watch_rollouts", "list_halts"),
 }  # fmt: skip
 # Nothing of any user: the catalogue, templates, candles, the schema; and helpers that see no row but through their
 # arguments.
@@ -155,7 +167,7 @@ OF_NOBODY = {
     *("_document_problem", "_erase_predecessor", "_give_access", "_is_encrypted", "_is_permitted", "_is_valid_value"),
     *("_check_erasures", "erasures", "_forget_erased", "_erasure_digest", "is_erased", "_mark_erased"),
     *("_mark_pending", "_mask_secrets", "_merge_patch", "missing_setting_keys", "_normalised_setting", "_note_reason"),
-    *("_patched_setting", "probe_okx_uid", "secret_mask", "_check_numbering", "_telegram_is_free"),
+    *("_patched_setting", "probe_okx_uid", "everybody_okx_uid", "secret_mask", "_check_numbering", "_telegram_is_free"),
     *("_with_symbol", "_setting_type_problem", "_document_names"),
     *("_unmask_secrets", "_user_problems", "_check_candles", "get_candles", "missing_candles", "_timeframe_width"),
     *("save_setting_rule", "delete_setting_rule", "list_setting_rules", "_broken_rules", "_rule_tokens"),
@@ -167,6 +179,7 @@ OF_NOBODY = {
     *("rollout_bucket", "_rollout_share", "_rollout_reason", "_check_rollout"),
     *("_check_overlap", "_next_of_rollout", "_give_rollout", "_take_back_rollout", "_look_at_rollout"),
     *("_carry_on_rollout", "_bootstrap_difference"),
+    *("_check_locks", "_put_locks"),
 }  # fmt: skip
 
 

@@ -19,11 +19,11 @@ from tests.helpers.sessions import DEADLINE, Connection, fetch, refused, value
 
 CANDLE = '[{"ts": "2026-01-01T00:00Z", "symbol": "S", "open": 1, "high": 1, "low": 1, "close": 1, "volume": 1}]'
 CANDLES = "null::public.ohlcv_1m[]"
-FIELD = "row('params', 'a', 'number', false, null, null, null, null, false, null, null)::public.setting_fields"
 CHANGE = (
     "jsonb_populate_record(null::public.scheduled_changes,"
     """ '{"id": 1, "setting_type": "params", "filter": {}, "patch": {"leverage": 3}, "scheduled_by": "x"}')"""
 )
+FIELD = "row('params', 'a', 'number', false, null, null, null, null, false, null, null, null)::public.setting_fields"
 # Calls of what isn't of a user: see test_confinement.py for those that are.
 OTHERS = {
     "arrange_changes": "", "arrange_hypertables": "", "changes_after": "", "changes_held": "",
@@ -84,6 +84,10 @@ OTHERS = {
     "_look_at_rollout": "(select r from public.rollouts r where r.name = 'first')",
     "_carry_on_rollout": "(select r from public.rollouts r where r.name = 'first'), 50",
     "_bootstrap_difference": "1, '{1,2}', '{1,1}', '{1,3}', '{1,1}', 0.01",
+    "list_locks": "", "lock_setting": "null, 'params', null, 'x'", "unlock_setting": "null, 'params'",
+    "_check_locks": f"'{OKX_UID}', 'params', '{{}}', null",
+    "_put_locks": "'', 'params', '{a}', 'x', '2999-01-01', true",
+    "list_halts": "true", "everybody_okx_uid": "",
     "_field_schema": f"{FIELD}, 'ko'", "setting_schema": "'params'", "_describe_fields": "",
     "_check_scheduled_change": CHANGE, "_schedule_change": f"{CHANGE}, null, '{{}}'", "_shown_change": CHANGE,
     "_find_scheduled_users": CHANGE, "_note_progress": "1", "_next_due_change": "", "_work_on_change": f"{CHANGE}, 1",

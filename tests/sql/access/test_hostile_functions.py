@@ -295,6 +295,8 @@ def people(db: Connection) -> dict[str, list[str]]:
         f"select from delete_user('{DELETED}')",
         f"select from schedule_change('{OKX_UID}', 'params', '{{\"note\": \"{SECRET}\"}}', p_for => '1 day')",
         "select from schedule_changes('params', p_filter => '{}', p_template => 'careful', p_at => '2099-01-01Z')",
+        f"select from halt_trading('down', '{OKX_UID}')",
+        f"select from lock_setting('{OKX_UID}', 'params', '{{use_sl}}', 'audit')",
     ):
         fetch(db, statement)
     db.adapters.register_loader("jsonb", TextLoader)  # Python reads no 10,000 levels

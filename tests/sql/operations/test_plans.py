@@ -250,6 +250,14 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.operations.write_probe, ("params", "a probe's words")),
     (functions.mirror.record_verification, (1, {}, 0)),
     (functions.mirror.last_verification, ()),
+    (functions.halts.halt_trading, ("down", UID, "BTC-USDT-SWAP")),
+    (functions.halts.resume_trading, ("up", UID, None)),
+    (functions.halts.list_halts, (True,)),
+    (functions.locks.lock_setting, (UID, "params", ["use_sl"], "audit", None, None)),
+    (functions.locks.unlock_setting, (UID, "params", None, None)),
+    (functions.locks.lock_cold_keys, (UID, "params", datetime(2999, 1, 1, tzinfo=UTC), None)),
+    (functions.locks.unlock_cold_keys, (UID, "params", None)),
+    (functions.locks.list_locks, (UID, "params")),
 ]  # fmt: skip
 
 # What is about everybody, and reads everything: by design, and nothing else than what is named.
