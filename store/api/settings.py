@@ -280,4 +280,4 @@ class Documents(Core):
         # Erased meanwhile: the relay looks for what Redis has of every symbol.
         await mirror.apply([entry for entry in entries if not entry.is_of_every_symbol], lives=lives)
         if setting.setting_type != kind.name and not any(entry.kind == kind.name for entry in entries):
-            await mirror.note_absent(okx_uid, kind, lives.get(okx_uid, ""))
+            await mirror.note_absent({okx_uid: lives.get(okx_uid, "")}, kind)
