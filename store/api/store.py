@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from store.api.bulk import Bulk
 from store.api.candles import Candles
 from store.api.credentials import ApiCredentials
 from store.api.fields import Fields
 from store.api.history import History
 from store.api.reports import Reports
-from store.api.settings import Documents
 from store.api.templates import Templates
 from store.api.trades import Trades
 from store.api.users import Users
+from store.api.views import Views
 from store.api.watch import Change, watch
 
 
-class SettingsStore(Users, Documents, History, Templates, Fields, ApiCredentials, Trades, Candles, Reports):
+class SettingsStore(Users, Bulk, Views, History, Templates, Fields, ApiCredentials, Trades, Candles, Reports):
     """Settings of trading-bot users, in PostgreSQL for good and in Redis for reading.
 
     Use it as an async context manager. Connections are made when first needed; without a URL in the
