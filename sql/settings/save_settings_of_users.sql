@@ -13,6 +13,7 @@ as $$
 declare
     v_name     text := _with_symbol(p_setting_type, p_symbol);
     v_detail   text;
+    v_message  text;
     v_document record;
     v_uids     text[] := '{}';
     v_given    text[] := '{}';
@@ -42,8 +43,8 @@ begin
     end loop;
 exception
     when sqlstate 'US003' then    -- the triggers don't say whose
-        get stacked diagnostics v_detail = pg_exception_detail;
-        raise exception using errcode = 'US003', message = concat_ws(' of ', 'invalid settings', identifier),
+        get stacked diagnostics v_message = message_text, v_detail = pg_exception_detail;
+        raise exception using errcode = 'US003', message = concat_ws(' of ', v_message, identifier),
             detail = v_detail, hint = 'Nobody''s document was saved.';
 end
 $$;

@@ -85,21 +85,23 @@ class Cache:
 
     def find(self, identifier: str, setting_type: str) -> Setting | None:
         """Return a document that is kept here, as a copy: the caller may do with it what he likes."""
-        kept = self._kept(identifier, setting_type)
+        kept = self.kept(identifier, setting_type)
         return None if kept is None else _copied(*kept)
 
-    def view(self, identifier: str, setting_type: str) -> SettingView | None:
-        """Return a document that is kept here."""
-        kept = self._kept(identifier, setting_type)
-        return None if kept is None else kept[0]
-
-    def _kept(self, identifier: str, setting_type: str) -> tuple[SettingView, list[str]] | None:
+    def kept(self, identifier: str, setting_type: str) -> tuple[SettingView, list[str]] | None:
+        """Return a document that is kept here, and which of its keys are nested."""
         if time.monotonic() > self._fresh_until:
             return None
-        page = self._used(identifier)
-        if page is not None and page.okx_uid is not None:
+        pages = self._pages
+        page = pages.get(identifier)
+        if page is None:
+            return None
+        pages.move_to_end(identifier)
+        if page.okx_uid is not None:
             page = self._used(page.okx_uid)
-        return None if page is None else page.documents.get(setting_type)
+            if page is None:
+                return None
+        return page.documents.get(setting_type)
 
     def page(self, owner: str) -> Page:
         """Return the page to write on what will now be read of an OKX UID or a Telegram ID."""

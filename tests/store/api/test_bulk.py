@@ -231,7 +231,7 @@ async def test_many_are_saved_as_one_is(store: SettingsStore, users: list[str], 
 @pytest.mark.parametrize(
     ("documents", "error", "why"),
     [
-        ({USERS[5]: {"leverage": "much"}}, InvalidSettings, f"^invalid settings of {USERS[5]}; leverage: "),
+        ({USERS[5]: {"leverage": "much"}}, InvalidSettings, f"^invalid settings for params of {USERS[5]}; leverage: "),
         ({USERS[5]: {"leverage": {1}}}, InvalidSettings, f"{USERS[5]}.leverage"),
         ({USERS[5]: [1]}, InvalidSettings, "object"),
         ({NOBODY: {}}, UnknownUser, NOBODY),
