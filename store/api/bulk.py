@@ -11,7 +11,7 @@ from typing import TypeVar
 from store.api.base import check_identifier, check_type, to_setting
 from store.api.settings import Documents, check_source, is_new
 from store.arguments import count
-from store.errors import BadIdentifier, RedisUnavailable, StoreError, UnknownVersion, VersionConflict
+from store.errors import BadIdentifier, InvalidArgument, RedisUnavailable, StoreError, UnknownVersion, VersionConflict
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
 from store.models import Document, SavedSetting, Setting, SettingType, Source
 from store.postgres import functions
@@ -47,6 +47,8 @@ class Bulk(Documents):
         """
         name = check_type(setting_type, symbol)
         check_source(source)
+        if not isinstance(min_versions, Mapping | None):
+            raise InvalidArgument(f"min_versions must be versions by identifier, not {type(min_versions).__name__}")
         least = {each: count((min_versions or {}).get(each, 0), "min_versions") for each in _checked(identifiers)}
         in_redis = [each for each in least if source != "db" and await self._may_read_redis(each)]
         if source == "redis" and len(in_redis) < len(least):
@@ -110,6 +112,8 @@ class Bulk(Documents):
         Raises what save() does: VersionConflict only if others were first 50 times, DatabaseUnavailable if it is
         unknown whether this save was done, and then it isn't tried again.
         """
+        if not callable(change):
+            raise InvalidArgument(f"change must be a function of a document, not {type(change).__name__}")
         name = check_type(setting_type, symbol)
         kind = await self._type(name)
         own = kind if symbol is None else await self._type(setting_type)

@@ -74,6 +74,7 @@ OF_A_USER = {
     "rollback_user_setting": "'{who}', 'params', 1",
     "rollback_user_settings": "'{who}', now()",
     "save_api_credentials": f"'{{who}}', {CREDENTIALS}",
+    "save_settings_of_users": "'{{\"{who}\": {{}}}}', 'params'",
     "save_user_settings": "'{who}', '{{\"params\": {{}}}}'",
     "trade_statistics": "'{who}'",
     "trade_statistics_by_setting_version": "'{who}'",
