@@ -33,9 +33,9 @@ from store.operations import embedded
 
 MEASURES: dict[str, Measure] = {
     "startup": startup.measure, "upsert": upsert.measure, "rivals": rivals.measure, "read": read.measure,
-    "save": save.measure, "bulk": bulk.measure, "cache": cache.measure, "candles": candles.measure, "versions": versions.measure,
-    "relay": relay.measure, "sync": sync.measure, "rebuild": rebuild.measure, "verify": verify.measure,
-    "memory": memory.measure, "growth": growth.measure,
+    "save": save.measure, "bulk": bulk.measure, "cache": cache.measure, "candles": candles.measure,
+    "versions": versions.measure, "relay": relay.measure, "sync": sync.measure, "rebuild": rebuild.measure,
+    "verify": verify.measure, "memory": memory.measure, "growth": growth.measure,
 }  # fmt: skip
 
 

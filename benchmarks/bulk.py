@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable
 
 from redis.asyncio import Redis
 
+from benchmarks import people
 from benchmarks.runner import Outcome, interleave
 from store import Config, SettingsStore
 
-USERS = [str(2_100_000_000_000_000 + n) for n in range(1000)]
+USERS = [people.okx_uid(n) for n in range(1000)]
 SAVED = USERS[:200]
 REPEATS, SAVE_REPEATS = 11, 7
 
@@ -23,9 +24,10 @@ REPEATS, SAVE_REPEATS = 11, 7
 async def measure(config: Config) -> list[Outcome]:
     """Read and save the default `params` (50 keys) of many users."""
     assert config.redis_url
+    await people.empty(config)
+    await people.fill_database(config, len(USERS))
     async with SettingsStore(config) as store, Redis.from_url(config.redis_url, decode_responses=True) as redis:
-        for okx_uid in USERS:
-            await store.register(okx_uid)
+        await store.get_many(USERS, "params")  # which fills Redis
         return [*await _reads(store, redis), *await _saves(store)]
 
 
@@ -42,7 +44,7 @@ async def _reads(store: SettingsStore, redis: Redis) -> list[Outcome]:
         async with redis.pipeline(transaction=False) as pipe:
             for key in keys:
                 pipe.get(key)
-            assert all([json.loads(text) for text in await pipe.execute()])
+            assert len([json.loads(text) for text in await pipe.execute()]) == len(keys)
 
     async def raw_gets() -> None:
         turns = asyncio.Semaphore(50)
