@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from store.api.base import check_identifier, check_type, to_setting
@@ -22,6 +23,7 @@ USERS_PER_REFILL = 100  # all documents of each are read, of up to 1 MiB
 TRIES = 50  # at a document that others keep changing
 PAUSE = 0.004  # seconds at most before the second try; then twice as long each time
 LONGEST_PAUSE = 0.25  # seconds
+PATIENCE = 1.0  # seconds that an update waits for those of the same document in this process
 
 T = TypeVar("T")
 
@@ -122,23 +124,38 @@ class Bulk(Documents):
         if not OKX_UID.fullmatch(identifier):
             okx_uid = (await self._user(identifier))["okx_uid"]
         version = tried = 0
-        while True:
-            found = await self._read_database(okx_uid, kind, own, refill=False)
-            if found is not None and found.setting_type == name:
-                version = found.version  # else that of the deletion, as a conflict has said
-            document = {} if found is None else found.settings
-            changed = change(document)
-            call = functions.settings.upsert_user_setting(
-                okx_uid, name, document if changed is None else changed, version
-            )
-            try:
-                return (await self._save(call, actor, reason))[0]
-            except VersionConflict as conflict:
-                version = conflict.current or 0
-                if tried + 1 == TRIES:
-                    raise
-            await asyncio.sleep(random.uniform(0, min(PAUSE * 2**tried, LONGEST_PAUSE)))  # noqa: S311
-            tried += 1
+        async with self._turn(okx_uid, name):
+            while True:
+                found = await self._read_database(okx_uid, kind, own, refill=False)
+                if found is not None and found.setting_type == name:
+                    version = found.version  # else that of the deletion, as a conflict has said
+                document = {} if found is None else found.settings
+                changed = change(document)
+                settings = document if changed is None else changed
+                call = functions.settings.upsert_user_setting(okx_uid, name, settings, version)
+                try:
+                    return (await self._save(call, actor, reason))[0]
+                except VersionConflict as conflict:
+                    version = conflict.current or 0
+                    if tried + 1 == TRIES:
+                        raise
+                await asyncio.sleep(random.uniform(0, min(PAUSE * 2**tried, LONGEST_PAUSE)))  # noqa: S311
+                tried += 1
+
+    @asynccontextmanager
+    async def _turn(self, okx_uid: str, name: str) -> AsyncIterator[None]:
+        """Let updates of a document in this process come one after the other, as they would only be in each other's
+        way; but after a moment, if one hangs."""
+        lock = self._updates.setdefault((okx_uid, name), asyncio.Lock())
+        has_turn = False
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    has_turn = await lock.acquire()
+            yield
+        finally:
+            if has_turn:
+                lock.release()
 
     async def _read_mirror_many(
         self, identifiers: Sequence[str], kind: SettingType, own: SettingType, only: bool

@@ -272,20 +272,54 @@ async def test_who_saves_the_same_users_in_another_order_waits(store: SettingsSt
 # -- update
 
 
-async def test_changes_that_race_are_all_there(config: Config, store: SettingsStore, user: str) -> None:
-    tries = 0
+class Counter:
+    """A change that counts up, and how often it was asked for."""
 
-    def add(document: dict[str, Any]) -> dict[str, Any]:
-        nonlocal tries
-        tries += 1
+    def __init__(self) -> None:
+        self.tries = 0
+
+    def __call__(self, document: dict[str, Any]) -> dict[str, Any]:
+        self.tries += 1
         return {**document, "n": document.get("n", 0) + 1}
 
+
+@pytest.mark.parametrize("stores", [1, 2])
+async def test_changes_that_race_are_all_there(
+    config: Config, store: SettingsStore, user: str, monkeypatch: pytest.MonkeyPatch, stores: int
+) -> None:
+    monkeypatch.setattr(bulk, "PATIENCE", 60.0)
+    add = Counter()
     async with SettingsStore(config) as other:
-        saved = await asyncio.gather(*(each.update(user, "params", add) for each in (store, other) * 10))
+        writers = (store, other)[:stores] * (20 // stores)
+        saved = await asyncio.gather(*(each.update(OKX_UID, "params", add) for each in writers))
     found = await store.get(user, "params", min_version=max(each.version for each in saved))
     assert found is not None
     assert (found.settings["n"], found.version) == (20, 21)
-    assert tries >= 20
+    assert add.tries == 20 if stores == 1 else add.tries >= 20
+    assert not store._updates
+
+
+async def test_an_update_that_hangs_keeps_no_other_from_going_on(
+    store: SettingsStore, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "PATIENCE", 0.01)
+    is_held, may_go_on = asyncio.Event(), asyncio.Event()
+    read = store._read_database
+
+    async def hangs(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(store, "_read_database", read)
+        is_held.set()
+        await may_go_on.wait()
+        return await read(*arguments, **options)
+
+    monkeypatch.setattr(store, "_read_database", hangs)
+    add = Counter()
+    hung = asyncio.create_task(store.update(user, "params", add))
+    await is_held.wait()
+    for _ in range(2):
+        await store.update(user, "params", add)
+    may_go_on.set()
+    assert (await hung).settings["n"] == 3
 
 
 @pytest.mark.parametrize("identifier", [OKX_UID, TELEGRAM_ID])
