@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from benchmarks import (
+    bulk,
     cache,
     candles,
     growth,
@@ -33,9 +34,9 @@ from store.operations import embedded
 
 MEASURES: dict[str, Measure] = {
     "startup": startup.measure, "upsert": upsert.measure, "rivals": rivals.measure, "read": read.measure,
-    "save": save.measure, "cache": cache.measure, "candles": candles.measure, "versions": versions.measure,
-    "relay": relay.measure, "sync": sync.measure, "rebuild": rebuild.measure, "verify": verify.measure,
-    "halts": halts.measure, "memory": memory.measure, "growth": growth.measure,
+    "save": save.measure, "bulk": bulk.measure, "cache": cache.measure, "candles": candles.measure,
+    "versions": versions.measure, "relay": relay.measure, "sync": sync.measure, "rebuild": rebuild.measure,
+    "verify": verify.measure, "halts": halts.measure, "memory": memory.measure, "growth": growth.measure,
 }  # fmt: skip
 
 

@@ -39,13 +39,19 @@ async def _hits(cached: SettingsStore, redis: Redis) -> list[Outcome]:
     async def hit(_: int) -> None:
         assert await cached.get(OKX_UID, "params") is not None
 
+    async def view(_: int) -> None:
+        assert await cached.view(OKX_UID, "params") is not None
+
+    async def value(_: int) -> None:
+        assert await cached.value(OKX_UID, "params", "leverage") is not None
+
     async def plain_dict(_: int) -> None:
         assert documents[OKX_UID, "params"].copy()
 
     async def raw(_: int) -> None:
         assert json.loads(await redis.get(KEY) or "{}")
 
-    sides = {"hit": hit, "dict": plain_dict, "raw": raw}
+    sides = {"hit": hit, "view": view, "value": value, "dict": plain_dict, "raw": raw}
     found = await interleave(
         {name: lambda work=work: microseconds(work, CALLS) for name, work in sides.items()},  # type: ignore[misc]
         REPEATS,
@@ -53,6 +59,8 @@ async def _hits(cached: SettingsStore, redis: Redis) -> list[Outcome]:
     return [
         Outcome("a dict's copy", "µs", found["hit"], found["dict"]),
         Outcome("json.loads(await redis.get(key))", "µs", found["hit"], found["raw"]),
+        Outcome("view(): get()", "µs", found["view"], found["hit"]),
+        Outcome("value(): get()", "µs", found["value"], found["hit"]),
     ]
 
 

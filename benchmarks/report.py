@@ -21,6 +21,7 @@ WHAT = {
     "rivals": "`upsert_user_setting` on one connection, 50 keys",
     "read": "`await store.get(…)` served by Redis",
     "save": "`await store.save(…)`",
+    "bulk": "documents of many users at once",
     "cache": "`store.get(…)` from the local cache",
     "sync": "`sync` from Redis, 4 keys a user",
     "rebuild": "`sync --from db` into an empty Redis",

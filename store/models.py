@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Literal
 
 Document = dict[str, Any]
@@ -137,6 +139,43 @@ class Setting(Scoped):
     settings: Document
     updated_at: datetime
     source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class SettingView(Scoped):
+    """A Setting that can't be changed, nor what its document holds: objects are read-only mappings, arrays tuples. So
+    all who read it from the cache have the same one."""
+
+    okx_uid: str
+    telegram_id: str | None
+    setting_type: str
+    version: int
+    settings: Mapping[str, Any]
+    updated_at: datetime
+    source: Source
+
+    @classmethod
+    def of(cls, setting: Setting) -> SettingView:
+        """Make a view of a copy. Raises RecursionError for what is nested too deep."""
+        settings = read_only(setting.settings)
+        return cls(
+            setting.okx_uid, setting.telegram_id, setting.setting_type, setting.version,
+            settings, setting.updated_at, setting.source,
+        )  # fmt: skip
+
+
+def read_only(value: Any) -> Any:
+    """Copy a value of JSON into one that can't be changed."""
+    if isinstance(value, dict):
+        return MappingProxyType({key: read_only(member) for key, member in value.items()})
+    return tuple(map(read_only, value)) if isinstance(value, list) else value
+
+
+def changeable(value: Any) -> Any:
+    """Copy what read_only() made into a value of JSON."""
+    if isinstance(value, MappingProxyType):
+        return {key: changeable(member) for key, member in value.items()}
+    return list(map(changeable, value)) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
+from weakref import WeakValueDictionary
 
 from store.api.flights import Flights
 from store.arguments import count, line, symbol_or_none
@@ -66,6 +67,7 @@ class Core:
         self._types_loaded = False
         self._secrets: dict[str, set[str]] | None = None  # the secret keys of each type, once PostgreSQL was asked
         self._flights: Flights[Any] = Flights()  # of documents, and of the halts
+        self._updates: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()  # by user and name
         self._loop: asyncio.AbstractEventLoop | None = None  # the one it is open in
         self._versions: dict[str, tuple[int, float]] = {}  # OKX UID -> version of the credentials, when it was noted
 

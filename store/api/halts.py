@@ -94,7 +94,7 @@ class TradingHalts(Core):
         if rows:
             await mirror.apply([MirrorEntry(**rows[0])], [found], lives=lives)
         else:
-            await mirror.note_absent(HALTS.owner, HALTS.kind, lives.get(HALTS.owner, ""))
+            await mirror.note_absent({HALTS.owner: lives.get(HALTS.owner, "")}, HALTS.kind)
 
 
 def _whose(identifier: str | None) -> str | None:

@@ -45,8 +45,7 @@ class Documents(Core):
         """
         identifier, name = check_identifier(identifier), check_type(setting_type, symbol)
         min_version = count(min_version, "min_version")
-        if source not in (None, "redis", "db"):
-            raise InvalidArgument("source must be redis or db")
+        check_source(source)
         may_read_redis = source != "db" and await self._may_read_redis(identifier)
         if source == "redis" and not may_read_redis:
             raise refusal("only by the OKX UID of that user")
@@ -55,8 +54,7 @@ class Documents(Core):
             check_okx_uid(check_identifier(okx_uid))
 
         def is_wanted(found: Setting) -> bool:
-            is_new = found.version >= min_version and (not min_version or found.symbol == symbol or symbol is None)
-            return okx_uid in (None, found.okx_uid) and (is_new or source == "redis")
+            return okx_uid in (None, found.okx_uid) and (source == "redis" or is_new(found, min_version, symbol))
 
         if source is None and may_read_redis:
             kept = self._cache.find(identifier, name)
@@ -269,17 +267,31 @@ class Documents(Core):
         setting = to_setting(rows[0])
         if refill:
             with contextlib.suppress(StoreError):  # the relay will find what is missing
-                await self._refill(setting, kind)
+                await self._refill([setting], kind)
         return setting
 
-    async def _refill(self, setting: Setting, kind: SettingType) -> None:
-        """Bring everything of a user to Redis: where one key is gone, the others may be. Note if there is nothing of
-        this kind."""
-        mirror, okx_uid = self._connections.mirror, setting.okx_uid
-        owners = [owner for owner in (okx_uid, setting.telegram_id) if owner]
+    async def _refill(self, settings: Sequence[Setting], kind: SettingType) -> None:
+        """Bring everything of users to Redis: where one key is gone, the others may be. Note of whom there is nothing
+        of this kind."""
+        mirror = self._connections.mirror
+        owners = [owner for setting in settings for owner in (setting.okx_uid, setting.telegram_id) if owner]
         lives = await mirror.lives(owners)
         entries = [MirrorEntry(**row) for row in await self._fetch(functions.mirror.mirror_source(owners))]
         # Erased meanwhile: the relay looks for what Redis has of every symbol.
         await mirror.apply([entry for entry in entries if not entry.is_of_every_symbol], lives=lives)
-        if setting.setting_type != kind.name and not any(entry.kind == kind.name for entry in entries):
-            await mirror.note_absent(okx_uid, kind.name, lives.get(okx_uid, ""))
+        known = {entry.owner for entry in entries if entry.kind == kind.name}
+        absent = {setting.okx_uid for setting in settings if setting.setting_type != kind.name} - known
+        if absent:
+            await mirror.note_absent({okx_uid: lives.get(okx_uid, "") for okx_uid in absent}, kind.name)
+
+
+def check_source(source: object) -> None:
+    """Refuse what names neither store. Raises InvalidArgument."""
+    if source not in (None, "redis", "db"):
+        raise InvalidArgument("source must be redis or db")
+
+
+def is_new(found: Setting, min_version: int, symbol: str | None) -> bool:
+    """Tell whether what was read has at least a version, which is one of the symbol's own document, if one is asked
+    for."""
+    return found.version >= min_version and (not min_version or found.symbol == symbol or symbol is None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from store.api.bulk import Bulk
 from store.api.candles import Candles
 from store.api.changes import Changes
 from store.api.credentials import ApiCredentials
@@ -14,16 +15,16 @@ from store.api.locks import Locks
 from store.api.reports import Reports
 from store.api.rollouts import Rollouts
 from store.api.schedules import Schedules
-from store.api.settings import Documents
 from store.api.templates import Templates
 from store.api.trades import Trades
 from store.api.users import Users
+from store.api.views import Views
 from store.api.watch import Change, watch
 from store.arguments import flag
 
 
 class SettingsStore(
-    Users, Documents, History, Changes, Templates, Schedules, Rollouts, Fields, Locks, TradingHalts, ApiCredentials,
+    Users, Bulk, Views, History, Changes, Templates, Schedules, Rollouts, Fields, Locks, TradingHalts, ApiCredentials,
     Trades, Candles, Reports,
 ):  # fmt: skip
     """Settings of trading-bot users, in PostgreSQL for good and in Redis for reading.

@@ -43,3 +43,4 @@ class Connections:
             last_first.push_async_callback(servers.close, self._redis)
             last_first.push_async_callback(self.database.close)
             last_first.push_async_callback(self.marks.close)
+            last_first.push_async_callback(self.mirror.close)

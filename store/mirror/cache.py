@@ -26,7 +26,7 @@ from store.errors import first_line
 from store.mirror.client import Mirror
 from store.mirror.entries import Halts
 from store.mirror.keys import EVERYBODY
-from store.models import Setting
+from store.models import Setting, SettingView, changeable
 
 STALE = 2.0  # seconds: a hit is what Redis held that long ago, or later
 PING = 1.0  # seconds between pings, well below STALE
@@ -42,8 +42,8 @@ class Page:
     told meanwhile, the page isn't in the cache any more, and what was read is lost with it."""
 
     okx_uid: str | None = None  # of a Telegram ID: whom it leads to
-    documents: dict[str, tuple[Setting, list[str]]] = field(default_factory=dict)  # with their nested keys
     halts: Halts | None = None  # of EVERYBODY's
+    documents: dict[str, tuple[SettingView, list[str]]] = field(default_factory=dict)  # with their nested keys
     is_loose: bool = False  # never to be in the cache
 
     def keep(self, setting: Setting, name: str) -> None:
@@ -54,9 +54,8 @@ class Page:
         there = self.documents.get(name)
         if there is None or there[0].setting_type != setting.setting_type or there[0].version <= setting.version:
             nested = [key for key, value in setting.settings.items() if isinstance(value, dict | list)]
-            own = _copied(setting, nested)
-            if own is not None:
-                self.documents[name] = (own, nested)
+            with contextlib.suppress(RecursionError):
+                self.documents[name] = (SettingView.of(setting), nested)
 
 
 class Cache:
@@ -89,13 +88,23 @@ class Cache:
 
     def find(self, identifier: str, setting_type: str) -> Setting | None:
         """Return a document that is kept here, as a copy: the caller may do with it what he likes."""
+        kept = self.kept(identifier, setting_type)
+        return None if kept is None else _copied(*kept)
+
+    def kept(self, identifier: str, setting_type: str) -> tuple[SettingView, list[str]] | None:
+        """Return a document that is kept here, and which of its keys are nested."""
         if time.monotonic() > self._fresh_until:
             return None
-        page = self._used(identifier)
-        if page is not None and page.okx_uid is not None:
+        pages = self._pages
+        page = pages.get(identifier)
+        if page is None:
+            return None
+        pages.move_to_end(identifier)
+        if page.okx_uid is not None:
             page = self._used(page.okx_uid)
-        kept = None if page is None else page.documents.get(setting_type)
-        return None if kept is None else _copied(*kept)
+            if page is None:
+                return None
+        return page.documents.get(setting_type)
 
     def halts(self) -> Halts | None:
         """Return the halts of trading that are kept here."""
@@ -197,21 +206,11 @@ async def _track(connection: AbstractConnection, prefix: str) -> None:
     await ask("SUBSCRIBE", CHANNEL)
 
 
-def _copied(setting: Setting, nested: list[str]) -> Setting | None:
-    """Copy a setting with its document; None if that is nested too deep."""
-    settings = setting.settings.copy()
-    try:
-        for key in nested:
-            settings[key] = _copy(settings[key])
-    except RecursionError:
-        return None
+def _copied(view: SettingView, nested: list[str]) -> Setting:
+    """Copy a setting with its document, of which only these keys are more than a number, text or the like."""
+    settings = view.settings.copy()  # type: ignore[attr-defined]  # of the dict that it shows
+    for key in nested:
+        settings[key] = changeable(settings[key])
     return Setting(
-        setting.okx_uid, setting.telegram_id, setting.setting_type, setting.version,
-        settings, setting.updated_at, setting.source,
-    )  # fmt: skip
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copy(member) for key, member in value.items()}
-    return [_copy(member) for member in value] if isinstance(value, list) else value
+        view.okx_uid, view.telegram_id, view.setting_type, view.version, settings, view.updated_at, view.source
+    )

@@ -36,6 +36,7 @@ from store.mirror.entries import (
     apply_words,
     as_applied,
     as_found,
+    as_read,
     as_seen,
     as_setting,
     integer,
@@ -45,6 +46,7 @@ from store.mirror.entries import (
 )
 from store.mirror.keys import Keys
 from store.mirror.pipeline import Command, Script, Word, exchange
+from store.mirror.shared_reads import SharedReads
 from store.models import MirrorEntry, Setting, SettingType
 
 T = TypeVar("T")
@@ -89,6 +91,12 @@ class Mirror:
         self._retry_after = config.redis_retry_after
         self._down_until = 0.0
         self._turns = asyncio.Semaphore(min(AT_ONCE, servers.limit(redis)))
+        self._reads: dict[str, SharedReads] = {}  # by lane
+
+    async def close(self) -> None:
+        """End the reads under way that callers share."""
+        for reads in self._reads.values():
+            await reads.close()
 
     async def read(self, okx_uid: str, kind: SettingType) -> Setting | None:
         """Read a document; None if it isn't there, or isn't one that we mirrored."""
@@ -97,16 +105,8 @@ class Mirror:
     async def read_of_symbol(self, okx_uid: str, kind: SettingType, own: SettingType) -> tuple[Setting | None, bool]:
         """Read a symbol's document, or else the user's own, in one round trip; and whether Redis knows that this is
         it: a deletion was mirrored, or note_absent() said so."""
-        mirror_key, digest = self.keys.mirror(okx_uid), f"{kind.name}:digest"
-        calls = [READ.call(self._keys(okx_uid, k.redis_suffix), (k.name, k.redis_encoding)) for k in (kind, own)]
-        calls += [Command((command, mirror_key, digest)) for command in ("HEXISTS", "HSTRLEN")]
-        replies = await self._call(lambda: self._run(READ, lambda: calls))
-        for reply in replies:
-            if isinstance(reply, Exception) and not first_line(reply).startswith("WRONGTYPE"):
-                raise refusal(reply)
-        of_symbol, of_user, is_there, length = (None if isinstance(reply, Exception) else reply for reply in replies)
-        found = as_setting(okx_uid, kind, of_symbol)
-        return (found, True) if found else (as_setting(okx_uid, own, of_user), is_there == 1 and length == 0)
+        replies = await self._shared(okx_uid, self._reading(okx_uid, kind, own))
+        return as_read(okx_uid, kind, own, replies)
 
     async def read_halts(self) -> str | None:
         """Read the halts of trading as Redis has them, JSON; None if Redis doesn't know, or has what isn't ours."""
@@ -122,11 +122,37 @@ class Mirror:
         written = sha1(text.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
         return text if written == digest else None
 
-    async def note_absent(self, okx_uid: str, kind: str, life: str) -> None:
-        """Note that PostgreSQL has no such document, as apply.lua does of a deletion, unless Redis has heard of one, or
-        the mirror hash has another life than before PostgreSQL was asked."""
-        key = self.keys.mirror(okx_uid)
-        await self._call(lambda: self.redis.eval(NOTE_ABSENT, 1, key, f"{kind}:digest", life))
+    async def read_many(
+        self, okx_uids: Sequence[str], kind: SettingType, own: SettingType
+    ) -> list[tuple[Setting | None, bool] | RedisUnavailable]:
+        """Read a document of each user as read() does, or of a symbol as read_of_symbol() does, in one round trip; what
+        Redis refused is an error."""
+        calls = [command for okx_uid in okx_uids for command in self._reading(okx_uid, kind, own)]
+        replies = await self._call(lambda: self._run(READ, lambda: calls))
+        each = len(calls) // max(len(okx_uids), 1)
+        found: list[tuple[Setting | None, bool] | RedisUnavailable] = []
+        for i, okx_uid in enumerate(okx_uids):
+            try:
+                found.append(as_read(okx_uid, kind, own, replies[i * each : (i + 1) * each]))
+            except RedisUnavailable as error:
+                found.append(error)
+        return found
+
+    def _reading(self, okx_uid: str, kind: SettingType, own: SettingType) -> list[Command]:
+        """Make the commands whose replies as_read() takes."""
+        kinds = (kind,) if kind is own else (kind, own)
+        calls = [READ.call(self._keys(okx_uid, k.redis_suffix), (k.name, k.redis_encoding)) for k in kinds]
+        if kind is not own:
+            mirror_key, digest = self.keys.mirror(okx_uid), f"{kind.name}:digest"
+            calls += [Command((command, mirror_key, digest)) for command in ("HEXISTS", "HSTRLEN")]
+        return calls
+
+    async def note_absent(self, lives: Mapping[str, str], kind: str) -> None:
+        """Note that PostgreSQL has no such document of these owners, as apply.lua does of a deletion, unless Redis has
+        heard of one, or the mirror hash has another life than before PostgreSQL was asked."""
+        name = f"{kind}:digest"
+        calls = [Command(("EVAL", NOTE_ABSENT, 1, self.keys.mirror(uid), name, life)) for uid, life in lives.items()]
+        await self._call(lambda: self._exchange(calls))
 
     async def read_credentials(self, okx_uid: str) -> tuple[dict[str, str], int, datetime] | None:
         """Read credentials as Redis has them, with version and time; None if we didn't mirror any."""
@@ -140,8 +166,19 @@ class Mirror:
 
     async def okx_uid_of(self, telegram_id: str) -> str | None:
         """Find whom a Telegram ID leads to."""
-        key = self.keys.of(telegram_id, "okx_uid")
-        return await self._get(key)
+        (reply,) = await self._shared(telegram_id, [self._leading(telegram_id)])
+        if isinstance(reply, Exception):
+            raise refusal(reply)
+        return reply or None
+
+    async def okx_uids_of(self, telegram_ids: Sequence[str]) -> dict[str, str]:
+        """Find whom Telegram IDs lead to, in one round trip; those of which Redis says that are left out."""
+        calls = [self._leading(telegram_id) for telegram_id in telegram_ids]
+        replies = await self._call(lambda: self._exchange(calls))
+        return {each: uid for each, uid in zip(telegram_ids, replies, strict=True) if uid and isinstance(uid, str)}
+
+    def _leading(self, telegram_id: str) -> Command:
+        return Command(("GETRANGE", self.keys.of(telegram_id, "okx_uid"), 0, SHORT))
 
     async def lives(self, owners: Iterable[str]) -> dict[str, str]:
         """Tell which lives of the owners' mirror hashes these are, for apply(); to be asked before PostgreSQL is."""
@@ -347,10 +384,25 @@ class Mirror:
 
     async def _read(self, okx_uid: str, suffix: str, kind: str, encoding: str) -> Any:
         call = READ.call(self._keys(okx_uid, suffix), (kind, encoding))
-        (reply,) = await self._call(lambda: self._run(READ, lambda: [call]))
+        (reply,) = await self._shared(okx_uid, [call])
         if isinstance(reply, Exception):
             raise refusal(reply)
         return reply
+
+    async def _shared(self, owner: str, calls: Sequence[Command]) -> list[Any]:
+        """Read keys of an owner, in an exchange shared with others that read at the same time."""
+        lane = self._lane(owner)
+        reads = self._reads.get(lane)
+        if reads is None:
+            reads = self._reads[lane] = SharedReads(self._send_reads)
+        return await reads.read(calls)
+
+    def _lane(self, owner: str) -> str:
+        """Name those who read an owner's keys at the same server: they share exchanges."""
+        return ""
+
+    async def _send_reads(self, calls: Sequence[Command]) -> list[Any]:
+        return await self._call(lambda: self._run(READ, lambda: calls))
 
     async def _run(self, script: Script, calls: Callable[[], Iterable[Command]], there: int = 0) -> list[Any]:
         """Run calls of a script as _exchange() does; `calls` makes them again if Redis does not know the script."""
@@ -369,10 +421,6 @@ class Mirror:
     def _keys(self, owner: str, suffix: str) -> tuple[str, str]:
         """Name what the scripts take: the data key, and the mirror hash."""
         return self.keys.of(owner, suffix), self.keys.mirror(owner)
-
-    async def _get(self, key: str) -> str | None:
-        value = await self._call(lambda: self.redis.getrange(key, 0, SHORT))
-        return str(value) or None
 
     async def _call(self, command: Callable[[], Awaitable[T]]) -> T:
         """Run a command, in its turn, unless Redis failed just now; translate its errors.

@@ -64,6 +64,13 @@ class ClusterMirror(Mirror):
                 )
                 yield self._parsed(names)
 
+    def _lane(self, owner: str) -> str:
+        try:
+            node = self._cluster.get_node_from_key(self.keys.mirror(owner))
+        except exceptions.RedisClusterException:  # nobody was asked yet, or nobody has the slot
+            return ""
+        return str(node.name) if node else ""
+
     async def _listener(self) -> Redis:
         """Make a client of any node: what one publishes all tell."""
         node = (await self._primaries())[0]

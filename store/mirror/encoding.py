@@ -22,6 +22,9 @@ class _Number(str):
 _decoder = json.JSONDecoder(parse_int=_Number, parse_float=_Number)
 _scan = _decoder.raw_decode
 _WORDS = {True: "true", False: "false", None: "null"}
+_READS = {"true": True, "false": False, "null": None}
+_BEGINS = frozenset('-0123456789{["tfnNI \t\n\r')  # how JSON begins
+_short_number = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,17})?").fullmatch
 
 # How all begins that json.loads() takes; what isn't like this needn't be tried.
 _MAYBE_JSON = re.compile(
@@ -46,12 +49,21 @@ def encode_hash(document: str) -> dict[str, str]:
 
 
 def decode_hash(fields: Mapping[str, str]) -> Document:
-    """Read a Redis hash that encode_hash() made."""
-    return {key: decode_value(text) for key, text in fields.items()}
+    """Read a Redis hash that encode_hash() made. Most fields take a look-up or two; whatever isn't surely a text, a
+    short number or one of three words is json.loads()'s to judge."""
+    document: Document = dict(fields)
+    for key, text in fields.items():
+        if text in _READS:
+            document[key] = _READS[text]
+        elif text[:1] in _BEGINS:
+            if number := _short_number(text):
+                document[key] = float(text) if number.lastindex else int(text)
+            elif _MAYBE_JSON.match(text):
+                document[key] = _decode(text)
+    return document
 
 
-def decode_value(text: str) -> Any:
-    """Read one field of such a hash."""
+def _decode(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -159,6 +159,19 @@ def to_halts(text: str) -> Halts:
         for row in json.loads(text)
     ]
     return {(halt.okx_uid, halt.symbol): halt for halt in halts}
+
+
+def as_read(okx_uid: str, kind: SettingType, own: SettingType, replies: Sequence[Any]) -> tuple[Setting | None, bool]:
+    """Make of the replies to Mirror.read_many() what was found (of a symbol, else the user's own), and whether Redis
+    knows that this is it. Raises RedisUnavailable."""
+    for reply in replies:
+        if isinstance(reply, Exception) and (kind is own or not first_line(reply).startswith("WRONGTYPE")):
+            raise refusal(reply)
+    if kind is own:
+        return as_setting(okx_uid, kind, replies[0]), True
+    of_symbol, of_user, is_there, length = (None if isinstance(reply, Exception) else reply for reply in replies)
+    found = as_setting(okx_uid, kind, of_symbol)
+    return (found, True) if found else (as_setting(okx_uid, own, of_user), is_there == 1 and length == 0)
 
 
 def as_seen(place: Place, content: Any, version: Any) -> Found:

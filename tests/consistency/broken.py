@@ -67,11 +67,11 @@ BROKEN = [
     ], ("stale cache",), users=4),
     Broken("torn_reads", "a read takes version and content at two moments", [
         ("store/mirror/client.py",
-         "        return reply\n" "\n" "    async def _run(",
-         "        (later,) = await self._call(lambda: self._run(READ, lambda: [call]))\n"
+         "        return reply\n" "\n" "    async def _shared(",
+         "        (later,) = await self._shared(okx_uid, [call])\n"
          "        return [*reply[:3], later[3]] if reply and later else None\n"
          "\n"
-         "    async def _run("),
+         "    async def _shared("),
     ], ("content", "credentials"), ("redis_line_slow",), users=4),
     Broken("links_not_marked", "a Telegram ID that moves isn't marked", [
         ("sql/users/telegram_links_mark.trigger.sql",
@@ -95,7 +95,7 @@ BROKEN = [
          "old.is_active := new.deleted_at is not null;"),
     ], ("history", "gapless", "twice")),
     Broken("least_ignored", "min_version is ignored", [
-        ("store/api/settings.py", "is_new = found.version >= min_version and", "is_new = True and"),
+        ("store/api/settings.py", "return found.version >= min_version and", "return True and"),
     ], ("least",), LAGGING),
     Broken("refill_unguarded", "a read that fills Redis again takes the guard away first", [
         ("store/api/settings.py",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from store.models import SavedCredentials, Source
+from store.models import SavedCredentials, SavedSetting, Source
 from tests.consistency.client import KINDS, SUFFIXES, Client
 from tests.consistency.history import digest, token
 
@@ -14,6 +15,7 @@ RAW_UPDATE = """
 update user_settings set settings = settings || %s::jsonb
  where okx_uid = %s and setting_type = %s and is_active and deleted_at is null returning version"""
 RAW_UPSERT = "select (r).version from upsert_user_setting(%s, %s, %s::jsonb, p_symbol => %s) r"
+SOURCES: tuple[Source | None, ...] = (None, None, "db", "redis")
 NONE: Callable[[Any], Any] = lambda _: None  # noqa: E731
 
 
@@ -67,6 +69,31 @@ async def get_all(client: Client) -> None:
         lambda _: client.store.get_all(owner),
         lambda found: [client.seen(setting) for setting in found],
     )
+
+
+async def get_many(client: Client) -> None:
+    _, kind, own, of = _whose(client)
+    owners = client.random.sample(client.cast.users, min(5, len(client.cast.users)))
+    is_least = client.random.random() < 0.3
+    least = {owner: client.latest.get((owner, kind), 0) for owner in owners} if is_least else {}
+    source: Source | None = client.random.choice(SOURCES)
+    await client.call(
+        "get_many",
+        {"os": owners, "k": kind, "source": source, "min": least, "c": client.is_cached},
+        lambda _: client.store.get_many(owners, own, source=source, min_versions=least, **of),
+        lambda found: [client.seen(setting) for setting in found.values()],
+    )
+
+
+async def gets(client: Client) -> None:
+    """Read several at once: these share exchanges."""
+    await asyncio.gather(*(call(client) for call in (get, get, get_telegram, get_redis, get, get_least)))
+
+
+async def view(client: Client) -> None:
+    owner, kind, own, of = _whose(client)
+    args = {"o": owner, "k": kind, "source": None, "min": 0, "c": client.is_cached}
+    await client.call("get", args, lambda _: client.store.view(owner, own, **of), client.seen)
 
 
 async def get_version(client: Client) -> None:
@@ -155,6 +182,37 @@ async def save_all(client: Client) -> None:
         {"o": owner},
         lambda op: client.store.save_all(owner, {kind: _document(client, op) for kind in KINDS[:2]}),
         lambda all_: [client.saved(saved) for saved in all_],
+    )
+
+
+async def save_many(client: Client) -> None:
+    _, kind, own, of = _whose(client)
+    owners = client.random.sample(client.cast.users, min(3, len(client.cast.users)))
+
+    def shape(saved: dict[str, SavedSetting]) -> list[Any]:
+        return [[owner, *client.saved(setting)] for owner, setting in saved.items()]
+
+    await client.call(
+        "save_many",
+        {"os": owners, "k": kind},
+        lambda op: client.store.save_many({owner: _document(client, op) for owner in owners}, own, **of),
+        shape,
+    )
+
+
+async def update(client: Client) -> None:
+    owner, kind, own, of = _whose(client)
+    seen: list[str] = []
+
+    def change(document: dict[str, Any], op: int) -> dict[str, Any]:
+        seen.append(str(document.get("n")))
+        return _document(client, op)
+
+    await client.call(
+        "update",
+        {"o": owner, "k": kind},
+        lambda op: client.store.update(owner, own, lambda document: change(document, op), **of),
+        lambda saved: [*client.saved(saved), seen[-1]],
     )
 
 
@@ -298,11 +356,11 @@ async def rogue(client: Client) -> None:
 
 READS: list[tuple[float, Callable[[Client], Awaitable[None]]]] = [
     (22, get), (8, get_db), (3, get_redis), (8, get_least), (6, get_telegram), (2, get_all), (1, get_version),
-    (8, raw_redis), (4, get_keys), (1, find),
+    (8, raw_redis), (4, get_keys), (1, find), (3, get_many), (3, gets), (2, view),
 ]  # fmt: skip
 WRITES: list[tuple[float, Callable[[Client], Awaitable[None]]]] = [
-    (11, save), (8, patch), (5, cas), (1, save_all), (6, raw_sql), (1.5, delete), (1, restore), (2, rollback),
-    (2, save_keys), (0.3, delete_keys),
+    (11, save), (8, patch), (5, cas), (1, save_all), (1, save_many), (2, update), (6, raw_sql), (1.5, delete),
+    (1, restore), (2, rollback), (2, save_keys), (0.3, delete_keys),
     (1, link), (1, unlink), (0.1, delete_user), (0.3, restore_user), (0.2, erase), (0.7, register),
 ]  # fmt: skip
 ROGUE = 0.02

@@ -17,9 +17,10 @@ Reads
 Writes
 - lost: what was acknowledged is in PostgreSQL, as the version and with the content that was said.
 - refused: what was refused as a whole isn't in PostgreSQL. (An unknown outcome may be.)
+- whole: of the documents that a call saves for many users, all are there or none.
 - twice: a call makes one version of a document at most.
 - invented: every version was written by somebody who says so.
-- expected: a save with expected_version made the version after it.
+- expected: a save with expected_version made the version after it, an update that after the one it was made of.
 - copied: a rollback has the content of its version, a restored document that from before its deletion.
 - gapless: versions count from 1 without a gap, each once.
 - history: PostgreSQL has every version since, word for word, and one active row a document, the newest.

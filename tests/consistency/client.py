@@ -38,7 +38,7 @@ from store.errors import (
     UnknownVersion,
     VersionConflict,
 )
-from store.models import SavedSetting, Setting
+from store.models import SavedSetting, Setting, SettingView, changeable
 from tests.consistency.history import Recorder, digest
 
 IDS = 10**9  # of a process
@@ -118,13 +118,13 @@ class Client:
     def learn(self, owner: str, kind: str, version: int) -> None:
         self.latest[owner, kind] = max(version, self.latest.get((owner, kind), 0))
 
-    def seen(self, setting: Setting | None) -> Any:
+    def seen(self, setting: Setting | SettingView | None) -> Any:
         """Record what a read returned."""
         if setting is None:
             return None
         self.learn(setting.okx_uid, setting.setting_type, setting.version)
-        return [setting.okx_uid, setting.setting_type, setting.version, digest(setting.settings), setting.source,
-                setting.telegram_id]  # fmt: skip
+        return [setting.okx_uid, setting.setting_type, setting.version, digest(changeable(setting.settings)),
+                setting.source, setting.telegram_id]  # fmt: skip
 
     def saved(self, setting: SavedSetting | None) -> Any:
         """Record what a save returned: version, mirrored, digest."""

@@ -23,6 +23,8 @@ def check(truth: Truth) -> Iterator[Violation]:
             yield from _telegram(truth, op, owner, source, telegram)
         if op.f == "get":
             yield from _get(truth, op)
+        elif op.f == "get_many":
+            yield from _get_many(truth, op)
         elif op.f == "raw_redis" and op.is_done and op.result is not None:
             yield from _raw(truth, op, rogues)
         elif op.f == "get_keys":
@@ -69,27 +71,39 @@ def _stale(op: Op, source: str) -> str:
 
 def _get(truth: Truth, op: Op) -> Iterator[Violation]:
     """What a single read says beside the document: whose it is, that there is none, that it is new enough."""
-    owner, kind = op.args["o"], op.args["k"]
+    owner = op.args["o"]
     is_okx_uid = len(owner) >= OKX_UID
     if not is_okx_uid and op.is_done and op.result is not None:
         yield from _leads_to(truth, op, op.result[0], op.result[4])
         owner = op.result[0]
-    if op.is_done and (op.result is None or op.result[1] != kind) and op.args["source"] != "redis":
-        source = "db" if op.result is None else op.result[4]
-        if (op.result is not None or is_okx_uid) and not truth.can_be(
-            (owner, kind), op, source, truth.chains[owner, kind].absent
-        ):
-            yield broken("absent", f"{kind} was there", op)
-    least = op.args["min"]
-    if op.is_done and op.result is not None and op.result[1] == kind and op.result[2] < least:
+    if op.is_done and (op.result is not None or is_okx_uid):
+        yield from _answer(truth, op, owner, op.result, op.args["min"])
+    if is_okx_uid:
+        yield from _unknown_version(truth, op, {owner: op.args["min"]})
+
+
+def _get_many(truth: Truth, op: Op) -> Iterator[Violation]:
+    found = {read[0]: read for read in reads_of(op)}
+    least = {owner: op.args["min"].get(owner, 0) for owner in op.args["os"]}
+    for owner in least if op.is_done else ():
+        yield from _answer(truth, op, owner, found.get(owner), least[owner])
+    yield from _unknown_version(truth, op, least)
+
+
+def _answer(truth: Truth, op: Op, owner: str, found: Any, least: int) -> Iterator[Violation]:
+    kind = op.args["k"]
+    if (found is None or found[1] != kind) and op.args["source"] != "redis":
+        source = "db" if found is None else found[4]
+        if not truth.can_be((owner, kind), op, source, truth.chains[owner, kind].absent):
+            yield broken("absent", f"{kind} of {owner} was there", op)
+    if found is not None and found[1] == kind and found[2] < least and op.args["source"] != "redis":
         yield broken("least", "older than asked for", op)
-    if (
-        op.outcome == "no"
-        and op.result == "UnknownVersion"
-        and is_okx_uid
-        and _is_known(truth, (owner, kind), op, least)
-    ):
-        yield broken("least", f"version {least} was known", op)
+
+
+def _unknown_version(truth: Truth, op: Op, least: dict[str, int]) -> Iterator[Violation]:
+    is_refused = op.outcome == "no" and op.result == "UnknownVersion"
+    if is_refused and all(_is_known(truth, (owner, op.args["k"]), op, version) for owner, version in least.items()):
+        yield broken("least", f"versions {least} were known", op)
 
 
 def _is_known(truth: Truth, key: Key, op: Op, version: int) -> bool:
@@ -175,12 +189,10 @@ def _saved_by(truth: Truth, chain: Chain) -> dict[int, int | None]:
 
 
 def _unknown_user(truth: Truth, op: Op) -> Iterator[Violation]:
-    owner: Any = op.args["o"]
-    if len(owner) < OKX_UID:
+    owners: list[str] = op.args["os"] if "os" in op.args else [op.args["o"]]
+    if len(owners[0]) < OKX_UID:
         yield from _leads_to(truth, op, "", "db")
-        return
-    key = owner, "user"
-    if not truth.can_be(key, op, "db", truth.chains[key].absent):
+    elif not any(truth.can_be((owner, "user"), op, "db", truth.chains[owner, "user"].absent) for owner in owners):
         yield broken("absent", "the user was there", op)
 
 

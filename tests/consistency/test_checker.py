@@ -103,6 +103,14 @@ def fed(history: History, *versions: int) -> None:
     history.fed += [Watched(3, at(40), USER, KIND, version) for version in versions]
 
 
+def many(history: History, found: Any, outcome: str = "ok", **args: Any) -> None:
+    """Read documents of two users, of whom one has none."""
+    call(
+        history, 30, "get_many", 30, found, outcome,
+        **{"os": [USER, OTHER], "k": KIND, "source": None, "min": {}, "c": False, **args},
+    )  # fmt: skip
+
+
 Break = Callable[[History], Any]
 
 BREAKS: dict[str, tuple[str, Break]] = {
@@ -149,6 +157,14 @@ BREAKS: dict[str, tuple[str, Break]] = {
     "expected_version is ignored": ("expected", lambda h: h.ops[12].args.update(v=5)),
     "a rollback has another's content": ("copied", lambda h: h.ops[11].args.update(v=3)),
     "a restored document has another content": ("copied", lambda h: row(h, 6, digest="2:b")),
+    "an update was made of an older version": ("expected", lambda h: _updated(h, "4")),
+    "many are saved in part": ("whole", lambda h: _saved_in_part(h)),
+    "one of many is older than what was read elsewhere": (
+        "stale database", lambda h: many(h, [read(6, "2:b", "db")], source="db")),
+    "one of many isn't found": ("absent", lambda h: many(h, [])),
+    "one of many is older than asked for": ("least", lambda h: many(h, [read(6, "2:b")], min={USER: 7})),
+    "an acknowledged version of many isn't known": (
+        "least", lambda h: many(h, "UnknownVersion", "no", os=[USER], min={USER: 7})),
     "a version is left out": ("gapless", lambda h: row(h, 8, version=8)),
     "a version is used twice": ("gapless", lambda h: row(h, 8, version=6)),
     "history is lost": ("history", lambda h: h.final["settings"].pop(2)),
@@ -240,7 +256,31 @@ def _unlike_before_erasure(h: History) -> None:
     h.final["settings"][1][3] = "9:z"
 
 
+def _saved_in_part(h: History) -> None:
+    call(h, 30, "save_many", 30, "DatabaseUnavailable", "err", os=[USER, OTHER], k=KIND)
+    rows(h, Row(20, USER, KIND, 8, "30:f", False, 30, ""))
+
+
+def _updated(h: History, base: str) -> None:
+    """The last version comes of an update."""
+    call(h, 12, "update", 12, [KIND, 7, True, "12:e", base], k=KIND)
+
+
+def _saved_many(h: History) -> None:
+    call(h, 30, "save_many", 30, [[USER, KIND, 8, True, "30:f"], [OTHER, KIND, 1, True, "30:g"]], os=[USER, OTHER])
+    rows(h, Row(20, USER, KIND, 8, "30:f", False, 30, ""), Row(21, OTHER, KIND, 1, "30:g", False, 30, ""))
+    h.final["settings"][-1][4] = False
+    h.final["settings"] += [[USER, KIND, 8, "30:f", True, False], [OTHER, KIND, 1, "30:g", True, False]]
+    h.final["documents"] |= {f"{USER} {KIND}": {"n": 30}, f"{OTHER} {KIND}": {"n": 30}}
+    h.final["redis"] |= {f"user:{owner}:settings": '{"n": 30}' for owner in (USER, OTHER)}
+    for owner, version in ((USER, 8), (OTHER, 1)):
+        h.watched.append(Watched(3, at(30.05), owner, KIND, version))
+
+
 ALLOWED: dict[str, Break] = {
+    "documents of many, of whom one has none": lambda h: many(h, [read(7, "12:e")]),
+    "an update of the version before": lambda h: _updated(h, "2"),
+    "documents of many saved at once": _saved_many,
     "a read that began before the save had ended": lambda h: call(h, 30, "get", 12.01, read(6, "2:b")),
     "a hit of the cache that is not two seconds old": lambda h: call(h, 30, "get", 13.5, read(6, "2:b"), c=True, s=2),
     "a value that somebody else wrote into Redis": _rogue,

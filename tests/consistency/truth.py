@@ -12,7 +12,7 @@ from itertools import pairwise
 from tests.consistency.history import SECOND, Fault, History, Op, Read, Row
 
 CACHE = 2 * SECOND  # ns: a hit of the cache is what Redis held that long ago, or later
-DOCUMENT_READS = ("get", "get_all")
+DOCUMENT_READS = ("get", "get_all", "get_many")
 FOUND = "found in Redis, lost against PostgreSQL"
 CHANGES_OF_USERS = ("link", "unlink", "erase", "delete_user", "restore_user")
 
@@ -165,8 +165,8 @@ class Truth:
             self._proved((op.args["o"], op.args["k"]), op.result, op.end, is_mirrored=True)
         if op.f == "get_keys" and op.result is not None:
             self._proved((op.args["o"], "api_keys"), op.result[0], op.end, is_mirrored=op.result[3] == "redis")
-        for kind, version, is_mirrored, saved in saves_of(op):
-            key, what = (op.args["o"], kind), (version, saved) if saved else version
+        for owner, kind, version, is_mirrored, saved in saves_of(op):
+            key, what = (owner, kind), (version, saved) if saved else version
             self._proved(key, what, op.end, is_mirrored=is_mirrored)
             if is_mirrored:
                 for position in self.chains[key].find(what)[:1]:
@@ -211,21 +211,25 @@ def reads_of(op: Op) -> list[Read]:
     """List the documents that a call of the store has read."""
     if not op.is_done or op.result is None:
         return []
-    return [tuple(op.result)] if op.f == "get" else list(map(tuple, op.result)) if op.f == "get_all" else []
+    if op.f in DOCUMENT_READS:
+        return [tuple(op.result)] if op.f == "get" else list(map(tuple, op.result))
+    return []
 
 
-SAVES = ("save", "cas", "patch", "raw_sql", "delete", "restore", "rollback", "save_keys", "delete_keys")
+SAVES = ("save", "cas", "patch", "update", "raw_sql", "delete", "restore", "rollback", "save_keys", "delete_keys")
 
 
-def saves_of(op: Op) -> list[tuple[str, int, bool, str | None]]:
-    """List what a call has saved: kind, version, whether Redis has it, digest."""
+def saves_of(op: Op) -> list[tuple[str, str, int, bool, str | None]]:
+    """List what a call has saved: whose, kind, version, whether Redis has it, digest."""
     if not op.is_done or op.result is None:
         return []
+    if op.f == "save_many":
+        return list(map(tuple, op.result))
     if op.f in ("save_all", "register"):
-        return [(kind, version, mirrored, content) for kind, version, mirrored, content in op.result]
+        return [(op.args["o"], kind, version, mirrored, content) for kind, version, mirrored, content in op.result]
     if op.f in SAVES:
-        kind, version, mirrored, content = op.result
-        return [(kind, version, mirrored, content)]
+        kind, version, mirrored, content = op.result[:4]
+        return [(op.args["o"], kind, version, mirrored, content)]
     return []
 
 

@@ -11,7 +11,8 @@ from tests.consistency.history import Op, Row, token
 from tests.consistency.truth import FOUND, Chain, Key, Truth, lossless, saves_of
 from tests.consistency.violation import Violation, broken
 
-NEW = ("save", "cas", "patch", "raw_sql", "save_all", "save_keys")  # what they write is never there already
+# What they write is never there already.
+NEW = ("save", "cas", "patch", "update", "raw_sql", "save_all", "save_many", "save_keys")
 NOT_DOCUMENTS = ("user", "telegram", "erased")
 
 
@@ -20,8 +21,12 @@ def check(truth: Truth) -> Iterator[Violation]:
         if op.outcome == "no":
             for key, position in truth.by_op.get(op.id, ()):
                 yield broken("refused", f"yet it made {truth.chains[key].rows[position]}", op)
-        for kind, version, _, content in saves_of(op):
-            yield from _acknowledged(truth, op, kind, version, content)
+        for owner, kind, version, _, content in saves_of(op):
+            yield from _acknowledged(truth, op, (owner, kind), version, content)
+        if op.f == "save_many":
+            made = {key[0] for key, _ in truth.by_op.get(op.id, ())}
+            if made and made != set(op.args["os"]):
+                yield broken("whole", f"it saved the documents of {sorted(made)} only", op)
     for op_id, places in truth.by_op.items():
         keys = [key for key, _ in places if key[1] not in NOT_DOCUMENTS]
         if op_id not in truth.history.ops:
@@ -39,8 +44,7 @@ def check(truth: Truth) -> Iterator[Violation]:
     yield from _kept(truth)
 
 
-def _acknowledged(truth: Truth, op: Op, kind: str, version: int, content: str | None) -> Iterator[Violation]:
-    key = op.args["o"], kind
+def _acknowledged(truth: Truth, op: Op, key: Key, version: int, content: str | None) -> Iterator[Violation]:
     chain = truth.chains[key]
     mine = [(position, chain.rows[position]) for at, position in truth.by_op.get(op.id, ()) if at == key]
     if not mine:
@@ -56,7 +60,7 @@ def _acknowledged(truth: Truth, op: Op, kind: str, version: int, content: str | 
         yield broken("lost", f"it made version {row.version}", op)
     elif content is not None and row.digest != content:
         yield broken("lost", f"PostgreSQL has {row.digest}", op)
-    if op.f in ("save", "patch") and token(row.digest) != str(op.id):
+    if op.f in ("save", "patch", "update", "save_many") and token(row.digest) != str(op.id):
         yield broken("lost", f"PostgreSQL has {row.digest}", op)
     yield from _as_promised(chain, op, position, row)
 
@@ -66,6 +70,8 @@ def _as_promised(chain: Chain, op: Op, position: int, row: Row) -> Iterator[Viol
     before = chain.rows[:position]
     if op.f == "cas" and row.version != op.args["v"] + 1:
         yield broken("expected", f"it made version {row.version}", op)
+    if op.f == "update" and before and not before[-1].is_deleted and token(before[-1].digest) != op.result[4]:
+        yield broken("expected", f"it was made of {op.result[4]}, not of {before[-1]}", op)
     if op.f == "delete" and not row.is_deleted:
         yield broken("lost", "it isn't deleted", op)
     if op.f == "rollback" and not any(old.version == op.args["v"] and old.digest == row.digest for old in before):

@@ -169,7 +169,7 @@ async def test_a_note_that_a_symbol_has_no_document_may_come_late_too(
     for is_lost in (False, True):
         if is_lost:
             evict(own_redis, OKX_UID)
-        await mirror.note_absent(OKX_UID, kind.name, lives[OKX_UID])
+        await mirror.note_absent({OKX_UID: lives[OKX_UID]}, kind.name)
         found = await store.get(OKX_UID, "dual_side", symbol=SYMBOL)
         assert found is not None
         assert (found.symbol, found.version) == (SYMBOL, saved.version)

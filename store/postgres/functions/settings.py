@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from store.arguments import count_or_none, text_or_none, version_or_none
 from store.json_writer import json_text
@@ -19,6 +19,13 @@ ROW = (
 def get_user_settings(identifier: str, setting_type: str | None, symbol: str | None = None) -> Call:
     query = {"identifier": identifier, "setting_type": setting_type, "symbol": symbol}
     return _read(SETTING, "get_user_settings", **query, must_exist=True)
+
+
+def get_user_settings_of_many(identifiers: Sequence[str], setting_type: str, symbol: str | None) -> Call:
+    """A document of each of these users, with the identifier it was asked for by; nothing of those nobody has."""
+    function = "public.get_user_settings(i.identifier, %(setting_type)s, %(symbol)s, false)"
+    query = f"select i.identifier, {SETTING} from unnest(%(identifiers)s::text[]) i (identifier), lateral {function} r"
+    return Call(query, {"identifiers": list(identifiers), "setting_type": setting_type, "symbol": symbol})
 
 
 def names_of_symbols(identifier: str) -> Call:
@@ -56,6 +63,15 @@ def patch_user_setting(identifier: str, setting_type: str, patch: Document, expe
 
 def save_user_settings(identifier: str, documents: Mapping[str, Document]) -> Call:
     return _write(SAVED, "save_user_settings", "identifier", identifier, documents=json_text(documents))
+
+
+def save_settings_of_users(documents: Mapping[str, Document], setting_type: str, symbol: str | None) -> Call:
+    """The rows come with the `identifier` that the document was given by."""
+    saved = SAVED.replace("r.", "(r.setting).")
+    return _write(
+        f"r.identifier, {saved}", "save_settings_of_users", "documents::jsonb", json_text(documents),
+        setting_type=setting_type, symbol=symbol,
+    )  # fmt: skip
 
 
 def delete_user_setting(identifier: str, setting_type: str, expected_version: int | None) -> Call:

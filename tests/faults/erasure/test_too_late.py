@@ -35,7 +35,7 @@ async def test_a_read_that_fills_redis_again_leaves_to_the_relay_what_is_of_ever
     found = await late.get(person, "preferences", source="db")
     assert found is not None
     db.execute("select from erase_user(%s)", (person,))
-    await late._refill(found, BUILT_IN_TYPES["preferences"])
+    await late._refill([found], BUILT_IN_TYPES["preferences"])
     await drain(store._connections)
     assert_gone(db, redis)
 

@@ -61,6 +61,31 @@ async def test_everything_works_on_a_cluster(on_cluster: Config, cluster: Cluste
         assert await store.get(TELEGRAM_ID, "params", source="redis") == await store.get(OTHER_UID, "params")
 
 
+async def test_reads_and_saves_of_many_go_to_the_nodes_that_have_them(on_cluster: Config, cluster: Cluster) -> None:
+    async with SettingsStore(on_cluster) as store:
+        await register(store)
+        saved = await store.save_many({user: {"leverage": 7} for user in USERS}, "params")
+        assert all(setting.mirrored for setting in saved.values())
+        wanted = [*USERS, "10000"]  # the Telegram ID of the first
+        found = await store.get_many(wanted, "params", source="redis")
+        assert [setting.okx_uid for setting in found.values()] == [*USERS, USERS[0]]
+        together = await asyncio.gather(*(store.get(each, "params", source="redis") for each in wanted))
+        assert together == list(found.values())
+        assert len(store._connections.mirror._reads) >= 3  # of each node
+
+        hung = cluster.primaries[0]
+        hung.pause()
+        try:
+            reads = {user: asyncio.create_task(store.get(user, "params")) for user in USERS}
+            on_hung = {user for user in USERS if store._connections.mirror._lane(user).endswith(f":{hung.port}")}
+            assert 0 < len(on_hung) < len(USERS)
+            await asyncio.wait([reads[user] for user in USERS if user not in on_hung])
+            assert not any(reads[user].done() for user in on_hung)  # they wait for that node, and nobody with them
+        finally:
+            hung.resume()
+        assert {setting and setting.source for setting in await asyncio.gather(*reads.values())} == {"redis"}
+
+
 async def test_nothing_is_lost_while_slots_move_under_load(on_cluster: Config, cluster: Cluster) -> None:
     async with Load(on_cluster) as load:
         await load.more(100)

@@ -83,6 +83,7 @@ OF_A_USER = {
     "rollback_user_setting": "'{who}', 'params', 1",
     "rollback_user_settings": "'{who}', now()",
     "save_api_credentials": f"'{{who}}', {CREDENTIALS}",
+    "save_settings_of_users": "'{{\"{who}\": {{}}}}', 'params'",
     "save_user_settings": "'{who}', '{{\"params\": {{}}}}'",
     "trade_statistics": "'{who}'",
     "trade_statistics_by_setting_version": "'{who}'",
@@ -144,8 +145,8 @@ LISTS = {
     "trade_statistics": ("okx_uid", "p_group_by => '{user}'"),
     "trade_statistics_by_setting_version": ("okx_uid", ""),
 }  # fmt: skip
-# Counts, what changes marks, deleted users, rollouts, halts: of the confined user's part only; each has its test below, or
-# in ../halts.
+# Counts, what changes marks, deleted users, rollouts, halts: of the confined user's part only; each has its test below,
+# or in ../halts.
 COUNTS = {
     "list_deleted_users", "clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics",
     *("last_verification", "clear_erased", "erased_owners", "changes_held", "scheduled_change_statistics"),

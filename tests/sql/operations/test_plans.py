@@ -88,6 +88,7 @@ LOOKUPS = {
     "the first users": by({BY_UID}, functions.users.list_users, None, 100),
     "a page of users": by({BY_UID}, functions.users.list_users, okx_uid(crowd.USERS // 2), 100),
     "a document": by({BY_UID, ACTIVE}, functions.settings.get_user_settings, UID, "params"),
+    "a document of many": by({BY_UID, ACTIVE}, functions.settings.get_user_settings_of_many, SOME, "params", None),
     "all documents": by({BY_UID, ACTIVE, ACTIVE_OF_USER}, functions.settings.get_user_settings, UID, None),
     "all documents as of old": by({BY_UID, ACTIVE, ACTIVE_OF_USER}, functions.settings.user_setting_rows, UID, None),
     "the document of a symbol": by(
@@ -180,6 +181,7 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.settings.upsert_user_setting, (UID, "dual_side", {}, None)),
     (functions.settings.patch_user_setting, (UID, "params", {"leverage": 77}, None)),
     (functions.settings.save_user_settings, (UID, {"params": {"leverage": 77}, "preferences": {}})),
+    (functions.settings.save_settings_of_users, ({uid: {"leverage": 78} for uid in SOME[:100]}, "params", None)),
     (functions.settings.delete_user_setting, (UID, "params", None)),
     (functions.history.rollback_user_setting, (UID, "params", 3, None)),
     (functions.history.rollback_user_settings, (UID, MOMENT)),

@@ -77,10 +77,16 @@ MOMENTS = [
 SPANS = [timedelta.min, timedelta.max, timedelta(0), timedelta(days=1), "1 day", 1, None]
 NUMBERS = [-1, 0, 1, 2, 2**31 - 1, 2**31, 10**30, True, 1.5, float("nan"), "1", None]
 STRANGE = st.sampled_from([*NOT_TEXT, None])
+CHANGES: list[Callable[[Any], Any]] = [
+    lambda document: document, lambda document: document.clear(), lambda document: document.update(itself=document),
+    lambda _: SECRET, lambda _: [SECRET], lambda _: {1: 2}, lambda _: {"leverage": SECRET},
+]  # fmt: skip
 
 
 def arguments_for(name: str, annotation: Any) -> st.SearchStrategy[Any]:
     """Make hostile arguments for a parameter, usual ones among them."""
+    if typing.get_origin(annotation) is Callable:
+        return st.sampled_from(CHANGES) | STRANGE
     parts = {annotation, typing.get_origin(annotation), *typing.get_args(annotation)}
     parts |= {typing.get_origin(part) for part in typing.get_args(annotation)}
     if parts & {dict, Mapping}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -124,6 +125,25 @@ def test_existing_readers_understand_numbers(session: Session, number: str) -> N
     assert float(text) == float(number) == float(json.loads(text))
     assert text.lower() != "true"
     assert text != "false"
+
+
+PIECES = [
+    *("true", "false", "null", "NaN", "Infinity", "-", "0", "1", "9", "123456789012345", "9" * 30, "e", "E", "+", "."),
+    *('"', '\\"', "{", "}", "[", "]", ",", ":", " ", "\t", "\n", "\x0b", "\u00a0", "\ufeff", "\ud800", "\0", "٣", "１"),
+    *("a", "t", "f", "n", "N", "I", "_", "True", "None", "BTC-USDT-SWAP", "\\u00e9", "1.5", "0.12345678901234567"),
+]  # fmt: skip
+
+
+def test_a_text_is_read_as_json_would_read_it_whatever_it_is() -> None:
+    chance = random.Random(7)
+    some = ["".join(chance.choices(PIECES, k=chance.randrange(6))) for _ in range(20_000)]
+    for text in (*some, "9" * 5000, "[" * 100_000, "1" * 15, "-" + "1" * 16):
+        try:
+            expected = json.loads(text)
+        except (ValueError, RecursionError):
+            expected = text
+        found = decode_hash({"k": text})["k"]
+        assert (type(found), repr(found)) == (type(expected), repr(expected))
 
 
 @pytest.mark.parametrize("setting_type", ["preferences", "params"])
