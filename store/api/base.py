@@ -65,6 +65,7 @@ class Core:
         self._types = dict(BUILT_IN_TYPES)
         self._types_loaded = False
         self._secrets: dict[str, set[str]] | None = None  # the secret keys of each type, once PostgreSQL was asked
+        self._defaults: dict[str, tuple[dict[str, str], float]] = {}  # of each type: key -> JSON, when it was asked
         self._flights: Flights[Setting | None] = Flights()
         self._loop: asyncio.AbstractEventLoop | None = None  # the one it is open in
         self._versions: dict[str, tuple[int, float]] = {}  # OKX UID -> version of the credentials, when it was noted

@@ -9,14 +9,14 @@ from store.api.credentials import ApiCredentials
 from store.api.fields import Fields
 from store.api.history import History
 from store.api.reports import Reports
-from store.api.settings import Documents
 from store.api.templates import Templates
 from store.api.trades import Trades
+from store.api.typed import Typed
 from store.api.users import Users
 from store.api.watch import Change, watch
 
 
-class SettingsStore(Users, Documents, History, Templates, Fields, ApiCredentials, Trades, Candles, Reports):
+class SettingsStore(Users, Typed, History, Templates, Fields, ApiCredentials, Trades, Candles, Reports):
     """Settings of trading-bot users, in PostgreSQL for good and in Redis for reading.
 
     Use it as an async context manager. Connections are made when first needed; without a URL in the
