@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from store.api.store import SettingsStore
-    from store.api.watch import Change
+    from store.api.watch import Change, SettingChange
     from store.compat.pool import TimescalePool
     from store.compat.service import TimescaleUserRecord, TimescaleUserService
     from store.config import Config
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         SettingField,
         SettingRule,
         SettingType,
+        SettingTypeName,
         Template,
         TemplateEffect,
         Trade,
@@ -100,9 +101,11 @@ __all__ = [
     "SavedSetting",
     "SavedUser",
     "Setting",
+    "SettingChange",
     "SettingField",
     "SettingRule",
     "SettingType",
+    "SettingTypeName",
     "SettingsStore",
     "StoreError",
     "Template",

@@ -15,6 +15,7 @@ from store.arguments import count, line, symbol_or_none
 from store.coherence import mirroring, relay
 from store.coherence.connections import Connections
 from store.config import Config
+from store.ending import end
 from store.errors import (
     BadIdentifier,
     DatabaseUnavailable,
@@ -67,6 +68,7 @@ class Core:
         self._secrets: dict[str, set[str]] | None = None  # the secret keys of each type, once PostgreSQL was asked
         self._defaults: dict[str, tuple[dict[str, str], float]] = {}  # of each type: key -> JSON, when it was asked
         self._flights: Flights[Setting | None] = Flights()
+        self._listeners: dict[asyncio.Task[None], Callable[..., object]] = {}  # who tells which handler of changes
         self._loop: asyncio.AbstractEventLoop | None = None  # the one it is open in
         self._versions: dict[str, tuple[int, float]] = {}  # OKX UID -> version of the credentials, when it was noted
 
@@ -90,13 +92,14 @@ class Core:
         return self
 
     async def close(self) -> None:
-        """Close the store, in the event loop it was opened in. Harmless if it isn't open."""
+        """Close the store, in the event loop it was opened in; handlers are told no more. Harmless if it isn't open."""
         if self._loop is not None and self._loop.is_closed():
             self._abandon()
         if self._opened is None:
             return
         stores, self._opened = self._connections, None
         try:
+            await self._end_listeners()
             await self._cache.close()
             await self._flights.close()
         finally:
@@ -130,6 +133,15 @@ class Core:
         if self._opened is not None:
             self._opened.database.abandon()
         self._opened, self._loop, self._cache, self._flights = None, None, Cache(self._cache_size), Flights()
+        self._listeners = {}
+
+    async def _end_listeners(self, handler: Callable[..., object] | None = None) -> int:
+        """Tell a handler of no more changes, or any; return how often it was told of each."""
+        ended = [task for task, told in self._listeners.items() if handler is None or told == handler]
+        for task in ended:
+            del self._listeners[task]
+        await end(*(task for task in ended if task is not asyncio.current_task()))  # a handler may say so itself
+        return len(ended)
 
     @asynccontextmanager
     async def acting_as(self, actor: str | None = None, *, reason: str | None = None) -> AsyncIterator[Self]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from store.api.candles import Candles
+from store.api.changes import Changes
 from store.api.credentials import ApiCredentials
 from store.api.fields import Fields
 from store.api.history import History
@@ -13,10 +12,9 @@ from store.api.templates import Templates
 from store.api.trades import Trades
 from store.api.typed import Typed
 from store.api.users import Users
-from store.api.watch import Change, watch
 
 
-class SettingsStore(Users, Typed, History, Templates, Fields, ApiCredentials, Trades, Candles, Reports):
+class SettingsStore(Users, Typed, Changes, History, Templates, Fields, ApiCredentials, Trades, Candles, Reports):
     """Settings of trading-bot users, in PostgreSQL for good and in Redis for reading.
 
     Use it as an async context manager. Connections are made when first needed; without a URL in the
@@ -27,16 +25,3 @@ class SettingsStore(Users, Typed, History, Templates, Fields, ApiCredentials, Tr
     0: none. Redis tells what changes there, whoever changed it, normally within a millisecond; get() serves from the
     cache what Redis held at most 2 seconds ago, and goes to Redis while the connection is broken or silent.
     """
-
-    async def watch(self, identifier: str | None = None) -> AsyncIterator[Change]:
-        """Yield changes of a user's settings, or of everybody's (of the one that the store is confined to), as they
-        reach Redis; never ends.
-
-        Each key's come in order; after a lost connection the newest version of what changed meanwhile.
-        Raises UnknownUser, BadIdentifier, NotPermitted.
-        """
-        okx_uid = await self._connections.confinement.known() or None
-        if identifier is not None:
-            okx_uid = (await self._user(identifier))["okx_uid"]
-        async for change in watch(self._connections, okx_uid):
-            yield change

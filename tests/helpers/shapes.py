@@ -1,4 +1,4 @@
-"""Classes that documents are read as, in the three forms that datamodel-code-generator makes of the catalogue's schema."""
+"""Classes to read documents as, in the forms that datamodel-code-generator makes of the catalogue's schema."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Model(BaseModel):
     leverage: Annotated[int, Field(ge=1, le=125)] = 1  # the catalogue says 10
     investment: float | None = None
     rsi_oversold: float
-    symbol_investments: dict[str, Any] = {}  # noqa: RUF012 # as it is generated
+    symbol_investments: dict[str, Any] = {}  # as it is generated
 
 
 @dataclass
