@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from store.api.store import SettingsStore
+    from store.api.sync import SyncSettingsStore
     from store.api.watch import Change, SettingChange
     from store.compat.pool import TimescalePool
     from store.compat.service import TimescaleUserRecord, TimescaleUserService
@@ -108,6 +109,7 @@ __all__ = [
     "SettingTypeName",
     "SettingsStore",
     "StoreError",
+    "SyncSettingsStore",
     "Template",
     "TemplateEffect",
     "TimescalePool",
@@ -135,6 +137,7 @@ _HOMES = (  # those that load little first
     "store.encryption.vault",
     "store.api.watch",
     "store.api.store",
+    "store.api.sync",
     "store.compat.pool",
     "store.compat.service",
 )

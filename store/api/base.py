@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
@@ -53,6 +53,17 @@ class _Writer:
 
 _NOBODY = _Writer()
 _writer: ContextVar[_Writer] = ContextVar("writer", default=_NOBODY)
+
+
+@contextmanager
+def acting(actor: str | None, reason: str | None) -> Iterator[None]:
+    """Say who writes and why, for every write of this context."""
+    outer = _writer.get()
+    token = _writer.set(_Writer(outer.actor if actor is None else actor, outer.reason if reason is None else reason))
+    try:
+        yield
+    finally:
+        _writer.reset(token)
 
 
 class Core:
@@ -149,14 +160,8 @@ class Core:
 
         Nests: None leaves what the outer one says. Tasks started inside take it along.
         """
-        outer = _writer.get()
-        token = _writer.set(
-            _Writer(outer.actor if actor is None else actor, outer.reason if reason is None else reason)
-        )
-        try:
+        with acting(actor, reason):
             yield self
-        finally:
-            _writer.reset(token)
 
     def _by(self, call: Call, actor: str | None = None, reason: str | None = None) -> Call:
         """Say in a call who writes and why: as given, else as acting_as() said, else as configured."""
