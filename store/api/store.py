@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from store.api.candles import Candles
-from store.api.changes import Changes
 from store.api.credentials import ApiCredentials
 from store.api.fields import Fields
 from store.api.history import History
@@ -12,9 +11,10 @@ from store.api.templates import Templates
 from store.api.trades import Trades
 from store.api.typed import Typed
 from store.api.users import Users
+from store.api.watching import Watching
 
 
-class SettingsStore(Users, Typed, Changes, History, Templates, Fields, ApiCredentials, Trades, Candles, Reports):
+class SettingsStore(Users, Typed, Watching, History, Templates, Fields, ApiCredentials, Trades, Candles, Reports):
     """Settings of trading-bot users, in PostgreSQL for good and in Redis for reading.
 
     Use it as an async context manager. Connections are made when first needed; without a URL in the

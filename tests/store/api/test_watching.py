@@ -107,7 +107,7 @@ async def test_a_handler_that_fails_is_logged_and_stops_neither_itself_nor_other
 
     for handler in (fail, give_up, told):
         await store.on_change("params", handler)
-    with caplog.at_level(logging.ERROR, "store.changes"):
+    with caplog.at_level(logging.ERROR, "store.watching"):
         for leverage in (2, 3):
             await store.patch(user, "params", {"leverage": leverage})
         await told.of(2)

@@ -21,10 +21,10 @@ Handler = Callable[[SettingChange], Awaitable[None] | None]
 
 ABSENT = object()
 
-log = logging.getLogger("store.changes")
+log = logging.getLogger("store.watching")
 
 
-class Changes(Core):
+class Watching(Core):
     """The part of the store that tells of changes."""
 
     @overload
