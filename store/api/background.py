@@ -47,11 +47,7 @@ class Background:
     def call(self, function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
         """Call a coroutine function in the loop, in a copy of the caller's context, and return its result; its
         exceptions, too, are the caller's. Ctrl-C cancels it. Raises StoreError if the store is or gets closed."""
-        if threading.current_thread() is self._thread:
-            raise StoreError(
-                "a call of the store from its own thread would wait for itself",
-                hint="What the store calls back (progress=, tell=) can't call it.",
-            )
+        self.refuse_itself()
         with self._gate:
             if self._is_closed or sys.is_finalizing():
                 raise StoreError("the store was closed")
@@ -73,8 +69,6 @@ class Background:
 
     def close(self) -> None:
         """Close the store, and wait for its end: calls under way end with StoreError."""
-        if threading.current_thread() is self._thread:
-            raise StoreError("the store can't be closed from its own thread: it would wait for itself")
         if not sys.is_finalizing():  # then the thread is at a standstill
             done = self.close_soon()
             self._thread.join()
@@ -88,6 +82,14 @@ class Background:
                 return None
             self._is_closed = True
             return asyncio.run_coroutine_threadsafe(self._close(), self._loop)
+
+    def refuse_itself(self) -> None:
+        """Refuse what would wait for its own thread. Raises StoreError."""
+        if threading.current_thread() is self._thread:
+            raise StoreError(
+                "a call of the store from its own thread would wait for itself",
+                hint="What the store calls back (progress=, tell=) can't call it.",
+            )
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -191,10 +193,13 @@ class Blocking:
         """Close the store, from any thread: calls under way end with StoreError, handlers are told no more, and the
         thread ends. Harmless if it isn't open."""
         with self._opening:
-            background, self._background, self._was_forked = self._background, None, False
+            background = self._background
             if background is not None:
+                background.refuse_itself()
                 self._let_go.detach()
-                background.close()
+            self._background, self._was_forked = None, False
+        if background is not None:  # out here: it may be waiting for somebody who closes it, too
+            background.close()
 
     def __enter__(self) -> Self:
         return self.open()

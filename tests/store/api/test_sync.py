@@ -277,13 +277,15 @@ def test_what_is_let_go_is_closed(config: Config) -> None:
     assert not thread.is_alive()
 
 
-def test_what_cant_be_opened_leaves_no_thread(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cant_be_opened_leaves_no_thread(config: Config) -> None:
     with pytest.raises(ConfigError):
         SyncSettingsStore(replace(config, redis_url="nonsense"))
     sync = SyncSettingsStore(replace(config, redis_url=None, may_embed=False))
     with pytest.raises(ConfigError):
         sync.open()
-    wait_until(lambda: threads() == [])
+    for thread in threads():
+        thread.join(WAIT)
+    assert threads() == []
 
 
 def run(config: Config, script: str, tmp_path: Path) -> str:
