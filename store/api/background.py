@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import ctypes
 import os
 import sys
 import threading
@@ -258,11 +257,10 @@ _stores: weakref.WeakSet[Blocking] = weakref.WeakSet()
 def _forked() -> None:
     """Have the stores of the process that forked opened anew by the first call in this one: threads aren't forked, and
     connections can't be shared. Nothing of theirs may ever be cleaned up here: that would disconnect the other process,
-    whose sockets and epoll these are. So it is kept beyond the interpreter's end."""
+    whose sockets and epoll these are. Nor is it: the frame of the thread that wasn't forked keeps it, for good."""
     for store in list(_stores):
         store._opening = threading.RLock()
         if store._background is not None:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(store._background))
             store._let_go.detach()
             store._background, store._was_forked = None, True
 

@@ -291,7 +291,7 @@ def test_what_cant_be_opened_leaves_no_thread(config: Config) -> None:
 def run(config: Config, script: str, tmp_path: Path) -> str:
     """Run a program that has an open store with a user, and return what it prints."""
     head = f"""
-        import gc, os, sys, threading
+        import gc, os, sys, threading, weakref
         from store import Config, StoreError, SyncSettingsStore
         config = Config({config.database_url!r}, {config.redis_url!r})
         store = SyncSettingsStore(config).open()
@@ -326,6 +326,7 @@ FORKING = """
     told = threading.Event()
     store.on_change("params", lambda change: told.set())
     sleeping = SyncSettingsStore(config)
+    kept = weakref.ref(store._background)
     child = os.fork()
     if not child:
         assert store.get("587662504768345929", "params").version == 1
@@ -336,6 +337,7 @@ FORKING = """
             assert "not open" in str(error)
         assert [thread.name for thread in threading.enumerate()] == ["MainThread", "settings-store"]
         gc.collect()
+        assert kept() is not None
         sys.exit(7)  # as gunicorn's workers do: what is cleaned up here must not be the parent's
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     assert store.get("587662504768345929", "preferences", source="db").version == 2
