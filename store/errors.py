@@ -38,8 +38,8 @@ class UnknownSettingType(StoreError):
 
 
 class InvalidSettings(StoreError):
-    """The document can't be saved (US003), or isn't of the class it is to be read as. `problems`: bad key -> why; key `$`
-    is the whole document."""
+    """The document can't be saved (US003), or isn't of the class it is to be read as. `problems`: bad key -> why; key
+    `$` is the whole document."""
 
     @property
     def problems(self) -> dict[str, str]:
