@@ -95,8 +95,9 @@ test-lowest: .venv/installed   ## the oldest versions that pyproject.toml allows
 audit: .venv/installed   ## known vulnerabilities of what is pinned; needs to reach the advisories
 	$(BIN)/uv tool run pip-audit --disable-pip --require-hashes --requirement .ci/requirements.txt
 
-docs: .venv/installed   ## write docs/sql.md and docs/cli.md anew
-	SETTINGS_STORE_UPDATE_DOCS=1 $(BIN)/python -m pytest -q tests/sql/test_reference.py tests/cli/test_reference.py
+docs: .venv/installed   ## write docs/sql.md, docs/cli.md and store/api/sync.pyi anew
+	SETTINGS_STORE_UPDATE_DOCS=1 $(BIN)/python -m pytest -q tests/sql/test_reference.py tests/cli/test_reference.py \
+		tests/store/api/test_sync_types.py
 
 bench: .venv/installed  ## benchmarks as ratios; ONLY=name for one, SIZE=50000 for so many users
 	$(BIN)/python -m benchmarks $(ONLY)

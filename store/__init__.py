@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from store.api.store import SettingsStore
-    from store.api.watch import Change
+    from store.api.sync import SyncSettingsStore
+    from store.api.watch import Change, SettingChange
     from store.compat.pool import TimescalePool
     from store.compat.service import TimescaleUserRecord, TimescaleUserService
     from store.config import Config
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
         SettingLock,
         SettingRule,
         SettingType,
+        SettingTypeName,
         SettingView,
         Template,
         TemplateEffect,
@@ -124,14 +126,17 @@ __all__ = [
     "SavedUser",
     "ScheduledChange",
     "Setting",
+    "SettingChange",
     "SettingField",
     "SettingLock",
     "SettingLocked",
     "SettingRule",
     "SettingType",
+    "SettingTypeName",
     "SettingView",
     "SettingsStore",
     "StoreError",
+    "SyncSettingsStore",
     "Template",
     "TemplateEffect",
     "TimescalePool",
@@ -160,6 +165,7 @@ _HOMES = (  # those that load little first
     "store.encryption.vault",
     "store.api.watch",
     "store.api.store",
+    "store.api.sync",
     "store.compat.pool",
     "store.compat.service",
 )

@@ -51,7 +51,8 @@ class _OfKeys(StoreError):
 
 
 class InvalidSettings(_OfKeys):
-    """The document can't be saved (US003). `problems`: bad key -> why; key `$` is the whole document."""
+    """The document can't be saved (US003), or isn't of the class it is to be read as. `problems`: bad key -> why; key
+    `$` is the whole document."""
 
 
 class SettingLocked(_OfKeys):

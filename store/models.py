@@ -8,10 +8,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # Python has defaults of type variables from 3.13 on
+
+    S = TypeVar("S", default=dict[str, Any])
+else:
+    from typing import TypeVar
+
+    S = TypeVar("S")
 
 Document = dict[str, Any]
 Source = Literal["redis", "db"]
+SettingTypeName = Literal["preferences", "params", "dual_side"]  # those built in; the catalogue may have others
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +138,15 @@ class SettingLock(Scoped):
 
 
 @dataclass(frozen=True, slots=True)
-class Setting(Scoped):
+class Setting(Scoped, Generic[S]):
     """The active settings document of a user and type. `setting_type`: with its symbol (dual_side:BTC-USDT-SWAP), if it
-    is one's. `source`: which store answered."""
+    is one's. `settings`: a dict, or what get_as() was asked for. `source`: which store answered."""
 
     okx_uid: str
     telegram_id: str | None
     setting_type: str
     version: int
-    settings: Document
+    settings: S
     updated_at: datetime
     source: Source
 
@@ -179,7 +189,7 @@ def changeable(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class SavedSetting(Setting):
+class SavedSetting(Setting[Document]):
     """What a save left behind. `mirrored`: Redis has this version (or a newer one) already; if not, the
     key is marked, and the relay brings Redis up. `missing_keys`: what the catalogue lists with a default and the
     document, which is kept as it is, lacks; registering again fills them."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
@@ -16,6 +16,7 @@ from store.arguments import count, line, symbol_or_none
 from store.coherence import mirroring, relay
 from store.coherence.connections import Connections
 from store.config import Config
+from store.ending import end
 from store.errors import (
     BadIdentifier,
     DatabaseUnavailable,
@@ -55,6 +56,17 @@ _NOBODY = _Writer()
 _writer: ContextVar[_Writer] = ContextVar("writer", default=_NOBODY)
 
 
+@contextmanager
+def acting(actor: str | None, reason: str | None) -> Iterator[None]:
+    """Say who writes and why, for every write of this context."""
+    outer = _writer.get()
+    token = _writer.set(_Writer(outer.actor if actor is None else actor, outer.reason if reason is None else reason))
+    try:
+        yield
+    finally:
+        _writer.reset(token)
+
+
 class Core:
     """The open store, and how anything is written to both sides."""
 
@@ -68,6 +80,8 @@ class Core:
         self._secrets: dict[str, set[str]] | None = None  # the secret keys of each type, once PostgreSQL was asked
         self._flights: Flights[Any] = Flights()  # of documents, and of the halts
         self._updates: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()  # by user and name
+        self._defaults: dict[str, tuple[dict[str, str], float]] = {}  # of each type: key -> JSON, when it was asked
+        self._listeners: dict[asyncio.Task[None], Callable[..., object]] = {}  # who tells which handler of changes
         self._loop: asyncio.AbstractEventLoop | None = None  # the one it is open in
         self._versions: dict[str, tuple[int, float]] = {}  # OKX UID -> version of the credentials, when it was noted
 
@@ -91,13 +105,14 @@ class Core:
         return self
 
     async def close(self) -> None:
-        """Close the store, in the event loop it was opened in. Harmless if it isn't open."""
+        """Close the store, in the event loop it was opened in; handlers are told no more. Harmless if it isn't open."""
         if self._loop is not None and self._loop.is_closed():
             self._abandon()
         if self._opened is None:
             return
         stores, self._opened = self._connections, None
         try:
+            await self._end_listeners()
             await self._cache.close()
             await self._flights.close()
         finally:
@@ -131,6 +146,15 @@ class Core:
         if self._opened is not None:
             self._opened.database.abandon()
         self._opened, self._loop, self._cache, self._flights = None, None, Cache(self._cache_size), Flights()
+        self._listeners = {}
+
+    async def _end_listeners(self, handler: Callable[..., object] | None = None) -> int:
+        """Tell a handler of no more changes, or any; return how often it was told of each."""
+        ended = [task for task, told in self._listeners.items() if handler is None or told == handler]
+        for task in ended:
+            del self._listeners[task]
+        await end(*(task for task in ended if task is not asyncio.current_task()))  # a handler may say so itself
+        return len(ended)
 
     @asynccontextmanager
     async def acting_as(self, actor: str | None = None, *, reason: str | None = None) -> AsyncIterator[Self]:
@@ -138,14 +162,8 @@ class Core:
 
         Nests: None leaves what the outer one says. Tasks started inside take it along.
         """
-        outer = _writer.get()
-        token = _writer.set(
-            _Writer(outer.actor if actor is None else actor, outer.reason if reason is None else reason)
-        )
-        try:
+        with acting(actor, reason):
             yield self
-        finally:
-            _writer.reset(token)
 
     def _by(self, call: Call, actor: str | None = None, reason: str | None = None) -> Call:
         """Say in a call who writes and why: as given, else as acting_as() said, else as configured."""

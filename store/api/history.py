@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from store.api.base import Core, check_identifier, check_type, to_setting
-from store.models import KeyChange, SavedSetting, Setting, Version
+from store.models import KeyChange, SavedSetting, Setting, SettingTypeName, Version
 from store.postgres import functions
 
 
@@ -17,7 +17,7 @@ class History(Core):
     async def history(
         self,
         identifier: str,
-        setting_type: str | None = None,
+        setting_type: SettingTypeName | str | None = None,
         *,
         symbol: str | None = None,
         before: datetime | None = None,
@@ -36,7 +36,7 @@ class History(Core):
     def iter_history(
         self,
         identifier: str,
-        setting_type: str | None = None,
+        setting_type: SettingTypeName | str | None = None,
         *,
         symbol: str | None = None,
         before: datetime | None = None,
@@ -48,7 +48,7 @@ class History(Core):
         return self._each(call, to_version)
 
     async def get_version(
-        self, identifier: str, setting_type: str, version: int, *, symbol: str | None = None
+        self, identifier: str, setting_type: SettingTypeName | str, version: int, *, symbol: str | None = None
     ) -> Setting | None:
         """Read one version (of the document of `symbol`, else of the user's own); None if it is a deletion.
 
@@ -60,7 +60,7 @@ class History(Core):
         return None if row["deleted_at"] else to_setting(row)
 
     async def get_at(
-        self, identifier: str, setting_type: str, at: datetime, *, symbol: str | None = None
+        self, identifier: str, setting_type: SettingTypeName | str, at: datetime, *, symbol: str | None = None
     ) -> Setting | None:
         """Read what was in force at a moment (of the document of `symbol`, else of the user's own); None if it was
         deleted then. Raises UnknownVersion (nothing had been saved by then), UnknownUser."""
@@ -77,7 +77,7 @@ class History(Core):
         return [to_setting(row) for row in rows]
 
     async def diff(
-        self, identifier: str, setting_type: str, from_: int, to: int, *, symbol: str | None = None
+        self, identifier: str, setting_type: SettingTypeName | str, from_: int, to: int, *, symbol: str | None = None
     ) -> list[KeyChange]:
         """Compare two versions, key by key. Raises UnknownVersion, UnknownUser."""
         name = check_type(setting_type, symbol)
@@ -88,7 +88,7 @@ class History(Core):
     async def rollback(
         self,
         identifier: str,
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         version: int,
         *,
         symbol: str | None = None,
@@ -121,7 +121,7 @@ class History(Core):
     async def restore(
         self,
         identifier: str,
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         *,
         symbol: str | None = None,
         expected_version: int | None = None,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
 
 from store.api.base import Core, check_identifier, check_type, to_setting
 from store.arguments import check_okx_uid, count
 from store.errors import DatabaseUnavailable, InvalidArgument, RedisUnavailable, StoreError, UnknownUser, UnknownVersion
 from store.mirror.keys import TELEGRAM_ID
-from store.models import Document, MirrorEntry, SavedSetting, Setting, SettingType, Source
+from store.models import MirrorEntry, SavedSetting, Setting, SettingType, SettingTypeName, Source
 from store.postgres import functions
 from store.postgres.confinement import refusal
 
@@ -22,7 +23,7 @@ class Documents(Core):
     async def get(
         self,
         identifier: str,
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         *,
         symbol: str | None = None,
         source: Source | None = None,
@@ -118,8 +119,8 @@ class Documents(Core):
 
     async def search(
         self,
-        setting_type: str,
-        filter: Document,
+        setting_type: SettingTypeName | str,
+        filter: Mapping[str, Any],
         *,
         symbol: str | None = None,
         after: str | None = None,
@@ -132,8 +133,8 @@ class Documents(Core):
 
     def iter_search(
         self,
-        setting_type: str,
-        filter: Document,
+        setting_type: SettingTypeName | str,
+        filter: Mapping[str, Any],
         *,
         symbol: str | None = None,
         after: str | None = None,
@@ -148,8 +149,8 @@ class Documents(Core):
     async def save(
         self,
         identifier: str,
-        setting_type: str,
-        settings: Document,
+        setting_type: SettingTypeName | str,
+        settings: Mapping[str, Any],
         *,
         symbol: str | None = None,
         expected_version: int | None = None,
@@ -174,8 +175,8 @@ class Documents(Core):
     async def patch(
         self,
         identifier: str,
-        setting_type: str,
-        patch: Document,
+        setting_type: SettingTypeName | str,
+        patch: Mapping[str, Any],
         *,
         symbol: str | None = None,
         expected_version: int | None = None,
@@ -196,7 +197,7 @@ class Documents(Core):
     async def save_all(
         self,
         identifier: str,
-        documents: Mapping[str, Document],
+        documents: Mapping[str, Mapping[str, Any]],
         *,
         actor: str | None = None,
         reason: str | None = None,
@@ -209,7 +210,7 @@ class Documents(Core):
     async def delete(
         self,
         identifier: str,
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         *,
         symbol: str | None = None,
         expected_version: int | None = None,

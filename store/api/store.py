@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from store.api.bulk import Bulk
 from store.api.candles import Candles
 from store.api.changes import Changes
@@ -17,15 +15,15 @@ from store.api.rollouts import Rollouts
 from store.api.schedules import Schedules
 from store.api.templates import Templates
 from store.api.trades import Trades
+from store.api.typed import Typed
 from store.api.users import Users
 from store.api.views import Views
-from store.api.watch import Change, watch
-from store.arguments import flag
+from store.api.watching import Watching
 
 
 class SettingsStore(
-    Users, Bulk, Views, History, Changes, Templates, Schedules, Rollouts, Fields, Locks, TradingHalts, ApiCredentials,
-    Trades, Candles, Reports,
+    Users, Bulk, Views, Typed, Watching, History, Changes, Templates, Schedules, Rollouts, Fields, Locks, TradingHalts,
+    ApiCredentials, Trades, Candles, Reports,
 ):  # fmt: skip
     """Settings of trading-bot users, in PostgreSQL for good and in Redis for reading.
 
@@ -37,17 +35,3 @@ class SettingsStore(
     0: none. Redis tells what changes there, whoever changed it, normally within a millisecond; get() serves from the
     cache what Redis held at most 2 seconds ago, and goes to Redis while the connection is broken or silent.
     """
-
-    async def watch(self, identifier: str | None = None, *, halts: bool = False) -> AsyncIterator[Change]:
-        """Yield changes of a user's settings, or of everybody's (of the one that the store is confined to), as they
-        reach Redis; never ends. `halts`: also when any halt of trading began or ended, whoever's (Change.is_of_halts):
-        halted() says what is in force.
-
-        Each key's come in order; after a lost connection the newest version of what changed meanwhile.
-        Raises UnknownUser, BadIdentifier, NotPermitted.
-        """
-        okx_uid = await self._connections.confinement.known() or None
-        if identifier is not None:
-            okx_uid = (await self._user(identifier))["okx_uid"]
-        async for change in watch(self._connections, okx_uid, flag(halts, "halts")):
-            yield change

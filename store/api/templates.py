@@ -12,7 +12,7 @@ from store.api.base import Core, check_identifier, check_identifiers, check_type
 from store.api.catalogue import secret_keys
 from store.api.history import key_changes
 from store.errors import InvalidArgument, UnknownVersion
-from store.models import Document, Template, TemplateEffect
+from store.models import SettingTypeName, Template, TemplateEffect
 from store.postgres import functions
 
 SPOOLED = 1 << 22  # characters held in memory of what is told later
@@ -24,8 +24,8 @@ class Templates(Core):
     async def save_template(
         self,
         name: str,
-        setting_type: str,
-        settings: Document,
+        setting_type: SettingTypeName | str,
+        settings: Mapping[str, Any],
         *,
         owner: str | None = None,
         actor: str | None = None,
@@ -41,7 +41,7 @@ class Templates(Core):
     async def save_template_from(
         self,
         name: str,
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         identifier: str,
         *,
         symbol: str | None = None,
@@ -71,7 +71,9 @@ class Templates(Core):
         """Yield what list_templates() lists, without holding it all."""
         return self._each(functions.templates.list_setting_templates(name, _owner(owner)), _template)
 
-    async def delete_template(self, name: str, setting_type: str | None = None, *, owner: str | None = None) -> int:
+    async def delete_template(
+        self, name: str, setting_type: SettingTypeName | str | None = None, *, owner: str | None = None
+    ) -> int:
         """Delete a template, for one setting type or for all; return how many. Raises UnknownTemplate."""
         kind = None if setting_type is None else check_type(setting_type)
         call = functions.templates.delete_setting_template(name, kind, _owner(owner))
@@ -81,10 +83,10 @@ class Templates(Core):
     async def apply_template(
         self,
         name: str,
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         *,
         identifiers: Sequence[str] | None = None,
-        filter: Document | None = None,
+        filter: Mapping[str, Any] | None = None,
         replace: bool = False,
         dry_run: bool = False,
         symbol: str | None = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from store.api.base import Core, Row, check_identifier, to_saved
 from store.arguments import count_or_none
@@ -13,7 +14,7 @@ from store.coherence.sync import Sync
 from store.errors import RedisUnavailable, UnknownUser
 from store.mirror.entries import CREDENTIALS, TELEGRAM, Place, SettingKeys
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
-from store.models import Document, Erasure, Registration, SavedUser, User
+from store.models import Erasure, Registration, SavedUser, User
 from store.postgres import functions
 
 PAGE = 1000  # users a query
@@ -29,7 +30,7 @@ class Users(Core):
         *,
         name: str | None = None,
         telegram_username: str | None = None,
-        documents: Mapping[str, Document] | None = None,
+        documents: Mapping[str, Mapping[str, Any]] | None = None,
         template: str = "default",
         actor: str | None = None,
         reason: str | None = None,

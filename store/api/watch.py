@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from datetime import datetime
 
 from redis.exceptions import RedisError
 
@@ -14,7 +15,7 @@ from store.errors import RedisUnavailable, first_line
 from store.mirror.client import Mirror
 from store.mirror.entries import HALTS
 from store.mirror.keys import OKX_UID, PROBE
-from store.models import Scoped
+from store.models import Document, Scoped
 
 RETRY = 0.5  # seconds
 PING = 1.0  # seconds without a message after which the connection is tested
@@ -36,16 +37,40 @@ class Change(Scoped):
         return self.okx_uid == HALTS.owner
 
 
-async def watch(stores: Connections, okx_uid: str | None, halts: bool = False) -> AsyncIterator[Change]:
+@dataclass(frozen=True, slots=True)
+class SettingChange(Change):
+    """A version that reached Redis, as it is in the history. `old`, `new`: the document before it and of it; None: none
+    was in force. `changed_keys`: on the first level, by name. The others as in Version. `changed_keys` is None where
+    `old` isn't known, as that version was pruned; of an erased person nothing is known but that the document is gone.
+    """
+
+    old: Document | None
+    new: Document | None
+    changed_keys: list[str] | None
+    saved_at: datetime | None
+    changed_by: str | None
+    written_by: str | None
+    change_reason: str | None
+
+
+async def watch(
+    stores: Connections,
+    okx_uid: str | None,
+    *,
+    halts: bool = False,
+    seen: dict[tuple[str, str], int] | None = None,
+    listening: asyncio.Event | None = None,
+) -> AsyncGenerator[Change]:
     """Yield changes of one user, or of all (but the probe), each key's in order, from now on and without end. `halts`:
     also those of the halts of trading.
 
     After a lost connection, the newest version of every key that changed meanwhile comes first (those
-    between are in the history). Holds a version number per key it watches. Raises RedisUnavailable if Redis
-    can't be reached to begin with.
+    between are in the history). Holds a version number per key it watches: `seen`, where that of a change is still the
+    one before it while the caller has it. `listening` is set when "now" is. Raises RedisUnavailable if Redis can't be
+    reached to begin with.
     """
     mirror, started = stores.mirror, False
-    seen: dict[tuple[str, str], int] = {}
+    seen = {} if seen is None else seen
     clock = asyncio.get_running_loop().time
     while True:
         try:
@@ -56,6 +81,8 @@ async def watch(stores: Connections, okx_uid: str | None, halts: bool = False) -
                         yield Change(*key, version)
                 seen |= {key: max(version, seen.get(key, 0)) for key, version in now.items()}
                 started = True
+                if listening is not None:
+                    listening.set()
                 asked = answered = clock()
                 while answered >= asked - SILENCE:
                     message = await pubsub.get_message(timeout=PING)
@@ -70,8 +97,8 @@ async def watch(stores: Connections, okx_uid: str | None, halts: bool = False) -
                     if change is None or not _is_wanted(change.okx_uid, okx_uid, halts):
                         continue
                     if change.version > seen.get((change.okx_uid, change.setting_type), 0):
-                        seen[change.okx_uid, change.setting_type] = change.version
                         yield change
+                        seen[change.okx_uid, change.setting_type] = change.version
         except (RedisError, RedisUnavailable, OSError) as error:
             mirror.retry_now()
             if not started:

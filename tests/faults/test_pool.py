@@ -42,13 +42,14 @@ def limited(config: Config, db: Db) -> Iterator[Any]:
 
 async def reads(store: SettingsStore, count: int) -> list[Any]:
     """Read as many users at once, past Redis."""
-    return await asyncio.gather(
+    found: list[Any] = await asyncio.gather(
         *(
             store.get(OKX_UID, "params", source="db") if n % 2 else store.find_user(str(10**16 + n))
             for n in range(count)
         ),
         return_exceptions=True,
     )
+    return found
 
 
 @pytest.mark.parametrize(("limit", "size"), [(5, 5), (2, 2), (3, 5)])

@@ -112,7 +112,7 @@ async def test_who_finds_no_connection_free_waits_for_one(
             few._cache.forget(None)
             assert await sources(few, 60) == {"redis"}
         assert isinstance(await following, Change)
-        await changes.aclose()  # type: ignore[attr-defined]
+        await changes.aclose()
         with own_redis.client() as client:
             assert few._connections.mirror.redis.connection_pool.max_connections == limit
             own, others = 1, 1  # this client's, that of `store`

@@ -22,8 +22,9 @@ def test_dir_shows_the_public_names_and_each_is_there() -> None:
 
 
 API = {
-    *("open", "close", "acting_as", "watch", "get", "get_all", "search", "iter_search", "save", "save_all", "patch"),
     *("get_many", "save_many", "update", "view", "value"),
+    *("open", "close", "acting_as", "watch", "on_change", "off_change", "get_as"),
+    *("get", "get_all", "search", "iter_search", "save", "save_all", "patch"),
     *("delete", "history", "iter_history", "diff", "get_version", "get_at", "get_all_at", "rollback", "rollback_all"),
     *("changes", "changes_held"),
     *("restore", "prune", "register", "ensure_user", "find_user", "list_users", "list_deleted_users", "iter_users"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from store.arguments import text_or_none
 from store.json_writer import json_text
-from store.models import Document
 from store.postgres.call import Call, _read
 
 TYPE = "r.setting_type as name, r.redis_suffix, r.redis_encoding, r.has_symbols"
@@ -27,7 +27,7 @@ def check_setting_type(setting_type: str) -> Call:
     return _read(TYPE, "check_setting_type", setting_type=setting_type)
 
 
-def convert_settings(documents: Mapping[str, Document]) -> Call:
+def convert_settings(documents: Mapping[str, Mapping[str, Any]]) -> Call:
     """`documents`: setting type -> document."""
     query = (
         "select d.setting_type, r::text as document"
@@ -46,7 +46,7 @@ def list_setting_rules(setting_type: str) -> Call:
     return _read(RULE, "list_setting_rules", setting_type=setting_type)
 
 
-def validate_user_setting(setting_type: str, document: Document, is_partial: bool) -> Call:
+def validate_user_setting(setting_type: str, document: Mapping[str, Any], is_partial: bool) -> Call:
     arguments = {"setting_type": setting_type, "settings": json_text(document), "is_partial": is_partial}
     return _read("r.key, r.problem", "validate_user_setting", **arguments)
 

@@ -9,6 +9,8 @@ from store.errors import InvalidArgument
 from store.postgres.call import Call, _read, _write
 from store.postgres.functions._columns import SAVED, SETTING
 
+VERSION = f"{SETTING}, r.changed_by, r.written_by, r.change_reason"
+
 
 def user_setting_history(
     identifier: str, setting_type: str | None, before: datetime | None, limit: int | None, symbol: str | None = None
@@ -22,7 +24,7 @@ def user_setting_history(
 
 def user_setting_version(identifier: str, setting_type: str, version: int) -> Call:
     version = count(version, "version")
-    return _read(SETTING, "user_setting_version", identifier=identifier, setting_type=setting_type, version=version)
+    return _read(VERSION, "user_setting_version", identifier=identifier, setting_type=setting_type, version=version)
 
 
 def user_setting_at(identifier: str, setting_type: str | None, at: datetime) -> Call:

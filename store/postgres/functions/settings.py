@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from store.arguments import count_or_none, text_or_none, version_or_none
 from store.json_writer import json_text
-from store.models import Document
 from store.postgres.call import Call, _read, _write
 from store.postgres.functions._columns import SAVED, SETTING
 
@@ -39,7 +39,7 @@ def user_setting_rows(identifier: str, setting_type: str | None) -> Call:
     return _read(ROW, "get_user_settings", identifier=identifier, setting_type=setting_type, must_exist=True)
 
 
-def find_users_by_setting(setting_type: str, filter: Document, after: str | None, limit: int | None) -> Call:
+def find_users_by_setting(setting_type: str, filter: Mapping[str, Any], after: str | None, limit: int | None) -> Call:
     return _read(
         SETTING, "find_users_by_setting",
         setting_type=setting_type, filter=json_text(filter),
@@ -47,25 +47,29 @@ def find_users_by_setting(setting_type: str, filter: Document, after: str | None
     )  # fmt: skip
 
 
-def upsert_user_setting(identifier: str, setting_type: str, settings: Document, expected_version: int | None) -> Call:
+def upsert_user_setting(
+    identifier: str, setting_type: str, settings: Mapping[str, Any], expected_version: int | None
+) -> Call:
     return _write(
         SAVED, "upsert_user_setting", "identifier", identifier,
         setting_type=setting_type, settings=json_text(settings), expected_version=version_or_none(expected_version),
     )  # fmt: skip
 
 
-def patch_user_setting(identifier: str, setting_type: str, patch: Document, expected_version: int | None) -> Call:
+def patch_user_setting(
+    identifier: str, setting_type: str, patch: Mapping[str, Any], expected_version: int | None
+) -> Call:
     return _write(
         SAVED, "patch_user_setting", "identifier", identifier,
         setting_type=setting_type, patch=json_text(patch), expected_version=version_or_none(expected_version),
     )  # fmt: skip
 
 
-def save_user_settings(identifier: str, documents: Mapping[str, Document]) -> Call:
+def save_user_settings(identifier: str, documents: Mapping[str, Mapping[str, Any]]) -> Call:
     return _write(SAVED, "save_user_settings", "identifier", identifier, documents=json_text(documents))
 
 
-def save_settings_of_users(documents: Mapping[str, Document], setting_type: str, symbol: str | None) -> Call:
+def save_settings_of_users(documents: Mapping[str, Mapping[str, Any]], setting_type: str, symbol: str | None) -> Call:
     """The rows come with the `identifier` that the document was given by."""
     saved = SAVED.replace("r.", "(r.setting).")
     return _write(

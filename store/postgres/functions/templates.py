@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from store.arguments import flag, line, symbol_or_none
 from store.errors import InvalidArgument
 from store.json_writer import json_text
-from store.models import Document
 from store.postgres.call import Call, _read, _write
 
 TEMPLATE = (
@@ -16,7 +16,7 @@ TEMPLATE = (
 )
 
 
-def save_setting_template(name: str, setting_type: str, settings: Document, owner: str | None) -> Call:
+def save_setting_template(name: str, setting_type: str, settings: Mapping[str, Any], owner: str | None) -> Call:
     return _write(
         TEMPLATE, "save_setting_template", "name", line(name, "a template's name", InvalidArgument),
         setting_type=setting_type, settings=json_text(settings), owner=owner,
@@ -41,7 +41,7 @@ def apply_setting_template(
     name: str,
     setting_type: str,
     identifiers: Sequence[str] | None,
-    filter: Document | None,
+    filter: Mapping[str, Any] | None,
     replace: bool,
     dry_run: bool,
     symbol: str | None = None,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from store.arguments import count_or_none, line, text_or_none
 from store.errors import BadIdentifier, InvalidArgument
 from store.json_writer import json_text
-from store.models import Document
 from store.postgres.call import Call, _read, _write
 from store.postgres.functions._columns import SAVED
 
@@ -20,7 +20,7 @@ def register_user(
     telegram_id: str | None,
     name: str | None,
     telegram_username: str | None,
-    documents: Mapping[str, Document],
+    documents: Mapping[str, Mapping[str, Any]],
     template: str,
 ) -> Call:
     return _write(

@@ -79,4 +79,4 @@ async def test_a_watch_hears_of_its_own_store_only(
         assert await asyncio.gather(*heard) == [Change(OKX_UID, "params", 2)] * 2
         assert await anext(watches[0]) == Change(OKX_UID, "dual_side", 2)
         for changes in watches:
-            await changes.aclose()  # type: ignore[attr-defined]
+            await changes.aclose()

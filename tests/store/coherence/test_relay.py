@@ -158,4 +158,4 @@ async def test_watch_yields_changes_in_order_and_catches_up(
     await store.patch(user, "dual_side", {"use_dual_sl": True})
     missed = {await asyncio.wait_for(following, 5), await asyncio.wait_for(anext(changes), 5)}
     assert missed == {Change(OKX_UID, "params", 2), Change(OKX_UID, "dual_side", 2)}
-    await changes.aclose()  # type: ignore[attr-defined]
+    await changes.aclose()
