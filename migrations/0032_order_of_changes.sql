@@ -5,7 +5,7 @@
 alter table user_settings add column saved_in xid8 not null default '0';
 alter table user_settings alter column saved_in set default pg_current_xact_id();
 create index idx_user_settings_saved_in on user_settings (saved_in, updated_at);
-comment on column user_settings.saved_in is 'The transaction that saved this version; 0: before that was noted. By it changes_after() knows what was committed since; of this server only, so no backup has it.';
+comment on column user_settings.saved_in is 'The transaction that saved this version, or a later one that had saved the version before; 0: before that was noted. By it changes_after() knows what was committed since; of this server only, so no backup has it.';
 
 create table change_feed (
     is_only boolean primary key default true,

@@ -3,6 +3,8 @@
 -- those are read before the oldest that is still under way (of the snapshot of this call): none of them can come any more. Such a
 -- transaction of any database of the server holds the feed back as long as it is open, if it has written anything
 -- (changes_held()); one that only reads doesn't. Within a transaction by time, which rises from version to version.
+-- A version never comes before the one that it follows, though its transaction may have begun earlier: it takes that one's number then,
+-- which is higher than its own, so nobody has read past it while it was open.
 -- A page ends where its changes come to more than 4 MB. The probe's are left out; a confined session gets those of its user.
 -- Of a standby, too. Reads by index, whatever the statistics say; no lock.
 create or replace function changes_after(p_cursor text default null, p_limit integer default 1000)

@@ -97,7 +97,7 @@ begin
     new.changed_by    := coalesce(_writer_note('actor'), session_user);
     new.change_reason := _writer_note('reason');
     new.written_by    := session_user;
-    new.saved_in      := pg_current_xact_id();
+    new.saved_in      := greatest(pg_current_xact_id(), old.saved_in);    -- that of the version before may have begun later
     return new;
 end
 $$;

@@ -15,7 +15,8 @@ def check(truth: Truth) -> Iterator[Violation]:
     fed: dict[int, dict[Key, list[int]]] = defaultdict(lambda: defaultdict(list))
     for change in truth.history.fed:
         fed[change.watcher][change.owner, change.kind].append(change.version)
-    for reader, found in fed.items():
+    for reader in {change.watcher for change in truth.history.watched} | fed.keys():
+        found = fed[reader]
         for key in found.keys() | truth.chains.keys():
             if key[1] not in NO_SETTINGS:
                 lives = [[row.version for _, row in life] for life in truth.chains[key].lives()]

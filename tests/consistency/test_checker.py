@@ -177,6 +177,7 @@ BREAKS: dict[str, tuple[str, Break]] = {
     "a change doesn't come": ("watch complete", lambda h: h.watched.pop(2)),
     "the newest doesn't come": ("watch complete", lambda h: h.watched.pop(-2)),
     "the feed leaves a change out": ("feed", lambda h: h.fed.pop(2)),
+    "nothing is fed": ("feed", lambda h: h.fed.clear()),
     "the feed lacks the newest": ("feed", lambda h: h.fed.pop()),
     "a change is fed twice": ("feed", lambda h: fed(h, 7)),
     "changes are fed in another order": ("feed", lambda h: h.fed.insert(2, h.fed.pop())),
