@@ -69,7 +69,7 @@ OWNERS = {
     *("save_setting_type", "delete_setting_type", "save_setting_field", "delete_setting_field"),
     *("save_setting_rule", "delete_setting_rule", "_describe_fields"),
     "save_hypertable_settings",
-    "delete_rollout",
+    *("delete_rollout", "_check_overlap", "_lock_rollout", "_look_at_rollout", "_carry_on_rollout"),
     *("begin_rollout", "advance_rollout", "pause_rollout", "resume_rollout", "end_rollout"),
     *("user_settings_changed", "okx_api_info_changed", "app_users_links"),  # triggers: what nobody writes by hand
     *("erase_unknown", "_erasure_digest", "_forget_erased", "is_erased"),  # the memory of erasures is nobody's to read

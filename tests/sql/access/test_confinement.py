@@ -113,6 +113,8 @@ OF_ALL = {
     "list_rollouts": "",
     "list_rollout_results": "'first'",
     "_lock_rollout": "'first', '{running}', 'x'",
+    "_look_at_rollout": "null",
+    "_carry_on_rollout": "null, 50",
 }
 # Lists: the confined user's part only. The column that tells whose a row is.
 LISTS = {
@@ -155,8 +157,8 @@ OF_NOBODY = {
     *("save_setting_rule", "delete_setting_rule", "list_setting_rules", "_broken_rules", "_rule_tokens"),
     *("_rule_schema", "_comparison_schema", "_field_schema", "setting_schema", "_describe_fields", "_write_candles"),
     *("_candle_lookup", "_without_change", "rollout_bucket", "_rollout_share", "_rollout_reason", "_check_rollout"),
-    *("_check_overlap", "_next_of_rollout", "_give_rollout", "_take_back_rollout", "_look_at_rollout"),
-    *("_carry_on_rollout", "_bootstrap_difference"),
+    *("_check_overlap", "_next_of_rollout", "_give_rollout", "_take_back_rollout"),
+    "_bootstrap_difference",
 }  # fmt: skip
 
 
