@@ -101,7 +101,8 @@ def rollout_status(name: str | None, as_json: bool) -> None:
     """List rollouts, or show one.
 
     With the NAME of one: what each look at its results found; exit code 1 if there is none. Means are of what the
-    rollout's guard says: the net PnL of a trade, the share of wins, a user's deepest drawdown. The difference is above `lower` and below `upper`, but for chance.
+    rollout's guard says: the net PnL of a trade, the share of wins, a user's deepest drawdown. The difference is above
+    `lower` and below `upper`, but for chance.
 
     \b
     Example:
