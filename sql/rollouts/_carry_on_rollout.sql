@@ -1,11 +1,13 @@
 -- One turn of a rollout that the caller has locked.
 create or replace function _carry_on_rollout(p_rollout rollouts, p_limit integer, out okx_uids text[], out verdict text)
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_given record;
 begin
+    perform check_confinement(null);
     if p_rollout.outcome = 'roll_back' then
         v_given := _take_back_rollout(p_rollout, p_limit);
     else
@@ -45,5 +47,5 @@ end
 $$;
 
 comment on function _carry_on_rollout(rollouts, integer) is
-'Gives or takes back a rollout''s settings, looks at its results, pauses, advances or ends it, whatever comes next. Whose documents changed, and the verdict of a look. Called by watch_rollouts().';
+'Gives or takes back a rollout''s settings, looks at its results, pauses, advances or ends it, whatever comes next. Whose documents changed, and the verdict of a look. Called by watch_rollouts(). Raises US012.';
 select _allow('_carry_on_rollout', 'admin');

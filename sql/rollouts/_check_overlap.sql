@@ -2,6 +2,7 @@
 create or replace function _check_overlap(p_setting_type text, p_settings jsonb, p_name text)
 returns void
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

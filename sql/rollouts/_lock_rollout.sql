@@ -2,6 +2,7 @@
 create or replace function _lock_rollout(p_name text, p_states text[], p_hint text)
 returns rollouts
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare

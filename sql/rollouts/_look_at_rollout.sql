@@ -8,6 +8,7 @@
 create or replace function _look_at_rollout(p_rollout rollouts)
 returns text
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 set plan_cache_mode = force_custom_plan
 as $$
@@ -20,6 +21,7 @@ declare
     v_between record;
     v_verdict text;
 begin
+    perform check_confinement(null);
     with trade as (
         select m.bucket, m.user_id, m.okx_uid, t.net_pnl, t.exit_time,
                sum(t.net_pnl) over (partition by m.user_id order by t.exit_time) as equity    -- trades closed at one moment are one step
@@ -70,5 +72,5 @@ end
 $$;
 
 comment on function _look_at_rollout(rollouts) is
-'Compares the two groups of a rollout''s step, if there are trades enough for the next look, and notes in rollout_results what it found. Returns the verdict: worse, better, open; null: no look yet. Called by watch_rollouts().';
+'Compares the two groups of a rollout''s step, if there are trades enough for the next look, and notes in rollout_results what it found. Returns the verdict: worse, better, open; null: no look yet. Called by watch_rollouts(). Raises US012.';
 select _allow('_look_at_rollout', 'admin');

@@ -1,7 +1,8 @@
 """Types of store/api/sync.py. Written by `make docs` from those of SettingsStore; a test keeps it so."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, BinaryIO, Literal, Unpack, overload
 from uuid import UUID
 
@@ -10,21 +11,36 @@ from store.api.typed import T
 from store.api.watch import Change, SettingChange
 from store.models import (
     Candle,
+    CommittedChange,
     Credentials,
     CredentialsVersion,
+    Document,
     EquityPoint,
     Erasure,
     Gap,
+    Guard,
+    Halt,
+    HaltRecord,
+    HeldChanges,
     KeyChange,
     Language,
+    OnWorse,
     Registration,
+    Rollout,
+    RolloutOutcome,
+    RolloutResult,
+    RolloutTurn,
     SavedCredentials,
+    SavedHalt,
     SavedSetting,
     SavedUser,
+    ScheduledChange,
     Setting,
     SettingField,
+    SettingLock,
     SettingRule,
     SettingTypeName,
+    SettingView,
     Source,
     Template,
     TemplateEffect,
@@ -111,6 +127,71 @@ class SyncSettingsStore(Blocking):
         was erased before (an old copy of Redis came back). That it was this person is remembered by a keyed digest,
         until somebody registers anew. Backups and the servers' logs may hold it longer. Raises UnknownUser.
         """
+    def get_many(
+        self,
+        identifiers: Iterable[str],
+        setting_type: str,
+        *,
+        symbol: str | None = None,
+        source: Source | None = None,
+        min_versions: Mapping[str, int] | None = None,
+    ) -> dict[str, Setting]:
+        """Read a document of each of many users, as get() does: {identifier: setting}, in the order given. Who has no
+        such document isn't in it, nor is who isn't known.
+
+        500 users take an exchange with Redis, all that is missing there one query of PostgreSQL. `min_versions`: as
+        get()'s `min_version`, by identifier, an OKX UID. Raises BadIdentifier (what isn't text), UnknownSettingType,
+        UnknownVersion, InvalidArgument, NotPermitted, DatabaseUnavailable.
+        """
+    def save_many(
+        self,
+        documents: Mapping[str, Document],
+        setting_type: str,
+        *,
+        symbol: str | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> dict[str, SavedSetting]:
+        """Save a document of each of many users ({identifier: document}) in one transaction, all or none; each as
+        save() does: {identifier: what was saved}.
+
+        Raises what save() does, InvalidSettings and UnknownUser with a message that says whose, and InvalidArgument
+        also if a user is named twice.
+        """
+    def update(
+        self,
+        identifier: str,
+        setting_type: str,
+        change: Callable[[Document], Document | None],
+        *,
+        symbol: str | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> SavedSetting:
+        """Read a document, change it, save it if nobody else has saved meanwhile; else again, after a moment.
+
+        `change` gets the document as PostgreSQL has it ({}: there is none; of a symbol the user's own, if it has none),
+        and returns another, or None if it has changed the one it got. It may be called several times, so it does
+        nothing else; what it raises ends the update, with nothing saved. Numbers are Python's: a fraction keeps as many
+        digits as a float has. Keys that are set whatever the document holds are patch()'s, which takes one statement.
+        Raises what save() does: VersionConflict only if others were first 50 times, DatabaseUnavailable if it is
+        unknown whether this save was done, and then it isn't tried again.
+        """
+    def view(
+        self,
+        identifier: str,
+        setting_type: str,
+        *,
+        symbol: str | None = None,
+        min_version: int = 0,
+        okx_uid: str | None = None,
+    ) -> SettingView | None:
+        """Read a document as get() does, to look at only: from the cache it takes no copy, and all have the same one.
+        Its objects are read-only mappings, its arrays tuples."""
+    def value(
+        self, identifier: str, setting_type: str, key: str, default: Any = None, *, symbol: str | None = None
+    ) -> Any:
+        """Read one value of a document, as view() has it; `default` where there is none. Raises what get() does."""
     def get_as(
         self,
         identifier: str,
@@ -240,13 +321,17 @@ class SyncSettingsStore(Blocking):
         """Delete a document, as a version of its own; the old value stays in the history. None if there
         was nothing. Otherwise as save()."""
     @overload
-    def watch(self, identifier: str | None = None, *, values: Literal[False] = False) -> SyncIterator[Change]:
+    def watch(
+        self, identifier: str | None = None, *, values: Literal[False] = False, halts: bool = False
+    ) -> SyncIterator[Change]:
         """Yield changes of a user's settings, or of everybody's (of the one that the store is confined to), as they
         reach Redis; never ends.
 
         Each key's come in order; after a lost connection the newest version of what changed meanwhile. With `values`
         as SettingChange, from the history: every version, those between, too, but what was pruned; while PostgreSQL is
-        away it waits. Raises UnknownUser, BadIdentifier, NotPermitted, RedisUnavailable (only at the beginning).
+        away it waits. `halts`: also when any halt of trading began or ended, whoever's (Change.is_of_halts): halted()
+        says what is in force. Raises UnknownUser, BadIdentifier, NotPermitted, InvalidArgument (`values` with `halts`),
+        RedisUnavailable (only at the beginning).
         """
     @overload
     def watch(self, identifier: str | None = None, *, values: Literal[True]) -> SyncIterator[SettingChange]:
@@ -255,7 +340,9 @@ class SyncSettingsStore(Blocking):
 
         Each key's come in order; after a lost connection the newest version of what changed meanwhile. With `values`
         as SettingChange, from the history: every version, those between, too, but what was pruned; while PostgreSQL is
-        away it waits. Raises UnknownUser, BadIdentifier, NotPermitted, RedisUnavailable (only at the beginning).
+        away it waits. `halts`: also when any halt of trading began or ended, whoever's (Change.is_of_halts): halted()
+        says what is in force. Raises UnknownUser, BadIdentifier, NotPermitted, InvalidArgument (`values` with `halts`),
+        RedisUnavailable (only at the beginning).
         """
     def history(
         self,
@@ -349,6 +436,20 @@ class SyncSettingsStore(Blocking):
 
         Raises InvalidArgument, UnknownUser.
         """
+    def changes(
+        self, after: str | None = None, *, since: datetime | None = None, follow: bool = False
+    ) -> SyncIterator[CommittedChange]:
+        """Yield committed changes of everybody's settings (of the user whom the store is confined to), none left out.
+
+        `after`: the `cursor` of the last change that was taken care of; else from the first one saved at `since` or
+        later, or from the oldest version there is. `follow`: go on for ever, also when PostgreSQL was away, once it
+        was reached; else end where nothing is new. What an open transaction holds back comes as soon as that has
+        ended: changes_held(). Raises InvalidArgument (no cursor, or one of another state of the database: of before a
+        restore or a failover), DatabaseUnavailable.
+        """
+    def changes_held(self) -> HeldChanges | None:
+        """Tell what is committed and changes() can't yield yet, as a transaction that began before it is open, of any
+        database of the server; None if nothing is held back."""
     def save_template(
         self,
         name: str,
@@ -407,6 +508,122 @@ class SyncSettingsStore(Blocking):
         `dry_run`: a preview. `tell` hears of each effect once all is done, in place of the list, which is empty then.
         Raises UnknownTemplate, UnknownUser, InvalidSettings, UnknownSettingType.
         """
+    def schedule_change(
+        self,
+        identifier: str,
+        setting_type: str,
+        patch: Document | None = None,
+        *,
+        template: str | None = None,
+        version: int | None = None,
+        symbol: str | None = None,
+        at: datetime | None = None,
+        until: datetime | None = None,
+        for_: timedelta | None = None,
+        not_after: datetime | None = None,
+        expected_version: int | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> ScheduledChange:
+        """Have a user's document changed at a moment by PostgreSQL's clock: by a JSON merge patch, by a template, or by
+        a rollback to a version.
+
+        Without `at` now, in this transaction. `until`, or after `for_`: it is taken back, the keys it changed get the
+        values they had, unless somebody changed them since. `not_after`: it expires if it couldn't be applied by then.
+        It is checked now, and again when it is due, against `expected_version`, too.
+        Raises UnknownUser, UnknownSettingType, InvalidSettings, UnknownTemplate, UnknownVersion, InvalidArgument;
+        without `at` what patch(), apply_template() or rollback() raise.
+        """
+    def schedule_changes(
+        self,
+        setting_type: str,
+        patch: Document | None = None,
+        *,
+        identifiers: Sequence[str] | None = None,
+        filter: Document | None = None,
+        template: str | None = None,
+        symbol: str | None = None,
+        at: datetime | None = None,
+        until: datetime | None = None,
+        for_: timedelta | None = None,
+        not_after: datetime | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> ScheduledChange:
+        """Have the documents of these users changed at a moment, or of everybody whose document contains `filter` then,
+        each for itself; without `at` now, all or none. Otherwise as schedule_change()."""
+    def list_scheduled_changes(
+        self,
+        identifier: str | None = None,
+        *,
+        to_come: bool = False,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> list[ScheduledChange]:
+        """List scheduled changes, newest first, of a user (also those of lists) or of all; with `to_come` those that
+        aren't over. `before`: the id of the last one of the page before. Secrets are masked. Raises UnknownUser."""
+    def iter_scheduled_changes(
+        self,
+        identifier: str | None = None,
+        *,
+        to_come: bool = False,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> SyncIterator[ScheduledChange]:
+        """Yield what list_scheduled_changes() lists, without holding it all."""
+    def cancel_scheduled_change(self, id: int, *, take_back: bool = False, actor: str | None = None) -> ScheduledChange:
+        """Have nothing more happen of a scheduled change: what it did stays, or is taken back now. Raises
+        UnknownScheduledChange (over, cancelled, or there is none), InvalidArgument."""
+    def begin_rollout(
+        self,
+        name: str,
+        template: str,
+        setting_type: str,
+        *,
+        steps: Sequence[Decimal | float | str] = (5, 25, 100),
+        filter: Document | None = None,
+        minimum_trades: int = 100,
+        guard: Guard = "net_per_trade",
+        on_worse: OnWorse = "pause",
+        step_time: timedelta | None = None,
+        control: Decimal | float | str = 10,
+        currency: str | None = "USDT",
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> Rollout:
+        """Begin to give a template to the users whose document contains `filter` (None: who has one), and return when
+        those of the first step have it.
+
+        `steps`: percent of the users who have it then; `control`: percent who get nothing before the end. `guard`: by
+        which figure both groups are compared, of trades in `currency`, first when each has `minimum_trades`;
+        `on_worse`: what happens if who has it does worse beyond chance. `step_time`: advance after that, unless it is
+        worse; None: by advance_rollout(). Raises RolloutRefused (the name is taken, another one changes the same keys),
+        UnknownTemplate, InvalidArgument, InvalidSettings, UnknownSettingType.
+        """
+    def advance_rollout(self, name: str, *, from_step: int | None = None, actor: str | None = None) -> Rollout:
+        """Go on to the next step, and return when its users have it. `from_step`: only if it is at that one. Raises
+        RolloutRefused."""
+    def pause_rollout(self, name: str, *, actor: str | None = None, reason: str | None = None) -> Rollout:
+        """Stop a rollout where it is. Raises RolloutRefused."""
+    def resume_rollout(self, name: str, *, actor: str | None = None) -> Rollout:
+        """Go on with a rollout that is paused. Raises RolloutRefused."""
+    def end_rollout(
+        self, name: str, outcome: RolloutOutcome, *, actor: str | None = None, reason: str | None = None
+    ) -> Rollout:
+        """End a rollout, and return when its users have what the outcome says.
+
+        `keep`: who has it keeps it; `everybody`: all get it, the control group too; `roll_back`: each key that it
+        changed gets back the value it had, user by user, unless it was changed again since; that, too, of one that has
+        ended. Raises RolloutRefused, InvalidArgument.
+        """
+    def delete_rollout(self, name: str) -> None:
+        """Forget a rollout that has ended, with its results; users keep what they have. Raises RolloutRefused."""
+    def watch_rollouts(self, name: str | None = None) -> list[RolloutTurn]:
+        """Carry on all rollouts, or one, a turn of at most fifty users each; return what was done. The relay does."""
+    def list_rollouts(self, name: str | None = None) -> list[Rollout]:
+        """List rollouts, the newest first, or the one of a name."""
+    def list_rollout_results(self, name: str) -> list[RolloutResult]:
+        """List what each look at a rollout found. Raises RolloutRefused (no such rollout)."""
     def fields(self, setting_type: SettingTypeName | str) -> list[SettingField]:
         """List the keys of a setting type that the catalogue knows, by name. Raises UnknownSettingType."""
     def rules(self, setting_type: SettingTypeName | str) -> list[SettingRule]:
@@ -424,6 +641,76 @@ class SyncSettingsStore(Blocking):
 
         Its `$comment` names what it can't say. Raises UnknownSettingType, InvalidArgument (the language).
         """
+    def lock_setting(
+        self,
+        identifier: str | None,
+        setting_type: str,
+        keys: Sequence[str] | None = None,
+        *,
+        reason: str,
+        until: datetime | None = None,
+        symbol: str | None = None,
+        actor: str | None = None,
+    ) -> list[SettingLock]:
+        """Lock keys (None: the whole document) of a user's settings, or of everybody's (None), in place of earlier
+        locks of these: whoever changes them gets SettingLocked, until then or until unlock_setting().
+
+        A type's lock holds for its symbols' documents, too; `symbol`: for that one only. Takes the role settings_admin.
+        Raises UnknownUser, BadIdentifier, UnknownSettingType, InvalidArgument, NotPermitted, DatabaseUnavailable.
+        """
+    def unlock_setting(
+        self,
+        identifier: str | None,
+        setting_type: str,
+        keys: Sequence[str] | None = None,
+        *,
+        symbol: str | None = None,
+        actor: str | None = None,
+    ) -> list[SettingLock]:
+        """Remove locks of exactly this scope, of these keys (None: all of them); return those that there were. Not what
+        a bot locked. Raises what lock_setting() does."""
+    def lock_cold_keys(
+        self,
+        identifier: str,
+        setting_type: str,
+        until: datetime,
+        *,
+        symbol: str | None = None,
+        actor: str | None = None,
+    ) -> list[SettingLock]:
+        """Lock the keys that the catalogue calls changeable only while the bot is stopped: by the bot, when it starts,
+        and again before `until` for as long as it runs. Raises what lock_setting() does; any writer may."""
+    def unlock_cold_keys(
+        self, identifier: str, setting_type: str, *, symbol: str | None = None, actor: str | None = None
+    ) -> list[SettingLock]:
+        """Remove what lock_cold_keys() has locked: by the bot, when it stops. Returns it."""
+    def list_locks(self, identifier: str | None = None, setting_type: str | None = None) -> list[SettingLock]:
+        """List the locks in force: all, or those that hold for a user (everybody's, too), or of a type and its symbols.
+        Raises UnknownUser, BadIdentifier, NotPermitted."""
+    def halted(self, identifier: str, symbol: str | None = None) -> Halt | None:
+        """Tell whether a user may not trade now, and why: the widest halt in force, of everybody, the user, the symbol,
+        or the user's symbol; None: none is. Without `symbol`, halts of symbols don't count.
+
+        By an OKX UID (whether or not anybody has it) from the cache, else Redis, else PostgreSQL, as get() reads; by
+        another identifier PostgreSQL is asked whose it is. What somebody else wrote into Redis doesn't count. Where
+        neither store answers, nobody knows: raises DatabaseUnavailable, and who can't know must not trade. Raises
+        UnknownUser (not an OKX UID, and nobody's), BadIdentifier, InvalidArgument, NotPermitted.
+        """
+    def list_halts(self, *, include_ended: bool = False) -> list[HaltRecord]:
+        """List the halts in force as PostgreSQL has them, the newest first; with those that ended, if asked."""
+    def halt_trading(
+        self, reason: str, identifier: str | None = None, *, symbol: str | None = None, actor: str | None = None
+    ) -> SavedHalt:
+        """Halt the trading of everybody, of one user, of one `symbol`, or of one user's symbol.
+
+        Idempotent: the result is the halt in force, which may be an earlier one. With Redis away it holds all the same,
+        and `mirrored` is false: bots that read Redis learn of it from the relay. Raises UnknownUser, BadIdentifier,
+        InvalidArgument (no reason, no symbol), NotPermitted, DatabaseUnavailable.
+        """
+    def resume_trading(
+        self, reason: str, identifier: str | None = None, *, symbol: str | None = None, actor: str | None = None
+    ) -> SavedHalt | None:
+        """End the halt of exactly this scope, as halt_trading() has it; None if there is none. Raises what it does."""
     def save_credentials(
         self,
         identifier: str,

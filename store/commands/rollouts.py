@@ -22,11 +22,12 @@ GUARDS = ("net_per_trade", "win_rate", "drawdown")
 
 @click.group()
 def rollout() -> None:
-    """Give a template to users step by step, and watch what they earn beside a control group.
+    """Give a template to users step by step.
+
+    What they earn is compared with what a control group earns, and a rollout that does worse is stopped.
 
     \b
     Example:
-      settings-store template save careful params leverage=3
       settings-store rollout begin careful-first careful params --steps 5,25,100
       settings-store rollout status careful-first
     """
@@ -70,10 +71,10 @@ def rollout_begin(
     name: str, template: str, setting_type: str, steps: list[float], pairs: Sequence[str], control: float,
     guard: Guard, minimum_trades: int, currency: str, on_worse: str, step_days: float | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Begin to give a TEMPLATE for a TYPE to users, those of the first step now.
+    """Begin to give a TEMPLATE to users.
 
-    Users fall into the steps by a hash of their OKX UID and the NAME. Who registers later, or has it so already, isn't
-    in it. The relay watches the results, and carries on what is left to do.
+    Those of the first step get it now. Users fall into the steps by a hash of their OKX UID and the NAME. Who registers
+    later, or has it so already, isn't in it. The relay watches the results, and carries on what is left to do.
 
     \b
     Example:
@@ -97,10 +98,11 @@ def rollout_begin(
 @click.argument("name", required=False)
 @as_json
 def rollout_status(name: str | None, as_json: bool) -> None:
-    """List all rollouts, or show one with what each look at its results found. Exit code 1 if there is none.
+    """List rollouts, or show one.
 
-    Means are of what the rollout's guard says: the net PnL of a trade, the share of wins, a user's deepest drawdown.
-    The difference is above `lower` and below `upper`, but for chance.
+    With the NAME of one: what each look at its results found; exit code 1 if there is none. Means are of what the
+    rollout's guard says: the net PnL of a trade, the share of wins, a user's deepest drawdown. The difference is above
+    `lower` and below `upper`, but for chance.
 
     \b
     Example:
@@ -128,7 +130,9 @@ def rollout_status(name: str | None, as_json: bool) -> None:
 @who
 @as_json
 def rollout_advance(name: str, from_step: int | None, as_json: bool) -> None:
-    """Go on to the next step, whatever the results are.
+    """Go on to the next step.
+
+    Whatever the results are.
 
     \b
     Example:
@@ -142,7 +146,9 @@ def rollout_advance(name: str, from_step: int | None, as_json: bool) -> None:
 @who
 @as_json
 def rollout_pause(name: str, as_json: bool) -> None:
-    """Stop a rollout where it is: who has it keeps it, nobody gets it, nobody looks.
+    """Stop a rollout where it is.
+
+    Who has it keeps it; nobody gets it, nobody looks.
 
     \b
     Example:
@@ -156,7 +162,9 @@ def rollout_pause(name: str, as_json: bool) -> None:
 @who
 @as_json
 def rollout_resume(name: str, as_json: bool) -> None:
-    """Go on with a rollout that is paused, at the same step.
+    """Go on with a rollout that is paused.
+
+    At the same step, with the looks that are left of it.
 
     \b
     Example:
@@ -171,7 +179,9 @@ def rollout_resume(name: str, as_json: bool) -> None:
 @who
 @as_json
 def rollout_end(name: str, outcome: str, as_json: bool) -> None:
-    """End a rollout. OUTCOME: keep (who has it keeps it), everybody (all get it, the control group too), roll-back.
+    """End a rollout.
+
+    OUTCOME: keep (who has it keeps it), everybody (all get it, the control group too), roll-back.
 
     Rolled back, each key that it changed gets back the value it had, user by user, unless it was changed again since.
     What has ended otherwise can be rolled back still.
@@ -190,7 +200,9 @@ def rollout_end(name: str, outcome: str, as_json: bool) -> None:
 @as_json
 @acts
 def rollout_delete(name: str, as_json: bool) -> None:
-    """Forget a rollout that has ended, with its results. Users keep what they have.
+    """Forget a rollout that has ended.
+
+    Its results go with it, and what users had before. Users keep what they have.
 
     \b
     Example:

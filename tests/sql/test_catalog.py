@@ -70,7 +70,7 @@ OWNERS = {
     *("save_setting_rule", "delete_setting_rule", "_describe_fields"),
     "save_hypertable_settings",
     "schedule_changes",  # what is run in others' names nobody writes by hand
-    "delete_rollout",
+    *("delete_rollout", "_check_overlap", "_lock_rollout", "_look_at_rollout", "_carry_on_rollout"),
     *("begin_rollout", "advance_rollout", "pause_rollout", "resume_rollout", "end_rollout"),
     *("lock_setting", "unlock_setting"),
     *(

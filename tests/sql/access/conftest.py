@@ -21,8 +21,8 @@ def calls(db: Connection) -> list[str]:
     fetch(db, "select save_setting_template('careful', 'params', '{}')")
     for number, name in enumerate(("first", "paused", "new")):
         fetch(db, "select save_setting_template(%s, 'params', %s)", (name, f'{{"own {number}": 1}}'))
-    fetch(db, "select begin_rollout('first', 'first', 'params', '{50,90}')")
-    fetch(db, "select begin_rollout('paused', 'paused', 'params', '{50,90}')")
+    fetch(db, "select begin_rollout('first', 'first', 'params', '{0.01,90}')")
+    fetch(db, "select begin_rollout('paused', 'paused', 'params', '{0.01,90}')")
     fetch(db, "select pause_rollout('paused')")
     fetch(db, "select save_setting_rule('params', 'tame', '$.leverage < 50 || $.use_sl == true', 'x')")
     fetch(db, "insert into timeframes values ('2h', '2 hours')")  # as an admin of 1.0.0 could

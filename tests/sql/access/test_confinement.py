@@ -129,6 +129,8 @@ OF_ALL = {
     "list_rollouts": "",
     "list_rollout_results": "'first'",
     "_lock_rollout": "'first', '{running}', 'x'",
+    "_look_at_rollout": "null",
+    "_carry_on_rollout": "null, 50",
 }
 # Lists: the confined user's part only. The column that tells whose a row is.
 LISTS = {
@@ -178,9 +180,8 @@ OF_NOBODY = {
     *("_work_on_change", "_failure_note", "_shown_change", "_hand_down_change", "_erase_scheduled_changes"),
     *("_write_as_schedule", "_apply_scheduled_change", "_take_back_change"),
     *("rollout_bucket", "_rollout_share", "_rollout_reason", "_check_rollout"),
-    *("_check_overlap", "_next_of_rollout", "_give_rollout", "_take_back_rollout", "_look_at_rollout"),
-    *("_carry_on_rollout", "_bootstrap_difference"),
-    *("_check_locks", "_put_locks"),
+    *("_check_overlap", "_next_of_rollout", "_give_rollout", "_take_back_rollout"),
+    *("_bootstrap_difference", "_check_locks", "_put_locks"),
 }  # fmt: skip
 
 

@@ -211,7 +211,6 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.rollouts.resume_rollout, ("paused",)),
     (functions.rollouts.end_rollout, ("going", "roll_back")),
     (functions.rollouts.watch_rollouts, ("going",)),
-    (functions.rollouts.watch_rollouts, ("watched",)),
     (functions.rollouts.list_rollout_results, ("going",)),
     (functions.files.import_users, (json.dumps([KNOWN]), False)),
     (functions.files.import_users, (json.dumps([{"okx_uid": NOBODY, "settings": {"params": {}}}]), False)),
@@ -272,6 +271,7 @@ SCANS: dict[str, tuple[Callable[..., Call], tuple[Any, ...], set[str]]] = {
     ),
     "prune for everybody": (functions.history.prune_user_settings, (3, timedelta(0), None, True), {"user_settings"}),
     "rollouts with how many have it": (functions.rollouts.list_rollouts, (None,), {"rollout_users"}),
+    "a look at what everybody's trades of a step earned": (functions.rollouts.watch_rollouts, ("watched",), {"trades"}),
     "statistics of everybody": (functions.trades.trade_statistics, (None,), {"trades"}),
     "statistics of everybody by value": (
         functions.trades.trade_statistics_by_setting_value, ("params", "leverage", None), {"trades", "user_settings"},
