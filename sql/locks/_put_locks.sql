@@ -5,9 +5,11 @@ create or replace function _put_locks(
 )
 returns setof setting_locks
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
+    perform check_confinement(nullif(p_okx_uid, ''));
     if p_until <= clock_timestamp() then
         raise exception using errcode = 'US010', message = 'a lock ends in the future';
     end if;
@@ -34,5 +36,5 @@ end
 $$;
 
 comment on function _put_locks(text, text, text[], text, timestamptz, boolean) is
-'Locks keys of a document (an empty one: the whole), in place of earlier locks of these; returns them. Raises US010. Used by lock_setting() and lock_cold_keys().';
+'Locks keys of a document (an empty one: the whole), in place of earlier locks of these; returns them. Raises US010, US012. Used by lock_setting() and lock_cold_keys().';
 select _allow('_put_locks', 'admin');

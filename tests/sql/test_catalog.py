@@ -69,7 +69,7 @@ OWNERS = {
     *("save_setting_type", "delete_setting_type", "save_setting_field", "delete_setting_field"),
     *("save_setting_rule", "delete_setting_rule", "_describe_fields"),
     "save_hypertable_settings",
-    *("lock_setting", "unlock_setting"),
+    *("lock_setting", "unlock_setting", "_put_locks"),
     *(
         "user_settings_changed",
         "okx_api_info_changed",

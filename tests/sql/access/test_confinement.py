@@ -59,6 +59,7 @@ OF_A_USER = {
     "link_telegram": "'{who}', '{telegram}'",
     "_note_link": "'{telegram}', '{who}'",
     "note_deleted_key": "'{who}', 'params', '{who}'",
+    "_put_locks": "'{who}', 'params', '{{a}}', 'x', '2999-01-01', true",
     "patch_user_setting": "'{who}', 'params', '{{\"leverage\": 20}}'",
     "prune_user_settings": "1, '1 day', '{who}'",
     "record_trade": f"'{{who}}', '{{{{{NEW}}}}}'",
@@ -156,7 +157,7 @@ OF_NOBODY = {
     *("_unmask_secrets", "_user_problems", "_check_candles", "get_candles", "missing_candles", "_timeframe_width"),
     *("save_setting_rule", "delete_setting_rule", "list_setting_rules", "_broken_rules", "_rule_tokens"),
     *("_rule_schema", "_comparison_schema", "_field_schema", "setting_schema", "_describe_fields", "_write_candles"),
-    *("_candle_lookup", "_without_change", "_check_locks", "_put_locks"),
+    *("_candle_lookup", "_without_change", "_check_locks"),
 }  # fmt: skip
 
 

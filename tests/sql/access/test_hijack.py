@@ -67,7 +67,6 @@ OTHERS = {
     "_comparison_schema": """'params', '{"key": "leverage"}', '>', '{"literal": 2}'""",
     "list_locks": "", "lock_setting": "null, 'params', null, 'x'", "unlock_setting": "null, 'params'",
     "_check_locks": f"'{OKX_UID}', 'params', '{{}}', null",
-    "_put_locks": "'', 'params', '{a}', 'x', '2999-01-01', true",
     "list_halts": "true", "everybody_okx_uid": "",
     "_field_schema": f"{FIELD}, 'ko'", "setting_schema": "'params'", "_describe_fields": "",
 }  # fmt: skip
