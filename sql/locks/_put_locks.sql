@@ -10,8 +10,8 @@ set search_path = pg_catalog, public, pg_temp
 as $$
 begin
     perform check_confinement(nullif(p_okx_uid, ''));
-    if p_until <= clock_timestamp() then
-        raise exception using errcode = 'US010', message = 'a lock ends in the future';
+    if p_until <= clock_timestamp() or not isfinite(p_until) then
+        raise exception using errcode = 'US010', message = 'a lock ends in the future, at a moment there is; or (null) when it is removed';
     end if;
     perform from user_settings s
       where s.okx_uid = p_okx_uid and s.is_active
