@@ -5,11 +5,13 @@ create or replace function _put_locks(
 )
 returns setof setting_locks
 language plpgsql
+security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin
-    if p_until <= clock_timestamp() then
-        raise exception using errcode = 'US010', message = 'a lock ends in the future';
+    perform check_confinement(nullif(p_okx_uid, ''));
+    if p_until <= clock_timestamp() or not isfinite(p_until) then
+        raise exception using errcode = 'US010', message = 'a lock ends in the future, at a moment there is; or (null) when it is removed';
     end if;
     perform from user_settings s
       where s.okx_uid = p_okx_uid and s.is_active
@@ -34,5 +36,5 @@ end
 $$;
 
 comment on function _put_locks(text, text, text[], text, timestamptz, boolean) is
-'Locks keys of a document (an empty one: the whole), in place of earlier locks of these; returns them. Raises US010. Used by lock_setting() and lock_cold_keys().';
+'Locks keys of a document (an empty one: the whole), in place of earlier locks of these; returns them. Raises US010, US012. Used by lock_setting() and lock_cold_keys().';
 select _allow('_put_locks', 'admin');

@@ -72,7 +72,7 @@ class TradingHalts(Core):
     async def _mirrored_halts(self) -> Halts | None:
         """Read what Redis has; None if it can't be reached, or doesn't know."""
         page = self._cache.page(HALTS.owner)
-        with contextlib.suppress(RedisUnavailable):
+        with contextlib.suppress(RedisUnavailable, ValueError, TypeError, LookupError):  # or what nobody of ours wrote
             text = await self._connections.mirror.read_halts()
             if text is not None:
                 page.halts = to_halts(text)

@@ -72,7 +72,7 @@ OWNERS = {
     "schedule_changes",  # what is run in others' names nobody writes by hand
     *("delete_rollout", "_check_overlap", "_lock_rollout", "_look_at_rollout", "_carry_on_rollout"),
     *("begin_rollout", "advance_rollout", "pause_rollout", "resume_rollout", "end_rollout"),
-    *("lock_setting", "unlock_setting"),
+    *("lock_setting", "unlock_setting", "_put_locks"),
     *(
         "user_settings_changed",
         "okx_api_info_changed",

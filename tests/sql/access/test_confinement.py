@@ -60,6 +60,7 @@ OF_A_USER = {
     "link_telegram": "'{who}', '{telegram}'",
     "_note_link": "'{telegram}', '{who}'",
     "note_deleted_key": "'{who}', 'params', '{who}'",
+    "_put_locks": "'{who}', 'params', '{{a}}', 'x', '2999-01-01', true",
     "patch_user_setting": "'{who}', 'params', '{{\"leverage\": 20}}'",
     "prune_user_settings": "1, '1 day', '{who}'",
     "record_trade": f"'{{who}}', '{{{{{NEW}}}}}'",
@@ -181,7 +182,7 @@ OF_NOBODY = {
     *("_write_as_schedule", "_apply_scheduled_change", "_take_back_change"),
     *("rollout_bucket", "_rollout_share", "_rollout_reason", "_check_rollout"),
     *("_check_overlap", "_next_of_rollout", "_give_rollout", "_take_back_rollout"),
-    *("_bootstrap_difference", "_check_locks", "_put_locks"),
+    *("_bootstrap_difference", "_check_locks"),
 }  # fmt: skip
 
 

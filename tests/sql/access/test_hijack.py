@@ -86,7 +86,6 @@ OTHERS = {
     "_bootstrap_difference": "1, '{1,2}', '{1,1}', '{1,3}', '{1,1}', 0.01",
     "list_locks": "", "lock_setting": "null, 'params', null, 'x'", "unlock_setting": "null, 'params'",
     "_check_locks": f"'{OKX_UID}', 'params', '{{}}', null",
-    "_put_locks": "'', 'params', '{a}', 'x', '2999-01-01', true",
     "list_halts": "true", "everybody_okx_uid": "",
     "_field_schema": f"{FIELD}, 'ko'", "setting_schema": "'params'", "_describe_fields": "",
     "_check_scheduled_change": CHANGE, "_schedule_change": f"{CHANGE}, null, '{{}}'", "_shown_change": CHANGE,

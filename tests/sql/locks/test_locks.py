@@ -156,6 +156,7 @@ def test_a_lock_ends_by_itself_is_renewed_and_removed_key_by_key(db: Connection,
 def test_what_is_no_lock_is_refused(db: Connection, uid: str) -> None:
     for keys, reason, until in (("{}", "x", None), ("{NULL}", "x", None), ('{""}', "x", None), ("{a}", "", None),
                                 ("{a}", None, None), ("{a}", "a\nb", None), ("{a}", "x", "2020-01-01"),
+                                ("{a}", "x", "infinity"),
                                 ("{" + "k" * 201 + "}", "x", None)):  # fmt: skip
         with refused("US010"):
             fetch(db, "select * from lock_setting(%s, 'params', %s, %s, %s)", (uid, keys, reason, until))
