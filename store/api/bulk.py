@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from store.api.base import check_identifier, check_type, to_setting
-from store.api.settings import Documents, check_source, is_new
+from store.api.settings import Documents, cached_as, check_source, is_new, symbol_of
 from store.arguments import count
 from store.errors import BadIdentifier, InvalidArgument, RedisUnavailable, StoreError, UnknownVersion, VersionConflict
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
@@ -57,7 +57,7 @@ class Bulk(Documents):
             raise refusal("only by the OKX UID of that user")
         found: dict[str, Setting] = {}
         if source is None:
-            kept = {each: self._cache.find(each, name) for each in in_redis}
+            kept = {each: self._cache.find(each, cached_as(setting_type, symbol)) for each in in_redis}
             found = {each: hit for each, hit in kept.items() if hit and is_new(hit, least[each], symbol)}
         kind = await self._type(name)
         own = kind if symbol is None else await self._type(setting_type)
@@ -126,7 +126,8 @@ class Bulk(Documents):
         version = tried = 0
         async with self._turn(okx_uid, name):
             while True:
-                found = await self._read_database(okx_uid, kind, own, refill=False)
+                row = await self._read_database(okx_uid, kind, own, refill=False)
+                found = None if row is None else to_setting(row)
                 if found is not None and found.setting_type == name:
                     version = found.version  # else that of the deletion, as a conflict has said
                 document = {} if found is None else found.settings
@@ -178,7 +179,7 @@ class Bulk(Documents):
                         continue
                     setting, is_known = answer
                     if setting is not None and is_known:
-                        page.keep(setting, kind.name)
+                        page.keep(setting, cached_as(own.name, symbol_of(kind, own)))
                         if each in links:
                             links[each].okx_uid = uids[each]
                     if setting is not None and (is_known or only):

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from store.api.base import Core, check_identifier, check_type, to_setting
+from store.api.base import Core, Row, check_identifier, check_type, to_setting
 from store.arguments import check_okx_uid, count
 from store.errors import DatabaseUnavailable, InvalidArgument, RedisUnavailable, StoreError, UnknownUser, UnknownVersion
 from store.mirror.keys import TELEGRAM_ID
@@ -58,7 +58,7 @@ class Documents(Core):
             return okx_uid in (None, found.okx_uid) and (source == "redis" or is_new(found, min_version, symbol))
 
         if source is None and may_read_redis:
-            kept = self._cache.find(identifier, name)
+            kept = self._cache.find(identifier, cached_as(setting_type, symbol))
             if kept is not None and is_wanted(kept):
                 return kept
         kind = await self._type(name)
@@ -70,9 +70,10 @@ class Documents(Core):
             if source == "redis":
                 return None
         key = (identifier, kind.name, own.name, source)
-        setting: Setting | None = await self._flights.join(
-            key, lambda: self._read_database(identifier, kind, own, source is None)
-        )
+        row = await self._flights.join(key, lambda: self._read_database(identifier, kind, own, source is None))
+        setting = (
+            None if row is None else to_setting(row)
+        )  # of one's own: others who shared the flight may change theirs
         await self._check_read(setting, identifier, name, min_version, okx_uid)
         return setting
 
@@ -240,7 +241,7 @@ class Documents(Core):
             else:
                 found, is_known = await self._connections.mirror.read_of_symbol(okx_uid, kind, own)
             if found is not None and is_known:
-                page.keep(found, kind.name)
+                page.keep(found, cached_as(own.name, symbol_of(kind, own)))
                 if link is not None:
                     link.okx_uid = okx_uid
             return found if is_known or only else None
@@ -258,18 +259,13 @@ class Documents(Core):
         if found is not None and found.version < min_version:
             raise UnknownVersion(f"{name} of {identifier} has no version {min_version} yet")
 
-    async def _read_database(
-        self, identifier: str, kind: SettingType, own: SettingType, refill: bool
-    ) -> Setting | None:
-        symbol = None if kind is own else kind.name.partition(":")[2]
-        rows = await self._fetch(functions.settings.get_user_settings(identifier, own.name, symbol))
-        if not rows:
-            return None
-        setting = to_setting(rows[0])
-        if refill:
+    async def _read_database(self, identifier: str, kind: SettingType, own: SettingType, refill: bool) -> Row | None:
+        call = functions.settings.get_user_settings(identifier, own.name, symbol_of(kind, own))
+        row = next(iter(await self._fetch(call)), None)
+        if row is not None and refill:
             with contextlib.suppress(StoreError):  # the relay will find what is missing
-                await self._refill([setting], kind)
-        return setting
+                await self._refill([to_setting(row)], kind)
+        return row
 
     async def _refill(self, settings: Sequence[Setting], kind: SettingType) -> None:
         """Bring everything of users to Redis: where one key is gone, the others may be. Note of whom there is nothing
@@ -284,6 +280,17 @@ class Documents(Core):
         absent = {setting.okx_uid for setting in settings if setting.setting_type != kind.name} - known
         if absent:
             await mirror.note_absent({okx_uid: lives.get(okx_uid, "") for okx_uid in absent}, kind.name)
+
+
+def symbol_of(kind: SettingType, own: SettingType) -> str | None:
+    """Return the symbol whose document is read, if one is: of `kind`, or else the user's own."""
+    return None if kind is own else kind.name.partition(":")[2]
+
+
+def cached_as(setting_type: str, symbol: str | None) -> str:
+    """Name what is read in the cache: the document of a symbol, or else the user's own, is another thing than the one
+    of that name."""
+    return setting_type if symbol is None else f"{setting_type}|{symbol}"
 
 
 def check_source(source: object) -> None:

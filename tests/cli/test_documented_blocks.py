@@ -26,6 +26,7 @@ NOT_RUN = {
     "make demo": "tests/cli/test_wheel.py, and the suite itself",
     "set -a; . ./settings-store.env": "another program's file",
     "export SETTINGS_STORE_KEYS=…": "of a predecessor's database: tests/cli/test_adopting.py",
+    "select version, settings, setting_type from get_user_settings(": "tests/store/mirror/test_vectors.py",
     "settings-store schema params > params.schema.json": "generators: tried by hand, in these versions",
     "select count(*) from hyperrsi_trades": "of a predecessor's database: tests/migrations/test_there_and_back.py",
     "python3 -m venv /opt/settings-store": DEPLOYMENT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import OrderedDict, UserDict
 from decimal import Decimal
@@ -118,3 +119,11 @@ async def test_registering_again_brings_what_was_missing_to_redis(store: Setting
     assert in_redis is not None
     assert in_redis.settings == {"symbol": "ETH-USDT-SWAP", "timeframe": "1m"}
     assert {one.setting_type: one.version for one in registration.settings}["preferences"] == in_redis.version == 3
+
+
+async def test_readers_who_share_a_query_have_a_document_each(store: SettingsStore, user: str) -> None:
+    first, second = await asyncio.gather(*(store.get(user, "params", source="db") for _ in range(2)))
+    assert first is not None
+    assert second is not None
+    first.settings["leverage"] = -1
+    assert second.settings["leverage"] == 10

@@ -340,3 +340,19 @@ async def test_after_any_interleaving_the_cache_says_what_redis_says(
             for identifier in identifiers:
                 for kind in kinds:
                     await eventually(lambda: agrees(cached, store, identifier, kind))  # noqa: B023
+
+
+async def test_what_stands_in_for_a_symbols_document_is_not_the_document_of_that_name(
+    cached: SettingsStore, redis: redis_py.Redis
+) -> None:
+    async def reads_nothing() -> bool:
+        before = reads(redis)
+        found = await cached.get(OKX_UID, "dual_side", symbol="BTC-USDT-SWAP")
+        assert found is not None
+        assert found.symbol is None
+        return reads(redis) == before
+
+    await eventually(reads_nothing)
+    assert await cached.get(OKX_UID, "dual_side:BTC-USDT-SWAP") is None
+    assert await cached.view(OKX_UID, "dual_side:BTC-USDT-SWAP") is None
+    assert await cached.get_many([OKX_UID], "dual_side:BTC-USDT-SWAP") == {}
