@@ -1,7 +1,7 @@
 """The relay: brings to Redis what is marked in mirror_pending, and everything when Redis lost its data.
 
 Lanes side by side: what was committed since the last look goes at once, however much else is marked; a walk through
-all marks brings the rest, and comes back to what others hold; a third does the scheduled changes that are due. They
+all marks brings the rest, and comes back to what others hold; a third does scheduled changes and rollouts. They
 only poll. A NOTIFY would save an idle query a few times a second, but it takes a database-wide lock at commit, and a
 listener that hangs fills its queue until no writer can commit.
 """
