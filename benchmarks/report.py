@@ -26,6 +26,7 @@ WHAT = {
     "sync": "`sync` from Redis, 4 keys a user",
     "rebuild": "`sync --from db` into an empty Redis",
     "verify": "`verify` of equal stores",
+    "halts": "halting trading, with 100,000 users",
     "relay": "psql to Redis through the relay",
     "versions": "with 10,000 versions of the document",
     "memory": "peak memory",

@@ -11,4 +11,4 @@ $$;
 
 comment on function _feed_state() is
 'What a cursor of changes_after() is good for: twelve digits that are others after a restore or a failover.';
-select _allow('_feed_state', 'admin');
+select _allow('_feed_state');

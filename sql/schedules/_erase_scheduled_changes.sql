@@ -19,4 +19,4 @@ $$;
 
 comment on function _erase_scheduled_changes(app_users) is
 'Removes what is scheduled for a person, and what was.';
-select _allow('_erase_scheduled_changes', 'admin');
+select _allow('_erase_scheduled_changes');

@@ -19,4 +19,4 @@ $$;
 
 comment on function _next_due_change() is
 'The scheduled change that has waited longest of those due, locked; null if there is none.';
-select _allow('_next_due_change', 'admin');
+select _allow('_next_due_change');

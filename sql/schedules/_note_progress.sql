@@ -37,4 +37,4 @@ $$;
 
 comment on function _note_progress(bigint) is
 'Notes in a scheduled change what became of its users, and when somebody has to look at it again.';
-select _allow('_note_progress', 'admin');
+select _allow('_note_progress');

@@ -12,6 +12,8 @@ from store import Config
 from store.encryption.vault import generate_key
 from tests.cli.conftest import Cli, environment
 
+pytestmark = pytest.mark.slow
+
 ROWS = Path(__file__).parents[1] / "migrations"
 KEY = generate_key()
 

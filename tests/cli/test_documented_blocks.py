@@ -15,6 +15,8 @@ from store.encryption.vault import generate_key
 from tests.cli.conftest import CHECKOUT, SCRIPT, Cli
 from tests.cli.test_docs import WRITTEN
 
+pytestmark = pytest.mark.slow
+
 PAGES = [*sorted(CHECKOUT.glob("README*.md")), *sorted(WRITTEN)]
 BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LANGUAGES = ("sh", "bash", "sql", "")

@@ -29,9 +29,12 @@ from tests.helpers.hostile import HUGE, NOBODY, SECRET, TEXTS
 Db = psycopg.Connection[dict[str, Any]]
 
 # click doesn't close a file it has opened if it refuses a later word.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:unclosed file:ResourceWarning", "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(
+        "ignore:unclosed file:ResourceWarning", "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
+    ),
+]
 
 EXAMPLES = 8  # a command
 PLOTLY = get_plotlyjs()  # which a report has in it

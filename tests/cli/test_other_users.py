@@ -28,6 +28,8 @@ from store.sockets import redis_socket
 from tests.cli.conftest import Cli
 from tests.conftest import OKX_UID
 
+pytestmark = pytest.mark.slow
+
 KEYS = "A-key-that-servers-do-not-get"
 
 

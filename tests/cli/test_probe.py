@@ -19,7 +19,8 @@ Db = psycopg.Connection[dict[str, Any]]
 OF_EVERYBODY = [
     line
     for line in SHAPES
-    if OKX_UID not in line and not line.startswith(("watch", "candles", "migrate", "embedded", "trades import"))
+    if OKX_UID not in line
+    and not line.startswith(("watch", "candles", "migrate", "embedded", "trades import", "schedule cancel"))
 ]
 
 

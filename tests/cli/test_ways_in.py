@@ -79,6 +79,14 @@ SEARCHES: dict[str, Way] = {  # these bring no value into the store
         "",
     ),
     "template apply pairs": lambda value: (["template", "apply", "default", "params", "--where", f"obj={value}"], ""),
+    "rollout begin pairs": lambda value: (
+        ["rollout", "begin", "first", "default", "params", "--where", f"obj={value}"],
+        "",
+    ),
+    "schedule set pairs": lambda value: (
+        ["schedule", "set", OKX_UID, "params", f"obj={value}", "--at", "2999-01-01Z"],
+        "",
+    ),
 }
 ELSEWHERE = {"keys set stdin": "texts only", "candles import file": "CSV of numbers and times"}
 STORED = (

@@ -276,6 +276,7 @@ def _saved_many(h: History) -> None:
     h.final["redis"] |= {f"user:{owner}:settings": '{"n": 30}' for owner in (USER, OTHER)}
     for owner, version in ((USER, 8), (OTHER, 1)):
         h.watched.append(Watched(3, at(30.05), owner, KIND, version))
+        h.fed.append(Watched(3, at(40), owner, KIND, version))
 
 
 ALLOWED: dict[str, Break] = {

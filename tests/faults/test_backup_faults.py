@@ -27,6 +27,8 @@ from tests.conftest import OKX_UID
 from tests.faults.servers import RedisServer, eventually, wait_until
 from tests.helpers.backups import OTHER_UID, Db, back_up, content, on, table_rows
 
+pytestmark = pytest.mark.slow
+
 Connect = Callable[[], Db]
 GATE = 4711
 WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"

@@ -15,6 +15,8 @@ from tests.cli.conftest import CHECKOUT, Cli, environment
 from tests.conftest import OKX_UID
 from tests.faults.servers import wait_until
 
+pytestmark = pytest.mark.slow
+
 Db = psycopg.Connection[dict[str, Any]]
 Connect = Callable[[], Db]
 

@@ -16,6 +16,8 @@ from tests.cli.conftest import CHECKOUT, SCRIPT, environment
 from tests.faults.servers import wait_until
 from tests.faults.test_kill import is_alone
 
+pytestmark = pytest.mark.slow
+
 Db = psycopg.Connection[dict[str, Any]]
 
 ROWS = 5000

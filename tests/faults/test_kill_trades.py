@@ -20,6 +20,8 @@ from tests.faults.servers import wait_until
 from tests.faults.test_kill import is_alone
 from tests.helpers.trades import trade
 
+pytestmark = pytest.mark.slow
+
 TRADES = BATCH + 20  # so that the import is two queries of one transaction
 Db = psycopg.Connection[dict[str, Any]]
 

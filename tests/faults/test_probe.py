@@ -22,6 +22,8 @@ from tests.conftest import OKX_UID
 from tests.faults.servers import PostgresServer, RedisServer, eventually
 from tests.helpers.roles import in_role
 
+pytestmark = pytest.mark.slow
+
 Db = psycopg.Connection[dict[str, Any]]
 EVERY = 0.02  # seconds
 PARAMS = f"user:{PROBE}:settings"

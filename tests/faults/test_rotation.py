@@ -40,6 +40,8 @@ from tests.helpers.credentials import (
     with_keys,
 )
 
+pytestmark = pytest.mark.slow
+
 USERS = [str(1000000000000001 + n) for n in range(20)]
 ROOT = Path(__file__).parents[2]
 

@@ -39,6 +39,8 @@ from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import RedisServer, wait_until
 from tests.helpers.credentials import HASH, NEW_KEY, OTHER, Db, put, sealed, vault
 
+pytestmark = pytest.mark.slow
+
 KEY = base64.b64encode(b"N0bodyMaySeeThisEncryptionKey!!!").decode()
 API_KEY, API_SECRET, PASSPHRASE = "Zq7-apikey-HUSH01", "Zq7-secret-HUSH02", "Zq7-phrase-HUSH03"
 FOUND = ("Zq7-apikey-HUSH04", "Zq7-secret-HUSH05", "Zq7-phrase-HUSH06")  # put into Redis by hand

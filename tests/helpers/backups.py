@@ -53,7 +53,7 @@ async def populate(store: SettingsStore, db: Db) -> None:
         " ('first', 1, 1, now(), now(), 20, 100, 0.1, 20, 100, 1e30, -1e30, -1e300, 'NaN', 0.05 / 6, 'open')"
     )
     await store.halt_trading("tab\\t, 롱", OKX_UID, symbol="BTC-USDT-SWAP")
-    await store.lock_setting(OTHER_UID, "params", ["leverage"], reason="tab\\t, 롱")
+    await store.lock_setting(OTHER_UID, "params", ["direction"], reason="tab\\t, 롱")
     await store.halt_trading("over")
     await store.resume_trading("over", actor="kim")
 

@@ -21,6 +21,8 @@ from store.postgres import migrate, sources
 from tests.conftest import OKX_UID
 from tests.migrations.dump import OUR_FUNCTIONS, dump
 
+pytestmark = pytest.mark.slow
+
 DEADLINE = 30.0  # seconds
 IDS = sorted(f.stem for f in sources.resources("migrations").glob("*.sql") if not f.stem.endswith(".rollback"))
 MIGRATE = "import sys; from store.postgres import migrate; print(*migrate.migrate(sys.argv[1]))"

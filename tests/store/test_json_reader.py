@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from store.json_reader import DuplicateKey, Reader
 from tests.helpers.documents import object_texts, texts
 
+pytestmark = pytest.mark.slow
+
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 NOISE = st.text('{}[]":,0123456789.eE+-truefalsn \\\n\tNaIfiy\u00a0x', max_size=30)

@@ -11,6 +11,8 @@ import pytest
 
 from store.postgres import sources
 
+pytestmark = pytest.mark.slow
+
 PGSPOT = Path(sys.executable).with_name("pgspot")
 
 # As `migrate` has it. `create schema` tells pgspot what access/test_roles.py proves: nobody else may create in it.

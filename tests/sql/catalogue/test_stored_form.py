@@ -24,6 +24,9 @@ WAYS = {
     "upsert_user_settings": f"select upsert_user_settings(id, okx_uid, null, %(type)s, %(document)s::jsonb) {WHOSE}",
     "patch_user_setting": "select patch_user_setting(%(uid)s, %(type)s, %(document)s::jsonb)",
     "save_user_settings": f"select save_user_settings(%(uid)s, {BY_TYPE})",
+    "save_settings_of_users": "select save_settings_of_users(jsonb_build_object(%(uid)s::text, %(document)s::jsonb),"
+    " %(type)s)",
+    "schedule_change": "select schedule_change(%(uid)s, %(type)s, %(document)s::jsonb, p_for => '1 day')",
     "register_user": f"select register_user(%(uid)s, p_documents => {BY_TYPE})",
     "import_users": "select import_users(jsonb_build_array(jsonb_build_object('okx_uid', %(uid)s::text, 'settings',"
     f" {BY_TYPE})))",
@@ -37,7 +40,7 @@ WAYS = {
 # Of the functions that take JSON and write, those that save no document of a user or template.
 OTHERS = {
     "record_trade", "record_trades", "upsert_candles", "save_setting_field", "record_verification", "keep_documents",
-    "apply_setting_template", "import_links", "fail_pending",
+    "apply_setting_template", "import_links", "fail_pending", "schedule_changes", "begin_rollout",
 }  # fmt: skip
 
 

@@ -47,6 +47,7 @@ def through_redis(redis: redis_py.Redis, document: str) -> dict[str, str]:
     return {str(field): str(text) for field, text in redis.hgetall(KEY).items()}
 
 
+@pytest.mark.slow
 @many
 @given(document=object_texts)
 @example(document=json.dumps({text: text for text in TRICKY}))
@@ -58,6 +59,7 @@ def test_a_document_read_in_one_go_is_encoded_as_if_cut_to_pieces(session: Sessi
         assert encode_hash(f"{{{json.dumps(key)}: {raw}}}") == {key: _encode(raw)}
 
 
+@pytest.mark.slow
 @many
 @given(document=object_texts)
 @example(document="{}")

@@ -25,6 +25,8 @@ from tests.helpers.roles import in_role
 from tests.helpers.season import BEGIN, BTC, CHANGES, GAP, HOUR, candles, season
 from tests.helpers.season import trades as season_trades
 
+pytestmark = pytest.mark.slow
+
 Db = psycopg.Connection[dict[str, Any]]
 OTHER = "700000000000000001"
 DAY, DAYS = timedelta(days=1), 4

@@ -9,6 +9,8 @@ from mypy import api
 
 from tests.cli.conftest import CHECKOUT
 
+pytestmark = pytest.mark.slow
+
 USES = Path(__file__).with_name("uses.py")
 # As a user's program is checked: strictly. What others install is left out, which takes most of the time.
 CONFIG = """

@@ -22,6 +22,8 @@ from store.files.backup import BadBackup, check_backup, restore_backup
 from tests.conftest import OKX_UID
 from tests.helpers.backups import Db, back_up, content, craft, manifest_of, member
 
+pytestmark = pytest.mark.slow
+
 
 def same_rows(path: Path, of: Path) -> bool:
     return all(member(path, name) == member(of, name) for name in backup.TABLES)

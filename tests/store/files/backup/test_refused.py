@@ -90,7 +90,7 @@ async def test_rows_that_break_a_rule_undo_the_whole_restore(
         assert content(db) == before
     enabled = "select distinct tgenabled::text from pg_trigger where tgrelid::regclass::text = any (%s)"
     assert table_rows(db, enabled, list(backup.TABLES)) == [("O",)]
-    assert (await store.patch(OKX_UID, "params", {"leverage": 9})).version == 3
+    assert (await store.patch(OKX_UID, "params", {"leverage": 9})).version == 4
     await assert_clean(store)
 
 
