@@ -49,7 +49,7 @@ def test_no_command_names_it_or_counts_it(inside: Cli, probed: str, db: Db, tmp_
     restored = outputs["restore-backup backup.zip --replace --yes"]
     assert rows["app_users"] == rows["telegram_links"] == status["users"] == restored["users"] == 1
     assert rows["user_settings"] == status["versions"] == restored["versions"]
-    assert outputs["prune --keep 1 --older-than 0"]["versions"] == {"params": 1}  # kim's, by the template
+    assert outputs["prune --keep 1 --older-than 0"]["versions"] == {"params": 3}  # kim's
     db.execute("select delete_user(probe_okx_uid())")
     assert inside("user", "list", "--deleted", "--json").json == []
 

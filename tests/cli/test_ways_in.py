@@ -84,7 +84,7 @@ SEARCHES: dict[str, Way] = {  # these bring no value into the store
         "",
     ),
     "schedule set pairs": lambda value: (
-        ["schedule", "set", OKX_UID, "params", f"obj={value}", "--at", "2999-01-01Z"],
+        ["schedule", "set", OKX_UID, "params", f"obj={value}", "--at", "2999-01-01 00:00Z"],
         "",
     ),
 }

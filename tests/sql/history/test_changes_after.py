@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from store.operations import embedded
 from store.postgres import migrate
 from tests.conftest import Rows
 from tests.helpers.sessions import Connection, Session, fetch, one, refused, value
+from tests.servers.stacks import postgres
 
 OTHER_UID = "1000000000000001"
 PAGE = "select * from changes_after(%s, %s)"
@@ -336,7 +338,7 @@ def test_after_a_dump_was_put_back_in_place_a_cursor_of_before_is_refused(
     db: Connection, uid: str, database_url: str
 ) -> None:
     found = feed(db)
-    programs = embedded.wheel_programs()
+    programs = Path(postgres.PROGRAMS) if postgres.PROGRAMS else embedded.wheel_programs()
     pg_dump, pg_restore = (
         str(path) if path.exists() else path.name for path in (programs / "pg_dump", programs / "pg_restore")
     )

@@ -23,6 +23,7 @@ from store import (
     UnknownSettingType,
     UnknownUser,
 )
+from store.api.settings import cached_as
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import eventually
 
@@ -42,7 +43,7 @@ async def shown(request: pytest.FixtureRequest, config: Config, user: str) -> As
             for identifier in (OKX_UID, TELEGRAM_ID):
                 await opened.get(identifier, "params")
                 await opened.get(identifier, "dual_side", symbol=SYMBOL)
-            names = ("params", f"dual_side:{SYMBOL}")
+            names = ("params", cached_as("dual_side", SYMBOL))
             return not request.param or all(opened._cache.find(TELEGRAM_ID, name) for name in names)
 
         await eventually(is_kept)
