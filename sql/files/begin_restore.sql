@@ -10,9 +10,9 @@ declare
     v_found text;
 begin
     perform check_confinement(null);
-    lock table app_users, telegram_links, user_settings, okx_api_info, setting_templates, setting_types, setting_fields, setting_rules,
-               mirror_pending, trades, trade_orders, scheduled_changes, scheduled_change_users, rollouts, rollout_users, rollout_results,
-               trading_halts, setting_locks in exclusive mode;
+    lock table scheduled_changes, scheduled_change_users, rollouts, rollout_users, rollout_results,    -- as relays do, each second
+               app_users, telegram_links, user_settings, okx_api_info, setting_templates, setting_types, setting_fields, setting_rules,
+               mirror_pending, trades, trade_orders, trading_halts, setting_locks in exclusive mode;
     select string_agg(t.name, ', ' order by t.name) into v_found    -- only now: it waited for writers and other restores
       from (select 'users' from app_users u where u.okx_uid <> probe_okx_uid()
             union select 'settings' from user_settings s where s.okx_uid <> probe_okx_uid()

@@ -1,4 +1,5 @@
--- As _give_rollout(): user by user, who can't be taken back is noted. Locks as that does.
+-- As _give_rollout(): user by user, who can't be taken back is noted. A temporary change that lies over it goes back, when it is over, to what
+-- was before both: see _hand_down_change(). Locks as _give_rollout() does, then what is scheduled.
 create or replace function _take_back_rollout(p_rollout rollouts, p_limit integer, out okx_uids text[], out is_done boolean)
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
@@ -9,7 +10,7 @@ declare
 begin
     okx_uids := '{}';
     for v_user in
-        select n.user_id, n.okx_uid, n.id, n.settings, w.document, w.kept
+        select n.user_id, n.okx_uid, n.id, n.settings, n.before, n.after, w.document, w.kept
           from _next_of_rollout(p_rollout, p_limit) n
          cross join lateral _without_change(n.settings, n.before, n.after) w
     loop
@@ -19,6 +20,11 @@ begin
                 update user_settings s set settings = v_user.document where s.id = v_user.id;
                 okx_uids := okx_uids || v_user.okx_uid;
             end if;
+            update scheduled_change_users i set before = (_without_change(i.before, v_user.before, v_user.after)).document
+              from rollout_users m, scheduled_changes c
+             where m.rollout = p_rollout.name and m.user_id = v_user.user_id and i.user_id = m.user_id and i.applied_at > m.given_at
+               and i.outcome = 'applied' and i.due_at is not null and i.before is not null
+               and c.id = i.schedule_id and c.setting_type = p_rollout.setting_type;
             update rollout_users m set taken_back_at = clock_timestamp(), kept = v_user.kept
              where m.rollout = p_rollout.name and m.user_id = v_user.user_id;
         exception

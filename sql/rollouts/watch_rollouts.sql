@@ -2,12 +2,14 @@
 -- transaction ends, each in a subtransaction, of which PostgreSQL keeps 64 at hand. Whoever is killed in between has lost nothing: who waits
 -- still is in rollout_users. What is decided stays with who decided it (changed_by); the login is the caller's.
 -- A rollout that fails says so in its note, and the others go on. In a confined session there is none.
--- Passes by what others hold: rollouts and documents.
+-- Passes by what others hold: rollouts and documents. A lock holds for all users of a rollout alike, also for those whom an admin gives
+-- it to at once, overriding locks: the relay, which doesn't, goes on.
 create or replace function watch_rollouts(p_name text default null, p_limit integer default 50)
 returns table (name text, okx_uids text[], verdict text)
 language plpgsql
 security definer
 set search_path = pg_catalog, public, pg_temp
+set settings_store.override_locks = off
 as $$
 #variable_conflict use_column
 declare

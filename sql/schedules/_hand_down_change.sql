@@ -1,6 +1,6 @@
 -- Temporary changes may lie over each other: 20, then 3 until noon, then 5 until two o'clock. At noon 5 stays, and at two it is 20
 -- again, not 3. A key that a later one has, which is still to be taken back, is left to that; if it was put right over this one
--- it now goes back to what was before this. Its caller holds the document, and so comes after or before the others' ends.
+-- it now goes back to what was before this. So does a rollout that came after this, should it be rolled back. Its caller holds the document, and so comes after or before the others' ends.
 create or replace function _hand_down_change(p_change scheduled_changes, p_user_id uuid)
 returns scheduled_change_users
 language plpgsql
@@ -14,6 +14,13 @@ declare
 begin
     select * into v_item from scheduled_change_users i where i.schedule_id = p_change.id and i.user_id = p_user_id;
     v_item.note := null;
+    update rollout_users m
+       set before = (select coalesce(jsonb_object_agg(e.key, e.value), '{}')
+                       from _without_change(m.before, v_item.before, coalesce(v_item.after, '{}')) w
+                      cross join lateral jsonb_each(w.document) e
+                      where m.after ? e.key)
+     where m.user_id = p_user_id and m.version is not null and m.taken_back_at is null and m.given_at > v_item.applied_at
+       and exists (select from rollouts r where r.name = m.rollout and r.setting_type = p_change.setting_type);
     for v_next in
         select i.* from scheduled_change_users i join scheduled_changes c on c.id = i.schedule_id
          where i.user_id = p_user_id and i.schedule_id <> p_change.id and c.setting_type = p_change.setting_type

@@ -34,7 +34,7 @@ begin
         if p_change.filter is not null then
             p_change := _find_scheduled_users(p_change);
             perform from app_users u
-              where u.id in (select i.user_id from scheduled_change_users i where i.schedule_id = p_change.id) order by u.okx_uid for share;
+              where u.id in (select i.user_id from scheduled_change_users i where i.schedule_id = p_change.id) order by u.okx_uid for no key update;
         end if;
         for v_user in select i.user_id from scheduled_change_users i where i.schedule_id = p_change.id order by i.okx_uid loop
             perform _apply_scheduled_change(p_change, v_user);

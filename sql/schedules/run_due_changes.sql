@@ -1,13 +1,14 @@
 -- Called by every relay once a second, by pg_cron, by anybody in psql: several at once share the work, a killed one leaves what
 -- it did undone, and what it did is noted in the same transaction. At most p_limit users a call, so that nobody waits for long:
 -- with 50 their subtransactions fit into PostgreSQL's cache (64). Waits for others 10 ms at most each. Does nothing where nothing
--- can be written. A confined session: what is of its user alone.
+-- can be written. A confined session: what is of its user alone. Who overrides locks does so for changes of their own, not for these.
 create or replace function run_due_changes(p_limit integer default 50)
 returns table (schedule_id bigint, state text, note text)
 language plpgsql
 security definer
 set search_path = pg_catalog, public, pg_temp
 set lock_timeout = '10ms'
+set settings_store.override_locks = off
 as $$
 declare
     v_left    integer := greatest(p_limit, 1);

@@ -1,5 +1,5 @@
 -- The user is that of this moment: a Telegram ID that leads to somebody else later changes nothing. Locks the user's row (for
--- share); without p_at, what the change itself locks.
+-- no key update, as applying it does: two who had it for share would wait for each other); without p_at, what the change itself locks.
 create or replace function schedule_change(
     p_identifier       text,
     p_setting_type     text,
@@ -20,9 +20,11 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_user   app_users := _lock_user(p_identifier);
+    v_user   app_users := _resolve_user(p_identifier);
     v_change scheduled_changes;
 begin
+    perform from app_users u where u.id = v_user.id for no key update;
+    v_user := _lock_user(p_identifier);    -- alive
     v_change.okx_uid := v_user.okx_uid;
     v_change.setting_type := _with_symbol(p_setting_type, p_symbol);
     v_change.patch := p_patch;

@@ -32,7 +32,7 @@ begin
     end if;
     select array_agg(w.id order by w.okx_uid) into v_users
       from (select distinct (u.u).id, (u.u).okx_uid from unnest(p_identifiers) i, lateral (select _resolve_user(i) as u offset 0) u) w;
-    perform from app_users u where u.id = any (v_users) order by u.okx_uid for share;
+    perform from app_users u where u.id = any (v_users) order by u.okx_uid for no key update;
     v_change.setting_type := _with_symbol(p_setting_type, p_symbol);
     v_change.filter := _normalised_setting(p_setting_type, p_filter);
     v_change.patch := p_patch;

@@ -42,13 +42,13 @@ begin
         return next;
     end loop;
 exception
-    when sqlstate 'US003' then    -- the triggers don't say whose
+    when sqlstate 'US003' or sqlstate 'US013' then    -- the triggers don't say whose
         get stacked diagnostics v_message = message_text, v_detail = pg_exception_detail;
-        raise exception using errcode = 'US003', message = concat_ws(' of ', v_message, identifier),
-            detail = v_detail, hint = 'Nobody''s document was saved.';
+        raise exception using errcode = sqlstate, detail = v_detail, hint = 'Nobody''s document was saved.',
+            message = case sqlstate when 'US003' then concat_ws(' of ', v_message, identifier) else format('%s: %s', identifier, v_message) end;
 end
 $$;
 
 comment on function save_settings_of_users(jsonb, text, text) is
-'Saves a document of one setting type for each of many users, {"587662504768345929": {…}, …}, all or none; returns their rows with the identifiers they were given by, in the order of OKX UIDs. p_symbol: their documents of that symbol. Example: select identifier, (setting).version from save_settings_of_users(''{"587662504768345929": {"timeframe": "5m"}}'', ''preferences''). Raises US002, US003 (the message says whose), US004 (the message says who), US007, US010 (no symbol, or not of this type; a user named twice).';
+'Saves a document of one setting type for each of many users, {"587662504768345929": {…}, …}, all or none; returns their rows with the identifiers they were given by, in the order of OKX UIDs. p_symbol: their documents of that symbol. Example: select identifier, (setting).version from save_settings_of_users(''{"587662504768345929": {"timeframe": "5m"}}'', ''preferences''). Raises US002, US003 (the message says whose), US004 (the message says who), US007, US010 (no symbol, or not of this type; a user named twice), US013 (the message says whose).';
 select _allow('save_settings_of_users', 'writer admin');
