@@ -1,5 +1,6 @@
 -- As _give_rollout(): user by user, who can't be taken back is noted. A temporary change that lies over it goes back, when it is over, to what
--- was before both: see _hand_down_change(). Locks as _give_rollout() does, then what is scheduled.
+-- was before both: see _hand_down_change(). Locks as _give_rollout() does, then what is to be taken
+-- back; never waits.
 create or replace function _take_back_rollout(p_rollout rollouts, p_limit integer, out okx_uids text[], out is_done boolean)
 language plpgsql
 set search_path = pg_catalog, public, pg_temp
@@ -16,6 +17,8 @@ begin
     loop
         v_tried := v_tried + 1;
         begin
+            perform from scheduled_change_users i
+              where i.user_id = v_user.user_id and i.outcome = 'applied' and i.due_at is not null for update nowait;
             if v_user.document <> v_user.settings then
                 update user_settings s set settings = v_user.document where s.id = v_user.id;
                 okx_uids := okx_uids || v_user.okx_uid;
@@ -28,6 +31,7 @@ begin
             update rollout_users m set taken_back_at = clock_timestamp(), kept = v_user.kept
              where m.rollout = p_rollout.name and m.user_id = v_user.user_id;
         exception
+            when lock_not_available then null;    -- has its turn later
             when others then
                 if sqlstate !~ '^(US|P0|23)' then raise; end if;    -- ours, another trigger's, a constraint's
                 update rollout_users m set taken_back_at = clock_timestamp(), problem = left('not taken back: ' || sqlerrm, 200)

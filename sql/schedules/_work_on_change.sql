@@ -1,5 +1,6 @@
 -- A piece of a scheduled change that is due, whose row its caller holds. Each user in a subtransaction: what one refuses, or what
--- another session holds, keeps nobody else from it. What is held is tried again a second later.
+-- another session holds, keeps nobody else from it. What is held is tried again a second later. What was for a while
+-- and is locked when it is over, by a bot that runs perhaps, is taken back when the lock is gone: else it would stay for good.
 create or replace function _work_on_change(p_change scheduled_changes, p_limit integer)
 returns integer
 language plpgsql
@@ -10,6 +11,7 @@ declare
     v_state   text;
     v_message text;
     v_detail  text;
+    v_waits   boolean;
     v_count   integer := 0;
 begin
     if p_change.state = 'waiting' and clock_timestamp() > least(p_change.not_after, p_change.until) then
@@ -42,8 +44,11 @@ begin
                  where i.schedule_id = p_change.id and i.user_id = v_item.user_id;
             when others then
                 get stacked diagnostics v_state = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail;
+                v_waits := v_state = 'US013' and v_item.outcome = 'applied';
                 update scheduled_change_users i
-                   set due_at = null, outcome = case when v_state = 'US004' then 'skipped' else 'failed' end, before = null, after = null,
+                   set due_at = case when v_waits then clock_timestamp() + interval '1 minute' end,
+                       outcome = case when v_waits then i.outcome when v_state = 'US004' then 'skipped' else 'failed' end,
+                       before = case when v_waits then i.before end, after = case when v_waits then i.after end,
                        note = _failure_note(v_state, v_message, v_detail)
                  where i.schedule_id = p_change.id and i.user_id = v_item.user_id;
         end;

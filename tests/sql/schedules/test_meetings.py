@@ -132,3 +132,41 @@ def test_a_restore_waits_for_a_relay_at_work_and_not_the_relay_for_it(
     assert one(
         db, "select settings ->> 'leverage' as leverage from user_settings where setting_type = 'params' and is_active"
     ) == {"leverage": "9"}
+
+
+@pytest.mark.parametrize("way", ["operator", "bot"])
+def test_what_is_locked_when_it_is_over_is_taken_back_when_the_lock_is_gone(
+    db: Connection, leveraged: str, way: str
+) -> None:
+    id = temporary(db, leveraged, {"leverage": 5})
+    if way == "operator":
+        fetch(db, "select from lock_setting(%s, 'params', '{leverage}', 'audit')", (leveraged,))
+    else:
+        fetch(db, "update setting_fields set is_hot = false where key = 'leverage'")
+        fetch(db, "select from lock_cold_keys(%s, 'params', now() + interval '1 hour')", (leveraged,))
+    after(db, id)
+    assert (row(db, id)["state"], leverage(db, leveraged)) == ("active", 5)
+    assert row(db, id)["note"].startswith("US013: params is locked")
+    assert run(db) == []
+    assert value(db, "select overdue from scheduled_change_statistics()").total_seconds() == 0
+    fetch(db, "delete from setting_locks")
+    after(db, id)
+    assert (row(db, id)["state"], row(db, id)["note"], leverage(db, leveraged)) == ("done", None, 20)
+
+
+def test_a_roll_back_waits_for_nobody_who_cancels_a_temporary_change(
+    db: Connection, session: Callable[[], Session], leveraged: str
+) -> None:
+    roll_out(db)
+    over = temporary(db, leveraged, {"leverage": 5})
+    holder = session()
+    holder.run("begin")
+    holder.run("select from cancel_scheduled_change(%s)", (over,))
+    fetch(db, "set lock_timeout = '20s'")
+    roll_back(db)
+    assert value(db, "select state from rollouts") == "ending"
+    holder.run("rollback")
+    fetch(db, "select from watch_rollouts()")
+    assert value(db, "select state from rollouts") == "ended"
+    after(db, over)
+    assert leverage(db, leveraged) == 20
