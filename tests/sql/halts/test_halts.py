@@ -180,6 +180,13 @@ def test_nobody_is_registered_by_the_name_of_everybodys_key(db: Connection) -> N
     assert problems == {"okx_uid": "stands for everybody"}
 
 
+def test_nobody_is_erased_by_the_name_of_everybodys_key(db: Connection) -> None:
+    fetch(db, "select from halt_trading('down')")
+    assert fetch(db, "select * from erase_unknown(%s)", ([EVERYBODY],)) == []
+    assert not value(db, "select is_erased(%s)", (EVERYBODY,))
+    assert value(db, "select array_agg(kind) from mirror_pending where owner = %s", (EVERYBODY,)) == ["halts"]
+
+
 def test_a_confined_writer_halts_the_own_user_only_and_sees_no_others(db: Connection, uid: str) -> None:
     fetch(db, "select from halt_trading('everybody') a, ensure_user(%s)", (OTHER,))
     fetch(db, "select from halt_trading('other', %s), halt_trading('symbol', null, %s) b", (OTHER, SYMBOL))

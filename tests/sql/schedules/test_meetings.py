@@ -170,3 +170,21 @@ def test_a_roll_back_waits_for_nobody_who_cancels_a_temporary_change(
     assert value(db, "select state from rollouts") == "ended"
     after(db, over)
     assert leverage(db, leveraged) == 20
+
+
+def test_whom_a_lock_kept_from_being_rolled_back_is_rolled_back_when_it_is_said_again(
+    db: Connection, leveraged: str
+) -> None:
+    roll_out(db)
+    fetch(db, "select from lock_setting(%s, 'params', '{leverage}', 'audit')", (leveraged,))
+    roll_back(db)
+    roll_back(db)  # locked still
+    assert value(db, "select problems from list_rollouts()") == {"not taken back: params is locked": 1}
+    fetch(db, "select from unlock_setting(%s, 'params')", (leveraged,))
+    roll_back(db)
+    assert leverage(db, leveraged) == 20
+    assert one(db, "select state, taken_back, problems from list_rollouts()") == {
+        "state": "ended", "taken_back": 1, "problems": {},
+    }  # fmt: skip
+    with refused("US015"):
+        roll_back(db)
