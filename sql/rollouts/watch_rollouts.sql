@@ -9,12 +9,12 @@ returns table (name text, okx_uids text[], verdict text)
 language plpgsql
 security definer
 set search_path = pg_catalog, public, pg_temp
-set settings_store.override_locks = off
 as $$
 #variable_conflict use_column
 declare
     v_actor  text := coalesce(current_setting('settings_store.actor', true), '');
     v_reason text := coalesce(current_setting('settings_store.reason', true), '');
+    v_given  text := coalesce(current_setting('settings_store.override_locks', true), '');
     v_row    rollouts;
     v_done   record;
 begin
@@ -23,6 +23,7 @@ begin
     elsif p_limit between 1 and 1000000 is not true then
         raise exception using errcode = 'US010', message = 'not a number of users', detail = 'It is 1-1000000.';
     end if;
+    perform set_config('settings_store.override_locks', '', true);
     for v_row in
         select * from rollouts r where r.state in ('running', 'ending') and (p_name is null or r.name = p_name)
          order by r.name for no key update skip locked
@@ -44,7 +45,8 @@ begin
                  where r.name = v_row.name;
         end;
     end loop;
-    perform set_config('settings_store.actor', v_actor, true), set_config('settings_store.reason', v_reason, true);
+    perform set_config('settings_store.actor', v_actor, true), set_config('settings_store.reason', v_reason, true),
+            set_config('settings_store.override_locks', v_given, true);
 end
 $$;
 

@@ -48,4 +48,4 @@ $$;
 
 comment on function _hand_down_change(scheduled_changes, uuid) is
 'What a scheduled change has to take back of one user: without the keys that a later temporary change has, which goes back to what was before both.';
-select _allow('_hand_down_change', 'admin');
+select _allow('_hand_down_change');

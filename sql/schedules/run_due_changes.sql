@@ -8,15 +8,16 @@ language plpgsql
 security definer
 set search_path = pg_catalog, public, pg_temp
 set lock_timeout = '10ms'
-set settings_store.override_locks = off
 as $$
 declare
+    v_given   text := coalesce(current_setting('settings_store.override_locks', true), '');
     v_left    integer := greatest(p_limit, 1);
     v_change  scheduled_changes;
     v_state   text;
     v_message text;
     v_detail  text;
 begin
+    perform set_config('settings_store.override_locks', '', true);
     while v_left > 0 and not current_setting('transaction_read_only')::boolean loop
         v_change := _next_due_change();
         exit when v_change.id is null;
@@ -35,6 +36,7 @@ begin
         end;
         return query select c.id, c.state, c.note from scheduled_changes c where c.id = v_change.id;
     end loop;
+    perform set_config('settings_store.override_locks', v_given, true);
 end
 $$;
 

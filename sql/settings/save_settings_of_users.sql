@@ -42,10 +42,14 @@ begin
         return next;
     end loop;
 exception
-    when sqlstate 'US003' or sqlstate 'US013' then    -- the triggers don't say whose
+    when sqlstate 'US003' then    -- the triggers don't say whose
         get stacked diagnostics v_message = message_text, v_detail = pg_exception_detail;
-        raise exception using errcode = sqlstate, detail = v_detail, hint = 'Nobody''s document was saved.',
-            message = case sqlstate when 'US003' then concat_ws(' of ', v_message, identifier) else format('%s: %s', identifier, v_message) end;
+        raise exception using errcode = 'US003', message = concat_ws(' of ', v_message, identifier),
+            detail = v_detail, hint = 'Nobody''s document was saved.';
+    when sqlstate 'US013' then
+        get stacked diagnostics v_message = message_text, v_detail = pg_exception_detail;
+        raise exception using errcode = 'US013', message = format('%s: %s', identifier, v_message),
+            detail = v_detail, hint = 'Nobody''s document was saved.';
 end
 $$;
 
