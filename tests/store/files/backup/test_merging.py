@@ -67,7 +67,7 @@ async def test_one_user_alone_comes_back(populated: Path, store: SettingsStore, 
     for uid in (OKX_UID, OTHER_UID):
         await store.patch(uid, "params", {"leverage": 77})
     restored = await restore_backup(store, populated, okx_uid=OKX_UID)
-    assert (restored.users, await leverage(store), await leverage(store, OTHER_UID)) == (1, 20, 77)
+    assert (restored.users, await leverage(store), await leverage(store, OTHER_UID)) == (1, 3, 77)
     await assert_clean(store)
 
 
@@ -137,7 +137,7 @@ async def test_settings_that_are_not_valid_any_more_undo_the_whole_merge(
 ) -> None:
     await store.patch(OKX_UID, "params", {"leverage": 5})
     await store.patch(OTHER_UID, "params", {"leverage": 5})
-    db.execute("update setting_fields set maximum = 15 where key = 'leverage'")
+    db.execute("update setting_fields set maximum = 2 where key = 'leverage'")
     before = content(db)
     with pytest.raises(InvalidSettings) as error:
         await restore_backup(store, populated, merge=True)
