@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,6 @@ from store.operations import embedded
 from store.postgres import migrate
 from tests.conftest import Rows
 from tests.helpers.sessions import Connection, Session, fetch, one, refused, value
-from tests.servers.stacks import postgres
 
 OTHER_UID = "1000000000000001"
 PAGE = "select * from changes_after(%s, %s)"
@@ -338,7 +336,7 @@ def test_after_a_dump_was_put_back_in_place_a_cursor_of_before_is_refused(
     db: Connection, uid: str, database_url: str
 ) -> None:
     found = feed(db)
-    programs = Path(postgres.PROGRAMS) if postgres.PROGRAMS else embedded.wheel_programs()
+    programs = embedded.wheel_programs()
     pg_dump, pg_restore = (
         str(path) if path.exists() else path.name for path in (programs / "pg_dump", programs / "pg_restore")
     )
@@ -346,7 +344,7 @@ def test_after_a_dump_was_put_back_in_place_a_cursor_of_before_is_refused(
     fetch(db, SAVE, (uid, "params", 1))
     (*_, last) = feed(db)
     restore = [pg_restore, "--clean", "--if-exists", "--dbname", database_url]
-    subprocess.run(restore, input=dump, capture_output=True, check=True)
+    subprocess.run(restore, input=dump, capture_output=True, check=False)  # an older server lacks a setting: code 1
     with refused("US010"):
         feed(db, last["cursor"])
     assert names(feed(db)) == names(found)
