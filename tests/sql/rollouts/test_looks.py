@@ -179,7 +179,7 @@ def test_every_guard_tells_worse_from_better(
         ("params_version = 1", False),  # from before: entered then, closed late
         ("params_version = 9", True),  # changed by hand since
         ("entry_time = entry_time - interval '2 minutes'", False),
-        ("exit_time = exit_time + interval '20 minutes'", False),  # not closed yet
+        ("exit_time = now() + interval '20 minutes'", False),  # not closed yet
     ],
 )
 def test_only_trades_entered_since_and_closed_by_now_in_the_currency_count(
