@@ -93,6 +93,7 @@ SHAPES = {
     "rollout resume first": ROLLOUT,
     "rollout end first roll-back": ROLLOUT,
     "rollout delete first": "name",
+    "template delete bold": "name deleted",
     "template delete careful": "name deleted",
     f"schedule set {OKX_UID} params leverage=4 --at 2099-01-01T00:00Z": CHANGED,
     "schedule list": f"[] {CHANGED}",

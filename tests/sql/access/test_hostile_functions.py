@@ -296,7 +296,7 @@ def people(db: Connection) -> dict[str, list[str]]:
         f"select from schedule_change('{OKX_UID}', 'params', '{{\"note\": \"{SECRET}\"}}', p_for => '1 day')",
         "select from schedule_changes('params', p_filter => '{}', p_template => 'careful', p_at => '2099-01-01Z')",
         f"select from halt_trading('down', '{OKX_UID}')",
-        f"select from lock_setting('{OKX_UID}', 'params', '{{use_sl}}', 'audit')",
+        f"select from lock_setting('{OKX_UID}', 'dual_side', '{{use_dual_side_entry}}', 'audit')",
     ):
         fetch(db, statement)
     db.adapters.register_loader("jsonb", TextLoader)  # Python reads no 10,000 levels
@@ -389,9 +389,11 @@ def test_hostile_arguments_get_a_result_or_an_error_of_ours(db: Connection, peop
         "delete_rollout(text)",
         "apply_setting_template(text,text,text[],jsonb,boolean,boolean,text,text)",
         "delete_setting_template(text,text,text)",
-        "save_setting_field(text,text,text,jsonb,numeric,numeric,text[],boolean,boolean,text,text)",
+        "save_setting_field(text,text,text,jsonb,numeric,numeric,text[],boolean,boolean,text,text,boolean)",
+        "lock_cold_keys(text,text,timestamp with time zone,text)",
+        "lock_setting(text,text,text[],text,timestamp with time zone,text)",
     }  # what comes first hasn't
-    assert {signature for signature, states in outcomes.items() if None not in states} <= after_another
+    assert sorted({signature for signature, states in outcomes.items() if None not in states} - after_another) == []
 
 
 def test_documents_that_are_no_object_register_nobody(db: Connection) -> None:
