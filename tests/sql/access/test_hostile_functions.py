@@ -390,6 +390,12 @@ def test_hostile_arguments_get_a_result_or_an_error_of_ours(db: Connection, peop
         "apply_setting_template(text,text,text[],jsonb,boolean,boolean,text,text)",
         "delete_setting_template(text,text,text)",
         "save_setting_field(text,text,text,jsonb,numeric,numeric,text[],boolean,boolean,text,text,boolean)",
+        # Of these it takes two arguments that fit each other.
+        "diff_user_setting(text,text,integer,integer,text)",
+        "schedule_change(text,text,jsonb,text,integer,timestamp with time zone,timestamp with time zone,interval,"
+        "timestamp with time zone,integer,text,text)",
+        "schedule_changes(text,text[],jsonb,jsonb,text,timestamp with time zone,timestamp with time zone,interval,"
+        "timestamp with time zone,text,text)",
         "lock_cold_keys(text,text,timestamp with time zone,text)",
         "lock_setting(text,text,text[],text,timestamp with time zone,text)",
     }  # what comes first hasn't
