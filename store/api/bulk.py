@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from store.api.base import check_identifier, check_type, to_setting
-from store.api.settings import Documents, cached_as, check_source, is_new, symbol_of
+from store.api.settings import Documents, check_source, is_new, symbol_of
 from store.arguments import count
 from store.errors import BadIdentifier, InvalidArgument, RedisUnavailable, StoreError, UnknownVersion, VersionConflict
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
@@ -57,7 +57,7 @@ class Bulk(Documents):
             raise refusal("only by the OKX UID of that user")
         found: dict[str, Setting] = {}
         if source is None:
-            kept = {each: self._cache.find(each, cached_as(setting_type, symbol)) for each in in_redis}
+            kept = {each: self._cache.find(each, setting_type, symbol) for each in in_redis}
             found = {each: hit for each, hit in kept.items() if hit and is_new(hit, least[each], symbol)}
         kind = await self._type(name)
         own = kind if symbol is None else await self._type(setting_type)
@@ -179,7 +179,7 @@ class Bulk(Documents):
                         continue
                     setting, is_known = answer
                     if setting is not None and is_known:
-                        page.keep(setting, cached_as(own.name, symbol_of(kind, own)))
+                        page.keep(setting, own.name, symbol_of(kind, own))
                         if each in links:
                             links[each].okx_uid = uids[each]
                     if setting is not None and (is_known or only):
@@ -189,8 +189,8 @@ class Bulk(Documents):
     async def _read_database_many(
         self, identifiers: Sequence[str], kind: SettingType, own: SettingType, refill: bool
     ) -> dict[str, Setting]:
-        symbol = None if kind is own else kind.name.partition(":")[2]
-        rows = await self._fetch(functions.settings.get_user_settings_of_many(identifiers, own.name, symbol))
+        call = functions.settings.get_user_settings_of_many(identifiers, own.name, symbol_of(kind, own))
+        rows = await self._fetch(call)
         found = {row["identifier"]: to_setting(row) for row in rows}
         if refill:
             users = list({setting.okx_uid: setting for setting in found.values()}.values())

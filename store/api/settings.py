@@ -58,7 +58,7 @@ class Documents(Core):
             return okx_uid in (None, found.okx_uid) and (source == "redis" or is_new(found, min_version, symbol))
 
         if source is None and may_read_redis:
-            kept = self._cache.find(identifier, cached_as(setting_type, symbol))
+            kept = self._cache.find(identifier, setting_type, symbol)
             if kept is not None and is_wanted(kept):
                 return kept
         kind = await self._type(name)
@@ -71,9 +71,7 @@ class Documents(Core):
                 return None
         key = (identifier, kind.name, own.name, source)
         row = await self._flights.join(key, lambda: self._read_database(identifier, kind, own, source is None))
-        setting = (
-            None if row is None else to_setting(row)
-        )  # of one's own: others who shared the flight may change theirs
+        setting = None if row is None else to_setting(row)  # one's own, though the flight was shared
         await self._check_read(setting, identifier, name, min_version, okx_uid)
         return setting
 
@@ -241,7 +239,7 @@ class Documents(Core):
             else:
                 found, is_known = await self._connections.mirror.read_of_symbol(okx_uid, kind, own)
             if found is not None and is_known:
-                page.keep(found, cached_as(own.name, symbol_of(kind, own)))
+                page.keep(found, own.name, symbol_of(kind, own))
                 if link is not None:
                     link.okx_uid = okx_uid
             return found if is_known or only else None
@@ -285,12 +283,6 @@ class Documents(Core):
 def symbol_of(kind: SettingType, own: SettingType) -> str | None:
     """Return the symbol whose document is read, if one is: of `kind`, or else the user's own."""
     return None if kind is own else kind.name.partition(":")[2]
-
-
-def cached_as(setting_type: str, symbol: str | None) -> str:
-    """Name what is read in the cache: the document of a symbol, or else the user's own, is another thing than the one
-    of that name."""
-    return setting_type if symbol is None else f"{setting_type}|{symbol}"
 
 
 def check_source(source: object) -> None:

@@ -60,7 +60,7 @@ class Views(Documents):
         if only is None or (only and only != identifier):
             return None
         try:
-            return self._cache.kept(identifier, setting_type if symbol is None else f"{setting_type}|{symbol}")
+            return self._cache.kept(identifier, setting_type, symbol)
         except TypeError:  # what can't be looked up
             return None
 

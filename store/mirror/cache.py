@@ -43,19 +43,20 @@ class Page:
 
     okx_uid: str | None = None  # of a Telegram ID: whom it leads to
     halts: Halts | None = None  # of EVERYBODY's
-    documents: dict[str, tuple[SettingView, list[str]]] = field(default_factory=dict)  # with their nested keys
+    # By setting type, and the symbol whose document was asked for; with their nested keys.
+    documents: dict[tuple[str, str | None], tuple[SettingView, list[str]]] = field(default_factory=dict)
     is_loose: bool = False  # never to be in the cache
 
-    def keep(self, setting: Setting, name: str) -> None:
-        """Keep what was found by a name (of a symbol: perhaps the user's own document), unless another reader brought
-        a newer one."""
+    def keep(self, setting: Setting, setting_type: str, symbol: str | None) -> None:
+        """Keep what was found (of a symbol: perhaps the user's own document, which is not the one of that name), unless
+        another reader brought a newer one."""
         if self.is_loose:
             return
-        there = self.documents.get(name)
+        there = self.documents.get((setting_type, symbol))
         if there is None or there[0].setting_type != setting.setting_type or there[0].version <= setting.version:
             nested = [key for key, value in setting.settings.items() if isinstance(value, dict | list)]
             with contextlib.suppress(RecursionError):
-                self.documents[name] = (SettingView.of(setting), nested)
+                self.documents[setting_type, symbol] = (SettingView.of(setting), nested)
 
 
 class Cache:
@@ -86,12 +87,12 @@ class Cache:
             await end(self._follower)
             self._follower = None
 
-    def find(self, identifier: str, setting_type: str) -> Setting | None:
+    def find(self, identifier: str, setting_type: str, symbol: str | None = None) -> Setting | None:
         """Return a document that is kept here, as a copy: the caller may do with it what he likes."""
-        kept = self.kept(identifier, setting_type)
+        kept = self.kept(identifier, setting_type, symbol)
         return None if kept is None else _copied(*kept)
 
-    def kept(self, identifier: str, setting_type: str) -> tuple[SettingView, list[str]] | None:
+    def kept(self, identifier: str, setting_type: str, symbol: str | None) -> tuple[SettingView, list[str]] | None:
         """Return a document that is kept here, and which of its keys are nested."""
         if time.monotonic() > self._fresh_until:
             return None
@@ -104,7 +105,7 @@ class Cache:
             page = self._used(page.okx_uid)
             if page is None:
                 return None
-        return page.documents.get(setting_type)
+        return page.documents.get((setting_type, symbol))
 
     def halts(self) -> Halts | None:
         """Return the halts of trading that are kept here."""

@@ -23,7 +23,6 @@ from store import (
     UnknownSettingType,
     UnknownUser,
 )
-from store.api.settings import cached_as
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import eventually
 
@@ -43,8 +42,8 @@ async def shown(request: pytest.FixtureRequest, config: Config, user: str) -> As
             for identifier in (OKX_UID, TELEGRAM_ID):
                 await opened.get(identifier, "params")
                 await opened.get(identifier, "dual_side", symbol=SYMBOL)
-            names = ("params", cached_as("dual_side", SYMBOL))
-            return not request.param or all(opened._cache.find(TELEGRAM_ID, name) for name in names)
+            names = (("params", None), ("dual_side", SYMBOL))
+            return not request.param or all(opened._cache.find(TELEGRAM_ID, *name) for name in names)
 
         await eventually(is_kept)
         yield opened

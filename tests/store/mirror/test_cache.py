@@ -13,7 +13,7 @@ import psycopg
 import pytest
 import redis as redis_py
 
-from store import Config, InvalidArgument, Setting, SettingsStore, UnknownUser
+from store import Config, InvalidArgument, Setting, SettingsStore, UnknownSettingType, UnknownUser
 from store.models import Source
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import eventually
@@ -356,3 +356,22 @@ async def test_what_stands_in_for_a_symbols_document_is_not_the_document_of_that
     assert await cached.get(OKX_UID, "dual_side:BTC-USDT-SWAP") is None
     assert await cached.view(OKX_UID, "dual_side:BTC-USDT-SWAP") is None
     assert await cached.get_many([OKX_UID], "dual_side:BTC-USDT-SWAP") == {}
+
+
+async def test_no_name_of_a_type_reads_what_the_cache_has_of_a_symbol(
+    cached: SettingsStore, redis: redis_py.Redis
+) -> None:
+    async def is_kept() -> bool:
+        before = reads(redis)
+        await cached.get(OKX_UID, "dual_side", symbol="BTC-USDT-SWAP")
+        return reads(redis) == before
+
+    await eventually(is_kept)
+    for name in ("dual_side|BTC-USDT-SWAP", "('dual_side', 'BTC-USDT-SWAP')"):
+        for read in (cached.get, cached.view):
+            with pytest.raises(UnknownSettingType):
+                await read(OKX_UID, name)
+        with pytest.raises(UnknownSettingType):
+            await cached.value(OKX_UID, name, "x")
+        with pytest.raises(UnknownSettingType):
+            await cached.get_many([OKX_UID], name)
