@@ -282,6 +282,11 @@ def check_identifier(value: str) -> str:
     return line(value, "an identifier", BadIdentifier)
 
 
+def identifier_or_none(value: str | None) -> str | None:
+    """Refuse what can't be an identifier; None stands for everybody."""
+    return None if value is None else check_identifier(value)
+
+
 def check_identifiers(values: Sequence[str]) -> list[str]:
     """Refuse what can't be a list of identifiers."""
     if not isinstance(values, list | tuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from store.api.base import Core, check_identifier
+from store.api.base import Core, check_identifier, identifier_or_none
 from store.arguments import symbol_or_none
 from store.errors import RedisUnavailable, StoreError
 from store.mirror.entries import HALTS, Halts, to_halts
@@ -53,14 +53,18 @@ class TradingHalts(Core):
         and `mirrored` is false: bots that read Redis learn of it from the relay. Raises UnknownUser, BadIdentifier,
         InvalidArgument (no reason, no symbol), NotPermitted, DatabaseUnavailable.
         """
-        (saved,) = await self._change_halt(functions.halts.halt_trading(reason, _whose(identifier), symbol), actor)
+        (saved,) = await self._change_halt(
+            functions.halts.halt_trading(reason, identifier_or_none(identifier), symbol), actor
+        )
         return saved
 
     async def resume_trading(
         self, reason: str, identifier: str | None = None, *, symbol: str | None = None, actor: str | None = None
     ) -> SavedHalt | None:
         """End the halt of exactly this scope, as halt_trading() has it; None if there is none. Raises what it does."""
-        ended = await self._change_halt(functions.halts.resume_trading(reason, _whose(identifier), symbol), actor)
+        ended = await self._change_halt(
+            functions.halts.resume_trading(reason, identifier_or_none(identifier), symbol), actor
+        )
         return ended[0] if ended else None
 
     async def _change_halt(self, call: Call, actor: str | None) -> list[SavedHalt]:
@@ -95,10 +99,6 @@ class TradingHalts(Core):
             await mirror.apply([MirrorEntry(**rows[0])], [found], lives=lives)
         else:
             await mirror.note_absent({HALTS.owner: lives.get(HALTS.owner, "")}, HALTS.kind)
-
-
-def _whose(identifier: str | None) -> str | None:
-    return None if identifier is None else check_identifier(identifier)
 
 
 def _halt(row: dict[str, Any]) -> Halt:

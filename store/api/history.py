@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from store.api.base import Core, check_identifier, check_type, to_setting
+from store.api.base import Core, check_identifier, check_type, identifier_or_none, to_setting
 from store.models import KeyChange, SavedSetting, Setting, SettingTypeName, Version
 from store.postgres import functions
 
@@ -145,8 +145,8 @@ class History(Core):
 
         Raises InvalidArgument, UnknownUser.
         """
-        of = None if identifier is None else check_identifier(identifier)
-        rows = await self._fetch(functions.history.prune_user_settings(keep, older_than, of, dry_run))
+        call = functions.history.prune_user_settings(keep, older_than, identifier_or_none(identifier), dry_run)
+        rows = await self._fetch(call)
         return {row["setting_type"]: row["versions"] for row in rows}
 
 

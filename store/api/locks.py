@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from store.api.base import Core, check_identifier, check_type
+from store.api.base import Core, check_identifier, check_type, identifier_or_none
 from store.models import SettingLock
 from store.postgres import functions
 from store.postgres.call import Call
@@ -31,7 +31,9 @@ class Locks(Core):
         A type's lock holds for its symbols' documents, too; `symbol`: for that one only. Takes the role settings_admin.
         Raises UnknownUser, BadIdentifier, UnknownSettingType, InvalidArgument, NotPermitted, DatabaseUnavailable.
         """
-        call = functions.locks.lock_setting(_whose(identifier), check_type(setting_type), keys, reason, until, symbol)
+        call = functions.locks.lock_setting(
+            identifier_or_none(identifier), check_type(setting_type), keys, reason, until, symbol
+        )
         return await self._locks(call, actor, reason)
 
     async def unlock_setting(
@@ -45,7 +47,7 @@ class Locks(Core):
     ) -> list[SettingLock]:
         """Remove locks of exactly this scope, of these keys (None: all of them); return those that there were. Not what
         a bot locked. Raises what lock_setting() does."""
-        call = functions.locks.unlock_setting(_whose(identifier), check_type(setting_type), keys, symbol)
+        call = functions.locks.unlock_setting(identifier_or_none(identifier), check_type(setting_type), keys, symbol)
         return await self._locks(call, actor)
 
     async def lock_cold_keys(
@@ -73,12 +75,8 @@ class Locks(Core):
         """List the locks in force: all, or those that hold for a user (everybody's, too), or of a type and its symbols.
         Raises UnknownUser, BadIdentifier, NotPermitted."""
         kind = None if setting_type is None else check_type(setting_type)
-        rows = await self._fetch(functions.locks.list_locks(_whose(identifier), kind))
+        rows = await self._fetch(functions.locks.list_locks(identifier_or_none(identifier), kind))
         return [SettingLock(**row) for row in rows]
 
     async def _locks(self, call: Call, actor: str | None, reason: str | None = None) -> list[SettingLock]:
         return [SettingLock(**row) for row in await self._write(call, actor, reason)]
-
-
-def _whose(identifier: str | None) -> str | None:
-    return None if identifier is None else check_identifier(identifier)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from store.api.base import Core, check_identifier
+from store.api.base import Core, identifier_or_none
 
 
 class Reports(Core):
@@ -34,6 +34,5 @@ class Reports(Core):
         from store.report.reading import read_content
 
         plotly = plotly_source()
-        whom = None if identifier is None else check_identifier(identifier)
-        chosen = Chosen(whom, symbol, side, since, until)
+        chosen = Chosen(identifier_or_none(identifier), symbol, side, since, until)
         return page(await read_content(self, chosen, timeframe, by_setting), plotly)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from store.api.base import Core, check_identifier, check_identifiers, check_type
+from store.api.base import Core, check_identifier, check_identifiers, check_type, identifier_or_none
 from store.models import Document, ScheduledChange
 from store.postgres import functions
 from store.postgres.call import Call
@@ -111,8 +111,7 @@ class Schedules(Core):
 
 
 def _list(identifier: str | None, to_come: bool, before: int | None, limit: int | None) -> Call:
-    whose = None if identifier is None else check_identifier(identifier)
-    return functions.schedules.list_scheduled_changes(whose, to_come, before, limit)
+    return functions.schedules.list_scheduled_changes(identifier_or_none(identifier), to_come, before, limit)
 
 
 def _scheduled_change(row: Mapping[str, Any]) -> ScheduledChange:

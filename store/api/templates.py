@@ -8,7 +8,7 @@ from dataclasses import asdict
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
-from store.api.base import Core, check_identifier, check_identifiers, check_type, to_setting
+from store.api.base import Core, check_identifier, check_identifiers, check_type, identifier_or_none, to_setting
 from store.api.catalogue import secret_keys
 from store.api.history import key_changes
 from store.errors import InvalidArgument, UnknownVersion
@@ -35,7 +35,9 @@ class Templates(Core):
         `owner`: the user whose own it is. Raises InvalidSettings, UnknownSettingType, InvalidArgument (the name),
         UnknownUser.
         """
-        call = functions.templates.save_setting_template(name, check_type(setting_type), settings, _owner(owner))
+        call = functions.templates.save_setting_template(
+            name, check_type(setting_type), settings, identifier_or_none(owner)
+        )
         return _template(*(await self._write(call, actor)))
 
     async def save_template_from(
@@ -64,19 +66,19 @@ class Templates(Core):
 
     async def list_templates(self, name: str | None = None, *, owner: str | None = None) -> list[Template]:
         """List templates, all or those of a name (one per setting type): everybody's, or a user's own."""
-        call = functions.templates.list_setting_templates(name, _owner(owner))
+        call = functions.templates.list_setting_templates(name, identifier_or_none(owner))
         return [_template(row) for row in await self._fetch(call)]
 
     def iter_templates(self, name: str | None = None, *, owner: str | None = None) -> AsyncGenerator[Template]:
         """Yield what list_templates() lists, without holding it all."""
-        return self._each(functions.templates.list_setting_templates(name, _owner(owner)), _template)
+        return self._each(functions.templates.list_setting_templates(name, identifier_or_none(owner)), _template)
 
     async def delete_template(
         self, name: str, setting_type: SettingTypeName | str | None = None, *, owner: str | None = None
     ) -> int:
         """Delete a template, for one setting type or for all; return how many. Raises UnknownTemplate."""
         kind = None if setting_type is None else check_type(setting_type)
-        call = functions.templates.delete_setting_template(name, kind, _owner(owner))
+        call = functions.templates.delete_setting_template(name, kind, identifier_or_none(owner))
         (row,) = await self._fetch(call)
         return int(row["r"])
 
@@ -106,7 +108,7 @@ class Templates(Core):
             raise InvalidArgument("tell must be a function")
         whom = None if identifiers is None else check_identifiers(identifiers)
         call = functions.templates.apply_setting_template(
-            name, check_type(setting_type), whom, filter, replace, dry_run, symbol, _owner(owner)
+            name, check_type(setting_type), whom, filter, replace, dry_run, symbol, identifier_or_none(owner)
         )
         okx_uids: list[str] = []
         effects: list[TemplateEffect] = []
@@ -125,10 +127,6 @@ class Templates(Core):
                 if tell is not None:
                     tell(_effect(json.loads(line)))
         return effects
-
-
-def _owner(owner: str | None) -> str | None:
-    return None if owner is None else check_identifier(owner)
 
 
 def _effect(row: Mapping[str, Any]) -> TemplateEffect:

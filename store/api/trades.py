@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Unpack
 from uuid import UUID
 
-from store.api.base import Core, check_identifier
+from store.api.base import Core, check_identifier, identifier_or_none
 from store.arguments import count_or_none
 from store.errors import InvalidArgument, InvalidSettings
 from store.json_writer import json_text
@@ -85,14 +85,14 @@ class Trades(Core):
         `since`, `until`, `currency` select trades; `year_days` (365): by which is annualised (1: it isn't); `capital`:
         what each item began with, for what is told in percent. Raises UnknownUser, InvalidArgument.
         """
-        call = functions.trades.trade_statistics(_whom(identifier), by, **options)
+        call = functions.trades.trade_statistics(identifier_or_none(identifier), by, **options)
         return [TradeStatistics(**row) for row in await self._fetch(call)]
 
     def iter_trade_statistics(
         self, identifier: str | None = None, *, by: Sequence[str] = (), **options: Unpack[FigureOptions]
     ) -> AsyncGenerator[TradeStatistics]:
         """Yield what trade_statistics() lists, without holding it all."""
-        call = functions.trades.trade_statistics(_whom(identifier), by, **options)
+        call = functions.trades.trade_statistics(identifier_or_none(identifier), by, **options)
         return self._each(call, _figures, PAGE_OF_FIGURES)
 
     async def trade_statistics_by_version(
@@ -102,14 +102,18 @@ class Trades(Core):
 
         `options`: as of trade_statistics().
         """
-        call = functions.trades.trade_statistics_by_setting_version(_whom(identifier), setting_type, **options)
+        call = functions.trades.trade_statistics_by_setting_version(
+            identifier_or_none(identifier), setting_type, **options
+        )
         return [TradeStatistics(**row) for row in await self._fetch(call)]
 
     def iter_trade_statistics_by_version(
         self, identifier: str | None = None, setting_type: str = "params", **options: Unpack[FigureOptions]
     ) -> AsyncGenerator[TradeStatistics]:
         """Yield what trade_statistics_by_version() lists, without holding it all."""
-        call = functions.trades.trade_statistics_by_setting_version(_whom(identifier), setting_type, **options)
+        call = functions.trades.trade_statistics_by_setting_version(
+            identifier_or_none(identifier), setting_type, **options
+        )
         return self._each(call, _figures, PAGE_OF_FIGURES)
 
     async def trade_statistics_by_setting_value(
@@ -121,7 +125,9 @@ class Trades(Core):
         `value` is None of trades where it wasn't set or isn't known any more, a mask of secrets. `options`: as of
         trade_statistics(). Raises UnknownUser, InvalidArgument.
         """
-        call = functions.trades.trade_statistics_by_setting_value(setting_type, key, _whom(identifier), **options)
+        call = functions.trades.trade_statistics_by_setting_value(
+            setting_type, key, identifier_or_none(identifier), **options
+        )
         return [TradeStatistics(**row) for row in await self._fetch(call)]
 
     def equity_curve(
@@ -131,12 +137,8 @@ class Trades(Core):
 
         `selection`: `symbol`, `side`, `since`, `until`, `currency`. Raises UnknownUser, InvalidArgument.
         """
-        call = functions.trades.equity_curve(_whom(identifier), setting_type, **selection)
+        call = functions.trades.equity_curve(identifier_or_none(identifier), setting_type, **selection)
         return self._each(call, lambda row: EquityPoint(**row), PAGE_OF_FIGURES)
-
-
-def _whom(identifier: str | None) -> str | None:
-    return None if identifier is None else check_identifier(identifier)
 
 
 def _figures(row: Mapping[str, Any]) -> TradeStatistics:
