@@ -7,14 +7,14 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from store.api.base import check_identifier, check_type, to_setting
 from store.api.settings import Documents, check_source, is_new, symbol_of
 from store.arguments import count
 from store.errors import BadIdentifier, InvalidArgument, RedisUnavailable, StoreError, UnknownVersion, VersionConflict
 from store.mirror.keys import OKX_UID, TELEGRAM_ID
-from store.models import Document, SavedSetting, Setting, SettingType, Source
+from store.models import Document, SavedSetting, Setting, SettingType, SettingTypeName, Source
 from store.postgres import functions
 from store.postgres.confinement import refusal
 
@@ -34,7 +34,7 @@ class Bulk(Documents):
     async def get_many(
         self,
         identifiers: Iterable[str],
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         *,
         symbol: str | None = None,
         source: Source | None = None,
@@ -76,8 +76,8 @@ class Bulk(Documents):
 
     async def save_many(
         self,
-        documents: Mapping[str, Document],
-        setting_type: str,
+        documents: Mapping[str, Mapping[str, Any]],
+        setting_type: SettingTypeName | str,
         *,
         symbol: str | None = None,
         actor: str | None = None,
@@ -98,8 +98,8 @@ class Bulk(Documents):
     async def update(
         self,
         identifier: str,
-        setting_type: str,
-        change: Callable[[Document], Document | None],
+        setting_type: SettingTypeName | str,
+        change: Callable[[Document], Mapping[str, Any] | None],
         *,
         symbol: str | None = None,
         actor: str | None = None,
@@ -132,7 +132,7 @@ class Bulk(Documents):
                     version = found.version  # else that of the deletion, as a conflict has said
                 document = {} if found is None else found.settings
                 changed = change(document)
-                settings = document if changed is None else changed
+                settings: Mapping[str, Any] = document if changed is None else changed
                 call = functions.settings.upsert_user_setting(okx_uid, name, settings, version)
                 try:
                     return (await self._save(call, actor, reason))[0]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from store.api.base import Core, check_identifier, check_type, identifier_or_none
-from store.models import SettingLock
+from store.models import SettingLock, SettingTypeName
 from store.postgres import functions
 from store.postgres.call import Call
 
@@ -17,7 +17,7 @@ class Locks(Core):
     async def lock_setting(
         self,
         identifier: str | None,
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         keys: Sequence[str] | None = None,
         *,
         reason: str,
@@ -39,7 +39,7 @@ class Locks(Core):
     async def unlock_setting(
         self,
         identifier: str | None,
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         keys: Sequence[str] | None = None,
         *,
         symbol: str | None = None,
@@ -53,7 +53,7 @@ class Locks(Core):
     async def lock_cold_keys(
         self,
         identifier: str,
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         until: datetime,
         *,
         symbol: str | None = None,
@@ -65,13 +65,20 @@ class Locks(Core):
         return await self._locks(call, actor)
 
     async def unlock_cold_keys(
-        self, identifier: str, setting_type: str, *, symbol: str | None = None, actor: str | None = None
+        self,
+        identifier: str,
+        setting_type: SettingTypeName | str,
+        *,
+        symbol: str | None = None,
+        actor: str | None = None,
     ) -> list[SettingLock]:
         """Remove what lock_cold_keys() has locked: by the bot, when it stops. Returns it."""
         call = functions.locks.unlock_cold_keys(check_identifier(identifier), check_type(setting_type), symbol)
         return await self._locks(call, actor)
 
-    async def list_locks(self, identifier: str | None = None, setting_type: str | None = None) -> list[SettingLock]:
+    async def list_locks(
+        self, identifier: str | None = None, setting_type: SettingTypeName | str | None = None
+    ) -> list[SettingLock]:
         """List the locks in force: all, or those that hold for a user (everybody's, too), or of a type and its symbols.
         Raises UnknownUser, BadIdentifier, NotPermitted."""
         kind = None if setting_type is None else check_type(setting_type)

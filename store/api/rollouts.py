@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from hashlib import sha256
+from typing import Any
 
 from store.api.base import Core, check_identifier, check_type
 from store.arguments import amount_or_none, span
 from store.errors import InvalidArgument
-from store.models import Document, Guard, OnWorse, Rollout, RolloutOutcome, RolloutResult, RolloutTurn
+from store.models import Guard, OnWorse, Rollout, RolloutOutcome, RolloutResult, RolloutTurn, SettingTypeName
 from store.postgres import functions
 from store.postgres.call import Call
 
@@ -25,10 +26,10 @@ class Rollouts(Core):
         self,
         name: str,
         template: str,
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         *,
         steps: Sequence[Decimal | float | str] = (5, 25, 100),
-        filter: Document | None = None,
+        filter: Mapping[str, Any] | None = None,
         minimum_trades: int = 100,
         guard: Guard = "net_per_trade",
         on_worse: OnWorse = "pause",

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from store.api.base import Core, check_identifier, check_identifiers, check_type, identifier_or_none
-from store.models import Document, ScheduledChange
+from store.models import ScheduledChange, SettingTypeName
 from store.postgres import functions
 from store.postgres.call import Call
 
@@ -19,8 +19,8 @@ class Schedules(Core):
     async def schedule_change(
         self,
         identifier: str,
-        setting_type: str,
-        patch: Document | None = None,
+        setting_type: SettingTypeName | str,
+        patch: Mapping[str, Any] | None = None,
         *,
         template: str | None = None,
         version: int | None = None,
@@ -50,11 +50,11 @@ class Schedules(Core):
 
     async def schedule_changes(
         self,
-        setting_type: str,
-        patch: Document | None = None,
+        setting_type: SettingTypeName | str,
+        patch: Mapping[str, Any] | None = None,
         *,
         identifiers: Sequence[str] | None = None,
-        filter: Document | None = None,
+        filter: Mapping[str, Any] | None = None,
         template: str | None = None,
         symbol: str | None = None,
         at: datetime | None = None,

@@ -130,7 +130,7 @@ class SyncSettingsStore(Blocking):
     def get_many(
         self,
         identifiers: Iterable[str],
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         *,
         symbol: str | None = None,
         source: Source | None = None,
@@ -145,8 +145,8 @@ class SyncSettingsStore(Blocking):
         """
     def save_many(
         self,
-        documents: Mapping[str, Document],
-        setting_type: str,
+        documents: Mapping[str, Mapping[str, Any]],
+        setting_type: SettingTypeName | str,
         *,
         symbol: str | None = None,
         actor: str | None = None,
@@ -161,8 +161,8 @@ class SyncSettingsStore(Blocking):
     def update(
         self,
         identifier: str,
-        setting_type: str,
-        change: Callable[[Document], Document | None],
+        setting_type: SettingTypeName | str,
+        change: Callable[[Document], Mapping[str, Any] | None],
         *,
         symbol: str | None = None,
         actor: str | None = None,
@@ -180,7 +180,7 @@ class SyncSettingsStore(Blocking):
     def view(
         self,
         identifier: str,
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         *,
         symbol: str | None = None,
         min_version: int = 0,
@@ -189,7 +189,13 @@ class SyncSettingsStore(Blocking):
         """Read a document as get() does, to look at only: from the cache it takes no copy, and all have the same one.
         Its objects are read-only mappings, its arrays tuples."""
     def value(
-        self, identifier: str, setting_type: str, key: str, default: Any = None, *, symbol: str | None = None
+        self,
+        identifier: str,
+        setting_type: SettingTypeName | str,
+        key: str,
+        default: Any = None,
+        *,
+        symbol: str | None = None,
     ) -> Any:
         """Read one value of a document, as view() has it; `default` where there is none. Raises what get() does."""
     def get_as(
@@ -511,8 +517,8 @@ class SyncSettingsStore(Blocking):
     def schedule_change(
         self,
         identifier: str,
-        setting_type: str,
-        patch: Document | None = None,
+        setting_type: SettingTypeName | str,
+        patch: Mapping[str, Any] | None = None,
         *,
         template: str | None = None,
         version: int | None = None,
@@ -536,11 +542,11 @@ class SyncSettingsStore(Blocking):
         """
     def schedule_changes(
         self,
-        setting_type: str,
-        patch: Document | None = None,
+        setting_type: SettingTypeName | str,
+        patch: Mapping[str, Any] | None = None,
         *,
         identifiers: Sequence[str] | None = None,
-        filter: Document | None = None,
+        filter: Mapping[str, Any] | None = None,
         template: str | None = None,
         symbol: str | None = None,
         at: datetime | None = None,
@@ -578,10 +584,10 @@ class SyncSettingsStore(Blocking):
         self,
         name: str,
         template: str,
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         *,
         steps: Sequence[Decimal | float | str] = (5, 25, 100),
-        filter: Document | None = None,
+        filter: Mapping[str, Any] | None = None,
         minimum_trades: int = 100,
         guard: Guard = "net_per_trade",
         on_worse: OnWorse = "pause",
@@ -644,7 +650,7 @@ class SyncSettingsStore(Blocking):
     def lock_setting(
         self,
         identifier: str | None,
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         keys: Sequence[str] | None = None,
         *,
         reason: str,
@@ -661,7 +667,7 @@ class SyncSettingsStore(Blocking):
     def unlock_setting(
         self,
         identifier: str | None,
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         keys: Sequence[str] | None = None,
         *,
         symbol: str | None = None,
@@ -672,7 +678,7 @@ class SyncSettingsStore(Blocking):
     def lock_cold_keys(
         self,
         identifier: str,
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         until: datetime,
         *,
         symbol: str | None = None,
@@ -681,10 +687,17 @@ class SyncSettingsStore(Blocking):
         """Lock the keys that the catalogue calls changeable only while the bot is stopped: by the bot, when it starts,
         and again before `until` for as long as it runs. Raises what lock_setting() does; any writer may."""
     def unlock_cold_keys(
-        self, identifier: str, setting_type: str, *, symbol: str | None = None, actor: str | None = None
+        self,
+        identifier: str,
+        setting_type: SettingTypeName | str,
+        *,
+        symbol: str | None = None,
+        actor: str | None = None,
     ) -> list[SettingLock]:
         """Remove what lock_cold_keys() has locked: by the bot, when it stops. Returns it."""
-    def list_locks(self, identifier: str | None = None, setting_type: str | None = None) -> list[SettingLock]:
+    def list_locks(
+        self, identifier: str | None = None, setting_type: SettingTypeName | str | None = None
+    ) -> list[SettingLock]:
         """List the locks in force: all, or those that hold for a user (everybody's, too), or of a type and its symbols.
         Raises UnknownUser, BadIdentifier, NotPermitted."""
     def halted(self, identifier: str, symbol: str | None = None) -> Halt | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from store.api.settings import Documents
 from store.errors import InvalidArgument, document_error
-from store.models import SettingView, read_only
+from store.models import SettingTypeName, SettingView, read_only
 
 
 class Views(Documents):
@@ -18,7 +18,7 @@ class Views(Documents):
     async def view(
         self,
         identifier: str,
-        setting_type: str,
+        setting_type: SettingTypeName | str,
         *,
         symbol: str | None = None,
         min_version: int = 0,
@@ -35,7 +35,13 @@ class Views(Documents):
             return None if found is None else SettingView.of(found)
 
     async def value(
-        self, identifier: str, setting_type: str, key: str, default: Any = None, *, symbol: str | None = None
+        self,
+        identifier: str,
+        setting_type: SettingTypeName | str,
+        key: str,
+        default: Any = None,
+        *,
+        symbol: str | None = None,
     ) -> Any:
         """Read one value of a document, as view() has it; `default` where there is none. Raises what get() does."""
         try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 from store.arguments import count_or_none, line, text_or_none
 from store.errors import InvalidArgument
 from store.json_writer import json_text
-from store.models import Document
 from store.postgres.call import Call, _read, _write
 
 
@@ -18,7 +18,7 @@ def begin_rollout(
     template: str,
     setting_type: str,
     steps: Sequence[Decimal],
-    filter: Document,
+    filter: Mapping[str, Any],
     minimum_trades: int,
     guard: str,
     on_worse: str,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from store.arguments import count, count_or_none, flag, line, span, symbol_or_none, time, version_or_none
 from store.errors import InvalidArgument
 from store.json_writer import json_text
-from store.models import Document
 from store.postgres.call import Call, _read, _write
 
 CHANGE = (
@@ -21,7 +21,7 @@ CHANGE = (
 def schedule_change(
     identifier: str,
     setting_type: str,
-    patch: Document | None,
+    patch: Mapping[str, Any] | None,
     template: str | None,
     version: int | None,
     at: datetime | None,
@@ -42,8 +42,8 @@ def schedule_change(
 def schedule_changes(
     setting_type: str,
     identifiers: Sequence[str] | None,
-    filter: Document | None,
-    patch: Document | None,
+    filter: Mapping[str, Any] | None,
+    patch: Mapping[str, Any] | None,
     template: str | None,
     at: datetime | None,
     until: datetime | None,
@@ -80,7 +80,7 @@ def scheduled_change_statistics() -> Call:
     return _read("r.to_come, r.failed, r.overdue", "scheduled_change_statistics")
 
 
-def _what(patch: Document | None, template: str | None) -> dict[str, str | None]:
+def _what(patch: Mapping[str, Any] | None, template: str | None) -> dict[str, str | None]:
     return {
         "patch": None if patch is None else json_text(patch),
         "template": None if template is None else line(template, "a template's name", InvalidArgument),

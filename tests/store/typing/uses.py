@@ -51,6 +51,11 @@ async def read(store: SettingsStore, kept: Mapping[str, int], keys: Keys, name: 
     assert_type((await store.patch(USER, "params", keys)).settings, dict[str, Any])
     await store.save_all(USER, {"params": keys, "dual_side": kept})
     await store.search(name, keys)
+    await store.save_many({USER: kept}, name)
+    await store.update(USER, name, lambda _: kept)
+    await store.schedule_change(USER, name, keys)
+    await store.schedule_changes(name, kept, filter=keys)
+    await store.begin_rollout("first", "careful", name, filter=keys)
     await store.save(USER, "params", [1])  # type: ignore[arg-type]
     other: SettingTypeName = "param"  # type: ignore[assignment]
     await store.get(USER, other)
