@@ -1,6 +1,5 @@
--- As _give_rollout(): user by user, who can't be taken back is noted. A temporary change that lies over it goes back, when it is over, to what
--- was before both: see _hand_down_change(). Locks as _give_rollout() does, then what is to be taken
--- back; never waits.
+-- As _give_rollout(): user by user; whose document can't be taken back is noted. A temporary change that lies over it goes back, when it
+-- is over, to what was before both: see _hand_down_change(). Locks as _give_rollout() does, then the temporary changes; never waits.
 create or replace function _take_back_rollout(p_rollout rollouts, p_limit integer, out okx_uids text[], out is_done boolean)
 language plpgsql
 set search_path = pg_catalog, public, pg_temp

@@ -1,6 +1,7 @@
 -- Temporary changes may lie over each other: 20, then 3 until noon, then 5 until two o'clock. At noon 5 stays, and at two it is 20
 -- again, not 3. A key that a later one has, which is still to be taken back, is left to that; if it was put right over this one
--- it now goes back to what was before this. So does a rollout that came after this, should it be rolled back. Its caller holds the document, and so comes after or before the others' ends.
+-- it now goes back to what was before this. So does a rollout that came after this, should it be rolled back. Its caller holds the
+-- document, and so comes after or before the others' ends.
 create or replace function _hand_down_change(p_change scheduled_changes, p_user_id uuid)
 returns scheduled_change_users
 language plpgsql

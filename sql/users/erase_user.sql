@@ -1,7 +1,6 @@
 -- Live or deleted: every version of the settings and of the API credentials, the trades, the own templates, the scheduled changes, the
 -- places in rollouts, the halts, the locks, the Telegram links. Backups and the write-ahead log may hold it longer. The marks go when
--- Redis has nothing any more; keyed digests remember who it was: an old
--- copy of Redis brings nobody back.
+-- Redis has nothing any more; keyed digests remember who it was: an old copy of Redis brings nobody back.
 -- Locks the user's row, then the active settings: who wants to write meanwhile waits, and gets US004. Waits for a sync's
 -- batch under way, which would make the user anew from what Redis still has.
 create or replace function erase_user(p_identifier text)

@@ -315,9 +315,8 @@ async def _repair(stores: Connections, looks: Sequence[Look], judgement: Judgeme
     lacking = [look for look in known if look.finding() in ("missing", "stale")]
     rest = [look for look in known if look not in lacking]
     for look in looks:
-        is_before_halts = (
-            look.place == HALTS and look.entry is None
-        )  # what is there is nobody's: nothing was ever halted
+        # Where nothing was ever halted, what is there is nobody's.
+        is_before_halts = look.place == HALTS and look.entry is None
         if is_before_halts or (judgement.is_of_deleted(look) and look.place.owner not in erased):
             call = functions.mirror.note_deleted_key(look.place.owner, look.place.kind, owner_of(look) or "")
             if (await stores.database.fetch(call))[0]["r"]:

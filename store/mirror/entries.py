@@ -17,13 +17,8 @@ from store.mirror.keys import EVERYBODY, SYMBOL
 from store.models import Halt, MirrorEntry, Setting, SettingType
 
 LARGEST = 1_048_576  # bytes of a document, as size.lua has it
-LOOKS = {
-    "hash": "HGETALL",
-    "credentials": "HGETALL",
-    "json": "GET",
-    "string": "GET",
-    "halts": "GET",
-}  # for others TYPE says enough
+# For others TYPE says enough.
+LOOKS = {"hash": "HGETALL", "credentials": "HGETALL", "json": "GET", "string": "GET", "halts": "GET"}
 
 # Redis says so of itself, not of the key: every other key would be refused too.
 # Up to Redis 6.2 a script's error quotes the command's; since 7.0 it is the command's own, and redis-py has classes.

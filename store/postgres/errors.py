@@ -46,9 +46,9 @@ BY_SQLSTATE: dict[str, type[StoreError]] = {
     "US010": InvalidArgument,
     "US011": NotEmpty,
     "US012": NotPermitted,
+    "US013": SettingLocked,
     "US014": UnknownScheduledChange,
     "US015": RolloutRefused,
-    "US013": SettingLocked,
 }
 
 # What PostgreSQL says of a parameter that it can't read as text or jsonb, and of one nested too deep.
