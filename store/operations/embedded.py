@@ -131,16 +131,24 @@ def _postgres_user() -> pwd.struct_passwd | None:
     """Return the user whom root's PostgreSQL runs as, made if need be: it won't run as root. None: oneself."""
     if os.geteuid():
         return None
+    if user := _account(POSTGRES_USER):
+        return user
+    program = find_program("useradd")
+    if program is None:
+        raise EmbeddedError(f"root's PostgreSQL needs the user {POSTGRES_USER}: make one")
+    with open(program, "rb") as lock:  # of two at once, the second would put another id in the first one's place
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _account(POSTGRES_USER) is None:
+            made = [program, "--no-create-home", "--shell", "/bin/false", POSTGRES_USER]
+            subprocess.run(made, check=True, capture_output=True)
+    return pwd.getpwnam(POSTGRES_USER)
+
+
+def _account(name: str) -> pwd.struct_passwd | None:
     try:
-        return pwd.getpwnam(POSTGRES_USER)
+        return pwd.getpwnam(name)
     except KeyError:
-        program = find_program("useradd")
-        if program is None:
-            raise EmbeddedError(f"root's PostgreSQL needs the user {POSTGRES_USER}: make one") from None
-        subprocess.run(
-            [program, "--no-create-home", "--shell", "/bin/false", POSTGRES_USER], check=True, capture_output=True
-        )
-        return pwd.getpwnam(POSTGRES_USER)
+        return None
 
 
 def _run_as(user: pwd.struct_passwd | None, home: Path, program: str, *arguments: str) -> None:

@@ -213,6 +213,33 @@ def test_libpq_talks_to_nobody_but_the_servers_user(folder: Path) -> None:
             psycopg.connect(f"{url}requirepeer=daemon")
 
 
+def test_servers_started_at_once_make_one_account(tmp_path: Path) -> None:
+    """On a machine that never had it: in a copy of /etc, mounted for the processes that look for it only."""
+    if os.geteuid():
+        assert embedded._postgres_user() is None
+        return
+    etc = shutil.copytree("/etc", tmp_path / "etc", symlinks=True)
+    for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid"):
+        lines = (etc / name).read_text().splitlines(keepends=True) if (etc / name).exists() else []
+        (etc / name).write_text("".join(line for line in lines if not line.startswith("embedded_postgres:")))
+    find = "from store.operations import embedded; input(); print(embedded._postgres_user().pw_uid)"
+    processes = [
+        subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c",
+             'mount --bind "$0" /etc && exec "$@"', etc, sys.executable, "-c", find],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(6)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    found = {process.communicate()[0] for process in processes}
+    kept = [line for line in (etc / "passwd").read_text().splitlines() if line.startswith("embedded_postgres:")]
+    assert [f"{line.split(':')[2]}\n" for line in kept] == [*found]
+
+
 def plant(folder: Path, *names: str) -> Path:
     """Put programs into a folder that tell when they are run."""
     folder.mkdir(exist_ok=True)
