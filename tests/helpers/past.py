@@ -26,11 +26,11 @@ def save(db: Connection, uid: str, setting_type: str, numbers: Sequence[int | No
 def move(db: Connection, uid: str, setting_type: str, times: Mapping[int, datetime]) -> None:
     """Let versions have been saved at these times, the user registered by the first of them."""
     with db.transaction():
-        fetch(db, "alter table user_settings disable trigger user")
+        fetch(db, "set local session_replication_role = replica")
         for version, time in times.items():
             where = "where okx_uid = %s and setting_type = %s and version = %s"
             fetch(db, f"update user_settings set updated_at = %s {where}", (time, uid, setting_type, version))
-        fetch(db, "alter table user_settings enable trigger user")
+        fetch(db, "set local session_replication_role = origin")
         fetch(
             db,
             "update app_users set created_at = least(created_at, %s) where okx_uid = %s",
