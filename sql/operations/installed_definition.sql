@@ -11,6 +11,7 @@ set timezone = 'UTC'
 set datestyle = 'ISO, YMD'
 set intervalstyle = 'postgres'
 set quote_all_identifiers = off
+set plan_cache_mode = force_generic_plan
 as $$
     select string_agg(d.definition, e'\n' order by d.definition collate "C")
       from (values (array['settings_reader', 'settings_writer', 'settings_relay', 'settings_admin'])) as v (roles)
