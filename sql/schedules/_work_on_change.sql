@@ -1,6 +1,7 @@
 -- A piece of a scheduled change that is due, whose row its caller holds. Each user in a subtransaction: what one refuses, or what
 -- another session holds, keeps nobody else from it. What is held is tried again a second later. What was for a while
--- and is locked when it is over, by a bot that runs perhaps, is taken back when the lock is gone: else it would stay for good.
+-- and is locked when it is over, by a bot that runs perhaps, is taken back when the lock is gone, and who is deleted by then gets
+-- it back when restored: else it would stay for good.
 create or replace function _work_on_change(p_change scheduled_changes, p_limit integer)
 returns integer
 language plpgsql
@@ -44,7 +45,7 @@ begin
                  where i.schedule_id = p_change.id and i.user_id = v_item.user_id;
             when others then
                 get stacked diagnostics v_state = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail;
-                v_waits := v_state = 'US013' and v_item.outcome = 'applied';
+                v_waits := v_state in ('US004', 'US013') and v_item.outcome = 'applied';
                 update scheduled_change_users i
                    set due_at = case when v_waits then clock_timestamp() + interval '1 minute' end,
                        outcome = case when v_waits then i.outcome when v_state = 'US004' then 'skipped' else 'failed' end,

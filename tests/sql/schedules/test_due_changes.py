@@ -191,14 +191,27 @@ def test_of_a_list_each_is_changed_for_itself(db: Connection, users: list[str]) 
     assert len(fetch(db, "select id from scheduled_changes")) == 1
 
 
-def test_who_was_deleted_meanwhile_is_passed_over(db: Connection, uid: str) -> None:
-    waiting, active = patch(db, uid, {"leverage": 3}), temporary(db, uid, {"use_sl": True})
+def test_who_is_deleted_when_it_is_over_has_it_taken_back_when_restored(db: Connection, uid: str) -> None:
+    before = params(db, uid)
+    id = temporary(db, uid, {"leverage": 3})
     fetch(db, "select from delete_user(%s)", (uid,))
-    after(db, waiting, active)
-    for id in (waiting, active):
-        assert row(db, id)["state"] == "done"
-        assert row(db, id)["note"].startswith("US004: ")
-    assert value(db, "select max(version) from user_settings where setting_type = 'params'") == 3
+    after(db, id)
+    assert row(db, id)["state"] == "active"
+    assert row(db, id)["note"].startswith("US004")
+    fetch(db, "select from restore_user(%s)", (uid,))
+    assert params(db, uid)["leverage"] == 3
+    after(db, id)
+    assert params(db, uid) == before
+    assert row(db, id)["state"] == "done"
+
+
+def test_who_was_deleted_meanwhile_is_passed_over(db: Connection, uid: str) -> None:
+    id = patch(db, uid, {"leverage": 3})
+    fetch(db, "select from delete_user(%s)", (uid,))
+    after(db, id)
+    assert row(db, id)["state"] == "done"
+    assert row(db, id)["note"].startswith("US004: ")
+    assert value(db, "select max(version) from user_settings where setting_type = 'params'") == 2
 
 
 def test_what_is_scheduled_goes_with_an_erased_person(db: Connection, users: list[str]) -> None:
