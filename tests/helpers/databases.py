@@ -27,7 +27,9 @@ select pg_terminate_backend(pid, {LOCK_TIMEOUT}) from pg_stat_activity
 TABLES = """
 select oid::regclass::text from pg_class
  where relnamespace = 'public'::regnamespace and relkind = 'r' order by 1"""
-SEQUENCES = "select setval(seqrelid::regclass, seqstart, false) from pg_sequence"
+SEQUENCES = """
+select format('select setval(%L, %s, %L)', seqrelid::regclass, coalesce(last_value, seqstart), last_value is not null)
+  from pg_sequence, pg_sequence_last_value(seqrelid) last_value"""
 # Where what is made, changed or dropped shows; what has no line of its own here is in pg_depend at least.
 CATALOGUES = (
     "class", "attribute", "attrdef", "index", "constraint", "trigger", "proc", "type", "rewrite", "policy", "statistic",
@@ -87,7 +89,8 @@ class Databases:
         tables = [name for (name,) in connection.execute(TABLES)]
         seeded = [name for name in tables if connection.execute(f"select from {name} limit 1".encode()).fetchall()]
         emptied = [f"delete from {name}" for name in tables if name not in seeded]
-        self._reset = "; ".join([ALONE, *emptied, SEQUENCES]).encode()
+        set_back = [statement for (statement,) in connection.execute(SEQUENCES)]
+        self._reset = "; ".join([ALONE, *emptied, *set_back]).encode()
         now = connection.execute("select pg_current_xact_id()::text").fetchall()[0][0]
         looked_at = [*seeded, *(f"pg_{name}" for name in CATALOGUES)]
         self._query = " union all ".join([*(ROWS.format(name, now) for name in looked_at), ELSE]).encode()
