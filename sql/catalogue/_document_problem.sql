@@ -17,11 +17,13 @@ begin
     elsif pg_column_size(p_settings) <= 4096 then
         v_text := p_settings;
     end if;
-    if (v_text is null or v_text ~ '[0-9]{30}')
-       and exists (select from jsonb_path_query(p_settings, 'strict $.** ? (@.type() == "number")') n
+    if v_text is null or v_text ~ '[0-9]{30}' then
+        if exists (select from jsonb_path_query(p_settings, 'strict $.** ? (@.type() == "number")') n
                     where abs(n::numeric) > 1.7976931348623157e308 or scale(n::numeric) > 400) then
-        return 'must not hold a number outside the range of a double, or with more than 400 decimal places';
-    elsif octet_length(coalesce(v_text, p_settings::text)) > 1048576 then
+            return 'must not hold a number outside the range of a double, or with more than 400 decimal places';
+        end if;
+    end if;
+    if octet_length(coalesce(v_text, p_settings::text)) > 1048576 then
         return 'must be at most 1 MiB';
     elsif p_settings @? '$.**{64 to last}' then
         return 'must be nested at most 64 levels deep';

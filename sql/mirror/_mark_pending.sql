@@ -4,13 +4,14 @@ returns void
 language plpgsql    -- which keeps its plan; before PostgreSQL 18, sql doesn't
 set search_path = pg_catalog, public, pg_temp
 as $$
+declare
+    v_discards boolean := false;
 begin
-    insert into mirror_pending as m (owner, kind, version, discards)
-    values (p_owner, p_kind, p_version,
-            case when position(':' in p_kind) > 0    -- of a symbol: what Redis has of it may be from before an erasure
-                 then exists (select from mirror_pending e
-                               where e.owner = p_owner and e.kind = _with_symbol(split_part(p_kind, ':', 1), '*') and e.erased)
-                 else false end)
+    if position(':' in p_kind) > 0 then    -- of a symbol: what Redis has of it may be from before an erasure
+        v_discards := exists (select from mirror_pending e
+                               where e.owner = p_owner and e.kind = _with_symbol(split_part(p_kind, ':', 1), '*') and e.erased);
+    end if;
+    insert into mirror_pending as m (owner, kind, version, discards) values (p_owner, p_kind, p_version, v_discards)
     on conflict (owner, kind) do update
         set version = case when m.erased then excluded.version else greatest(m.version, excluded.version) end,
             erased = false, discards = m.discards or m.erased, marked_at = now(), marked_by = excluded.marked_by,

@@ -20,9 +20,9 @@ begin
                         cross join lateral (select p_settings -> f.key as value offset 0) v
                         where f.setting_type = split_part(p_setting_type, ':', 1) and v.value is not null
                           and (not _is_valid_value(f, v.value) or f.json_type = 'string' and p_texts ? f.key))
-       and not exists (select from setting_rules r where r.setting_type = split_part(p_setting_type, ':', 1)
-                                                     and jsonb_path_match(p_settings, r.rule, '{}', true) is not true
-                                                     and exists (select from _broken_rules(p_setting_type, p_settings))) then
+       and not (exists (select from setting_rules r where r.setting_type = split_part(p_setting_type, ':', 1)
+                                                      and jsonb_path_match(p_settings, r.rule, '{}', true) is not true)
+                and exists (select from _broken_rules(p_setting_type, p_settings))) then
         return jsonb_build_object('document', p_settings, 'problems', null);
     end if;
     v_taken := _normalised_setting(p_setting_type, _convert_settings(p_setting_type, p_settings, coalesce(p_texts, '{}')));

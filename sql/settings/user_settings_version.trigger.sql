@@ -13,6 +13,7 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
+    v_type       constant text := split_part(new.setting_type, ':', 1);    -- once, not for every row of the catalogue
     v_is_suspect boolean;
 begin
     if not new.is_active and tg_op = 'UPDATE' and old.is_active and new.deleted_at is not null then
@@ -32,18 +33,19 @@ begin
         raise exception using errcode = 'US003', message = 'invalid settings',
             detail = '{"$": "must be an object"}';
     end if;
-    -- A quick look, which most pass. What doesn't is put into the form that is stored, and its faults are told below.
+    -- A quick look, which most pass. What doesn't is put into the form that is stored, and its faults are told below. With the
+    -- last `exists` inside the one before, which it doesn't depend on, PostgreSQL would ask for broken rules first, in every save.
     v_is_suspect := new.deleted_at is null and (tg_op = 'INSERT' or old.deleted_at is not null or new.settings <> old.settings)
         and (_document_problem(new.settings) is not null
              or exists (select from setting_fields f
                          cross join lateral (select new.settings -> f.key as value offset 0) v
-                         where f.setting_type = split_part(new.setting_type, ':', 1)
+                         where f.setting_type = v_type
                            and case when v.value is null then octet_length(f.key) > length(f.key)
                                     when not _is_valid_value(f, v.value) then true
                                     when f.json_type = 'integer' and v.value <> 'null' then scale(v.value::numeric) > 0 end)
-             or exists (select from setting_rules r where r.setting_type = split_part(new.setting_type, ':', 1)
-                                                      and jsonb_path_match(new.settings, r.rule, '{}', true) is not true
-                                                      and exists (select from _broken_rules(new.setting_type, new.settings))));
+             or exists (select from setting_rules r where r.setting_type = v_type
+                                                      and jsonb_path_match(new.settings, r.rule, '{}', true) is not true)
+                and exists (select from _broken_rules(v_type, new.settings)));
     if v_is_suspect and _is_permitted('keep as found', new.id) then    -- _keep_losing_document(): the active one soon replaces it
         v_is_suspect := false;
     elsif v_is_suspect then

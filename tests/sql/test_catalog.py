@@ -218,5 +218,8 @@ def test_whatever_asks_for_the_fields_of_a_document_asks_by_its_type() -> None:
     """A document's name may hold a symbol, dual_side:BTC-USDT-SWAP; the catalogue knows types."""
     for file in SQL.glob("*/*.sql"):
         if file.stem not in ("save_setting_field", "delete_setting_field", "save_setting_rule"):
-            for compared in re.findall(r"\bf\.setting_type = (.*)", file.read_text()):
-                assert compared.startswith("split_part("), file
+            text = file.read_text()
+            is_split_before = re.search(r"\bv_type +constant text := split_part\(", text)
+            split = ("split_part(", "v_type") if is_split_before else "split_part("
+            for compared in re.findall(r"\bf\.setting_type = (.*)", text):
+                assert compared.startswith(split), file
