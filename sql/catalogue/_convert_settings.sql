@@ -50,7 +50,7 @@ begin
                 v_value := to_jsonb(v_text::numeric);
             end if;
         end if;
-        if _is_valid_value(v_field, v_value) and _document_problem(jsonb_build_object('', v_value)) is null then
+        if _is_valid_value(v_field, v_value) and (v_field.json_type = 'boolean' or _document_problem(jsonb_build_object('', v_value)) is null) then
             v_result := v_result || jsonb_build_object(v_field.key, v_value);
         end if;
     end loop;

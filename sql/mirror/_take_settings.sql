@@ -9,23 +9,20 @@ language plpgsql stable
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_taken    jsonb;
+    v_taken    jsonb := p_settings;
     v_document jsonb;
     v_problems jsonb := coalesce(p_problems, '{}');
     v_bad      text[] := array(select jsonb_object_keys(v_problems));
     v_found    record;
 begin
-    if p_problems is null and _document_problem(p_settings) is null
-       and not exists (select from setting_fields f    -- a quick look, as in user_settings_version()
-                        cross join lateral (select p_settings -> f.key as value offset 0) v
-                        where f.setting_type = split_part(p_setting_type, ':', 1) and v.value is not null
-                          and (not _is_valid_value(f, v.value) or f.json_type = 'string' and p_texts ? f.key))
-       and not (exists (select from setting_rules r where r.setting_type = split_part(p_setting_type, ':', 1)
-                                                      and jsonb_path_match(p_settings, r.rule, '{}', true) is not true)
-                and exists (select from _broken_rules(p_setting_type, p_settings))) then
-        return jsonb_build_object('document', p_settings, 'problems', null);
-    end if;
-    v_taken := _normalised_setting(p_setting_type, _convert_settings(p_setting_type, p_settings, coalesce(p_texts, '{}')));
+    for v_turn in case when p_texts is null then 1 else 2 end .. 2 loop    -- as it was found, and converted
+        if v_turn = 2 then
+            v_taken := _normalised_setting(p_setting_type, _convert_settings(p_setting_type, p_settings, coalesce(p_texts, '{}')));
+        end if;
+        if p_problems is null and _document_problem(v_taken) is null and not exists (select from _suspect_parts(split_part(p_setting_type, ':', 1), v_taken)) then
+            return jsonb_build_object('document', v_taken, 'problems', null);
+        end if;
+    end loop;
     loop
         v_document := v_taken || coalesce((select jsonb_object_agg(b.key, p_active -> b.key) from unnest(v_bad) as b (key) where p_active ? b.key), '{}');
         select jsonb_object_agg(p.key, p.problem) as problems, array_agg(distinct k.key) as keys into v_found

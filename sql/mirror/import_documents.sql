@@ -41,6 +41,7 @@ declare
     v_items  jsonb;
     v_given  text := coalesce(current_setting('settings_store.reason', true), '');
     v_prefer text := coalesce(p_prefer, '');
+    v_taken  jsonb;    -- owner and kind of what is taken over at once
 begin
     perform check_confinement(i.owner) from jsonb_to_recordset(p_items) as i (owner text) where confined_to() is not null;
     if not p_dry_run then
@@ -48,23 +49,39 @@ begin
         -- The order of locks: users, then settings. Only then the comparison holds until the end.
         if not p_keep_only then
             insert into app_users (okx_uid)
-            select distinct i.owner
-              from (select r.* from jsonb_to_recordset(p_items)
-                        as r (owner text, kind text, document jsonb, texts jsonb, problems jsonb)
-                     where r.document is not null and not exists (select from app_users u where u.okx_uid = r.owner)
-                       and not is_erased(r.owner)
-                    offset 0) i    -- few are left
-             where _document_problem(i.document) is null    -- one valid key will do, and most have that
-               and (not exists (select from setting_rules r where r.setting_type = split_part(i.kind, ':', 1))
-                    and exists (select from jsonb_each(i.document) d left join setting_fields f on f.setting_type = split_part(i.kind, ':', 1) and f.key = d.key
-                                 where f.key is null or _is_valid_value(f, d.value))
-                    or _take_settings(i.kind, i.document, i.texts, i.problems, null) ->> 'document' is not null)
-             order by i.owner
+            select o.owner
+              from (select i.item ->> 'owner' as owner, array_agg(i.item order by pg_column_size(i.item)) as items
+                      from jsonb_array_elements(p_items) as i (item)
+                     where i.item -> 'document' <> 'null'
+                       and not exists (select from app_users u where u.okx_uid = i.item ->> 'owner')
+                     group by 1
+                    offset 0) o    -- few are left
+             where not is_erased(o.owner)
+               and exists (select from unnest(o.items) as e (item)    -- the shortest first: one valid key will do, and most have that
+                            cross join lateral jsonb_to_record(e.item) as i (kind text, document jsonb, texts jsonb, problems jsonb)
+                            where _document_problem(i.document) is null
+                              and (not exists (select from setting_rules r where r.setting_type = split_part(i.kind, ':', 1))
+                                   and exists (select from jsonb_each(i.document) d left join setting_fields f on f.setting_type = split_part(i.kind, ':', 1) and f.key = d.key
+                                                where f.key is null or _is_valid_value(f, d.value))
+                                   or _take_settings(i.kind, i.document, i.texts, i.problems, null) ->> 'document' is not null))
+             order by o.owner
                 on conflict (okx_uid) do nothing;
         end if;
         -- One by one, by the unique indexes, whatever the statistics: joined, both tables may be read whole, each batch anew.
         perform from (select distinct i.owner from jsonb_to_recordset(p_items) as i (owner text) order by i.owner) i
           cross join lateral (select from app_users u where u.okx_uid = i.owner for no key update) u;    -- not share: a rival's first save waits
+        if not p_keep_only then
+            perform set_config('settings_store.reason', 'found in Redis', true);
+            v_taken := (select jsonb_object_agg(concat_ws(' ', t.owner, t.kind), '') from _take_new_documents(p_items) t);
+            perform set_config('settings_store.reason', v_given, true);
+            return query select i.owner, i.kind, 'new', i.version, null::jsonb, null::integer
+              from jsonb_to_recordset(p_items) as i (owner text, kind text, version integer) where v_taken ? concat_ws(' ', i.owner, i.kind);
+            p_items := (select coalesce(jsonb_agg(i.item), '[]') from jsonb_array_elements(p_items) as i (item)
+                         where v_taken ? concat_ws(' ', i.item ->> 'owner', i.item ->> 'kind') is not true);
+            if p_items = '[]' then
+                return;
+            end if;
+        end if;
         perform from (select i.owner, i.kind from jsonb_to_recordset(p_items) as i (owner text, kind text) order by i.owner, i.kind) i
           cross join lateral (select from user_settings s where s.user_id = (select u.id from app_users u where u.okx_uid = i.owner)
                                   and s.setting_type = i.kind and s.is_active for no key update) s;

@@ -33,19 +33,11 @@ begin
         raise exception using errcode = 'US003', message = 'invalid settings',
             detail = '{"$": "must be an object"}';
     end if;
-    -- A quick look, which most pass. What doesn't is put into the form that is stored, and its faults are told below. With the
-    -- last `exists` inside the one before, which it doesn't depend on, PostgreSQL would ask for broken rules first, in every save.
-    v_is_suspect := new.deleted_at is null and (tg_op = 'INSERT' or old.deleted_at is not null or new.settings <> old.settings)
-        and (_document_problem(new.settings) is not null
-             or exists (select from setting_fields f
-                         cross join lateral (select new.settings -> f.key as value offset 0) v
-                         where f.setting_type = v_type
-                           and case when v.value is null then octet_length(f.key) > length(f.key)
-                                    when not _is_valid_value(f, v.value) then true
-                                    when f.json_type = 'integer' and v.value <> 'null' then scale(v.value::numeric) > 0 end)
-             or exists (select from setting_rules r where r.setting_type = v_type
-                                                      and jsonb_path_match(new.settings, r.rule, '{}', true) is not true)
-                and exists (select from _broken_rules(v_type, new.settings)));
+    -- A quick look, which most pass. What doesn't is put into the form that is stored, and its faults are told below.
+    if not (tg_op = 'INSERT' and coalesce(current_setting('settings_store.reason', true), '') = 'found in Redis' and _is_permitted('taken over')) then
+        v_is_suspect := new.deleted_at is null and (tg_op = 'INSERT' or old.deleted_at is not null or new.settings <> old.settings)
+            and (_document_problem(new.settings) is not null or exists (select from _suspect_parts(v_type, new.settings)));
+    end if;
     if v_is_suspect and _is_permitted('keep as found', new.id) then    -- _keep_losing_document(): the active one soon replaces it
         v_is_suspect := false;
     elsif v_is_suspect then
