@@ -14,7 +14,7 @@ set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     v_type       constant text := split_part(new.setting_type, ':', 1);    -- once, not for every row of the catalogue
-    v_is_suspect boolean;
+    v_is_suspect boolean       := false;
 begin
     if not new.is_active and tg_op = 'UPDATE' and old.is_active and new.deleted_at is not null then
         if old.deleted_at is not null and _is_permitted('succeeded', old.id) then

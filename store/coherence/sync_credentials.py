@@ -112,7 +112,7 @@ async def _take_over(
     """Save what only Redis has, all in one statement if PostgreSQL refuses none of it."""
 
     async def take_over(owners: Sequence[str]) -> list[None]:
-        call = functions.credentials.take_over_credentials({owner: fresh[owner] for owner in owners}, erasures)
+        call = functions.credentials.import_credentials({owner: fresh[owner] for owner in owners}, erasures)
         for row in await stores.database.fetch(call):
             if row["version"] is None:
                 rows[row["okx_uid"]]["outcome"] = "deleted"

@@ -8,7 +8,7 @@ from uuid import UUID
 from store.arguments import version_or_none
 from store.encryption.fields import FIELDS
 from store.json_writer import json_text
-from store.postgres.call import IMPORTER, Call, _read, _write, seen
+from store.postgres.call import Call, _import, _read, _write
 
 CREDENTIALS = "r.okx_uid, r.version, r.updated_at, r.deleted_at, r.api_key, r.api_secret, r.passphrase"
 
@@ -21,18 +21,10 @@ def save_api_credentials(okx_uid: str, sealed: Mapping[str, str], expected_versi
     )  # fmt: skip
 
 
-def take_over_credentials(sealed: Mapping[str, Mapping[str, str]], erasures: int | None = None) -> Call:
-    """`sealed`: OKX UID -> the three fields, encrypted, and a `reason`. One transaction, in the order in which users
-    are locked."""
-    items = [{"okx_uid": okx_uid, **sealed[okx_uid]} for okx_uid in sorted(sealed)]
-    columns = ", ".join(f"{name} text" for name in ("okx_uid", *FIELDS, "reason"))
-    named = ", ".join(f"p_{name} => i.{name}" for name in ("okx_uid", *FIELDS, "reason"))
-    query = (
-        f"select i.okx_uid, r.version from {IMPORTER}jsonb_to_recordset(writer.identifier::jsonb) as i ({columns})"
-        f" cross join lateral public.take_over_credentials({named}) r"
-    )
-    params = {"identifier": json_text(items), "lock_timeout": "", "erasures": seen(erasures)}
-    return Call(query, params).by(None, None)
+def import_credentials(sealed: Mapping[str, Mapping[str, str]], erasures: int | None = None) -> Call:
+    """`sealed`: OKX UID -> the three fields, encrypted, and a `reason`."""
+    items = json_text([{"okx_uid": okx_uid, **fields} for okx_uid, fields in sealed.items()])
+    return _import("r.okx_uid, r.version", "import_credentials", items, erasures)
 
 
 def get_api_credentials(identifier: str) -> Call:

@@ -221,7 +221,7 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.mirror.note_deleted_key, (FREE_TELEGRAM, "telegram", DELETED)),
     (functions.mirror.import_links, (json.dumps([link(n) for n in range(0, 200, 2)]), "redis", False)),
     (functions.credentials.save_api_credentials, (UID, SEALED, None)),
-    (functions.credentials.take_over_credentials, ({f"{7 * 10**15 + n}": SEALED for n in range(99)},)),
+    (functions.credentials.import_credentials, ({f"{7 * 10**15 + n}": SEALED for n in range(99)},)),
     (functions.credentials.keep_losing_credentials, (UID, SEALED)),
     (functions.credentials.delete_api_credentials, (UID, None)),
     (functions.credentials.reencrypt_api_credentials, (UUID(crowd.uuid("api0")), "another", SEALED)),

@@ -91,7 +91,7 @@ IMPORTS: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.mirror.import_documents, (documents(1), None, True)),
     (functions.mirror.import_documents, (documents(0), "db", False)),
     (functions.mirror.import_links, (links(), None, False)),
-    (functions.credentials.take_over_credentials, ({okx_uid(USERS + n): SEALED for n in range(500)},)),
+    (functions.credentials.import_credentials, ({okx_uid(USERS + n): SEALED for n in range(500)},)),
 ]
 
 
