@@ -45,7 +45,7 @@ def read_document(kind: str, content: Any) -> Read:
 
 def _read_text(content: str) -> Read:
     try:
-        found = json.loads(content, parse_constant=refuse_constant)
+        found = _strict.decode(content)
         if isinstance(found, dict) and _well_formed(found):
             return Read(content)
     except (ValueError, RecursionError):
@@ -69,7 +69,7 @@ def _read_hash(content: Mapping[str, str]) -> Read:
     problems: dict[str, str] = {}
     for key, text in content.items():
         try:
-            value = json.loads(text, parse_constant=refuse_constant)
+            value = _strict.decode(text)
             is_plain = key.isascii() and key.isprintable() and (value is None or type(value) in (int, bool))
             if not is_plain and not _well_formed({key: value}):
                 raise ValueError("not what PostgreSQL knows")
@@ -107,6 +107,7 @@ def _number(text: str) -> Decimal:
         return NO_NUMBER
 
 
+_strict = json.JSONDecoder(parse_constant=refuse_constant)  # json.loads() would make one for each text
 _lenient = json.JSONDecoder(parse_int=_number, parse_float=_number, parse_constant=lambda _: NO_NUMBER)
 
 
