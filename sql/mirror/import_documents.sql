@@ -71,9 +71,7 @@ begin
         perform from (select distinct i.owner from jsonb_to_recordset(p_items) as i (owner text) order by i.owner) i
           cross join lateral (select from app_users u where u.okx_uid = i.owner for no key update) u;    -- not share: a rival's first save waits
         if not p_keep_only then
-            perform set_config('settings_store.reason', 'found in Redis', true);
             v_taken := (select jsonb_object_agg(concat_ws(' ', t.owner, t.kind), '') from _take_new_documents(p_items) t);
-            perform set_config('settings_store.reason', v_given, true);
             return query select i.owner, i.kind, 'new', i.version, null::jsonb, null::integer
               from jsonb_to_recordset(p_items) as i (owner text, kind text, version integer) where v_taken ? concat_ws(' ', i.owner, i.kind);
             p_items := (select coalesce(jsonb_agg(i.item), '[]') from jsonb_array_elements(p_items) as i (item)

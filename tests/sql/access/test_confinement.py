@@ -31,6 +31,7 @@ TRADE = (
 NEW = TRADE.format(order="2")
 CIPHER = "v1.00000000." + "A" * 40
 CREDENTIALS = f"'{CIPHER}', '{CIPHER}', '{CIPHER}'"
+FIELDS = f"'api_key', '{CIPHER}', 'api_secret', '{CIPHER}', 'passphrase', '{CIPHER}'"
 ID = "(select id from {} where okx_uid = '{{who}}'"
 FOUND = """'[{{"owner": "{who}", "kind": "params", "version": 1, "document": {{"a": 1}}}}]'"""
 
@@ -92,6 +93,7 @@ OF_A_USER = {
     "equity_curve": "'{who}'",
     "schedule_change": "'{who}', 'params', '{{\"leverage\": 20}}'",
     "take_over_credentials": f"'{{who}}', {CREDENTIALS}",
+    "import_credentials": f"jsonb_build_array(jsonb_build_object('okx_uid', '{{who}}', 'reason', 'x', {FIELDS}))",
     "unlink_telegram": "'{who}'",
     "upsert_user_setting": "'{who}', 'params', '{{}}'",
     "upsert_user_settings": f"{ID.format('app_users')}), '{{who}}', null, 'params', '{{{{}}}}'",
@@ -182,7 +184,7 @@ OF_NOBODY = {
     *("_write_as_schedule", "_apply_scheduled_change", "_take_back_change"),
     *("rollout_bucket", "_rollout_share", "_rollout_reason", "_check_rollout"),
     *("_check_overlap", "_next_of_rollout", "_give_rollout", "_take_back_rollout"),
-    *("_bootstrap_difference", "_check_locks"),
+    *("_bootstrap_difference", "_check_locks", "_suspect_parts", "_take_new_documents"),
 }  # fmt: skip
 
 
@@ -236,7 +238,9 @@ def test_the_confined_user_may_do_everything(confined: Connection) -> None:
         with confined.transaction(force_rollback=True):
             if function == "ensure_user":
                 fetch(confined, "select from delete_user(%s)", (OKX_UID,))
-            has_some = refused("US001") if function == "take_over_credentials" else nullcontext()
+            has_some = (
+                refused("US001") if function in ("take_over_credentials", "import_credentials") else nullcontext()
+            )
             with has_some:
                 fetch(confined, f"select * from {function}({arguments.format(who=OKX_UID, telegram='55555')})")
 

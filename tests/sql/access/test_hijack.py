@@ -62,6 +62,8 @@ OTHERS = {
     "save_setting_template": "'calm', 'params', '{\"leverage\": 3}'", "save_setting_type": "'alarms', 'alarms', 'hash'",
     "secret_mask": "", "setting_template": "'careful', 'params'",
     "_setting_version_at": "gen_random_uuid(), 'params', now()", "store_statistics": "", "_telegram_is_free": "'55555'",
+    "_suspect_parts": "'params', '{\"leverage\": 99}'",
+    "_take_new_documents": f"""'[{{"owner": "{OKX_UID}", "kind": "dual_side:A-B", "document": {{"a": 1}}}}]'""",
     "_take_settings": "'params', '{\"leverage\": \"99\"}', '{}', '{}', '{}'", "_timeframe_width": "'1m'",
     "timescaledb_state": "", "_trade_problems": "gen_random_uuid(), '{}'",
     "_unmask_secrets": "'params', '{\"signal_bot_token\": \"********\"}', '{}'", "_user_problems": "'{}'",

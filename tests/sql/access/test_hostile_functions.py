@@ -61,6 +61,8 @@ PLUMBING = {
     "import_documents": {"22023": "not an array of objects", "22P02": "a member of another type", "23514": "an owner"},
     "keep_documents": {"22023": "not an array of objects", "22P02": "a member of another type"},
     "import_links": {"22023": "not an array of objects", "22P02": "a member of another type"},
+    "import_credentials": {"22023": "not an array of objects"},
+    "_take_new_documents": {"22023": "not an array of objects", "22P02": "a member of another type"},
     "_mark_pending": {"23502": "a mark of nothing"},
     "_candle_lookup": {"42P01": "no import was begun: merge_candles() has looked"},
     "_check_candles": {"42P01": "no import was begun: merge_candles() has looked"},
