@@ -8,12 +8,14 @@ again  `sync` when there is nothing to do, against the same floor.
 least  what any sync has to do, nothing read or compared: documents that PostgreSQL has at hand into its tables by a
        statement (with triggers, indexes, history and marks, no credentials), then every key written to Redis, by
        the mirror's own writing.
+each   `sync` with documents compared and written row by row, as those are that PostgreSQL knows.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 from benchmarks import people
 from benchmarks.runner import Outcome, interleave
@@ -34,6 +36,9 @@ insert into user_settings (user_id, okx_uid, telegram_id, setting_type, settings
 select u.id, u.okx_uid, u.telegram_id, t.setting_type, default_user_setting(t.setting_type)
   from app_users u cross join setting_types t
 """
+EACH = """
+create or replace function _take_new_documents(p_items jsonb) returns table (owner text, kind text) language sql
+as $$ select '', '' where false $$"""
 LOOP = f"""
 drop table if exists loop_users, loop_credentials, seed_settings;
 create table loop_users (like app_users including all);
@@ -46,6 +51,7 @@ create table seed_settings (like user_settings including defaults, primary key (
 
 async def measure(config: Config) -> list[Outcome]:
     """Take over all users; as users a second."""
+    config = replace(config, mirror_credentials="encrypted")
     users = people.size(USERS)
     repeated: list[float] = []
     inserted: list[float] = []
@@ -87,12 +93,23 @@ async def measure(config: Config) -> list[Outcome]:
                 await store._connections.mirror.apply([MirrorEntry(**row) for row in rows])
             return users / (time.perf_counter() - began)
 
+    async def each() -> float:
+        async with people.servers(config) as (connection, _):
+            query = "select pg_get_functiondef('_take_new_documents'::regproc)"
+            ((definition,),) = await (await connection.execute(query)).fetchall()
+            await connection.execute(EACH)
+            try:
+                return await ours()
+            finally:
+                repeated.pop()  # it has nothing to do here, either
+                await connection.execute(definition)
+
     async def loop() -> float:
         async with people.servers(config) as (connection, _):
             await people.run(connection, LOOP)
         return await _one_at_a_time(config, LOOP_USERS)
 
-    sides = {"ours": ours, "floor": floor, "least": least, "loop": loop}
+    sides = {"ours": ours, "floor": floor, "least": least, "each": each, "loop": loop}
     found = await interleave(sides, *people.repeats(users, REPEATS))
     await people.empty(config)
     repeats = len(found["ours"])
@@ -101,6 +118,7 @@ async def measure(config: Config) -> list[Outcome]:
         Outcome("the same, when there is nothing to do", "users/s", repeated[-repeats:], found["floor"]),
         Outcome("INSERT … SELECT into our tables, and writing Redis", "users/s", found["ours"], found["least"]),
         Outcome("INSERT … SELECT into our tables alone", "users/s", found["ours"], inserted[-repeats:]),
+        Outcome("documents compared and written row by row", "users/s", found["ours"], found["each"]),
         Outcome("the predecessor's loop", "users/s", found["ours"], found["loop"]),
     ]
 
