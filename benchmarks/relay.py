@@ -4,7 +4,8 @@ times a second by plain `update`s, and one in ten also sends a NOTIFY.
 Measured from the moment the writer sees its commit return to the moment a subscriber of `settings:changes`, told after
 the key was written, hears of that version or a newer one of the key; both on the machine's monotonic clock. A
 negative lag (the relay was faster than the answer to the writer) counts as none. NOTIFY is measured alike, up to a
-listener's callback. The relay is `settings-store relay` with its defaults.
+listener's callback. The relay is `settings-store relay` with its defaults; `notify` measures it alike, with --notify and
+without, at a rate at which it mostly rests.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import quantiles
 
@@ -38,24 +40,12 @@ update user_settings s set settings = s.settings || jsonb_build_object('leverage
 
 async def measure(config: Config) -> list[Outcome]:
     """Measure the lag, in milliseconds, and the rate that the writers reached."""
-    await people.empty(config)
-    await people.fill_database(config, USERS)
-    environ = config.environment()
-    program = str(Path(sys.executable).with_name("settings-store"))
-    once = await asyncio.create_subprocess_exec(
-        program, "relay", "--once", env=environ, stdout=asyncio.subprocess.DEVNULL
-    )
-    assert await once.wait() == 0
-    relay = await asyncio.create_subprocess_exec(program, "relay", env=environ, stderr=asyncio.subprocess.DEVNULL)
-    try:
-        await asyncio.sleep(WARM_UP)
-        runs = [await _run(config) for _ in range(REPEATS)]
-    finally:
-        relay.send_signal(signal.SIGTERM)
-        await relay.wait()
+    await fill(config)
+    async with relaying(config):
+        runs = [await run(config) for _ in range(REPEATS)]
     await people.empty(config)
     saves, notified, rates = zip(*runs, strict=True)
-    ours, theirs = [_percentiles(run) for run in saves], [_percentiles(run) for run in notified]
+    ours, theirs = [percentiles(run) for run in saves], [percentiles(run) for run in notified]
     unit = "ms"
     return [
         Outcome("50 ms, the 99th percentile", unit, [p99 for _, p99 in ours], [REACH] * REPEATS, 1),
@@ -65,7 +55,37 @@ async def measure(config: Config) -> list[Outcome]:
     ]
 
 
-async def _run(config: Config) -> tuple[list[float], list[float], float]:
+async def fill(config: Config) -> None:
+    """Fill both stores, and leave nothing for a relay to reconcile."""
+    await people.empty(config)
+    await people.fill_database(config, USERS)
+    once = await asyncio.create_subprocess_exec(
+        _program(), "relay", "--once", env=config.environment(), stdout=asyncio.subprocess.DEVNULL
+    )
+    assert await once.wait() == 0
+
+
+@asynccontextmanager
+async def relaying(config: Config, *options: str) -> AsyncIterator[int]:
+    """Run a relay with these options; yield its process ID when it has begun."""
+    relay = await asyncio.create_subprocess_exec(
+        _program(), "relay", *options, env=config.environment(), stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await asyncio.sleep(WARM_UP)
+        yield relay.pid
+    finally:
+        relay.send_signal(signal.SIGTERM)
+        await relay.wait()
+
+
+def _program() -> str:
+    return str(Path(sys.executable).with_name("settings-store"))
+
+
+async def run(
+    config: Config, rate: int = RATE, threads: int = THREADS, seconds: int = SECONDS
+) -> tuple[list[float], list[float], float]:
     """Let the writers write; return the lags of saves and of notifications in seconds, and saves a second."""
     heard: dict[tuple[str, int], float] = {}
     notified: dict[int, float] = {}
@@ -89,8 +109,9 @@ async def _run(config: Config) -> tuple[list[float], list[float], float]:
 
         tasks = [asyncio.create_task(subscriber()), asyncio.create_task(listener())]
         writers = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "benchmarks.relay", str(config.database_url), stdout=asyncio.subprocess.PIPE
-        )
+            sys.executable, "-m", "benchmarks.relay", str(config.database_url), *map(str, (rate, threads, seconds)),
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
         output, _ = await writers.communicate()
         await asyncio.sleep(WARM_UP)  # for the last ones
         for task in tasks:
@@ -108,38 +129,38 @@ async def _run(config: Config) -> tuple[list[float], list[float], float]:
     return lags, notes, len(saves) / (max(at for *_, at in saves) - start)
 
 
-def _percentiles(seconds: Sequence[float]) -> tuple[float, float]:
+def percentiles(seconds: Sequence[float]) -> tuple[float, float]:
     """Return the median and the 99th percentile, in milliseconds and no less than a microsecond."""
     cuts = quantiles(seconds, n=100)
     return max(cuts[49] * 1e3, 0.001), max(cuts[98] * 1e3, 0.001)
 
 
-def write(database_url: str) -> None:
+def write(database_url: str, rate: int, threads: int, seconds: int) -> None:
     """Save at the rate for a while; print when each commit returned."""
     saves: list[tuple[str, int, float]] = []
     notes: list[tuple[int, float]] = []
 
     def writer(number: int) -> None:
         with psycopg.connect(database_url, autocommit=True) as connection:
-            began, period = time.monotonic(), THREADS / RATE
-            for n in range(SECONDS * RATE // THREADS):
+            began, period = time.monotonic(), threads / rate
+            for n in range(seconds * rate // threads):
                 time.sleep(max(0.0, began + n * period - time.monotonic()))
-                okx_uid = people.okx_uid((n * THREADS + number) % USERS)
+                okx_uid = people.okx_uid((n * threads + number) % USERS)
                 row = connection.execute(UPDATE, (okx_uid,)).fetchone()
                 assert row
                 saves.append((okx_uid, row[0], time.monotonic()))
                 if n % 10 == 0:
-                    note = n * THREADS + number
+                    note = n * threads + number
                     connection.execute("select pg_notify(%s, %s)", (CHANNEL, str(note)))
                     notes.append((note, time.monotonic()))
 
-    threads = [threading.Thread(target=writer, args=(number,)) for number in range(THREADS)]
-    for thread in threads:
+    writers = [threading.Thread(target=writer, args=(number,)) for number in range(threads)]
+    for thread in writers:
         thread.start()
-    for thread in threads:
+    for thread in writers:
         thread.join()
     print(json.dumps({"saves": saves, "notes": notes}))
 
 
 if __name__ == "__main__":
-    write(sys.argv[1])
+    write(sys.argv[1], *map(int, sys.argv[2:]))

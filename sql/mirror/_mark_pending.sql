@@ -16,6 +16,7 @@ begin
         set version = case when m.erased then excluded.version else greatest(m.version, excluded.version) end,
             erased = false, discards = m.discards or m.erased, marked_at = now(), marked_by = excluded.marked_by,
             attempts = 0, last_error = null;
+    perform _notify_relay();
 end
 $$;
 

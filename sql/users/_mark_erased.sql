@@ -26,6 +26,7 @@ begin
         on conflict (owner, kind) do update
        set version = excluded.version, erased = true, marked_at = excluded.marked_at, marked_by = excluded.marked_by,
            attempts = 0, last_error = null;
+    perform _notify_relay();
 end
 $$;
 

@@ -203,7 +203,7 @@ class Core:
         return list(await self._fetch(self._by(call, actor, reason)))
 
     async def _save(self, call: Call, actor: str | None, reason: str | None) -> list[SavedSetting]:
-        return await self._mirror_settings(await self._write(call, actor, reason))
+        return await self._mirror_settings(await self._write(call.mirrored(), actor, reason))
 
     async def _mirror_settings(self, rows: list[dict[str, Any]]) -> list[SavedSetting]:
         """Bring saved rows to Redis. They are committed: whatever happens here, the caller gets them."""

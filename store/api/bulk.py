@@ -91,7 +91,7 @@ class Bulk(Documents):
         """
         check_type(setting_type, symbol)
         call = functions.settings.save_settings_of_users(documents, setting_type, symbol)
-        rows = await self._write(call, actor, reason)
+        rows = await self._write(call.mirrored(), actor, reason)
         saved = dict(zip((row["identifier"] for row in rows), await self._mirror_settings(rows), strict=True))
         return {identifier: saved[identifier] for identifier in documents}
 

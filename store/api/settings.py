@@ -221,7 +221,7 @@ class Documents(Core):
         call = functions.settings.delete_user_setting(
             check_identifier(identifier), check_type(setting_type, symbol), expected_version
         )
-        rows = [row for row in await self._write(call, actor, reason) if row["version"] is not None]
+        rows = [row for row in await self._write(call.mirrored(), actor, reason) if row["version"] is not None]
         saved = await self._mirror_settings(rows)
         return saved[0] if saved else None
 

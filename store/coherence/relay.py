@@ -2,8 +2,7 @@
 
 Lanes side by side: what was committed since the last look goes at once, however much else is marked; a walk through
 all marks brings the rest, and comes back to what others hold; a third does scheduled changes and rollouts. They
-only poll. A NOTIFY would save an idle query a few times a second, but it takes a database-wide lock at commit, and a
-listener that hangs fills its queue until no writer can commit.
+poll; the first may be told to look sooner (fresh_marks.py).
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from typing import Any
 from store.batches import cut
 from store.coherence import epochs, rollouts
 from store.coherence.connections import Connections
+from store.coherence.fresh_marks import REST, FreshMarks
 from store.coherence.mirror_source import all_entries
 from store.coherence.mirroring import mirror
 from store.coherence.plain_text import seal_plain_text
@@ -152,12 +152,16 @@ class _Errors:
 
 
 class Relay:
-    """Runs until stopped; survives the loss of either store. Several may run at once."""
+    """Runs until stopped; survives the loss of either store. Several may run at once. With `notify` writers tell it of
+    what they mark, where they can."""
 
-    def __init__(self, stores: Connections, poll: float = 0.02, tell: Tell = lambda _: None) -> None:
+    def __init__(
+        self, stores: Connections, poll: float = 0.02, tell: Tell = lambda _: None, *, notify: bool = False
+    ) -> None:
         self._stores = stores
         self._poll = poll
         self._tell = tell
+        self._fresh_marks = FreshMarks(stores.database, notify, self._polling)
         self.stopping = asyncio.Event()
         self._hurry = asyncio.Event()  # more was committed than the first lane takes: walk
         self._seen = functions.mirror.Snapshot(
@@ -192,6 +196,7 @@ class Relay:
             for lane in lanes:
                 lane.cancel()
             await asyncio.gather(*lanes, return_exceptions=True)
+            await self._fresh_marks.close()
         end = time.monotonic() + LAST
         with contextlib.suppress(StoreError):
             await drain(self._stores, tell=self._note, may_go_on=lambda: time.monotonic() < end)
@@ -203,7 +208,7 @@ class Relay:
             began = time.monotonic()
             with errors:
                 async with _limited():
-                    rows = await self._stores.database.fetch(functions.mirror.fresh_keys(self._seen, BATCH))
+                    rows = await self._fresh_marks.fetch(self._seen, BATCH)
                     seen, rows = rows[0]["seen"], [row for row in rows if row["owner"] is not None]
                     if _is_cut(rows):
                         self._hurry.set()
@@ -211,8 +216,12 @@ class Relay:
                 self._seen = seen
                 self._note(batch)
                 # While there is work, at most half the time goes into it.
-                pause = min(self._poll, time.monotonic() - began) if batch.mirrored else self._poll
+                idle = 0.0 if self._fresh_marks.rests else self._poll
+                pause = min(self._poll, time.monotonic() - began) if batch.mirrored else idle
                 await asyncio.gather(self._stores.marks.clear(), self._pause(pause))
+                if self._fresh_marks.rests:
+                    with self._fresh_marks.told() as told:
+                        await self._pause(max(REST, self._poll), told)
             await self._pause(errors.wait)
 
     async def _rest(self) -> None:
@@ -307,6 +316,9 @@ class Relay:
     def _failing(self, error: StoreError | None, seconds: float) -> None:
         kind = None if error is None else type(error)
         self._say("servers", kind, "%s; trying again until it works", error, over=f"going on after {seconds:.1f} s")
+
+    def _polling(self, why: str | None) -> None:
+        self._say("notify", why, "no writer notifies, so this polls: %s", why, over="writers notify")
 
     def _tell_of_change(self, number: int, state: str, note: str | None) -> None:
         """Log what became of a scheduled change; once, if others keep it waiting."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seconds between looks.",
 )
+@click.option("--notify", is_flag=True, help="Have writers tell it of changes: see below.")
 @click.option("--metrics-port", type=Number(1, 65535), metavar="N", help="Serve metrics for Prometheus there.")
 @click.option("--metrics-host", default="127.0.0.1", show_default=True, help="The address to serve metrics on.")
 @click.option("--probe", type=Number(0.01, 3600, is_whole=False), metavar="SECONDS",
@@ -35,13 +36,23 @@ if TYPE_CHECKING:
 @as_json
 @acts
 def relay(
-    once: bool, poll: float, metrics_port: int | None, metrics_host: str, probe: float | None, as_json: bool
+    once: bool,
+    poll: float,
+    notify: bool,
+    metrics_port: int | None,
+    metrics_host: str,
+    probe: float | None,
+    as_json: bool,
 ) -> None:
     """Bring to Redis what any writer changed in PostgreSQL. Runs until SIGTERM or Ctrl-C, then drains.
 
     Reconciles all keys at its start, and when Redis restarted, failed over or lost its data. Several may
     run. With --once the exit code is 1 if a key can't be brought to Redis, or another transaction holds it.
     docs/operations.md has it as a service, its metrics and alerts.
+
+    With --notify writers that don't bring to Redis themselves what they change (psql, SQL) tell it of that by NOTIFY while
+    it has little to do; looks are 0.25 s apart meanwhile. It goes on polling, as often as without, where that can't be: behind
+    a pooler, say. The log says why.
 
     With --probe it also writes a document of a user of its own, who is in no list, every so many seconds, reads it by
     every path, and compares that with PostgreSQL: what is wrong is logged and counted. The login needs the rights of
@@ -51,7 +62,7 @@ def relay(
     Example:
       settings-store relay
       settings-store relay --once
-      settings-store relay --metrics-port 9187 --probe 1
+      settings-store relay --notify --metrics-port 9187 --probe 1
     """
     from store.operations import service
 
@@ -60,12 +71,14 @@ def relay(
         raise click.UsageError("--json is for --once; of a relay that goes on running see --log-format json.")
     if once and metrics_port is not None:
         raise click.UsageError("--metrics-port is for a relay that goes on running, not for --once.")
+    if once and notify:
+        raise click.UsageError("--notify is for a relay that goes on running, not for --once.")
     if once and probe is not None:
         raise click.UsageError("--probe is for a relay that goes on running, not for --once.")
     if not once:
         configure_logs(talkative=True)
         at = None if metrics_port is None else (metrics_host, metrics_port)
-        run(lambda store: service.run_relay(store, poll, at, probe))
+        run(lambda store: service.run_relay(store, poll, at, probe, notify))
         return
     progress, lag = run(lambda store: service.relay_once(store._connections))
     problems = progress.failures | progress.held

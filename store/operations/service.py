@@ -32,10 +32,14 @@ CHARACTERS_TOLD = 5_000_000  # of what is wrong with these
 
 
 async def run_relay(
-    store: SettingsStore, poll: float, metrics_at: tuple[str, int] | None = None, probe_every: float | None = None
+    store: SettingsStore,
+    poll: float,
+    metrics_at: tuple[str, int] | None = None,
+    probe_every: float | None = None,
+    notify: bool = False,
 ) -> None:
     """Run a relay until SIGTERM or SIGINT, and END seconds on at most; log how far behind it is, serve its metrics at a
-    host and port, and probe every so many seconds.
+    host and port, probe every so many seconds, and have writers notify it.
 
     Raises ConfigError if the former can't be had, NotPermitted and NotMigrated if the probe may not.
     """
@@ -45,7 +49,7 @@ async def run_relay(
         if probe_every is not None:
             prober = Prober(store.config, probe_every, metrics.probing() if metrics else lambda _: None)
             await prober.check()
-        relay = Relay(stores, poll, metrics.tell) if metrics else Relay(stores, poll)
+        relay = Relay(stores, poll, metrics.tell if metrics else lambda _: None, notify=notify)
         loop = asyncio.get_running_loop()
 
         def stop() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 from store.arguments import text_or_none
 
-# Who writes and why, and how long to wait for others, set in the statement that writes, for its transaction only. The
+# Who writes and why, who brings it to Redis, and how long to wait for others, set in the statement that writes, for its transaction only. The
 # function takes its identifier from here: by that dependency the settings are made before it runs.
 WRITER = """(
     select %(identifier)s::text as identifier,
            set_config('settings_store.actor', %(actor)s, true), set_config('settings_store.reason', %(reason)s, true),
+           set_config('settings_store.mirrors', %(mirrors)s, true),
            set_config('lock_timeout', coalesce(nullif(%(lock_timeout)s, ''), current_setting('lock_timeout')), true)
     offset 0) writer cross join lateral """
 
@@ -35,7 +36,11 @@ class Call:
     def by(self, actor: str | None, reason: str | None) -> Call:
         """Say who writes and why."""
         who = {"actor": text_or_none(actor, "actor") or "", "reason": text_or_none(reason, "reason") or ""}
-        return replace(self, params={**self.params, **who})
+        return replace(self, params={"mirrors": "", **self.params, **who})
+
+    def mirrored(self) -> Call:
+        """Say that the caller brings to Redis what this saves: no relay needs to be told."""
+        return replace(self, params={**self.params, "mirrors": "on"})
 
 
 def _read(columns: str, function: str, **arguments: Any) -> Call:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 import psycopg
-from psycopg import IsolationLevel
+from psycopg import IsolationLevel, sql
 from psycopg.rows import dict_row
 
 from store.config import Config
@@ -153,6 +153,17 @@ class Database:
                         await connection.execute(RETURNED, prepare=False)
                         await connection.set_isolation_level(usual)
             return
+        raise failure.error
+
+    async def listener(self) -> Listener | None:
+        """Connect once more, besides the pool, to be notified; None if a pooler is at the other end, which would have
+        another server's connection listen, or none."""
+        with translated() as failure:
+            connection = await self._connect()
+            if connection.prepare_threshold is not None:  # see _connect()
+                return Listener(connection)
+            await connection.close()
+            return None
         raise failure.error
 
     def abandon(self) -> None:
@@ -309,6 +320,50 @@ class Transaction:
                         await copy.write(block)
             return
         raise failure.error
+
+
+class Listener:
+    """A connection of its own, which the server notifies. `told` is set when it has, or when the server has said
+    anything else. Raises errors of ours only; it can't go on after one."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._channel: str | None = None
+        self.told = asyncio.Event()
+        connection.add_notify_handler(lambda _: self.told.set())  # of what comes with an answer
+
+    async def listen(self, channel: str) -> None:
+        """Have the server notify of what is sent to this channel, if it doesn't yet."""
+        if channel == self._channel:
+            return
+        with translated() as failure:
+            await self._connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+            self._channel = channel
+            return
+        raise failure.error
+
+    async def fetch(self, call: Call) -> Sequence[dict[str, Any]]:
+        """Run a statement as a transaction of its own and return its rows, as Database.fetch() does."""
+        with translated() as failure:
+            return await _persist(self._connection, call)
+        raise failure.error
+
+    @contextmanager
+    def hearing(self) -> Iterator[asyncio.Event]:
+        """Set `told` as soon as the server says something, while no statement runs."""
+        loop, at = asyncio.get_running_loop(), self._connection.fileno()
+        loop.add_reader(at, self._hear, loop, at)
+        try:
+            yield self.told
+        finally:
+            loop.remove_reader(at)
+
+    def _hear(self, loop: asyncio.AbstractEventLoop, at: int) -> None:
+        loop.remove_reader(at)  # what it said is read with the next answer
+        self.told.set()
+
+    async def close(self) -> None:
+        await self._connection.close()
 
 
 class _Failure:

@@ -21,8 +21,9 @@ DOOR = (sys.executable, "-m", "cli")  # a checkout's
 UPSERT_1000 = "select count(r) from generate_series(1, 1000) n, lateral register_user((1000000000000000 + n)::text) r"
 
 
-def test_a_relay_mirrors_what_psql_writes_and_drains_on_sigterm(inside: Cli, db: Db) -> None:
-    relay = subprocess.Popen([*DOOR, "relay"], env=inside.env, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("options", [[], ["--notify"]])
+def test_a_relay_mirrors_what_psql_writes_and_drains_on_sigterm(inside: Cli, db: Db, options: list[str]) -> None:
+    relay = subprocess.Popen([*DOOR, "relay", *options], env=inside.env, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
     try:
         assert relay.stderr is not None
         while "reconciled" not in relay.stderr.readline():

@@ -201,9 +201,10 @@ def test_an_address_that_is_none_is_a_clear_error(inside: Cli, port: int) -> Non
     )
 
 
-def test_a_relay_that_ends_at_once_serves_no_metrics_and_probes_nothing(inside: Cli) -> None:
+def test_a_relay_that_ends_at_once_serves_no_metrics_probes_nothing_and_is_not_notified(inside: Cli) -> None:
     for option in ("--metrics-port", "--probe"):
         assert "--once" in inside.run("relay", "--once", option, "9").err
+    assert "--once" in inside.run("relay", "--once", "--notify").err
 
 
 def test_a_client_that_says_nothing_is_left(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

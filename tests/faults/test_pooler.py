@@ -19,6 +19,7 @@ from store.coherence.sync import Sync
 from store.coherence.verify import verify
 from store.postgres import migrate
 from tests.conftest import OKX_UID, TELEGRAM_ID
+from tests.faults.servers import PATIENCE, eventually
 from tests.servers.topologies.pooler import pooler
 
 pytestmark = pytest.mark.pgbouncer
@@ -51,6 +52,31 @@ async def test_everything_works_behind_a_transaction_mode_pooler(
         await Relay(store._connections).once()
         assert not (await verify(store._connections)).findings
         assert [s.okx_uid for s in await store.search("params", {"leverage": 3})] == [OKX_UID]
+
+
+async def test_a_relay_to_be_notified_polls_and_says_why(
+    pooled: Config, db: psycopg.Connection[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with SettingsStore(pooled) as store:
+        await store.register(OKX_UID)
+        relay = Relay(store._connections, notify=True)
+        running = asyncio.create_task(relay.run())
+
+        async def is_known() -> bool:
+            return "no writer notifies, so this polls: a pooler is in between" in caplog.text
+
+        await eventually(is_known)
+        db.execute("select patch_user_setting(%s, 'params', '{\"leverage\": 3}')", (OKX_UID,))
+
+        async def has_arrived() -> bool:
+            found = await store.get(OKX_UID, "params", source="redis")
+            return found is not None and found.settings.get("leverage") == 3
+
+        await eventually(has_arrived)
+        assert not relay._fresh_marks.rests
+        relay.stopping.set()
+        await asyncio.wait_for(running, PATIENCE)
+    assert db.execute("select 1 from pg_stat_activity where query ilike 'listen%'").fetchall() == []
 
 
 def test_two_migrations_at_once_behind_a_pooler(pooled: Config) -> None:

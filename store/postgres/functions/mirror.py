@@ -33,15 +33,18 @@ def marked_keys(owners: Sequence[str]) -> Call:
     )
 
 
-def fresh_keys(since: Snapshot, limit: int) -> Call:
+def fresh_keys(since: Snapshot, limit: int, listens: float | None = None) -> Call:
     """What is marked that the snapshot `since` didn't show, the newest first, each row with the snapshot of now; if
-    nothing is, one row without an owner."""
+    nothing is, one row without an owner. `listens`: for so many seconds others are to notify; why they can't is in each
+    row, too."""
     named = "p_since => %(since)s, p_limit => %(limit)s, p_characters => %(characters)s"
+    asked = "" if listens is None else "public.await_marks(%(seconds)s) as obstacle"
     query = (
-        f"select pg_current_snapshot()::text as seen, {ENTRY}, {WAITED}"
-        f" from (select) one left join public.pending_keys({named}) r on true"
+        f"select pg_current_snapshot()::text as seen, {ENTRY}, {WAITED}{asked and ', one.obstacle'}"
+        f" from (select {asked} offset 0) one left join public.pending_keys({named}) r on true"
     )
-    return Call(query, {"since": since, "limit": limit, "characters": CHARACTERS})
+    params = {"since": since, "limit": limit, "characters": CHARACTERS}
+    return Call(query, params if listens is None else {**params, "seconds": listens})
 
 
 def fail_pending(refused: Sequence[tuple[str, str, int, str]]) -> Call:

@@ -9,8 +9,10 @@ import pytest
 import redis as redis_py
 
 from store import Config, DatabaseUnavailable, SettingsStore
+from store.coherence.fresh_marks import FreshMarks
 from store.coherence.relay import Relay
 from store.coherence.verify import verify
+from store.postgres import functions
 from tests.cli.conftest import Cli, environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import eventually, wait_until
@@ -88,3 +90,25 @@ def test_commands_and_shells_find_who_takes_writes(servers: Config, redis: redis
             if _ == 0:
                 pair.primary.stop()
                 pair.standby.promote()
+
+
+async def test_nobody_notifies_on_a_standby_but_from_its_promotion_on(servers: Config) -> None:
+    with Pair(is_synchronous=False) as pair:
+        async with SettingsStore(replace(servers, database_url=pair.standby.url)) as store:
+            obstacles: list[str | None] = []
+            marks = FreshMarks(store._connections.database, True, obstacles.append)
+
+            async def is_told_why() -> bool:
+                await marks.fetch(functions.mirror.Snapshot("1:1:"), 500)
+                return bool(obstacles)
+
+            async def rests() -> bool:
+                await marks.fetch(functions.mirror.Snapshot("1:1:"), 500)
+                return marks.rests
+
+            await eventually(is_told_why)
+            assert obstacles[-1] == "a standby takes no LISTEN"
+            pair.primary.stop()
+            pair.standby.promote()
+            await eventually(rests)
+            await marks.close()

@@ -169,6 +169,7 @@ OF_NOBODY = {
     *("check_setting_type", "default_user_setting", "delete_setting_template", "list_setting_fields"),
     *("list_setting_types", "setting_template"),
     *("validate_user_setting", "database_identity", "mirror_epoch", "installed_definition"),
+    *("await_marks", "_notify_relay"),
     *("changes_as_json", "check_identifiers", "_check_settings", "confined_owners", "confined_to", "_document_changes"),
     *("_document_problem", "_erase_predecessor", "_give_access", "_is_encrypted", "_is_permitted", "_is_valid_value"),
     *("_check_erasures", "erasures", "_forget_erased", "_erasure_digest", "is_erased", "_mark_erased"),

@@ -40,6 +40,7 @@ OTHERS = {
     "_check_version": "1, 1, 'params', 'x'", "clear_pending": f"array['{OKX_UID}'], '{{params}}', '{{1}}', '{{f}}'",
     "confined_owners": "", "confined_to": "", "database_identity": "",
     "mirror_epoch": "", "begin_epoch": "", "end_epoch": "'x'",
+    "await_marks": "1", "_notify_relay": "",
     "default_user_setting": "'params'",
     "delete_setting_field": "'params', 'leverage'", "delete_setting_template": "'careful'",
     "delete_setting_type": "'alerts'", "_document_changes": "'params', '{}', '{\"a\": 1}'", "_document_problem": "'{}'",
