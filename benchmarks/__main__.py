@@ -16,6 +16,7 @@ from benchmarks import (
     growth,
     halts,
     memory,
+    notify,
     read,
     rebuild,
     relay,
@@ -35,8 +36,9 @@ from store.operations import embedded
 MEASURES: dict[str, Measure] = {
     "startup": startup.measure, "upsert": upsert.measure, "rivals": rivals.measure, "read": read.measure,
     "save": save.measure, "bulk": bulk.measure, "cache": cache.measure, "candles": candles.measure,
-    "versions": versions.measure, "relay": relay.measure, "sync": sync.measure, "rebuild": rebuild.measure,
-    "verify": verify.measure, "halts": halts.measure, "memory": memory.measure, "growth": growth.measure,
+    "versions": versions.measure, "relay": relay.measure, "notify": notify.measure, "sync": sync.measure,
+    "rebuild": rebuild.measure, "verify": verify.measure, "halts": halts.measure, "memory": memory.measure,
+    "growth": growth.measure,
 }  # fmt: skip
 
 

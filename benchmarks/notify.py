@@ -55,9 +55,14 @@ async def _one(config: Config, option: str) -> tuple[float, float, float, float]
 def _used(config: Config, relays: int) -> float:
     """Return seconds of CPU that the relay and PostgreSQL's processes for it have had."""
     with psycopg.connect(str(config.database_url)) as connection:
-        query = "select pid from pg_stat_activity where application_name like 'settings-store%' and pid <> pg_backend_pid()"
+        query = (
+            "select pid from pg_stat_activity where application_name like 'settings-store%' and pid <> pg_backend_pid()"
+        )
         processes = [relays, *(pid for (pid,) in connection.execute(query))]
-    return sum(sum(map(int, Path(f"/proc/{pid}/stat").read_text().split()[13:15])) for pid in processes) / TICKS
+    return (
+        sum(sum(map(int, Path(f"/proc/{pid}/stat").read_text(encoding="ascii").split()[13:15])) for pid in processes)
+        / TICKS
+    )
 
 
 async def _saves(config: Config) -> float:

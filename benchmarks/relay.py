@@ -4,8 +4,8 @@ times a second by plain `update`s, and one in ten also sends a NOTIFY.
 Measured from the moment the writer sees its commit return to the moment a subscriber of `settings:changes`, told after
 the key was written, hears of that version or a newer one of the key; both on the machine's monotonic clock. A
 negative lag (the relay was faster than the answer to the writer) counts as none. NOTIFY is measured alike, up to a
-listener's callback. The relay is `settings-store relay` with its defaults; `notify` measures it alike, with --notify and
-without, at a rate at which it mostly rests.
+listener's callback. The relay is `settings-store relay` with its defaults. benchmarks/notify.py measures it alike, with
+--notify and without.
 """
 
 from __future__ import annotations

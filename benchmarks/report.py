@@ -28,6 +28,7 @@ WHAT = {
     "verify": "`verify` of equal stores",
     "halts": "halting trading, with 100,000 users",
     "relay": "psql to Redis through the relay",
+    "notify": "`relay --notify`, 25 saves a second by SQL",
     "versions": "with 10,000 versions of the document",
     "memory": "peak memory",
     "growth": "growth",

@@ -17,8 +17,8 @@ begin
     elsif pg_notification_queue_usage() > 0.1 then
         return 'the queue of notifications fills, as somebody who listens reads none';
     end if;
-    perform setval('relay_listens', greatest(l.last_value, (extract(epoch from clock_timestamp()) * 1000 + 1000 * least(p_seconds, 60))::bigint))
-       from relay_listens l;
+    perform setval('relay_listens', greatest(least(l.last_value, n.now + 60000), n.now + (1000 * least(p_seconds, 60))::bigint))
+       from relay_listens l, (select (extract(epoch from clock_timestamp()) * 1000)::bigint as now) n;
     return null;
 end
 $$;

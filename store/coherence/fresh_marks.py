@@ -1,9 +1,9 @@
-"""The looks of the relay's first lane at what was marked, and when the next is due: after a while, or as PostgreSQL tells
-of a mark.
+"""The looks of the relay's first lane at what was marked, and when the next is due: after a while, or as PostgreSQL
+tells of a mark.
 
 A look finds whatever was committed since the last, told or not; a notification only has it come sooner. While writers
-notify, looks are further apart. Each has them do so for LEASE seconds more: so nobody notifies a relay that is gone, that
-hangs, or that has much to do, as a NOTIFY has commits wait for each other.
+notify, looks are further apart. Each has them do so for LEASE seconds more: so nobody notifies a relay that is gone,
+that hangs, or that has much to do, as a NOTIFY has commits wait for each other.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from store.postgres.database import Database, Listener
 
 CHANNEL = "settings_store_marks"
 REST = 0.25  # seconds between looks while writers notify
-LEASE = 1.0  # seconds for which they do after a look; the next may be late
+LEASE = 1.0  # seconds for which they do after a look; the next may take as long
 MARKS = 50.0  # marks a second: with more, polling costs less, and nobody waits for another's NOTIFY
-AGAIN = 5.0  # seconds between tries to listen
+AGAIN = 5.0  # seconds between tries to connect for that
 
 Row = dict[str, Any]
 TellObstacle = Callable[[str | None], None]
@@ -79,9 +79,7 @@ class FreshMarks:
             self._take()
         await self._hang_up()
 
-    async def _ask_and_fetch(
-        self, listener: Listener, since: functions.mirror.Snapshot, limit: int
-    ) -> Sequence[Row]:
+    async def _ask_and_fetch(self, listener: Listener, since: functions.mirror.Snapshot, limit: int) -> Sequence[Row]:
         was_told, asks = listener.told.is_set(), self._left > 0
         listener.told.clear()
         rows = await listener.fetch(functions.mirror.fresh_keys(since, limit, LEASE if asks else None))

@@ -50,9 +50,8 @@ def relay(
     run. With --once the exit code is 1 if a key can't be brought to Redis, or another transaction holds it.
     docs/operations.md has it as a service, its metrics and alerts.
 
-    With --notify writers that don't bring to Redis themselves what they change (psql, SQL) tell it of that by NOTIFY while
-    it has little to do; looks are 0.25 s apart meanwhile. It goes on polling, as often as without, where that can't be: behind
-    a pooler, say. The log says why.
+    With --notify whoever changes something by SQL tells it by NOTIFY, while there is little to do: looks are 0.25 s
+    apart meanwhile. Where that can't be (behind a pooler, say), it polls as without, and the log says why.
 
     With --probe it also writes a document of a user of its own, who is in no list, every so many seconds, reads it by
     every path, and compares that with PostgreSQL: what is wrong is logged and counted. The login needs the rights of

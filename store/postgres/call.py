@@ -8,8 +8,9 @@ from typing import Any
 
 from store.arguments import text_or_none
 
-# Who writes and why, who brings it to Redis, and how long to wait for others, set in the statement that writes, for its transaction only. The
-# function takes its identifier from here: by that dependency the settings are made before it runs.
+# Who writes and why, whether the caller brings it to Redis, and how long to wait for others, set in the statement that
+# writes, for its transaction only. The function takes its identifier from here: by that dependency the settings are
+# made before it runs.
 WRITER = """(
     select %(identifier)s::text as identifier,
            set_config('settings_store.actor', %(actor)s, true), set_config('settings_store.reason', %(reason)s, true),

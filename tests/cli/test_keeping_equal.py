@@ -23,7 +23,8 @@ UPSERT_1000 = "select count(r) from generate_series(1, 1000) n, lateral register
 
 @pytest.mark.parametrize("options", [[], ["--notify"]])
 def test_a_relay_mirrors_what_psql_writes_and_drains_on_sigterm(inside: Cli, db: Db, options: list[str]) -> None:
-    relay = subprocess.Popen([*DOOR, "relay", *options], env=inside.env, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
+    command = [*DOOR, "relay", *options]
+    relay = subprocess.Popen(command, env=inside.env, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
     try:
         assert relay.stderr is not None
         while "reconciled" not in relay.stderr.readline():

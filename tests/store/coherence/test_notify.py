@@ -1,11 +1,13 @@
-"""`relay --notify`: writers tell the relay of what they mark, where they can and it has little to do; it polls as ever."""
+"""`relay --notify`: writers tell the relay of what they mark, where they can and it has little to do; it polls on."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -25,7 +27,8 @@ Connect = Callable[[], Db]
 SAVE = "select upsert_user_setting(%s, 'params', jsonb_build_object('leverage', %s::integer))"
 LISTENERS = """
 select pid from pg_stat_activity
- where datname = current_database() and pid <> pg_backend_pid() and (query ilike 'listen%' or query like '%await_marks%')"""
+ where datname = current_database() and pid <> pg_backend_pid()
+   and (query ilike 'listen%' or query like '%await_marks%')"""
 
 
 @pytest.fixture
@@ -194,7 +197,9 @@ async def test_with_much_marked_it_asks_nobody(
 ) -> None:
     looking = Looking(marks)
     await looking.until_it_rests()
-    monkeypatch.setattr(fresh_marks, "MARKS", 0.001)
+    monkeypatch.setattr(fresh_marks, "MARKS", 1.0)
+    now = time.monotonic()
+    monkeypatch.setattr(fresh_marks, "time", SimpleNamespace(monotonic=lambda: now))
     db.execute(SAVE, (user, 3))
     await looking.look()
     asked = db.execute("select last_value from relay_listens").fetchone()
@@ -247,16 +252,17 @@ async def test_a_relay_whose_listening_connection_dies_goes_on_and_listens_again
     async def rests() -> bool:
         return relay._fresh_marks.rests
 
-    async def has(leverage: int) -> bool:
-        found = await store.get(user, "params", source="redis")
-        return found is not None and found.settings.get("leverage") == leverage
-
     for leverage in (3, 4, 5):
         await eventually(rests)
         listener = relay._fresh_marks._listener
         assert listener is not None
         db.execute(SAVE, (user, leverage))
-        await eventually(lambda leverage=leverage: has(leverage))
+
+        async def has_come(leverage: int = leverage) -> bool:
+            found = await store.get(user, "params", source="redis")
+            return found is not None and found.settings.get("leverage") == leverage
+
+        await eventually(has_come)
         db.execute("select pg_terminate_backend(%s, 5000)", (listener._connection.info.backend_pid,))
 
         async def is_replaced(old: object = listener) -> bool:
