@@ -56,7 +56,7 @@ async def arrives(store: SettingsStore, leverage: int) -> None:
 
 async def rests(relay: Relay) -> None:
     async def it_does() -> bool:
-        return relay._fresh_marks.rests
+        return relay._fresh_marks.rests and relay._is_started
 
     await eventually(it_does)
 
@@ -76,16 +76,20 @@ async def test_postgresql_that_ends_and_comes_back(
 
 
 async def test_where_transactions_may_be_prepared_nobody_notifies(
-    store: SettingsStore, relay: Relay, own_postgres: PostgresServer
+    store: SettingsStore, relay: Relay, own_postgres: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:
+    async def it_said_so() -> bool:
+        return "max_prepared_transactions is not 0" in caplog.text
+
     await rests(relay)
     with psycopg.connect(own_postgres.url, autocommit=True) as db:
         db.execute("alter system set max_prepared_transactions = 5")
     try:
         await asyncio.to_thread(own_postgres.stop)
         await asyncio.to_thread(own_postgres.start)
+        await eventually(it_said_so)
         with psycopg.connect(own_postgres.url, autocommit=True) as db:
-            db.execute("select setval('relay_listens', 0)")  # nobody restarts a server in less than a second
+            db.execute("select setval('relay_listens', 0)")  # of before the restart, which took less than a second
         write(own_postgres, 5, "prepare transaction 'ours'")
         with psycopg.connect(own_postgres.url, autocommit=True) as db:
             db.execute("commit prepared 'ours'")
