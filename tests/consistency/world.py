@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ class World:
     todo: dict[int, int] = field(default_factory=dict)
     watchers: dict[int, Process] = field(default_factory=dict)
     relays: list[Process] = field(default_factory=list)
+    relay_options: Iterator[list[str]] = field(default_factory=lambda: cycle(([], ["--notify"])))
     next_number: int = 1
 
     @property
@@ -104,7 +106,8 @@ class World:
         self.watchers[number] = self._start(number, [*PROGRAM, *command])
 
     def start_relay(self) -> None:
-        self.relays.append(self._start(1, [sys.executable, "-m", "cli", "relay", "--poll", "0.01"]))
+        command = [sys.executable, "-m", "cli", "relay", "--poll", "0.01", *next(self.relay_options)]
+        self.relays.append(self._start(1, command))
 
     def kill_client(self, number: int) -> None:
         """Kill a client, and have another do what it left."""

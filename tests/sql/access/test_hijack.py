@@ -17,6 +17,8 @@ from tests.conftest import OKX_UID
 from tests.helpers.roles import OURS
 from tests.helpers.sessions import DEADLINE, Connection, fetch, refused, value
 
+pytestmark = pytest.mark.slow
+
 CANDLE = '[{"ts": "2026-01-01T00:00Z", "symbol": "S", "open": 1, "high": 1, "low": 1, "close": 1, "volume": 1}]'
 CANDLES = "null::public.ohlcv_1m[]"
 CHANGE = (

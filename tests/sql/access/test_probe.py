@@ -21,11 +21,11 @@ OF_PLACES = {"changes_since", "_change_cursor"}  # a place in the order of all v
 
 
 def told(db: Connection, call: str) -> Rows | str | None:
-    """Make a call and undo it; what it returned, or why not."""
+    """Make a call and undo it; what it returned, in whatever order, or why not."""
     with db.transaction(force_rollback=True):
         try:
             with db.transaction():
-                return fetch(db, f"select * from {call}")
+                return sorted(fetch(db, f"select * from {call}"), key=str)
         except psycopg.Error as error:
             return error.sqlstate
 

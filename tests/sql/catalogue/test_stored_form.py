@@ -40,7 +40,7 @@ WAYS = {
 # Of the functions that take JSON and write, those that save no document of a user or template.
 OTHERS = {
     "record_trade", "record_trades", "upsert_candles", "save_setting_field", "record_verification", "keep_documents",
-    "apply_setting_template", "import_links", "fail_pending", "schedule_changes", "begin_rollout",
+    "apply_setting_template", "import_credentials", "import_links", "fail_pending", "schedule_changes", "begin_rollout",
 }  # fmt: skip
 
 

@@ -11,6 +11,8 @@ import pytest
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.helpers.sessions import Connection, fetch, value
 
+pytestmark = pytest.mark.slow
+
 USERS = 20_000
 RARE = '{"leverage": 77}'
 SEARCH = "select okx_uid from find_users_by_setting('params', %s::jsonb)"

@@ -25,6 +25,8 @@ from tests.helpers.credentials import KEY, opened, sealed, secrets, with_keys
 from tests.helpers.roles import in_role
 from tests.helpers.sessions import fetch, value
 
+pytestmark = pytest.mark.slow
+
 Db = psycopg.Connection[dict[str, Any]]
 Redis = redis_py.Redis
 
