@@ -16,7 +16,7 @@ set search_path = pg_catalog, public, pg_temp
 set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
-set enable_sort = off          -- an incremental one is bounded by the page
+set enable_sort = on
 as $$
 declare
     v_only     constant text := confined_to();
@@ -58,6 +58,9 @@ begin
         v_from.setting_type := '';
     end if;
 
+    if v_only is null then    -- only an incremental sort is bounded by the page; before PostgreSQL 16 it may not be seen to be
+        perform set_config('enable_sort', 'off', true);
+    end if;
     for okx_uid, setting_type, version, saved_at, changed_by, written_by, change_reason, is_deleted, changes, cursor in
         select s.okx_uid, s.setting_type, s.version, s.updated_at, s.changed_by, s.written_by, s.change_reason, s.deleted_at is not null,
                case when s.version = 1 or b.version is not null
