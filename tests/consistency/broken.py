@@ -162,10 +162,10 @@ BROKEN = [
     ], ("credentials",)),
     Broken("unknown_is_success", "a save that was cancelled, or whose server went away, returns as if it were done", [
         ("store/api/base.py",
-         "        return await self._mirror_settings(await self._write(call, actor, reason))",
+         "        return await self._mirror_settings(await self._write(call.mirrored(), actor, reason))",
          "        from dataclasses import replace\n"
          "        try:\n"
-         "            rows = await self._write(call, actor, reason)\n"
+         "            rows = await self._write(call.mirrored(), actor, reason)\n"
          "        except (asyncio.CancelledError, DatabaseUnavailable):\n"
          '            if not hasattr(self, "_told"):\n'
          "                raise\n"

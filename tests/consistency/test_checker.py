@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.consistency.broken import BROKEN
 from tests.consistency.checker import check
 from tests.consistency.history import SECOND, Fault, History, Op, Row, Watched
+from tests.consistency.mutants import CHECKOUT
 from tests.consistency.truth import FOUND
 
 USER, OTHER, TELEGRAM, KIND = "1000000000001000", "1000000000001001", "100001000", "params"
@@ -320,3 +322,8 @@ def test_every_rule_of_the_docstring_is_tried() -> None:
 
     named = {line[2:].partition(":")[0] for line in (checker.__doc__ or "").splitlines() if line.startswith("- ")}
     assert {rule for rule, _ in BREAKS.values()} == named
+
+
+def test_the_breaks_are_of_the_code_as_it_is() -> None:
+    texts = [(broken.name, file, old) for broken in BROKEN for file, old, _ in broken.changes]
+    assert [text for text in texts if (CHECKOUT / text[1]).read_text(encoding="utf-8").count(text[2]) != 1] == []
