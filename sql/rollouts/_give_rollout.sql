@@ -31,7 +31,7 @@ begin
         exception
             when others then
                 if sqlstate !~ '^(US|P0|23)' then raise; end if;    -- ours, another trigger's, a constraint's
-                update rollout_users m set problem = left(sqlerrm, 200) where m.rollout = p_rollout.name and m.user_id = v_user.user_id;
+                update rollout_users m set problem = left(_failure_note(sqlstate, sqlerrm, null), 200) where m.rollout = p_rollout.name and m.user_id = v_user.user_id;
         end;
     end loop;
     is_done := v_tried < p_limit;

@@ -33,7 +33,7 @@ begin
             when lock_not_available then null;    -- has its turn later
             when others then
                 if sqlstate !~ '^(US|P0|23)' then raise; end if;    -- ours, another trigger's, a constraint's
-                update rollout_users m set taken_back_at = clock_timestamp(), problem = left('not taken back: ' || sqlerrm, 200)
+                update rollout_users m set taken_back_at = clock_timestamp(), problem = left('not taken back: ' || _failure_note(sqlstate, sqlerrm, null), 200)
                  where m.rollout = p_rollout.name and m.user_id = v_user.user_id;
         end;
     end loop;

@@ -1,7 +1,7 @@
 -- The clock of all rollouts; the relay calls it each second. At most p_limit users a rollout and call: their documents are locked until the
 -- transaction ends, each in a subtransaction, of which PostgreSQL keeps 64 at hand. Whoever is killed in between has lost nothing: who waits
 -- still is in rollout_users. What is decided stays with who decided it (changed_by); the login is the caller's.
--- A rollout that fails says so in its note, and the others go on. In a confined session there is none.
+-- A rollout that fails says so in its note, and the others go on. In a confined session there is none, and none is moved where nothing can be written.
 -- Passes by what others hold: rollouts and documents. A lock holds for all users of a rollout alike, also for those whom an admin gives
 -- it to at once, overriding locks: the relay, which doesn't, goes on.
 create or replace function watch_rollouts(p_name text default null, p_limit integer default 50)
@@ -18,7 +18,7 @@ declare
     v_row    rollouts;
     v_done   record;
 begin
-    if confined_to() is not null then
+    if confined_to() is not null or current_setting('transaction_read_only')::boolean then
         return;
     elsif p_limit between 1 and 1000000 is not true then
         raise exception using errcode = 'US010', message = 'not a number of users', detail = 'It is 1-1000000.';
@@ -41,7 +41,7 @@ begin
             when serialization_failure or deadlock_detected or lock_not_available then
                 raise;
             when others then
-                update rollouts r set note = left('failed: ' || sqlerrm, 1000), next_look_at = clock_timestamp() + interval '5 minutes'
+                update rollouts r set note = left('failed: ' || _failure_note(sqlstate, sqlerrm, null), 1000), next_look_at = clock_timestamp() + interval '5 minutes'
                  where r.name = v_row.name;
         end;
     end loop;

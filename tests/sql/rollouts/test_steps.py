@@ -189,14 +189,15 @@ def test_whom_a_lock_or_the_catalogue_refuses_is_skipped_and_noted_and_stops_nob
     db.execute(LOCK.format(uid=locked).encode())
     fetch(db, BEGIN)
     assert treated(db) == those_below(db, 5000)[2:]
-    assert one(db, LIST)["problems"] == {"settings are locked": 1, "invalid settings for params": 1}
+    assert one(db, LIST)["problems"] == {"US013: settings are locked": 1, "US003: invalid settings for params": 1}
     fetch(db, "drop trigger a_lock on user_settings")
     given = treated(db)[0]
     db.execute(LOCK.format(uid=given).replace("create function", "create or replace function").encode())
     fetch(db, "select end_rollout('first', 'roll_back')")
     watch(db)
     assert treated(db) == [given]
-    assert (one(db, LIST)["state"], one(db, LIST)["problems"]["not taken back: settings are locked"]) == ("ended", 1)
+    ended = one(db, LIST)
+    assert (ended["state"], ended["problems"]["not taken back: US013: settings are locked"]) == ("ended", 1)
 
 
 def test_whom_others_hold_is_passed_by_and_gets_it_later(db: Connection, users: int, session: Open) -> None:
@@ -354,7 +355,7 @@ def test_a_rollout_that_fails_says_so_and_the_others_go_on(db: Connection, users
               " execute function fail()")  # fmt: skip
     watch(db)
     states = {row["name"]: row for row in fetch(db, "select * from list_rollouts()")}
-    assert states["first"]["note"] == "failed: division by zero"
+    assert states["first"]["note"] == "failed: 22012: PostgreSQL refused it"
     assert (states["second"]["waiting"], states["second"]["note"]) == (0, None)
     assert treated(db) == those_below(db, 5000)
     fetch(db, "drop trigger fail on rollout_users")
@@ -397,6 +398,9 @@ def test_it_does_the_same_whatever_the_session_is_set_to(db: Connection, users: 
         fetch(db, f"set {setting}")
     begun = "select name from public.begin_rollout('first', 'careful', 'params', '{50}', p_step_time => '1 day')"
     assert one(db, begun) == {"name": "first"}
+    fetch(db, "set default_transaction_read_only = on")
+    assert fetch(db, "select * from public.watch_rollouts()") == []
+    fetch(db, "set default_transaction_read_only = off")
     assert value(db, "select given from public.list_rollouts()") > 10
     fetch(db, "select public.end_rollout('first', 'roll_back')")
     assert value(db, "select state from public.rollouts") == "ended"

@@ -88,7 +88,7 @@ def test_who_overrides_locks_does_not_for_what_others_scheduled_or_began(db: Con
     roll_out(db)
     assert leverage(db, leveraged) == 20
     assert row(db, scheduled)["note"].startswith("US013")
-    assert value(db, "select problem from rollout_users") == "params is locked"
+    assert value(db, "select problem from rollout_users") == "US013: params is locked"
     temporary(db, leveraged, {"leverage": 4})  # a change of their own
     assert leverage(db, leveraged) == 4
 
@@ -179,7 +179,7 @@ def test_whom_a_lock_kept_from_being_rolled_back_is_rolled_back_when_it_is_said_
     fetch(db, "select from lock_setting(%s, 'params', '{leverage}', 'audit')", (leveraged,))
     roll_back(db)
     roll_back(db)  # locked still
-    assert value(db, "select problems from list_rollouts()") == {"not taken back: params is locked": 1}
+    assert value(db, "select problems from list_rollouts()") == {"not taken back: US013: params is locked": 1}
     fetch(db, "select from unlock_setting(%s, 'params')", (leveraged,))
     roll_back(db)
     assert leverage(db, leveraged) == 20
