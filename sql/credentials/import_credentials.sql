@@ -9,6 +9,7 @@ set search_path = pg_catalog, public, pg_temp
 set enable_seqscan = off    -- as in import_documents()
 set enable_hashjoin = off
 set enable_mergejoin = off
+set jit = off
 as $$
 #variable_conflict use_column
 declare

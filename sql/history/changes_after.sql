@@ -17,6 +17,7 @@ set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = on
+set jit = off
 as $$
 declare
     v_only     constant text := confined_to();

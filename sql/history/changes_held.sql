@@ -8,6 +8,7 @@ set search_path = pg_catalog, public, pg_temp
 set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set jit = off
 as $$
 declare
     v_only     constant text := confined_to();

@@ -7,6 +7,7 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
+set jit = off
 as $$
 declare
     v_saved_in xid8 := (select s.saved_in from user_settings s where s.updated_at >= p_since order by s.saved_in, s.updated_at limit 1);

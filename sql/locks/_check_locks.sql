@@ -6,6 +6,7 @@ returns void
 language plpgsql stable
 set search_path = pg_catalog, public, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     v_locked jsonb;

@@ -8,6 +8,7 @@ language plpgsql
 security definer
 set search_path = pg_catalog, public, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     v_count integer;

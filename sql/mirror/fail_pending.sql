@@ -7,6 +7,7 @@ language plpgsql
 security definer
 set search_path = pg_catalog, public, pg_temp
 set enable_seqscan = off
+set jit = off
 set lock_timeout = '10ms'
 as $$
 declare

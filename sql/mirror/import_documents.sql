@@ -36,6 +36,7 @@ set search_path = pg_catalog, public, pg_temp
 set enable_seqscan = off    -- what is read of tables is looked up by index, whatever the statistics say
 set enable_hashjoin = off
 set enable_mergejoin = off
+set jit = off
 as $$
 declare
     v_items  jsonb;

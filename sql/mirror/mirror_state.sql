@@ -7,6 +7,7 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 set enable_seqscan = off    -- these two: whatever the statistics say
 set enable_nestloop = off
+set jit = off
 as $$
 begin
     perform confined_to();    -- raises, where the view would only be empty

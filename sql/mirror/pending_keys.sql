@@ -23,6 +23,7 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
+set jit = off
 as $$
 declare
     v_only       text[] := confined_owners();

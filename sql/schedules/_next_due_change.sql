@@ -6,6 +6,7 @@ language plpgsql
 set search_path = pg_catalog, public, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
+set jit = off
 as $$
 declare
     v_only   text := confined_to();
