@@ -3,6 +3,7 @@
 create or replace function _notify_relay()
 returns void
 language plpgsql
+security definer    -- before PostgreSQL 18 a sequence tells others nothing
 set search_path = pg_catalog, public, pg_temp
 as $$
 begin

@@ -65,6 +65,7 @@ def test_every_function_is_documented_and_closed(db: Connection) -> None:
 OWNERS = {
     *("erase_user", "prune_user_settings", "_keep_losing_document", "_note_link", "reencrypt_api_credentials"),
     "_is_permitted",
+    "_notify_relay",
     *("begin_restore", "end_restore", "seal_api_credentials", "arrange_hypertables", "arrange_changes"),
     *("save_setting_type", "delete_setting_type", "save_setting_field", "delete_setting_field"),
     *("save_setting_rule", "delete_setting_rule", "_describe_fields"),
