@@ -231,8 +231,8 @@ def test_whatever_asks_for_the_fields_of_a_document_asks_by_its_type() -> None:
 
 
 def test_where_plans_are_switched_off_nothing_is_compiled_for_what_they_would_cost() -> None:
-    """Before PostgreSQL 18 a plan that is switched off costs 10 ** 10 where it's the only one, and is taken for one worth
-    compiling: each time a function that is called for a row is planned."""
+    """Before PostgreSQL 18 a plan that is switched off costs 10 ** 10 where it's the only one, which seems worth
+    compiling: for every row for which a function is called that has such a plan."""
     switched = {file: file.read_text() for file in SQL.glob("*/*.sql") if "\nset enable_" in file.read_text()}
     assert switched
     assert [file.name for file, text in switched.items() if "\nset jit = off\n" not in text] == []
