@@ -59,7 +59,7 @@ begin
         v_from.setting_type := '';
     end if;
 
-    if v_only is null then    -- only an incremental sort is bounded by the page; before PostgreSQL 16 it may not be seen to be
+    if v_only is null then    -- only an incremental sort is bounded by the page; PostgreSQL 15 took a whole one
         perform set_config('enable_sort', 'off', true);
     end if;
     for okx_uid, setting_type, version, saved_at, changed_by, written_by, change_reason, is_deleted, changes, cursor in
