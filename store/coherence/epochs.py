@@ -7,6 +7,7 @@ something is saved, the relay turns to another one every second, in both. So a R
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +39,9 @@ return (mark == ARGV[1] or mark == ARGV[2]) and 1 or 0
 
 @dataclass(frozen=True)
 class Servers:
-    """Which servers these are: another name after a restart of Redis, a failover, a crash of PostgreSQL, a restored
-    backup, a change of MIRROR_CREDENTIALS. `words`: the current epoch and the next; `is_due`: to turn."""
+    """Which servers these are: another name after a restart of Redis, a failover, data taken over from another, a
+    crash of PostgreSQL, a restored backup, a change of MIRROR_CREDENTIALS. `words`: the current epoch and the next;
+    `is_due`: to turn."""
 
     name: str
     words: tuple[str, ...]
@@ -56,9 +58,9 @@ class Servers:
 
 async def servers(stores: Connections) -> Servers:
     """Look at both servers."""
-    run_id = (await stores.mirror.server())["run_id"]
+    redis = hashlib.sha256(" ".join(await stores.mirror.identities()).encode()).hexdigest()  # however many nodes
     (row,) = await stores.database.fetch(functions.mirror.mirror_epoch())
-    name = f"{run_id} {row['identity']} {row['origin'] or NONE} {stores.mirror.credentials_mode}"
+    name = f"{redis} {row['identity']} {row['origin'] or NONE} {stores.mirror.credentials_mode}"
     return Servers(name, tuple(word for word in (row["epoch"], row["next_epoch"]) if word), row["is_due"])
 
 

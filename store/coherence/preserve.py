@@ -16,7 +16,7 @@ from store.postgres import functions
 
 
 class Held(StoreError):
-    """Another transaction holds a row of it: not now."""
+    """Another transaction holds a row of it, or has changed it just now: later."""
 
     def __init__(self) -> None:
         super().__init__("another transaction holds it")
@@ -98,7 +98,7 @@ async def _keep_credentials(stores: Connections, okx_uid: str, version: int, con
             raise
         if (sealed_version(found) or version) <= newest:
             return
-    (done,) = await stores.database.fetch(functions.credentials.keep_losing_credentials(okx_uid, sealed))
+    (done,) = await stores.database.fetch(functions.credentials.keep_losing_credentials(okx_uid, sealed, newest))
     if not done["is_done"]:
         raise Held
 

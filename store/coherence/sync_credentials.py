@@ -96,7 +96,8 @@ async def import_credentials(
                     fresh[owner] = {**seal(stores.vault, owner, plain, 1), "reason": reason}
                 elif not dry_run:
                     reason = _reason("edited in Redis", given)
-                    outcome = await _settle(stores, owner, plain, active, outcome, prefer, reason)
+                    newest = max((row["version"] for row in versions.get(owner, [])), default=0)
+                    outcome = await _settle(stores, owner, plain, active, newest, outcome, prefer, reason)
         except DatabaseUnavailable:
             raise
         except StoreError as error:
@@ -170,8 +171,9 @@ def _outcome(
 
 
 async def _settle(
-    stores: Connections, owner: str, plain: Secrets, active: Row | None, outcome: str, prefer: str | None, reason: str
-) -> str:
+    stores: Connections, owner: str, plain: Secrets, active: Row | None, newest: int, outcome: str, prefer: str | None,
+    reason: str,
+) -> str:  # fmt: skip
     """Write what the outcome asks for; return the outcome."""
     if outcome != "edited" and not (outcome == "conflict" and prefer):
         return outcome
@@ -180,7 +182,7 @@ async def _settle(
         if active and (outcome == "edited" or prefer == "redis"):
             call = functions.credentials.save_api_credentials(owner, sealed, active["version"]).by(None, reason)
         else:
-            call = functions.credentials.keep_losing_credentials(owner, sealed)
+            call = functions.credentials.keep_losing_credentials(owner, sealed, newest)
         (row,) = await stores.database.fetch(call)
     except VersionConflict:
         return "busy"

@@ -349,6 +349,11 @@ class Mirror:
         info: dict[str, Any] = await self._call(lambda: self.redis.info("server"))
         return info
 
+    async def identities(self) -> list[str]:
+        """Name the process and the history of its data, of each primary: both are others after a restart or a failover,
+        the latter also once the same process has taken over another one's data (REPLICAOF)."""
+        return [await self._call(lambda: servers.identity(self.redis.info))]
+
     @asynccontextmanager
     async def subscribed(self) -> AsyncIterator[PubSub]:
         """Subscribe to the channel, on a connection beside those for commands, of which there may be few. Raises what

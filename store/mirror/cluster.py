@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count
 from typing import Any, TypeVar, cast
 
@@ -43,12 +43,14 @@ class ClusterMirror(Mirror):
         self._refreshing = asyncio.Lock()
 
     async def server(self) -> dict[str, Any]:
-        """Return INFO `server` of a primary, with the run ids of all: a node that fails over changes them."""
-        nodes = await self._primaries()
-        infos: list[dict[str, Any]] = await self._call(
-            lambda: asyncio.gather(*(self._cluster.info("server", target_nodes=node) for node in nodes))
-        )
-        return {**infos[0], "run_id": "+".join(sorted(info["run_id"] for info in infos))}
+        """Return a primary's INFO section `server`."""
+        node = (await self._primaries())[0]
+        info: dict[str, Any] = await self._call(lambda: self._cluster.info("server", target_nodes=node))
+        return info
+
+    async def identities(self) -> list[str]:
+        infos = [partial(self._cluster.info, target_nodes=node) for node in await self._primaries()]
+        return sorted(await self._call(lambda: asyncio.gather(*map(servers.identity, infos))))
 
     async def scan(
         self, batch: int, suffix: str | None = None, owner: str | None = None

@@ -244,6 +244,12 @@ async def drop_idle(client: Redis | RedisCluster) -> None:
         await connection.disconnect(nowait=True)
 
 
+async def identity(info: Callable[[str], Awaitable[dict[str, Any]]]) -> str:
+    """Name a server's process and the history of its data, by its INFO. Not every service tells the latter."""
+    server, replication = await info("server"), await info("replication")
+    return f"{server['run_id']} {replication.get('master_replid', '')}"
+
+
 def _manager(client: Redis) -> _Sentinel | None:
     return getattr(client.connection_pool, "sentinel_manager", None)
 

@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,8 @@ from store.files.backup import check_backup
 from store.operations import embedded
 from tests.consistency.client import SUFFIXES
 from tests.consistency.history import Fault, now
-from tests.consistency.world import World, free_port, until
+from tests.consistency.world import World, until
+from tests.helpers.redis_copies import copy_of, take_over
 from tests.servers.stacks import postgres
 
 HEALED = 20.0  # seconds until Redis must be right again
@@ -143,22 +143,9 @@ class Nemesis:
 
     def redis_reloaded_old(self) -> None:
         """Load an older state in place, from a replica of then: the process and its run id stay the same."""
-        folder, port = self.world.home / "redis-then", free_port()
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        with self.world.redis() as client:
-            client.save()
-            shutil.copy(self.world.home / "redis" / "dump.rdb", folder)
+        with self.world.redis() as client, copy_of(client) as port:
             self._pause(0.5, 1.0)
-            command = [embedded.redis_program("server"), "--port", str(port), "--dir", str(folder), "--save", ""]
-            then = subprocess.Popen([*command, "--appendonly", "no"], stdout=subprocess.DEVNULL)
-            try:
-                client.execute_command("REPLICAOF", "127.0.0.1", port)
-                until(lambda: client.info("replication").get("master_link_status") == "up", 10)
-            finally:
-                client.execute_command("REPLICAOF", "NO", "ONE")
-                then.terminate()
-                then.wait()
+            take_over(client, port)
 
     def _end_redis(self) -> None:
         process = psutil.Process(self._redis_pid())

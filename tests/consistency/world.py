@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -208,13 +207,6 @@ def _seeded(url: str) -> list[str]:
     with psycopg.connect(url) as connection:
         names = [name for (name,) in connection.execute(query)]
         return [name for name in names if connection.execute(f'select from "{name}" limit 1'.encode()).rowcount]
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def until(condition: Callable[[], bool], seconds: float) -> bool:

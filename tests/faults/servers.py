@@ -82,7 +82,7 @@ class RedisServer:
         if embedded.redis_pid(self.home) is not None:
             process = psutil.Process(self.pid)
             process.terminate()
-            _gone(process)
+            gone(process)
 
     def pause(self) -> None:
         """Make it hang: it keeps its connections and answers nothing."""
@@ -158,7 +158,7 @@ class PostgresServer:
         assert pid is not None
         process = psutil.Process(pid)
         process.send_signal(signal.SIGQUIT)
-        _gone(process)
+        gone(process)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -176,7 +176,9 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)
 
 
-def _gone(process: psutil.Process) -> None:
+def gone(process: psutil.Process) -> None:
+    """Wait until a process has ended."""
+
     def is_gone() -> bool:
         try:
             return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE

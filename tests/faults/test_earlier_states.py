@@ -19,7 +19,8 @@ from store.coherence.epochs import is_reconciled
 from store.coherence.relay import Progress, Relay
 from store.coherence.verify import verify
 from tests.conftest import OKX_UID
-from tests.faults.servers import PostgresServer, RedisServer, eventually, wait_until
+from tests.faults.servers import PostgresServer, RedisServer, eventually, gone
+from tests.helpers.redis_copies import copy_of, take_over
 
 Db = psycopg.Connection[dict[str, Any]]
 
@@ -86,6 +87,21 @@ async def test_a_redis_that_goes_back_in_place_is_noticed(
     await Relay(store._connections).once()
     assert await is_reconciled(store._connections)
     assert await leverage(store) == 3
+
+
+async def test_a_redis_that_takes_over_the_data_of_another_is_noticed_within_an_epoch(
+    store: SettingsStore, own_redis: RedisServer
+) -> None:
+    """A replica of a moment ago, by which this process takes its data: its run id, and the epoch, stay the same."""
+    await store.patch(OKX_UID, "params", {"leverage": 2})
+    await Relay(store._connections).once()
+    with own_redis.client() as client, copy_of(client) as port:
+        assert (await store.patch(OKX_UID, "params", {"leverage": 3})).mirrored
+        take_over(client, port)
+    assert not await is_reconciled(store._connections)
+    await Relay(store._connections).once()
+    assert await leverage(store) == 3
+    assert await is_reconciled(store._connections)
 
 
 @pytest.mark.slow  # a turn takes a second
@@ -161,7 +177,7 @@ async def test_commits_that_a_crash_lost_are_looked_for(
         saved = await store.patch(okx_uid, "params", {"leverage": 7})
         assert (saved.version, saved.mirrored) == (2, True)
         writer.kill()
-        wait_until(lambda: not writer.is_running() or writer.status() == psutil.STATUS_ZOMBIE)
+        gone(writer)
 
         async def answers() -> bool:
             try:

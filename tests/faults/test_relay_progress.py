@@ -15,9 +15,11 @@ from psycopg.conninfo import conninfo_to_dict
 
 from store import Config, SettingsStore, Vault
 from store.coherence.epochs import is_reconciled
+from store.coherence.preserve import Held, keep
 from store.coherence.relay import Progress, Relay
 from store.coherence.verify import verify
 from store.encryption.vault import generate_key
+from store.mirror.entries import CREDENTIALS, Found
 from store.operations.health import check
 from store.postgres import functions
 from tests.conftest import OKX_UID
@@ -243,6 +245,23 @@ async def test_an_edited_key_whose_row_is_held_stops_nobody(
             await eventually(cleared)
         assert len(db.execute(rows).fetchall()) == before + 2  # what was found, and what is put back
         assert await equal(store)
+
+
+async def test_credentials_that_several_find_at_once_are_kept_once(config: Config, db: Db) -> None:
+    """Each encrypts them anew, so PostgreSQL can't see that they are the same."""
+    config = replace(config, vault=Vault.from_env({"SETTINGS_STORE_KEYS": generate_key()}))
+    async with SettingsStore(config) as store:
+        await store.register(OKX_UID)
+        await store.save_credentials(OKX_UID, "key", "secret", "passphrase")
+        place = replace(CREDENTIALS, owner=OKX_UID)
+        found = Found(1, "hash", {"api_key": "a", "api_secret": "b", "passphrase": "c"}, "")
+        done = await asyncio.gather(
+            *(keep(store._connections, [(place, found)]) for _ in range(4)), return_exceptions=True
+        )
+        assert None in done
+        assert all(result is None or isinstance(result, Held) for result in done)
+        await keep(store._connections, [(place, found)])
+        assert len(db.execute("select from okx_api_info").fetchall()) == 3
 
 
 async def test_what_is_refused_while_everything_is_brought_is_marked_and_tried_again(

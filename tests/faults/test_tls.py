@@ -9,7 +9,6 @@ import ipaddress
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -30,6 +29,7 @@ from store.postgres import migrate
 from tests.cli.conftest import Cli, environment
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import wait_until
+from tests.helpers.ports import free_port
 
 pytestmark = pytest.mark.tls
 
@@ -80,12 +80,6 @@ def certificate(folder: Path, name: str, issuer: Signed | None, names: Sequence[
     (folder / f"{name}.key").write_bytes(pem)
     (folder / f"{name}.key").chmod(0o600)
     return built, key
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

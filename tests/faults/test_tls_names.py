@@ -16,7 +16,8 @@ from redis.exceptions import RedisClusterException
 from store.errors import RedisUnavailable
 from store.mirror import servers
 from tests.faults.servers import wait_until
-from tests.faults.test_tls import HERE, certificate, free_port
+from tests.faults.test_tls import HERE, certificate
+from tests.helpers.ports import free_port
 
 pytestmark = pytest.mark.tls
 

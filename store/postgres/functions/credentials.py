@@ -59,8 +59,9 @@ def seal_api_credentials() -> Call:
     return _read("r as plain", "seal_api_credentials")
 
 
-def keep_losing_credentials(okx_uid: str, sealed: Mapping[str, str]) -> Call:
-    return _read("r as is_done", "keep_losing_credentials", okx_uid=okx_uid, **_fields(sealed))
+def keep_losing_credentials(okx_uid: str, sealed: Mapping[str, str], newest: int) -> Call:
+    """`newest`: the version up to which they were compared with those there are."""
+    return _read("r as is_done", "keep_losing_credentials", okx_uid=okx_uid, **_fields(sealed), newest=newest)
 
 
 def _fields(sealed: Mapping[str, str]) -> dict[str, str | None]:

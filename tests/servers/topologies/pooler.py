@@ -15,7 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.faults.servers import wait_until
-from tests.faults.test_tls import free_port
+from tests.helpers.ports import free_port
 
 
 @contextmanager

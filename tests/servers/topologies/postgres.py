@@ -14,7 +14,7 @@ import psycopg
 
 from store.operations import embedded
 from store.postgres import migrate
-from tests.faults.test_tls import free_port
+from tests.helpers.ports import free_port
 from tests.servers.stacks.postgres import OWNER
 
 OPTIONS = ("fsync=off", "listen_addresses=127.0.0.1", "max_wal_senders=4")

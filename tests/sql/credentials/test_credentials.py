@@ -323,6 +323,20 @@ def test_keeping_what_lost_leaves_the_active_ones_in_force(db: Connection, uid: 
     assert [found[6][name] for name in FIELDS] == lost
 
 
+def test_what_was_compared_with_older_versions_only_is_not_kept(db: Connection, uid: str) -> None:
+    keep = "select keep_losing_credentials(%s, %s, %s, %s, %s)"
+    save(db, ciphertext(1))
+    save(db, ciphertext(2))
+    before = rows(db)
+    assert value(db, keep, (uid, *ciphertext(3), 1)) is False
+    assert rows(db) == before
+    assert value(db, keep, (uid, *ciphertext(3), 2)) is True
+    assert value(db, keep, (uid, *ciphertext(3), 2)) is False
+    fetch(db, DELETE, (uid, None))  # has none that they could be
+    assert value(db, keep, (uid, *ciphertext(4), 4)) is True
+    assert [row["version"] for row in rows(db)] == list(range(1, 8))
+
+
 def test_credentials_go_and_come_back_with_their_user(db: Connection, uid: str) -> None:
     fields = ciphertext(1)
     save(db, fields)

@@ -222,7 +222,7 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.mirror.import_links, (json.dumps([link(n) for n in range(0, 200, 2)]), "redis", False)),
     (functions.credentials.save_api_credentials, (UID, SEALED, None)),
     (functions.credentials.import_credentials, ({f"{7 * 10**15 + n}": SEALED for n in range(99)},)),
-    (functions.credentials.keep_losing_credentials, (UID, SEALED)),
+    (functions.credentials.keep_losing_credentials, (UID, SEALED, 1)),
     (functions.credentials.delete_api_credentials, (UID, None)),
     (functions.credentials.reencrypt_api_credentials, (UUID(crowd.uuid("api0")), "another", SEALED)),
     (functions.credentials.seal_plain_credentials, (UUID(crowd.uuid("api0")), "another", SEALED)),

@@ -82,7 +82,7 @@ CALLS: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.mirror.mirror_source, (SOME,)),
     (functions.credentials.list_api_credentials, (SOME,)),
     (functions.users.find_user, (SOME[0],)),
-    (functions.credentials.keep_losing_credentials, (SOME[0], SEALED)),
+    (functions.credentials.keep_losing_credentials, (SOME[0], SEALED, 1)),
 ]
 # Sync's, and what shares its code: not yet proof against statistics of tables that were emptied and filled again.
 IMPORTS: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
