@@ -178,6 +178,8 @@ class Bulk(Documents):
                             raise answer
                         continue
                     setting, is_known = answer
+                    if setting is not None and each in links and setting.telegram_id != each:
+                        continue
                     if setting is not None and is_known:
                         page.keep(setting, own.name, symbol_of(kind, own))
                         if each in links:

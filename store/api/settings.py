@@ -36,8 +36,8 @@ class Documents(Core):
 
         From Redis; from PostgreSQL if Redis hasn't got it, can't be reached, or is older than
         `min_version` (what a save returned), and then Redis is filled again. `source` asks one store only.
-        `okx_uid`: whose it must be. By a Telegram ID Redis may still have whom it led to before, and versions of
-        different users don't compare: then PostgreSQL is asked, too.
+        `okx_uid`: whose it must be. By a Telegram ID Redis may still have whom it led to before, unless it knows that
+        user to have another, and versions of different users don't compare: then PostgreSQL is asked, too.
         With a cache, from there first: what Redis held at most 2 seconds ago, whatever happens to the connection;
         what this store has saved is read back at once.
         Raises BadIdentifier, UnknownSettingType, UnknownUser (also if `okx_uid` isn't whom the identifier leads to),
@@ -238,6 +238,8 @@ class Documents(Core):
                 found, is_known = await self._connections.mirror.read(okx_uid, kind), True
             else:
                 found, is_known = await self._connections.mirror.read_of_symbol(okx_uid, kind, own)
+            if link is not None and found is not None and found.telegram_id != identifier:
+                return None  # Redis knows that the user has another, or none: the link is an old one
             if found is not None and is_known:
                 page.keep(found, own.name, symbol_of(kind, own))
                 if link is not None:

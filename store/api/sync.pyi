@@ -233,8 +233,8 @@ class SyncSettingsStore(Blocking):
 
         From Redis; from PostgreSQL if Redis hasn't got it, can't be reached, or is older than
         `min_version` (what a save returned), and then Redis is filled again. `source` asks one store only.
-        `okx_uid`: whose it must be. By a Telegram ID Redis may still have whom it led to before, and versions of
-        different users don't compare: then PostgreSQL is asked, too.
+        `okx_uid`: whose it must be. By a Telegram ID Redis may still have whom it led to before, unless it knows that
+        user to have another, and versions of different users don't compare: then PostgreSQL is asked, too.
         With a cache, from there first: what Redis held at most 2 seconds ago, whatever happens to the connection;
         what this store has saved is read back at once.
         Raises BadIdentifier, UnknownSettingType, UnknownUser (also if `okx_uid` isn't whom the identifier leads to),

@@ -19,6 +19,7 @@ from typing import Any
 from store.batches import cut
 from store.coherence import epochs, rollouts
 from store.coherence.connections import Connections
+from store.coherence.erased import mark_left_of_erased
 from store.coherence.fresh_marks import REST, FreshMarks
 from store.coherence.mirror_source import all_entries
 from store.coherence.mirroring import mirror
@@ -99,7 +100,8 @@ async def drain(
 
 async def reconcile(stores: Connections, tell: Tell = lambda _: None, may_go_on: Permit = lambda: True) -> Progress:
     """Bring every key to Redis that it lacks or has older (or newer, if PostgreSQL came back from a backup),
-    also those set aside. Content of the right version is not looked at: that is verify's. Raises as drain().
+    also those set aside; take away what an older Redis has of people erased since. Content of the right version is not
+    looked at: that is verify's. Raises as drain().
 
     Refused keys are marked, if they weren't, and set aside. Where that can't be done (see `unrecorded`), or it may not
     go on, the reconciliation counts as not done."""
@@ -119,6 +121,7 @@ async def reconcile(stores: Connections, tell: Tell = lambda _: None, may_go_on:
                     progress.add(batch)
                     if not may_go_on():
                         return progress
+        await mark_left_of_erased(stores, may_go_on)
         progress.add(await drain(stores, tell=tell, may_go_on=may_go_on))
         progress.unrecorded = await _record(stores, progress.unrecorded)
         if progress.unrecorded or not may_go_on():

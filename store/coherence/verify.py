@@ -22,6 +22,7 @@ from store.arguments import check_okx_uid
 from store.batches import cut, overlap
 from store.coherence import mirroring, relay
 from store.coherence.connections import Connections
+from store.coherence.erased import left_of_erased
 from store.coherence.judge import Judgement, judge, owner_of
 from store.coherence.looks import Look
 from store.coherence.mirror_source import all_entries, complete, setting_keys
@@ -183,18 +184,10 @@ async def _only_in_redis(stores: Connections, owners: Sequence[str] | None, expe
         for part in cut(zip(unknown, sizes, strict=True), itemgetter(1)):
             found = await stores.mirror.inspect([place for place, _ in part], sum(size for _, size in part))
             yield [Look(place, None, what) for (place, _), what in zip(part, found, strict=True)]
-        if mirrors and (left := await _left_of_erased(stores, mirrors)):
-            yield left
-
-
-async def _left_of_erased(stores: Connections, owners: Sequence[str]) -> list[Look]:
-    """Find mirror hashes of erased people; those left by the erasure itself, which expire, are none."""
-    looks = []
-    for row in await stores.database.fetch(functions.users.erased_owners(owners)):
-        place = Place(row["r"], "user" if OKX_UID.fullmatch(row["r"]) else TELEGRAM.kind, "mirror", "mirror")
-        if not await stores.mirror.is_expiring(place):
-            looks += [Look(place, None, found) for found in await stores.mirror.inspect([place])]
-    return looks
+        if mirrors and (left := await left_of_erased(stores, mirrors)):
+            yield [
+                Look(place, None, found) for place, found in zip(left, await stores.mirror.inspect(left), strict=True)
+            ]
 
 
 async def _keys(

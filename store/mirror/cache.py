@@ -103,8 +103,8 @@ class Cache:
         pages.move_to_end(identifier)
         if page.okx_uid is not None:
             page = self._used(page.okx_uid)
-            if page is None:
-                return None
+            kept = None if page is None else page.documents.get((setting_type, symbol))
+            return kept if kept is not None and kept[0].telegram_id == identifier else None
         return page.documents.get((setting_type, symbol))
 
     def halts(self) -> Halts | None:

@@ -190,11 +190,18 @@ async def watch(number: int, folder: Path) -> None:
 
     async def read_on(store: SettingsStore, recorder: Recorder) -> None:
         changes.LOOK, cursor = 0.01, None  # often, so that others are amid their commits
+        seen: set[str] = set()
         while True:
-            with contextlib.suppress(DatabaseUnavailable, OutOfResources):
+            try:
                 async for change in store.changes(cursor, follow=True):
                     cursor = change.cursor
-                    recorder.watched(number, change.okx_uid, change.setting_type, change.version, by="fed")
+                    if (place := cursor.partition(".")[2]) not in seen:
+                        seen.add(place)
+                        recorder.watched(number, change.okx_uid, change.setting_type, change.version, by="fed")
+            except InvalidArgument:  # PostgreSQL was promoted: from the beginning, but for what was read
+                cursor = None
+            except (DatabaseUnavailable, OutOfResources):
+                pass
             await asyncio.sleep(0.1)
 
     async def follow(recorder: Recorder) -> None:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import psutil
@@ -23,7 +22,7 @@ from store.files.backup import check_backup
 from store.operations import embedded
 from tests.consistency.client import SUFFIXES
 from tests.consistency.history import Fault, now
-from tests.consistency.world import World, until
+from tests.consistency.world import CLOCKS, World, start_postgres, until
 from tests.helpers.redis_copies import copy_of, take_over
 from tests.servers.stacks import postgres
 
@@ -32,11 +31,8 @@ KEYS = {**SUFFIXES, "api_keys": "api:keys"}
 OWNERS = """
 select okx_uid from app_users where deleted_at is null
 union all select telegram_id from telegram_links where okx_uid is not null"""
-SHOULD_BE = """
-select okx_uid, setting_type, updated_at from user_settings where is_active and deleted_at is null
-union all select okx_uid, 'api_keys', updated_at from okx_api_info where is_active and deleted_at is null
-union all select okx_uid, 'user', updated_at from app_users where deleted_at is null
-union all select telegram_id, 'telegram', updated_at from telegram_links where okx_uid is not null"""
+VERSIONS = b"select owner, kind, version from mirror_source"
+SHOULD_BE = VERSIONS + b" where document is not null"
 
 
 @dataclass
@@ -73,19 +69,19 @@ class Nemesis:
     def _is_right_again(self) -> bool:
         """Wait until Redis has all that PostgreSQL has now, or newer."""
         with self.world.postgres() as connection:
-            due = {(o, k): at for o, k, at in connection.execute(SHOULD_BE.encode())}
+            due = {(owner, kind): version for owner, kind, version in connection.execute(SHOULD_BE)}
         self._missing = due
 
         def is_right() -> bool:
             with self.world.redis() as client, self.world.postgres() as connection:
                 users = {uid for (uid,) in connection.execute(OWNERS)}
-                if any(client.exists(f"user:{m}:settings") for m in self.world.cast.mortals if m not in users):
-                    return False
-                for owner, kind in list(self._missing):
-                    at = client.hget(f"user:{owner}:mirror", f"{kind}:updated_at")
-                    if owner not in users or (
-                        at and datetime.fromisoformat(str(at)) >= self._missing[owner, kind].astimezone(UTC)
-                    ):
+                erased = [mortal for mortal in self.world.cast.mortals if mortal not in users]
+                if any(client.ttl(f"user:{owner}:mirror") == -1 for owner in erased):
+                    return False  # it is of before the erasure
+                now = {(owner, kind): version for owner, kind, version in connection.execute(VERSIONS)}
+                for (owner, kind), version in list(self._missing.items()):
+                    is_anew = now.get((owner, kind), 0) < version  # erased, and perhaps registered again
+                    if owner not in users or is_anew or int(client.hget(f"user:{owner}:mirror", kind) or 0) >= version:
                         del self._missing[owner, kind]
             return not self._missing
 
@@ -251,7 +247,7 @@ class Nemesis:
 
     def postgres_restarted(self) -> None:
         postgres.stop(self.world.home)
-        postgres.start(self.world.home)
+        start_postgres(self.world.home)
 
     def postgres_aborted(self) -> None:
         self._end_postgres(signal.SIGQUIT)
@@ -264,7 +260,7 @@ class Nemesis:
         assert pid
         os.kill(pid, how)
         until(lambda: embedded.postgres_pid(self.world.home) is None, 30)
-        postgres.start(self.world.home)
+        start_postgres(self.world.home)
 
     def postgres_backends_ended(self) -> None:
         with self.world.postgres() as connection:
@@ -308,6 +304,21 @@ class Nemesis:
     def postgres_marks_vacuumed(self) -> None:
         with self.world.postgres() as connection:
             connection.execute("vacuum (truncate off) mirror_pending")
+
+    def postgres_promoted(self) -> None:
+        """Serve as a standby does, which takes no writes, and be promoted: another timeline, empty unlogged tables."""
+        postgres.stop(self.world.home)
+        (self.world.home / "postgres" / "standby.signal").touch()
+        start_postgres(self.world.home)
+        self._pause(0.2, 0.6)
+        with self.world.postgres() as connection:
+            connection.execute("select pg_promote()")
+
+    # -- clocks
+
+    def clock_stepped(self) -> None:
+        self.world.set_clock(self.random.choice([-3600, -60, -2, 0, 2, 60, 3600]))
+        self._pause()
 
     # -- processes
 
@@ -359,7 +370,7 @@ class Nemesis:
 
 LOSSY = ("redis_killed", "redis_restored_old", "redis_reloaded_old")  # a killed one may lack what it hadn't written yet
 ALL = [name for name, value in vars(Nemesis).items() if callable(value) and not name.startswith("_")]
-ALL = [name for name in ALL if name not in ("strike", "lines", "heal")]
+ALL = [name for name in ALL if name not in ("strike", "lines", "heal") and (CLOCKS or name != "clock_stepped")]
 
 
 def haunt(nemesis: Nemesis, names: list[str], pace: float, is_over: Callable[[], bool]) -> None:

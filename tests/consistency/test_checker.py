@@ -240,6 +240,15 @@ def _erased(h: History, read: int = 7) -> None:
     }  # fmt: skip
 
 
+def _erased_without_keys(h: History) -> None:
+    """Redis is told to lose API keys that there never were."""
+    _erased(h)
+    del h.ops[14], h.ops[15]
+    h.ledger = [row for row in h.ledger if row.kind != "api_keys"]
+    h.watched = [change for change in h.watched if change.kind != "api_keys"]
+    told(h, 30.05, 1, kind="api_keys")
+
+
 def _back_from_erasure(h: History) -> None:
     """Redis is set back to before an erasure: what it has of then is kept as found."""
     _erased(h)
@@ -293,6 +302,7 @@ ALLOWED: dict[str, Break] = {
     "an unknown outcome that wasn't": lambda h: call(h, 30, "save", 30, "DatabaseUnavailable", "err", k=KIND),
     "a change that came while the watcher was away": _away,
     "an erasure, and a new life": _erased,
+    "an erasure of who had no API keys": _erased_without_keys,
     "what an older Redis had from before an erasure": _back_from_erasure,
     "a feed that was behind when somebody was erased": lambda h: _erased(h, 3),
 }

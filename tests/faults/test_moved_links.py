@@ -72,6 +72,50 @@ async def test_a_document_is_that_of_the_user_who_is_asked_for(
         assert (await store.link(OTHER, "77777")).mirrored
 
 
+@pytest.mark.parametrize("cache", [0, 10])
+async def test_an_old_link_leads_to_nobody_who_is_known_to_have_another(
+    config: Config, store: SettingsStore, own_redis: RedisServer, cache: int
+) -> None:
+    """As an older copy of Redis brings it back, of an ID that PostgreSQL has forgotten with an erased person."""
+    async with SettingsStore(config, cache=cache) as reader:
+        for _ in range(2):  # a cache may have it
+            assert await reader.get(TELEGRAM_ID, "params") is not None
+        with own_redis.client() as client:
+            client.set("user:77777:okx_uid", OKX_UID)
+        with pytest.raises(UnknownUser):
+            await reader.get("77777", "params")
+        for read in (reader.view("77777", "params"), reader.value("77777", "params", "leverage")):
+            with pytest.raises(UnknownUser):
+                await read
+        with pytest.raises(UnknownUser):
+            await reader.get("77777", "dual_side", symbol="BTC-USDT-SWAP")
+        assert await reader.get("77777", "params", source="redis") is None
+        for source in (None, "redis"):
+            many = await reader.get_many(["77777", TELEGRAM_ID, OKX_UID], "params", source=source)
+            assert set(many) == {TELEGRAM_ID, OKX_UID}
+        assert await reader.get_all("77777", source="redis") == []
+
+
+async def test_a_link_that_is_kept_ends_with_what_is_known_of_the_user(
+    config: Config, store: SettingsStore, own_redis: RedisServer
+) -> None:
+    async with SettingsStore(config, cache=10) as reader:
+        await eventually(lambda: _is_kept(reader))
+        with own_redis.client() as client:
+            client.hset(f"user:{OKX_UID}:mirror", "telegram_id", "")  # and nothing is told of the link itself
+            await eventually(lambda: asyncio.sleep(0, reader._cache.find(OKX_UID, "params") is None))
+        for _ in range(2):
+            found = await reader.get(OKX_UID, "params")
+            assert found is not None
+        assert reader._cache.find(OKX_UID, "params") is not None
+        assert reader._cache.find(TELEGRAM_ID, "params") is None
+
+
+async def _is_kept(reader: SettingsStore) -> bool:
+    await reader.get(TELEGRAM_ID, "params")
+    return reader._cache.find(TELEGRAM_ID, "params") is not None
+
+
 async def test_a_lost_mirror_hash_does_not_take_the_telegram_id_from_a_user(
     store: SettingsStore, own_redis: RedisServer
 ) -> None:

@@ -62,6 +62,26 @@ async def test_verify_names_it_and_repair_removes_it(
     assert not (await verify(store._connections)).findings
 
 
+@pytest.mark.parametrize("lost", [(), ("mirror",)])
+async def test_a_relay_that_finds_an_older_redis_removes_it(
+    store: SettingsStore, db: Db, redis: redis_py.Redis, back: Back, lost: tuple[str, ...]
+) -> None:
+    back()
+    for suffix in lost:  # what is left then is found by verify
+        redis.delete(f"user:{TELEGRAM_ID}:{suffix}")
+    redis.delete(*redis.keys("settings:*:reconciled"))
+    await Relay(store._connections).once()
+    if lost:
+        assert set((await verify(store._connections)).findings) == {"erased"}
+        assert (await verify(store._connections, repair=True)).remaining == 0
+    assert_gone(db, redis)
+    assert not (await verify(store._connections)).findings
+    rows_before = db.execute("select count(*) as n from mirror_pending").fetchone()
+    redis.delete(*redis.keys("settings:*:reconciled"))
+    await Relay(store._connections).once()  # what the erasure leaves in Redis, and expires, is nobody's
+    assert db.execute("select count(*) as n from mirror_pending").fetchone() == rows_before
+
+
 async def test_no_sync_makes_the_person_again(store: SettingsStore, db: Db, redis: redis_py.Redis, back: Back) -> None:
     back()
     for dry_run in (True, False):
