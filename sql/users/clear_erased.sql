@@ -14,5 +14,5 @@ end
 $$;
 
 comment on function clear_erased(text[]) is
-'Marks for Redis to lose what it has again of people who were erased; returns whom that concerns. Used by verify --repair.';
+'Marks for Redis to lose what it has again of people who were erased; returns whom that concerns. Used by the relay, which has found an older Redis, and verify --repair.';
 select _allow('clear_erased', 'relay admin');

@@ -18,5 +18,5 @@ end
 $$;
 
 comment on function erased_owners(text[]) is
-'Those of these owners of Redis keys who were erased and never registered again. Used by verify.';
+'Those of these owners of Redis keys who were erased and never registered again. Used by relay and verify.';
 select _allow('erased_owners', 'writer relay admin');
