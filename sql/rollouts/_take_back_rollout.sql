@@ -39,7 +39,10 @@ begin
     end loop;
     is_done := v_tried < p_limit;
     if is_done then
-        update rollout_users m set taken_back_at = clock_timestamp(), problem = format('has no %s any more', p_rollout.setting_type)
+        update rollout_users m
+           set taken_back_at = clock_timestamp(),
+               problem = case when exists (select from app_users u where u.id = m.user_id and u.deleted_at is not null)
+                              then 'not taken back: the user is deleted' else format('has no %s any more', p_rollout.setting_type) end
          where m.rollout = p_rollout.name and m.version is not null and m.taken_back_at is null
            and not exists (select from user_settings s
                             where s.user_id = m.user_id and s.setting_type = p_rollout.setting_type and s.is_active and s.deleted_at is null);

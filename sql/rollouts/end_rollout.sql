@@ -1,4 +1,4 @@
--- Rolled back can be what has ended, too: the harm may show late; and again, for those whom a lock or the catalogue kept from it. Locks the rollout, then as begin_rollout().
+-- Rolled back can be what has ended, too: the harm may show late; and again, for those whom a lock or the catalogue kept from it, and who was deleted then. Locks the rollout, then as begin_rollout().
 create or replace function end_rollout(p_name text, p_outcome text, p_reason text default null)
 returns rollouts
 language plpgsql
@@ -34,5 +34,5 @@ end
 $$;
 
 comment on function end_rollout(text, text, text) is
-'Ends a rollout. p_outcome: keep, who has it keeps it; everybody, all users of it get it, the control group too; roll_back, each key that it changed gets back the value it had, user by user, unless it was changed again since; said again, for those whom a lock kept from that. Users follow by watch_rollouts(), as the relay calls it. Example: select state from end_rollout(''careful-first'', ''roll_back'', ''no better''). Raises US010 (no such outcome), US015 (no such rollout, ended already).';
+'Ends a rollout. p_outcome: keep, who has it keeps it; everybody, all users of it get it, the control group too; roll_back, each key that it changed gets back the value it had, user by user, unless it was changed again since; said again, for those whom a lock kept from that, or who were deleted then and are restored. Users follow by watch_rollouts(), as the relay calls it. Example: select state from end_rollout(''careful-first'', ''roll_back'', ''no better''). Raises US010 (no such outcome), US015 (no such rollout, ended already).';
 select _allow('end_rollout', 'admin');

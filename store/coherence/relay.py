@@ -48,8 +48,8 @@ Key = tuple[str, str]  # owner, kind
 class Progress:
     """What a pass did. `failures`: why Redis can't get a key; `unrecorded`: the version and why, of those of them that
     couldn't be set aside, as another transaction holds the mark; `held`: keys left as they are, as another transaction
-    holds them, or PostgreSQL takes no writes; `marks`: those that Redis has the versions of; `lags`: seconds from the
-    mark of a key until Redis had it."""
+    holds or has just changed them, or PostgreSQL takes no writes; `marks`: those that Redis has the versions of;
+    `lags`: seconds from the mark of a key until Redis had it."""
 
     mirrored: int = 0
     failures: dict[Key, str] = field(default_factory=dict)
@@ -81,9 +81,9 @@ async def drain(
     tell: Tell = lambda _: None,
     may_go_on: Permit = lambda: True,
 ) -> Progress:
-    """Mirror everything that is marked (of these owners and kinds), going through the marks once. A key that Redis
-    refuses is set aside with the reason; one that another transaction holds stays marked. Raises RedisUnavailable if
-    Redis refuses all of them, DatabaseUnavailable."""
+    """Mirror everything that is marked (of these owners, also what was set aside, and kinds), going through the marks
+    once. A key that Redis refuses is set aside with the reason; one that another transaction holds stays marked. Raises
+    RedisUnavailable if Redis refuses all of them, DatabaseUnavailable."""
     progress, after, is_last = Progress(), ("", ""), False
     while not is_last and may_go_on():
         async with _limited():
@@ -397,6 +397,8 @@ async def _set_aside(
             progress.held[entry.owner, entry.kind] = str(result.error)
         elif result.error is not None:
             refused[entry.owner, entry.kind] = (entry.version, str(result.error))
+        elif not result.serves(entry.version):
+            progress.held[entry.owner, entry.kind] = "another transaction changed it meanwhile"
     progress.failures.update({key: why for key, (_, why) in refused.items()})
     progress.unrecorded.update(await _record(stores, refused))
 

@@ -23,9 +23,9 @@ def check(truth: Truth) -> Iterator[Violation]:
 
 
 def _is_from_before_an_erasure(truth: Truth, difference: str) -> bool:
-    """Tell whether these are credentials that an older Redis brought back of somebody who was erased and registered
-    again: PostgreSQL knows nothing of them, so they are left to sync."""
-    found = re.fullmatch(r"user:([0-9]+):api:keys is in Redis", difference)
+    """Tell whether these are credentials, or a symbol's document, that an older Redis brought back of somebody who was
+    erased and registered again: PostgreSQL knows nothing of them, so they are left to sync."""
+    found = re.fullmatch(r"user:([0-9]+):(?:api:keys|symbol:.+) is in Redis", difference)
     is_old = any(fault.is_lossy for fault in truth.history.faults)
     return bool(found and is_old and any(row.kind == "erased" for row in truth.chains[found[1], "user"].rows))
 

@@ -9,9 +9,11 @@ import shutil
 import signal
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 import psutil
@@ -28,11 +30,8 @@ from tests.servers.stacks import postgres
 
 HEALED = 20.0  # seconds until Redis must be right again
 KEYS = {**SUFFIXES, "api_keys": "api:keys"}
-OWNERS = """
-select okx_uid from app_users where deleted_at is null
-union all select telegram_id from telegram_links where okx_uid is not null"""
-VERSIONS = b"select owner, kind, version from mirror_source"
-SHOULD_BE = VERSIONS + b" where document is not null"
+SHOULD_BE = b"select owner, kind, version, updated_at from mirror_source"
+Key = tuple[str, str]  # owner, kind
 
 
 @dataclass
@@ -55,7 +54,8 @@ class Nemesis:
             self.violations.append(("nemesis", f"{name}: {error}"))
         is_lossy = name in LOSSY
         if is_lossy and not self._is_right_again():
-            self.violations.append(("healing", f"after {name} at {start}: {sorted(self._missing)[:5]}"))
+            why = sorted(self._missing)[:5] + self._left[:5]
+            self.violations.append(("healing", f"after {name} at {start}: {why}"))
         self.faults.append(Fault(name, start, now(), is_lossy, name.startswith(("redis", "evict"))))
 
     def lines(self) -> list[dict[str, Any]]:
@@ -68,24 +68,31 @@ class Nemesis:
 
     def _is_right_again(self) -> bool:
         """Wait until Redis has all that PostgreSQL has now, or newer."""
-        with self.world.postgres() as connection:
-            due = {(owner, kind): version for owner, kind, version in connection.execute(SHOULD_BE)}
-        self._missing = due
+        said = defaultdict[Key, set[tuple[int, datetime]]](set)  # by PostgreSQL since then
+        self._missing = set(self._states())
 
         def is_right() -> bool:
-            with self.world.redis() as client, self.world.postgres() as connection:
-                users = {uid for (uid,) in connection.execute(OWNERS)}
-                erased = [mortal for mortal in self.world.cast.mortals if mortal not in users]
-                if any(client.ttl(f"user:{owner}:mirror") == -1 for owner in erased):
-                    return False  # it is of before the erasure
-                now = {(owner, kind): version for owner, kind, version in connection.execute(VERSIONS)}
-                for (owner, kind), version in list(self._missing.items()):
-                    is_anew = now.get((owner, kind), 0) < version  # erased, and perhaps registered again
-                    if owner not in users or is_anew or int(client.hget(f"user:{owner}:mirror", kind) or 0) >= version:
-                        del self._missing[owner, kind]
-            return not self._missing
+            with self.world.redis() as client:
+                states = self._states()
+                for key, state in states.items():
+                    said[key].add(state)
+                self._missing &= states.keys()
+                for owner, kind in list(self._missing):
+                    version, moment = client.hmget(f"user:{owner}:mirror", kind, f"{kind}:updated_at")
+                    if moment and (int(version), datetime.fromisoformat(moment)) in said[owner, kind]:
+                        self._missing.discard((owner, kind))
+                with self.world.postgres() as connection:
+                    known = {uid for (uid,) in connection.execute("select okx_uid from app_users")}
+                mirrors = {f"user:{mortal}:mirror" for mortal in self.world.cast.mortals if mortal not in known}
+                self._left = [(key, client.hgetall(key)) for key in mirrors if client.ttl(key) == -1]
+            return not self._missing and not self._left  # of people since erased
 
         return until(is_right, HEALED)
+
+    def _states(self) -> dict[Key, tuple[int, datetime]]:
+        """What Redis should have: version and time of each key, also of what is deleted."""
+        with self.world.postgres() as connection:
+            return {(owner, kind): (version, at) for owner, kind, version, at in connection.execute(SHOULD_BE)}
 
     @contextmanager
     def _stopped(self, *pids: int) -> Iterator[None]:

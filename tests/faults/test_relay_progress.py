@@ -20,6 +20,7 @@ from store.coherence.relay import Progress, Relay
 from store.coherence.verify import verify
 from store.encryption.vault import generate_key
 from store.mirror.entries import CREDENTIALS, Found
+from store.models import Erasure, SavedUser
 from store.operations.health import check
 from store.postgres import functions
 from tests.conftest import OKX_UID
@@ -245,6 +246,29 @@ async def test_an_edited_key_whose_row_is_held_stops_nobody(
             await eventually(cleared)
         assert len(db.execute(rows).fetchall()) == before + 2  # what was found, and what is put back
         assert await equal(store)
+
+
+async def test_redis_is_not_said_to_have_what_a_relay_has_set_aside(
+    config: Config, db: Db, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with SettingsStore(config) as store, SettingsStore(config) as relays:
+        await store.register(OKX_UID)
+        refuse(own_redis, "user:77777:*")
+        write = store._write
+
+        async def overtaken(*call: Any) -> Any:
+            rows = await write(*call)
+            assert (await Relay(relays._connections).once()).failures
+            return rows
+
+        monkeypatch.setattr(store, "_write", overtaken)
+        changes: list[SavedUser | Erasure] = [
+            await store.link(OKX_UID, "77777"), await store.ensure_user(OKX_UID, name="Lee"),
+            await store.unlink(OKX_UID), await store.delete_user(OKX_UID), await store.erase_user(OKX_UID),
+        ]  # fmt: skip
+        assert [change.mirrored for change in changes] == [False] * len(changes)
+        refuse(own_redis)
+        assert (await store.erase_user(OKX_UID)).mirrored
 
 
 async def test_credentials_that_several_find_at_once_are_kept_once(config: Config, db: Db) -> None:

@@ -20,8 +20,9 @@ ENTRY = "r.owner, r.kind, r.suffix, r.encoding, r.version, r.updated_at, r.docum
 def pending_keys(
     owners: Sequence[str] | None, kinds: Sequence[str] | None, limit: int, after: tuple[str, str] = ("", "")
 ) -> Call:
-    """What is marked, behind the owner and kind `after`."""
+    """What is marked, behind the owner and kind `after`; of certain owners also what was set aside."""
     wanted = {"owners": owners and list(owners), "kinds": kinds and list(kinds), "limit": limit}
+    wanted["include_failed"] = owners is not None
     place = {"after_owner": after[0], "after_kind": after[1], "characters": CHARACTERS}
     return _read(f"{ENTRY}, {WAITED}", "pending_keys", **wanted, **place)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import psycopg
 import pytest
@@ -36,6 +37,26 @@ async def test_a_read_that_fills_redis_again_leaves_to_the_relay_what_is_of_ever
     assert found is not None
     db.execute("select from erase_user(%s)", (person,))
     await late._refill([found], BUILT_IN_TYPES["preferences"])
+    await drain(store._connections)
+    assert_gone(db, redis)
+
+
+async def test_redis_is_not_said_to_be_clear_of_what_another_erasure_has_marked_anew(
+    store: SettingsStore, person: str, db: Db, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL's clock was set back, so the erasure looks older than what Redis has; and before it is told to come
+    nevertheless, somebody erases the person again."""
+    redis.hset(f"user:{person}:mirror", "params:updated_at", "2999-01-01T00:00:00+00:00")
+    inspect = store._connections.mirror.inspect
+
+    async def erased_again(places: Any) -> Any:
+        db.execute("select from erase_unknown(%s)", ([person],))
+        monkeypatch.undo()
+        return await inspect(places)
+
+    monkeypatch.setattr(store._connections.mirror, "inspect", erased_again)
+    assert not (await store.erase_user(person)).mirrored
+    assert redis.exists(f"user:{person}:settings")
     await drain(store._connections)
     assert_gone(db, redis)
 

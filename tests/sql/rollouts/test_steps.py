@@ -141,6 +141,25 @@ def test_rolled_back_each_gets_back_what_was_unless_it_was_changed_since(
         fetch(db, "select end_rollout('first', 'roll_back')")
 
 
+def test_who_was_deleted_when_it_was_rolled_back_gets_back_what_was_once_restored(db: Connection, users: int) -> None:
+    uid = those_below(db, 500)[0]
+    before = settings(db, uid)
+    fetch(db, BEGIN)
+    assert settings(db, uid) != before
+    fetch(db, "select delete_user(%s)", (uid,))
+    fetch(db, "select end_rollout('first', 'roll_back')")
+    watch(db)
+    now = one(db, LIST)
+    assert (now["state"], now["problems"]) == ("ended", {"not taken back: the user is deleted": 1})
+    fetch(db, "select restore_user(%s)", (uid,))
+    assert settings(db, uid) != before
+    fetch(db, "select end_rollout('first', 'roll_back')")
+    watch(db)
+    assert settings(db, uid) == before
+    with refused("US015"):
+        fetch(db, "select end_rollout('first', 'roll_back')")
+
+
 def test_a_filter_says_whom_it_is_about_and_who_has_it_already_is_not(db: Connection, users: int) -> None:
     for uid in those_below(db, 10_000)[:6]:
         patch(db, uid, {"leverage": 7})
