@@ -114,6 +114,12 @@ BROKEN = [
          "if self._is_started and await epochs.is_reconciled(self._stores, now):",
          "if self._is_started:"),
     ], ("healing", "equal"), ("redis_restored_old",), pace=0.2),
+    Broken("followed_unseen", "a Redis that took over another's data counts as the same", [
+        ("store/mirror/servers.py", "{replication.get('master_replid', '')}", ""),
+    ], ("healing", "equal", "stale Redis"), ("redis_reloaded_old",), ops=40_000, round_ops=4000, pace=0.2),
+    Broken("erased_come_back", "what an older Redis has of erased people stays there", [
+        ("store/coherence/relay.py", "        await mark_left_of_erased(stores, may_go_on)\n", ""),
+    ], ("healing", "equal", "stale Redis"), ("redis_restored_old",), ops=40_000, round_ops=4000, users=4, pace=0.2),
     Broken("erasure_leaves", "an erasure leaves the documents in Redis", [
         ("store/mirror/apply.lua",
          "type_ ~= expected or is_erased) then",

@@ -25,7 +25,8 @@ def copy_of(client: redis_py.Redis) -> Iterator[int]:
         shutil.copy(dump, folder)
         port = free_port()
         command = [embedded.redis_program("server"), "--port", str(port), "--dir", folder, "--save", ""]
-        with subprocess.Popen([*command, "--appendonly", "no"], stdout=subprocess.DEVNULL) as process:
+        command += ["--appendonly", "no", "--repl-diskless-sync-delay", "0"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             try:
                 yield port
             finally:
