@@ -206,13 +206,26 @@ class Database:
 
 
 @asynccontextmanager
+async def _server_cursor(connection: Connection) -> AsyncIterator[psycopg.AsyncServerCursor[dict[str, Any]]]:
+    """Open a cursor that the server keeps. psycopg leaves it open, and warns of that, where the connection turns out to
+    be lost as it closes it."""
+    cursor = connection.cursor(name="settings_store")
+    try:
+        async with cursor:
+            yield cursor
+    finally:
+        if connection.closed:
+            await cursor.close()
+
+
+@asynccontextmanager
 async def _first(connection: Connection, call: Call, batch: int) -> AsyncIterator[tuple[Any, list[dict[str, Any]]]]:
     """Open a cursor in a transaction and fetch its first rows; again, if the statement lost to others."""
     for attempt in range(TRIES):
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(connection.transaction())
             await _begin(connection, snapshot=not call.is_patient)
-            cursor = await stack.enter_async_context(connection.cursor(name="settings_store"))
+            cursor = await stack.enter_async_context(_server_cursor(connection))
             try:
                 await cursor.execute(call.query, call.params, binary=True)
                 rows = await cursor.fetchmany(batch)
@@ -290,7 +303,7 @@ class Transaction:
     async def stream(self, call: Call, batch: int) -> AsyncGenerator[Sequence[dict[str, Any]], None]:
         """Run a statement that reads, and yield its rows in batches, holding one of them."""
         with translated() as failure:
-            async with self._connection.cursor(name="settings_store") as cursor:
+            async with _server_cursor(self._connection) as cursor:
                 await cursor.execute(call.query, call.params, binary=True)
                 while rows := await cursor.fetchmany(batch):
                     yield rows

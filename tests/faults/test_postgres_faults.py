@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import time
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,6 +18,7 @@ from psycopg.rows import dict_row
 
 from store import Config, DatabaseUnavailable, RedisUnavailable, SettingsStore, StoreError
 from store.coherence import relay
+from store.coherence.mirror_source import all_entries
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.servers import PostgresServer, RedisServer, eventually
 
@@ -231,3 +235,21 @@ async def rule_is_loaded(db: Db) -> bool:
     row = db.execute("select now() - pg_conf_load_time() < interval '1 minute' as is_new").fetchone()
     rules = db.execute("select from pg_hba_file_rules where user_name = '{locked_out}'").fetchall()
     return bool(rules and row and row["is_new"])
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+async def test_a_stream_that_is_left_as_its_connection_is_lost_leaves_no_cursor_open(
+    store: SettingsStore, db: Db, in_transaction: bool
+) -> None:
+    database, call = store._connections.database, all_entries()
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with contextlib.suppress(DatabaseUnavailable):
+            async with contextlib.AsyncExitStack() as stack:
+                reader = await stack.enter_async_context(database.transaction()) if in_transaction else database
+                pages = await stack.enter_async_context(contextlib.aclosing(reader.stream(call, 1)))
+                await anext(pages)
+                ended = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where query ~ '^FETCH'"
+                assert db.execute(ended).fetchall()
+        gc.collect()
+    assert [str(warning.message) for warning in warned] == []
