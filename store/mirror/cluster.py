@@ -43,10 +43,12 @@ class ClusterMirror(Mirror):
         self._refreshing = asyncio.Lock()
 
     async def server(self) -> dict[str, Any]:
-        """Return a primary's INFO section `server`."""
-        node = (await self._primaries())[0]
-        info: dict[str, Any] = await self._call(lambda: self._cluster.info("server", target_nodes=node))
-        return info
+        """Return INFO `server` of a primary. All are asked: health counts on it."""
+        nodes = await self._primaries()
+        infos: list[dict[str, Any]] = await self._call(
+            lambda: asyncio.gather(*(self._cluster.info("server", target_nodes=node) for node in nodes))
+        )
+        return infos[0]
 
     async def identities(self) -> list[str]:
         infos = [partial(self._cluster.info, target_nodes=node) for node in await self._primaries()]

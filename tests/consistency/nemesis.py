@@ -69,7 +69,7 @@ class Nemesis:
     def _is_right_again(self) -> bool:
         """Wait until Redis has all that PostgreSQL has now, or newer."""
         said = defaultdict[Key, set[tuple[int, datetime]]](set)  # by PostgreSQL since then
-        self._missing = set(self._states())
+        self._missing, self._left = set(self._states()), list[tuple[str, Any]]()
 
         def is_right() -> bool:
             with self.world.redis() as client:

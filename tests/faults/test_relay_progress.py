@@ -264,7 +264,8 @@ async def test_redis_is_not_said_to_have_what_a_relay_has_set_aside(
         monkeypatch.setattr(store, "_write", overtaken)
         changes: list[SavedUser | Erasure] = [
             await store.link(OKX_UID, "77777"), await store.ensure_user(OKX_UID, name="Lee"),
-            await store.unlink(OKX_UID), await store.delete_user(OKX_UID), await store.erase_user(OKX_UID),
+            (await store.register(OKX_UID)).user, await store.unlink(OKX_UID), await store.delete_user(OKX_UID),
+            await store.restore_user(OKX_UID), await store.erase_user(OKX_UID),
         ]  # fmt: skip
         assert [change.mirrored for change in changes] == [False] * len(changes)
         refuse(own_redis)

@@ -68,16 +68,16 @@ def links() -> str:
 
 
 CALLS: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
-    (functions.mirror.pending_keys, (None, None, 500)),
-    (functions.mirror.pending_keys, (None, None, 500, (SOME[7], "params"))),
-    (functions.mirror.pending_keys, (None, ["user", "telegram"], 500)),
-    (functions.mirror.pending_keys, (SOME, None, 500)),
-    (functions.mirror.fresh_keys, (functions.mirror.Snapshot("1:1:"), 500)),
+    (functions.mirror.pending_keys, (None, None, len(SOME))),
+    (functions.mirror.pending_keys, (None, None, len(SOME), (SOME[7], "params"))),
+    (functions.mirror.pending_keys, (None, ["user", "telegram"], len(SOME))),
+    (functions.mirror.pending_keys, (SOME, None, len(SOME))),
+    (functions.mirror.fresh_keys, (functions.mirror.Snapshot("1:1:"), len(SOME))),
     (functions.mirror.marked_keys, (SOME,)),
     (functions.mirror.clear_pending, (SOME, ["params"] * len(SOME), [1] * len(SOME), [False] * len(SOME))),
     (
         functions.mirror.fail_pending,
-        ([(uid, kind, 1, "refused") for uid in SOME[:250] for kind in ("params", "api_keys")],),
+        ([(uid, kind, 1, "refused") for uid in SOME[:500] for kind in ("params", "api_keys")],),
     ),
     (functions.mirror.mirror_state, (SOME + LINKED, ["params"] * len(SOME) + ["telegram"] * len(SOME))),
     (functions.mirror.known_keys, (SOME, ["params"] * len(SOME))),
@@ -93,7 +93,7 @@ IMPORTS: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.mirror.import_documents, (documents(1), None, True)),
     (functions.mirror.import_documents, (documents(0), "db", False)),
     (functions.mirror.import_links, (links(), None, False)),
-    (functions.credentials.import_credentials, ({okx_uid(USERS + n): SEALED for n in range(500)},)),
+    (functions.credentials.import_credentials, ({okx_uid(USERS + n): SEALED for n in range(len(SOME))},)),
 ]
 
 
