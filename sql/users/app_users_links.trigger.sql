@@ -11,7 +11,7 @@ declare
     v_after  text := case when new.deleted_at is null then new.telegram_id end;
 begin
     if tg_op = 'INSERT' then
-        perform _forget_erased(new.okx_uid);
+        perform _note_return(new.okx_uid);
     end if;
     if v_before is distinct from v_after then
         update telegram_links l set okx_uid = null, version = l.version + 1, updated_at = clock_timestamp()

@@ -10,7 +10,8 @@ security definer
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    v_user app_users;
+    v_user  app_users;
+    v_ended timestamptz;
 begin
     lock table erasure_gate in exclusive mode;
     perform nextval('erasure_count');    -- _check_erasures(): what a sync has read of Redis is too old now
@@ -24,6 +25,7 @@ begin
     select coalesce(array_agg(l.telegram_id), '{}') into telegram_ids from telegram_links l
      where l.last_okx_uid = v_user.okx_uid;
 
+    v_ended := (select greatest(max(s.updated_at), clock_timestamp()) from mirror_source s where s.owner = v_user.okx_uid);
     perform _mark_erased(v_user.okx_uid || telegram_ids);
 
     insert into trigger_permits (permit) values ('removal');
@@ -43,7 +45,9 @@ begin
     delete from app_users u where u.id = v_user.id;
     delete from trigger_permits p where p.permit = 'removal';
     perform _erase_predecessor(v_user.id, v_user.okx_uid);
-    insert into erased_people (digest) select _erasure_digest(o) from unnest(v_user.okx_uid || telegram_ids) o on conflict do nothing;
+    insert into erased_people as e (digest, ended_at)
+    select _erasure_digest(o), v_ended from unnest(v_user.okx_uid || telegram_ids) o
+        on conflict (digest) do update set ended_at = excluded.ended_at, is_back = false;
     return next;
 end
 $$;

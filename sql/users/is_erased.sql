@@ -9,7 +9,7 @@ as $$
 begin
     return exists (select from mirror_pending p where p.owner = p_owner and p.erased)
         or exists (select from erased_people)    -- else the digest needn't be made
-           and exists (select from erased_people e where e.digest = _erasure_digest(p_owner));
+           and exists (select from erased_people e where e.digest = _erasure_digest(p_owner) and not e.is_back);
 end
 $$;
 

@@ -6,7 +6,7 @@ set search_path = pg_catalog, public, pg_temp
 as $$
 begin
     if tg_op = 'INSERT' then
-        perform _forget_erased(new.telegram_id);
+        perform _note_return(new.telegram_id);
     end if;
     perform _mark_pending(new.telegram_id, 'telegram', new.version);
     return null;

@@ -25,11 +25,18 @@ async def left_of_erased(stores: Connections, owners: Sequence[str]) -> list[Pla
 
 
 async def mark_left_of_erased(stores: Connections, may_go_on: Callable[[], bool]) -> None:
-    """Mark all keys of erased people whose mirror hash Redis has. Where PostgreSQL takes no writes, nothing is done."""
+    """Mark all keys of erased people whose mirror hash Redis has; of who is registered again what is from before.
+    Where PostgreSQL takes no writes, nothing is done."""
     only = await stores.confinement.known() or None
     with contextlib.suppress(DatabaseReadOnly):
         async for keys in stores.mirror.scan(BATCH, "mirror", only):
             if not may_go_on():
                 return
-            if left := await left_of_erased(stores, [owner for owner, _ in keys]):
+            owners = [owner for owner, _ in keys]
+            if left := await left_of_erased(stores, owners):
                 await stores.database.fetch(functions.users.clear_erased([place.owner for place in left]))
+            returned = [row["r"] for row in await stores.database.fetch(functions.users.returned_owners(owners))]
+            given = await stores.mirror.given(returned)
+            for owner in returned:
+                former = {key[1]: (version, at) for key, (version, at) in given.items() if key[0] == owner and at}
+                await stores.database.fetch(functions.users.clear_former_life(owner, former))

@@ -110,6 +110,7 @@ async def reconcile(stores: Connections, tell: Tell = lambda _: None, may_go_on:
         token = uuid.uuid4().hex
         begun = await epochs.begin_reconciling(stores, token)
         await _retry_failed(stores)
+        await mark_left_of_erased(stores, may_go_on)  # first, so that nothing of it goes into the history
         async with contextlib.aclosing(stores.database.stream(all_entries(), BATCH)) as batches:
             async for rows in batches:
                 for entries in cut([MirrorEntry(**row) for row in rows], lambda entry: entry.length):
@@ -121,7 +122,6 @@ async def reconcile(stores: Connections, tell: Tell = lambda _: None, may_go_on:
                     progress.add(batch)
                     if not may_go_on():
                         return progress
-        await mark_left_of_erased(stores, may_go_on)
         progress.add(await drain(stores, tell=tell, may_go_on=may_go_on))
         progress.unrecorded = await _record(stores, progress.unrecorded)
         if progress.unrecorded or not may_go_on():

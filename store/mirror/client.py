@@ -40,6 +40,7 @@ from store.mirror.entries import (
     as_seen,
     as_setting,
     integer,
+    moment,
     pairs,
     refusal,
     without_notes,
@@ -319,6 +320,11 @@ class Mirror:
 
     async def versions(self, okx_uids: Sequence[str]) -> dict[tuple[str, str], int]:
         """Read which versions of their settings Redis has, as (OKX UID, setting type) -> version."""
+        return {key: version for key, (version, _) in (await self.given(okx_uids)).items()}
+
+    async def given(self, okx_uids: Sequence[str]) -> dict[tuple[str, str], tuple[int, datetime | None]]:
+        """Read which versions of their settings Redis was given, and when each was saved (None: it doesn't say), as
+        (OKX UID, setting type) -> version, moment."""
         if not okx_uids:
             return {}
 
@@ -326,11 +332,13 @@ class Mirror:
             for okx_uid in okx_uids:
                 yield VERSIONS.call((self.keys.mirror(okx_uid),), ())
 
+        replies = await self._call(lambda: self._run(VERSIONS, commands))
         return {
-            (okx_uid, kind): integer(version)
-            for okx_uid, reply in zip(okx_uids, await self._call(lambda: self._run(VERSIONS, commands)), strict=True)
+            (okx_uid, kind): (integer(version), moment(fields.get(f"{kind}:updated_at")))
+            for okx_uid, reply in zip(okx_uids, replies, strict=True)
             if not isinstance(reply, Exception)
-            for kind, version in pairs(reply).items()
+            for fields in [pairs(reply)]
+            for kind, version in fields.items()
             if kind not in ("user", "telegram_id", "life")
             and not kind.endswith((":updated_at", ":digest"))  # our own fields
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -205,6 +206,14 @@ def as_applied(reply: Any) -> Applied:
 def integer(text: str) -> int:
     """Read a version; 0 for what is none."""
     return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+
+def moment(text: str | None) -> datetime | None:
+    """Read when a version was saved; None for what is no such time."""
+    with contextlib.suppress(ValueError):
+        if (read := datetime.fromisoformat(text or "")).tzinfo is not None:
+            return read
+    return None
 
 
 def pairs(flat: list[str]) -> dict[str, str]:

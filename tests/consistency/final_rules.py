@@ -18,16 +18,7 @@ def check(truth: Truth) -> Iterator[Violation]:
     for found in truth.history.notes.get("violations", ()):
         yield broken(*found)
     for difference in differences(truth.history.final):
-        if not _is_from_before_an_erasure(truth, difference):
-            yield broken("equal", difference)
-
-
-def _is_from_before_an_erasure(truth: Truth, difference: str) -> bool:
-    """Tell whether these are credentials, or a symbol's document, that an older Redis brought back of somebody who was
-    erased and registered again: PostgreSQL knows nothing of them, so they are left to sync."""
-    found = re.fullmatch(r"user:([0-9]+):(?:api:keys|symbol:.+) is in Redis", difference)
-    is_old = any(fault.is_lossy for fault in truth.history.faults)
-    return bool(found and is_old and any(row.kind == "erased" for row in truth.chains[found[1], "user"].rows))
+        yield broken("equal", difference)
 
 
 def differences(final: dict[str, Any]) -> list[str]:

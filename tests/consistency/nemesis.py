@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from itertools import product
 from typing import Any
 
 import psutil
@@ -85,6 +86,11 @@ class Nemesis:
                     known = {uid for (uid,) in connection.execute("select okx_uid from app_users")}
                 mirrors = {f"user:{mortal}:mirror" for mortal in self.world.cast.mortals if mortal not in known}
                 self._left = [(key, client.hgetall(key)) for key in mirrors if client.ttl(key) == -1]
+                if not self.world.is_rogue:  # else they may be somebody's who wrote them just now
+                    mortals = {owner for owner in self.world.cast.mortals if owner in known}
+                    unknown = [key for key in product(mortals, KEYS) if key not in states]
+                    names = [f"user:{owner}:{KEYS[kind]}" for owner, kind in unknown]
+                    self._left += [(name, "of a former life") for name in names if client.exists(name)]
             return not self._missing and not self._left  # of people since erased
 
         return until(is_right, HEALED)
@@ -223,12 +229,19 @@ class Nemesis:
         self.world.redis_line.heal()
 
     def evicted_while_late(self) -> None:
-        """What is sent to Redis arrives after its sender has given up, and keys go meanwhile."""
-        self.world.redis_line.delay(self.random.uniform(0.3, 0.8), 0)
-        for _ in range(20):
-            time.sleep(0.08)
-            self._evict()
+        """What is sent to Redis arrives after its sender has given up, and after what others sent since; keys go
+        meanwhile."""
+        late = self.random.uniform(0.3, 0.8)
+        self.world.redis_line.delay(late, 0)
+        self._evict_for(0.6)
         self.world.redis_line.heal()
+        self._evict_for(late)
+
+    def _evict_for(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._evict()
+            time.sleep(0.05)
 
     def redis_line_late(self) -> None:
         self.world.redis_line.delay(self.random.uniform(0.25, 0.6), 0)

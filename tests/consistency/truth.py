@@ -183,9 +183,7 @@ class Truth:
         if any(fault.start <= op.end and since <= fault.end for fault in self._lossy):
             return -1
         own = self.own[op.args["s"], key].at(op.start) if is_cached else -1
-        least = max(chain.mirrored.at(since), own)
-        is_unknown = is_left_to_sync(key[1]) and least >= 0 and chain.rows[least].kind == "erased"
-        return -1 if is_unknown and any(fault.start <= op.end for fault in self._lossy) else least
+        return max(chain.mirrored.at(since), own)
 
     def may_have_begun(self, key: Key, position: int, moment: int) -> bool:
         """Tell whether the call that brought a state had begun by then; or, where that is unknown, the last before it
@@ -202,12 +200,6 @@ class Truth:
         """Tell whether a read may have seen one of these positions, which rise."""
         first = bisect_left(positions, self.least(key, op, source))
         return any(self.may_have_begun(key, position, op.end) for position in positions[first:])
-
-
-def is_left_to_sync(kind: str) -> bool:
-    """Tell whether PostgreSQL may know of no such key of a user. What an older Redis brings back of it, from before the
-    erasure of a person who has registered again, stays there."""
-    return kind == "api_keys" or ":" in kind
 
 
 def is_rogue(content: str) -> bool:

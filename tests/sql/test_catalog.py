@@ -80,7 +80,7 @@ OWNERS = {
         "app_users_links",
         "trading_halts_changed",
     ),  # triggers: what nobody writes by hand
-    *("erase_unknown", "_erasure_digest", "_forget_erased", "is_erased"),  # the memory of erasures is nobody's to read
+    *("erase_unknown", "_erasure_digest", "_note_return", "is_erased"),  # the memory of erasures is nobody's to read
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from store.arguments import count_or_none, line, text_or_none
@@ -95,3 +96,13 @@ def erased_owners(owners: Sequence[str]) -> Call:
 
 def clear_erased(owners: Sequence[str]) -> Call:
     return _read("r", "clear_erased", owners=list(owners))
+
+
+def returned_owners(owners: Sequence[str]) -> Call:
+    return _read("r", "returned_owners", owners=list(owners))
+
+
+def clear_former_life(owner: str, given: Mapping[str, tuple[int, datetime]]) -> Call:
+    """`given`: kind -> version and moment, as Redis has them."""
+    versions, moments = [version for version, _ in given.values()], [moment for _, moment in given.values()]
+    return _read("r", "clear_former_life", owner=owner, kinds=list(given), versions=versions, moments=moments)

@@ -170,6 +170,48 @@ async def test_who_registers_again_begins_with_nothing(
     assert (await Sync(store._connections).run())["edited"] == 1
 
 
+async def test_a_relay_takes_away_what_is_of_a_former_life(
+    store: SettingsStore, db: Db, redis: redis_py.Redis, own_redis: RedisServer, person: str
+) -> None:
+    """What PostgreSQL never had of this life, and what was saved in it, stays: sync's."""
+    symbol, other, type_ = "BTC-USDT-SWAP", "ETH-USDT-SWAP", "dual_side"
+    former = [f"user:{person}:api:keys", f"user:{person}:symbol:{symbol}:{type_}"]
+    await store.save_credentials(person, *secrets(1))
+    await store.patch(person, type_, {"dual_side_entry_trigger": 4}, symbol=symbol)
+    old = {key: redis.dump(key) for key in redis.scan_iter("user:*")}
+    for _ in range(2):
+        assert (await store.erase_user(person)).mirrored
+        await store.register(person, TELEGRAM_ID)
+        await Relay(store._connections).once()
+    saved = await store.patch(person, type_, {"dual_side_entry_trigger": 5}, symbol=other)
+    for key, dumped in old.items():
+        redis.restore(key, 0, dumped or b"", replace=True)
+    mirror, lost, rogue = f"user:{person}:mirror", f"{type_}:{other}", f"user:{person}:symbol:SOL-USDT-SWAP:{type_}"
+    redis.hset(mirror, mapping={lost: 1, f"{lost}:updated_at": saved.updated_at.isoformat()})
+    redis.hset(mirror, mapping={"nonsense": 1, "nonsense:updated_at": "now", f"{type_}:SOL-USDT-SWAP": 1})
+    redis.hset(f"user:{person}:symbol:{other}:{type_}", "dual_side_entry_trigger", 5)
+    redis.hset(rogue, "dual_side_entry_trigger", 6)
+    db.execute("alter table user_settings disable trigger user")
+    db.execute("delete from user_settings where setting_type = %s", (lost,))  # as a backup restored would
+    db.execute("alter table user_settings enable trigger user")
+    assert redis.exists(*former) == 2
+    redis.delete(*redis.keys("settings:*:reconciled"))
+    await Relay(store._connections).once()
+    assert redis.exists(*former) == 0
+    assert redis.exists(f"user:{person}:symbol:{other}:{type_}", rogue) == 2
+    assert await store.get_credentials(person) is None
+    assert await store.credentials_history(person) == []
+    assert VALUE not in rows(db)
+    await Sync(store._connections).run()
+    assert not (await verify(store._connections)).findings
+    found = await store.get(person, type_, symbol=other)
+    assert found is not None
+    assert found.settings["dual_side_entry_trigger"] == 5
+    await store.save_credentials(person, *secrets(2))
+    assert (await store.patch(person, type_, {"dual_side_entry_trigger": 7}, symbol=symbol)).mirrored
+    assert not (await verify(store._connections)).findings
+
+
 async def test_what_is_remembered_is_nobodys_number(db: Db, back: Back) -> None:
     remembered = db.execute("select digest from erased_people").fetchall()
     assert len(remembered) == len({row["digest"] for row in remembered}) == 3  # the OKX UID, two Telegram IDs

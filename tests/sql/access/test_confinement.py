@@ -154,7 +154,8 @@ LISTS = {
 # or in ../halts.
 COUNTS = {
     "list_deleted_users", "clear_pending", "fail_pending", "pending_lag", "retry_pending", "store_statistics",
-    *("last_verification", "clear_erased", "erased_owners", "changes_held", "scheduled_change_statistics"),
+    *("last_verification", "clear_erased", "erased_owners", "returned_owners", "clear_former_life"),
+    *("changes_held", "scheduled_change_statistics"),
     *("run_due_changes", "watch_rollouts", "list_halts"),
 }  # fmt: skip
 # Nothing of any user: the catalogue, templates, candles, the schema; and helpers that see no row but through their
@@ -172,7 +173,7 @@ OF_NOBODY = {
     *("await_marks", "_notify_relay"),
     *("changes_as_json", "check_identifiers", "_check_settings", "confined_owners", "confined_to", "_document_changes"),
     *("_document_problem", "_erase_predecessor", "_give_access", "_is_encrypted", "_is_permitted", "_is_valid_value"),
-    *("_check_erasures", "erasures", "_forget_erased", "_erasure_digest", "is_erased", "_mark_erased"),
+    *("_check_erasures", "erasures", "_note_return", "_erasure_digest", "is_erased", "_mark_erased"),
     *("_mark_pending", "_mask_secrets", "_merge_patch", "missing_setting_keys", "_normalised_setting", "_note_reason"),
     *("_patched_setting", "probe_okx_uid", "everybody_okx_uid", "secret_mask", "_check_numbering", "_telegram_is_free"),
     *("_with_symbol", "_setting_type_problem", "_document_names"),
@@ -306,6 +307,17 @@ def test_erased_people_are_those_of_the_confinement_only(db: Connection) -> None
     fetch(db, f"set settings_store.okx_uid = '{OKX_UID}'")
     for function in ("erased_owners", "clear_erased"):
         assert fetch(db, f"select {function}(array['{OKX_UID}', '{OTHER}']) as o") == [{"o": OKX_UID}]
+
+
+def test_who_has_registered_again_is_known_of_the_confinement_only(db: Connection, both: None) -> None:
+    for uid in (OKX_UID, OTHER):
+        fetch(db, f"select erase_user('{uid}')")
+        fetch(db, f"select register_user('{uid}')")
+    fetch(db, f"set settings_store.okx_uid = '{OKX_UID}'")
+    assert fetch(db, f"select returned_owners(array['{OKX_UID}', '{OTHER}']) as o") == [{"o": OKX_UID}]
+    former = "select clear_former_life('{}', '{{params}}', '{{1}}', '{{2020-01-01}}') as kind"
+    assert fetch(db, former.format(OKX_UID)) == [{"kind": "params"}]
+    assert fetch(db, former.format(OTHER)) == []
 
 
 def test_no_rollout_goes_on_in_a_confined_session(db: Connection, both: None) -> None:
