@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from store.coherence.connections import Connections
 from store.errors import DatabaseReadOnly
-from store.mirror.entries import TELEGRAM, Place
+from store.mirror.entries import TELEGRAM, Place, moment
 from store.mirror.keys import OKX_UID
 from store.postgres import functions
 
@@ -19,7 +19,7 @@ async def left_of_erased(stores: Connections, owners: Sequence[str]) -> list[Pla
     left = []
     for row in await stores.database.fetch(functions.users.erased_owners(owners)):
         place = Place(row["r"], "user" if OKX_UID.fullmatch(row["r"]) else TELEGRAM.kind, "mirror", "mirror")
-        if not await stores.mirror.is_expiring(place):
+        if not await stores.mirror.is_left_by_erasure(place.owner):
             left.append(place)
     return left
 
@@ -38,5 +38,9 @@ async def mark_left_of_erased(stores: Connections, may_go_on: Callable[[], bool]
             returned = [row["r"] for row in await stores.database.fetch(functions.users.returned_owners(owners))]
             given = await stores.mirror.given(returned)
             for owner in returned:
-                former = {key[1]: (version, at) for key, (version, at) in given.items() if key[0] == owner and at}
+                former = {
+                    kind: (version, at)
+                    for (whose, kind), (version, updated_at) in given.items()
+                    if whose == owner and (at := moment(updated_at))
+                }
                 await stores.database.fetch(functions.users.clear_former_life(owner, former))

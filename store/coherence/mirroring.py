@@ -10,7 +10,7 @@ from store.coherence.connections import Connections
 from store.coherence.mirror_source import complete, current
 from store.coherence.preserve import keep
 from store.errors import DatabaseReadOnly, DatabaseUnavailable, RedisUnavailable, StoreError
-from store.mirror.entries import Applied, Found, Place, SettingKeys
+from store.mirror.entries import Applied, Found, Place, SettingKeys, moment
 from store.models import MirrorEntry, SettingType
 from store.postgres import functions
 
@@ -128,12 +128,13 @@ async def _erase_symbols(stores: Connections, entries: Sequence[MirrorEntry]) ->
         async for keys in stores.mirror.scan(KEYS_PER_SCAN, suffix, entry.owner if len(wanted) == 1 else None):
             places = [place for owner, name in set(keys) if owner in wanted and (place := settings.find(name, owner))]
             lives = await stores.mirror.lives(place.owner for place in places)
+            given = await stores.mirror.given(sorted({place.owner for place in places}))  # before PostgreSQL is asked
             call = functions.mirror.known_keys([place.owner for place in places], [place.kind for place in places])
             rows = await stores.database.fetch(call) if places else []
             known = {(row["owner"], row["kind"]) for row in rows}
             unknown = [place for place in places if (place.owner, place.kind) not in known]
-            versions = await stores.mirror.versions(sorted({place.owner for place in unknown}))
-            found = [Found(versions.get((place.owner, place.kind), 0), "", "", "") for place in unknown]
+            seen = [given.get((place.owner, place.kind), (0, "")) for place in unknown]
+            found = [Found(version, "", "", "", at if moment(at) else "?") for version, at in seen]
             gone = [
                 replace(wanted[place.owner], kind=place.kind, suffix=place.suffix, version=what.version + 1)
                 for place, what in zip(unknown, found, strict=True)

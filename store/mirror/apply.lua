@@ -7,21 +7,21 @@
 --         4 encoding: hash, json, string, fields (of the mirror hash itself), none (the key must not exist),
 --           erased (none, whatever is there; of the person's mirror hash only the versions stay, for an hour,
 --           so that a write still under way doesn't bring anything back)
---         5, 6 the version and digest the caller saw there and has dealt with: write, whatever they are,
---              unless they moved ('': write only if newer, or if the data key is gone)
---         7 channel, '' if this is no settings document   8 message
---         9 'version': of the content only the digest is written, what the caller saw there stays as it is: it isn't
---           all in PostgreSQL, and the next write keeps it first; '' else
---         10 the life of the mirror hash, if the caller learnt it before reading PostgreSQL; '' else   11 a random token
---         12… the content: field, value, … or one string
+--         5, 6, 7 the version, its updated_at ('?': not looked at) and the digest the caller saw there and has dealt with:
+--              write, whatever they are, unless they moved ('': write only if newer, or if the data key is gone)
+--         8 channel, '' if this is no settings document   9 message
+--         10 'version': of the content only the digest is written, what the caller saw there stays as it is: it isn't
+--            all in PostgreSQL, and the next write keeps it first; '' else
+--         11 the life of the mirror hash, if the caller learnt it before reading PostgreSQL; '' else   12 a random token
+--         13… the content: field, value, … or one string
 --
 -- Returns {status, version}: 1 written, 0 there already, -1 refused (Redis has another version), with the
--- version that Redis has afterwards; {-2, version, type, content, digest}: refused, what is there isn't
+-- version that Redis has afterwards; {-2, version, type, content, digest, updated_at}: refused, what is there isn't
 -- what we wrote, or isn't what this version is said to be; or {-3, 0, life}: refused, nothing guards this key, so this may
 -- be older than what was there: read PostgreSQL, and come back with this life.
 local kind, version, updated_at, encoding = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local seen, seen_digest, channel, message, first = ARGV[5], ARGV[6], ARGV[7], ARGV[8], 12
-local is_version_only = ARGV[9] == 'version'
+local seen, seen_at, seen_digest, channel, message, first = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], 13
+local is_version_only = ARGV[10] == 'version'
 local is_credentials = kind == 'api_keys'
 local is_document = channel ~= ''
 local is_erased = encoding == 'erased'
@@ -41,8 +41,8 @@ end
 local current = version_of(mirrored[1])
 local mirrored_at, given = mirrored[2] or '', mirrored[3]
 if current == 0 then
-    local life = life_of(KEYS[2], ARGV[11])
-    if life ~= ARGV[10] then
+    local life = life_of(KEYS[2], ARGV[12])
+    if life ~= ARGV[11] then
         return {-3, 0, life}
     end
 end
@@ -60,14 +60,11 @@ elseif encoding == 'json' then
     written = redis.sha1hex(ARGV[first])
 end
 local type_ = redis.call('TYPE', KEYS[1]).ok
--- As far as we know from the last apply. A user or a link has the same version again in a life after an erasure.
-local is_same = mirrored_at == updated_at
-if is_document then
-    is_same = given == written
-end
+-- As far as we know from the last apply. There is the same version again in a life after an erasure.
+local is_same = mirrored_at == updated_at and (not is_document or given == written)
 
 if seen ~= '' then
-    if current ~= tonumber(seen) then
+    if current ~= tonumber(seen) or (seen_at ~= '?' and seen_at ~= mirrored_at) then    -- a version may be another life's
         return {-1, current}
     end
 elseif version < current or (current > 0 and updated_at < mirrored_at) then
@@ -81,12 +78,12 @@ if is_document and type_ ~= 'none' and not is_erased then
     -- The very same; or ours, and in the history; of the same version, too, if that was encrypted anew. (Not of before an
     -- erasure.)
     local is_known = found == written and expected ~= 'none'
-                     or found == given and (version > current or is_same or mirrored_at == updated_at)
+                     or found == given and (version > current or mirrored_at == updated_at)
     if seen ~= '' then
         is_known = found == seen_digest
     end
     if not is_known then
-        return {-2, current, looks_like, content, found}
+        return {-2, current, looks_like, content, found, mirrored_at}
     end
 end
 

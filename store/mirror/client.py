@@ -40,7 +40,6 @@ from store.mirror.entries import (
     as_seen,
     as_setting,
     integer,
-    moment,
     pairs,
     refusal,
     without_notes,
@@ -322,31 +321,35 @@ class Mirror:
         """Read which versions of their settings Redis has, as (OKX UID, setting type) -> version."""
         return {key: version for key, (version, _) in (await self.given(okx_uids)).items()}
 
-    async def given(self, okx_uids: Sequence[str]) -> dict[tuple[str, str], tuple[int, datetime | None]]:
-        """Read which versions of their settings Redis was given, and when each was saved (None: it doesn't say), as
-        (OKX UID, setting type) -> version, moment."""
-        if not okx_uids:
-            return {}
-
-        def commands() -> Iterator[Command]:
-            for okx_uid in okx_uids:
-                yield VERSIONS.call((self.keys.mirror(okx_uid),), ())
-
-        replies = await self._call(lambda: self._run(VERSIONS, commands))
+    async def given(self, okx_uids: Sequence[str]) -> dict[tuple[str, str], tuple[int, str]]:
+        """Read which versions of their settings Redis was given, and when each was saved, as the mirror hash has it, as
+        (OKX UID, setting type) -> version, updated_at."""
         return {
-            (okx_uid, kind): (integer(version), moment(fields.get(f"{kind}:updated_at")))
-            for okx_uid, reply in zip(okx_uids, replies, strict=True)
-            if not isinstance(reply, Exception)
-            for fields in [pairs(reply)]
+            (okx_uid, kind): (integer(version), fields.get(f"{kind}:updated_at", ""))
+            for okx_uid, fields in zip(okx_uids, await self._hashes(okx_uids), strict=True)
             for kind, version in fields.items()
             if kind not in ("user", "telegram_id", "life")
             and not kind.endswith((":updated_at", ":digest"))  # our own fields
         }
 
-    async def is_expiring(self, place: Place) -> bool:
-        """Tell whether Redis is going to remove a key by itself."""
-        key = self.keys.of(place.owner, place.suffix)
-        return bool(await self._call(lambda: self.redis.pttl(key)) >= 0)
+    async def is_left_by_erasure(self, owner: str) -> bool:
+        """Tell whether a mirror hash is what an erasure leaves: Redis is going to remove it, and by what it says nothing
+        is there."""
+        is_expiring = await self._call(lambda: self.redis.pttl(self.keys.mirror(owner))) >= 0
+        (fields,) = await self._hashes([owner])
+        return is_expiring and not any(text for name, text in fields.items() if name.endswith(("telegram_id", ":digest")))
+
+    async def _hashes(self, owners: Sequence[str]) -> list[dict[str, str]]:
+        """Read mirror hashes; nothing of one that can't be ours."""
+        if not owners:
+            return []
+
+        def commands() -> Iterator[Command]:
+            for owner in owners:
+                yield VERSIONS.call((self.keys.mirror(owner),), ())
+
+        replies = await self._call(lambda: self._run(VERSIONS, commands))
+        return [{} if isinstance(reply, Exception) else pairs(reply) for reply in replies]
 
     async def size(self) -> int:
         """Count all keys, whosever."""

@@ -89,6 +89,7 @@ class Found:
     type: str
     content: Any = field(repr=False)
     digest: str = field(compare=False)  # of content; '' for what is no settings document, and from look()
+    updated_at: str = field(default="?", compare=False)  # of the version, as the mirror hash has it; '?': not looked at
 
 
 NOTHING = Found(0, "none", "", "")
@@ -122,9 +123,9 @@ def refusal(error: Exception) -> RedisUnavailable:
     return RedisUnavailable(f"Redis refused: {first_line(error)}")
 
 
-def as_found(version: int, kind: str, content: Any, digest: str) -> Found:
+def as_found(version: int, kind: str, content: Any, digest: str, updated_at: str) -> Found:
     """Make of a script's reply what it found."""
-    return Found(version, kind, pairs(content) if kind in ("hash", "large") else content, digest)
+    return Found(version, kind, pairs(content) if kind in ("hash", "large") else content, digest, updated_at)
 
 
 def as_setting(okx_uid: str, kind: SettingType, reply: Any) -> Setting | None:
@@ -208,10 +209,10 @@ def integer(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
-def moment(text: str | None) -> datetime | None:
+def moment(text: str) -> datetime | None:
     """Read when a version was saved; None for what is no such time."""
     with contextlib.suppress(ValueError):
-        if (read := datetime.fromisoformat(text or "")).tzinfo is not None:
+        if (read := datetime.fromisoformat(text)).tzinfo is not None:
             return read
     return None
 
@@ -244,6 +245,7 @@ def apply_words(entry: MirrorEntry, channel: str, guard: Guard) -> list[str]:
         entry.updated_at.astimezone(UTC).isoformat(timespec="microseconds"),  # compared as text
         encoding,
         "" if guard.seen is None else str(guard.seen.version),
+        "" if guard.seen is None else guard.seen.updated_at,
         "" if guard.seen is None else guard.seen.digest,
         channel if entry.is_document else "",
         message,

@@ -34,7 +34,7 @@ BROKEN = [
          "elseif version < current or (current > 0 and updated_at < mirrored_at) then",
          "elseif false then"),
         ("store/mirror/apply.lua",
-         "found == given and (version > current or is_same or mirrored_at == updated_at)",
+         "found == given and (version > current or mirrored_at == updated_at)",
          "found == given"),
     ], STALE, ("redis_line_slow",)),
     Broken("marks_cleared_early", "marks are cleared before Redis has the version", [

@@ -361,7 +361,7 @@ READS: list[tuple[float, Callable[[Client], Awaitable[None]]]] = [
 WRITES: list[tuple[float, Callable[[Client], Awaitable[None]]]] = [
     (11, save), (8, patch), (5, cas), (1, save_all), (1, save_many), (2, update), (6, raw_sql), (1.5, delete),
     (1, restore), (2, rollback), (2, save_keys), (0.3, delete_keys),
-    (1, link), (1, unlink), (0.1, delete_user), (0.3, restore_user), (0.2, erase), (0.7, register),
+    (1, link), (1, unlink), (0.1, delete_user), (0.3, restore_user), (0.4, erase), (1.2, register),
 ]  # fmt: skip
 ROGUE = 0.02
 

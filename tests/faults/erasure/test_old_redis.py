@@ -82,6 +82,24 @@ async def test_a_relay_that_finds_an_older_redis_removes_it(
     assert db.execute("select count(*) as n from mirror_pending").fetchone() == rows_before
 
 
+async def test_a_relay_removes_a_document_beside_what_an_erasure_leaves(
+    store: SettingsStore, db: Db, redis: redis_py.Redis, person: str
+) -> None:
+    """Erased, registered, erased: an older Redis has one document of that life, and the rest of the erasure before."""
+    mirror = f"user:{person}:mirror"
+    document = redis.dump(f"user:{person}:preferences") or b""
+    given = {name: text for name, text in redis.hgetall(mirror).items() if name.startswith("preferences")}
+    await store.erase_user(person)
+    redis.restore(f"user:{person}:preferences", 0, document)
+    redis.hset(mirror, mapping=given)
+    assert redis.ttl(mirror) > 0
+    assert set((await verify(store._connections)).findings) == {"erased"}
+    redis.delete(*redis.keys("settings:*:reconciled"))
+    await Relay(store._connections).once()
+    assert_gone(db, redis)
+    assert not (await verify(store._connections)).findings
+
+
 async def test_no_sync_makes_the_person_again(store: SettingsStore, db: Db, redis: redis_py.Redis, back: Back) -> None:
     back()
     for dry_run in (True, False):

@@ -157,6 +157,27 @@ async def test_a_repair_writes_an_older_version_only_over_the_one_it_saw(
     assert await statuses(mirror, [entry(kind, 1), entry(kind, 4)], seen=[5, 2]) == [-1, 1]
 
 
+USER = MirrorEntry(OKX_UID, "user", "mirror", "fields", 5, EPOCH, json.dumps({"telegram_id": TELEGRAM_ID}))
+LINK = MirrorEntry(TELEGRAM_ID, "telegram", "okx_uid", "string", 5, EPOCH, json.dumps(OKX_UID))
+
+
+@pytest.mark.parametrize("seen", [USER, LINK, deletion("params", 5)], ids=lambda seen: seen.kind)
+async def test_a_repair_writes_over_no_version_of_the_same_number_that_is_of_another_life(
+    mirror: Mirror, redis: redis_py.Redis, seen: MirrorEntry
+) -> None:
+    """Who was erased and registered again begins with version 1, and comes to the number that was seen."""
+    await applied(mirror, [seen])
+    found = await mirror.inspect([Place.of(seen)])
+    now = replace(seen, updated_at=EPOCH + timedelta(days=9))
+    await applied(mirror, [now])
+    wanted = content(redis)
+    late = replace(seen, version=2, updated_at=EPOCH + timedelta(days=8), document=seen.document or DOCUMENTS[0])
+    (result,) = await applied(mirror, [late], found)
+    assert (result.status, result.version) == (-1, 5)
+    assert content(redis) == wanted
+    assert [each.status for each in await applied(mirror, [late], await mirror.inspect([Place.of(seen)]))] == [1]
+
+
 async def test_a_repair_of_what_was_never_mirrored(mirror: Mirror, redis: redis_py.Redis) -> None:
     redis.set(data_key("params"), "someone else's")
     assert await statuses(mirror, [entry("params", 1)], seen=[0]) == [1]
