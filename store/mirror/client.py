@@ -333,11 +333,12 @@ class Mirror:
         }
 
     async def is_left_by_erasure(self, owner: str) -> bool:
-        """Tell whether a mirror hash is what an erasure leaves: Redis is going to remove it, and by what it says nothing
-        is there."""
+        """Tell whether a mirror hash is what an erasure leaves: Redis is going to remove it, and it tells of nothing
+        that is there."""
         is_expiring = await self._call(lambda: self.redis.pttl(self.keys.mirror(owner))) >= 0
         (fields,) = await self._hashes([owner])
-        return is_expiring and not any(text for name, text in fields.items() if name.endswith(("telegram_id", ":digest")))
+        signs = [text for name, text in fields.items() if name == "telegram_id" or name.endswith(":digest")]
+        return is_expiring and not any(signs)
 
     async def _hashes(self, owners: Sequence[str]) -> list[dict[str, str]]:
         """Read mirror hashes; nothing of one that can't be ours."""
