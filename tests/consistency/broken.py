@@ -119,10 +119,10 @@ BROKEN = [
     ], ("healing", "equal", "stale Redis"), ("redis_reloaded_old",), ops=40_000, round_ops=4000, pace=0.2),
     Broken("erased_come_back", "what an older Redis has of erased people stays there", [
         ("store/coherence/relay.py", "await mark_left_of_erased(stores, may_go_on)", "pass"),
-    ], ("healing", "equal", "stale Redis"), ("redis_restored_old",), ops=40_000, round_ops=4000, users=4, pace=0.2),
+    ], ("healing", "equal", "stale Redis"), ("redis_restored_with_erased",), pace=0.2),
     Broken("former_life", "what an older Redis has of a former life of who has registered again stays there", [
         ("store/coherence/erased.py", "given = await stores.mirror.given(returned)", "returned, given = [], {}"),
-    ], ("healing", "equal", "stale Redis"), ("redis_restored_old",), ops=40_000, round_ops=4000, users=4, pace=0.2),
+    ], ("healing", "equal", "stale Redis"), ("redis_restored_with_erased",), pace=0.2),
     Broken("erasure_leaves", "an erasure leaves the documents in Redis", [
         ("store/mirror/apply.lua",
          "type_ ~= expected or is_erased) then",

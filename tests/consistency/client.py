@@ -74,6 +74,11 @@ class Cast:
         """A user whose changes tell whether a watcher is there."""
         return self.users[0][:-3] + "999"
 
+    @property
+    def ghost(self) -> str:
+        """A user whom the nemesis registers and erases, and whom no client knows."""
+        return self.users[0][:-3] + "998"
+
 
 class Client:
     """An open store and raw connections beside it, with what this process has learnt."""

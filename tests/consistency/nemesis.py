@@ -23,14 +23,16 @@ import redis as redis_py
 
 from store.files.backup import check_backup
 from store.operations import embedded
-from tests.consistency.client import SUFFIXES
+from tests.consistency.client import KINDS, SUFFIXES
 from tests.consistency.history import Fault, now
 from tests.consistency.world import CLOCKS, World, start_postgres, until
 from tests.helpers.redis_copies import copy_of, take_over
 from tests.servers.stacks import postgres
 
+SYMBOLS = KINDS[-1]
 HEALED = 20.0  # seconds until Redis must be right again
 KEYS = {**SUFFIXES, "api_keys": "api:keys"}
+REASON = "template consistency"  # of versions that jobs make
 SHOULD_BE = b"select owner, kind, version, updated_at from mirror_source"
 Key = tuple[str, str]  # owner, kind
 
@@ -71,6 +73,7 @@ class Nemesis:
         """Wait until Redis has all that PostgreSQL has now, or newer."""
         said = defaultdict[Key, set[tuple[int, datetime]]](set)  # by PostgreSQL since then
         self._missing, self._left = set(self._states()), list[tuple[str, Any]]()
+        mortals = {*self.world.cast.mortals, self.world.cast.ghost}
 
         def is_right() -> bool:
             with self.world.redis() as client:
@@ -84,11 +87,10 @@ class Nemesis:
                         self._missing.discard((owner, kind))
                 with self.world.postgres() as connection:
                     known = {uid for (uid,) in connection.execute("select okx_uid from app_users")}
-                mirrors = {f"user:{mortal}:mirror" for mortal in self.world.cast.mortals if mortal not in known}
+                mirrors = {f"user:{mortal}:mirror" for mortal in mortals - known}
                 self._left = [(key, client.hgetall(key)) for key in mirrors if client.ttl(key) == -1]
                 if not self.world.is_rogue:  # else they may be somebody's who wrote them just now
-                    mortals = {owner for owner in self.world.cast.mortals if owner in known}
-                    unknown = [key for key in product(mortals, KEYS) if key not in states]
+                    unknown = [key for key in product(mortals & known, KEYS) if key not in states]
                     names = [f"user:{owner}:{KEYS[kind]}" for owner, kind in unknown]
                     self._left += [(name, "of a former life") for name in names if client.exists(name)]
             return not self._missing and not self._left  # of people since erased
@@ -149,6 +151,31 @@ class Nemesis:
             shutil.copytree(self.world.home / "redis", copy)
             (copy / "round").write_text(self.world.cast.beacon)
         embedded.start_redis(self.world.home)
+
+    def redis_restored_with_erased(self) -> None:
+        """Put back a copy of its files from before somebody was erased, and registered again or not."""
+        ghost, copy = self.world.cast.ghost, self.world.home / "redis-with-erased"
+        with self.world.postgres() as connection:
+            connection.execute("select set_config('settings_store.reason', %s, false)", (REASON,))
+            connection.execute("select from register_user(%s)", (ghost,))
+            connection.execute("select from upsert_user_setting(%s, %s, '{}')", (ghost, SYMBOLS))
+            connection.execute("select from patch_user_setting(%s, %s, '{\"n\": 1}')", (ghost, SYMBOLS))
+            self._await_relay(connection, ghost)
+            embedded.stop_redis(self.world.home)
+            shutil.copytree(self.world.home / "redis", copy)
+            embedded.start_redis(self.world.home)
+            connection.execute("select from erase_user(%s)", (ghost,))
+            if self.random.random() < 0.5:
+                connection.execute("select from register_user(%s)", (ghost,))
+            self._await_relay(connection, ghost)
+        embedded.stop_redis(self.world.home)
+        shutil.rmtree(self.world.home / "redis")
+        copy.rename(self.world.home / "redis")
+        embedded.start_redis(self.world.home)
+
+    def _await_relay(self, connection: psycopg.Connection[Any], owner: str) -> None:
+        query = "select from mirror_pending where owner = %s"
+        until(lambda: connection.execute(query, (owner,)).fetchone() is None, HEALED)
 
     def redis_reloaded_old(self) -> None:
         """Load an older state in place, from a replica of then: the process and its run id stay the same."""
@@ -388,7 +415,12 @@ class Nemesis:
             check_backup(file)
 
 
-LOSSY = ("redis_killed", "redis_restored_old", "redis_reloaded_old")  # a killed one may lack what it hadn't written yet
+LOSSY = (
+    "redis_killed",
+    "redis_restored_old",
+    "redis_restored_with_erased",
+    "redis_reloaded_old",
+)  # a killed one may lack what it hadn't written yet
 ALL = [name for name, value in vars(Nemesis).items() if callable(value) and not name.startswith("_")]
 ALL = [name for name in ALL if name not in ("strike", "lines", "heal") and (CLOCKS or name != "clock_stepped")]
 

@@ -26,7 +26,6 @@ from tests.consistency.world import World, until, world
 
 ROUND = 20_000  # calls
 CAUGHT_UP = 10.0  # seconds for a watcher
-REASONS = ["template consistency"]  # of versions that jobs make
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def run_round(servers: World, plan: Plan, number: int, folder: Path) -> Verdict:
     with servers.postgres() as connection, servers.redis() as redis:
         final = ledger.look(connection, redis, servers.vault())
         violations += [("process", end) for end in servers.end()]
-        notes = {"is_rogue": servers.is_rogue, "reasons": REASONS, "violations": violations}
+        notes = {"is_rogue": servers.is_rogue, "reasons": [nemesis.REASON], "violations": violations}
         ledger.write(folder, connection, final, notes)
     with (folder / "faults.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(line) + "\n" for line in evil.lines())
@@ -175,7 +174,7 @@ def _settle(servers: World, patience: float) -> list[tuple[str, str]]:
             for by in ("w", "fed")
             for told in _told(servers, by)
             for key, version in versions.items()
-            if by == "fed" or key[0] not in servers.cast.mortals
+            if by == "fed" or key[0] not in (*servers.cast.mortals, servers.cast.ghost)
         )
 
     if until(is_equal, patience) and servers.is_rogue:

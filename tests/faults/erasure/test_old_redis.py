@@ -88,7 +88,7 @@ async def test_a_relay_removes_a_document_beside_what_an_erasure_leaves(
     """Erased, registered, erased: an older Redis has one document of that life, and the rest of the erasure before."""
     mirror = f"user:{person}:mirror"
     document = redis.dump(f"user:{person}:preferences") or b""
-    given = {name: text for name, text in redis.hgetall(mirror).items() if name.startswith("preferences")}
+    given: Any = {name: text for name, text in redis.hgetall(mirror).items() if str(name).startswith("preferences")}
     await store.erase_user(person)
     redis.restore(f"user:{person}:preferences", 0, document)
     redis.hset(mirror, mapping=given)
