@@ -10,12 +10,12 @@ begin
                               case when length(o.owner) < 16 then o.owner end),
             check_confinement(o.owner)
        from unnest(p_owners) as o (owner);
-    insert into erased_people as e (digest)
-    select _erasure_digest(o.owner) from unnest(p_owners) as o (owner)
+    insert into erased_people (digest, ended_at)
+    select _erasure_digest(o.owner), clock_timestamp() from unnest(p_owners) as o (owner)
      where o.owner <> everybody_okx_uid()
        and not exists (select from app_users u where u.okx_uid = o.owner)
        and not exists (select from telegram_links l where l.telegram_id = o.owner)
-        on conflict (digest) do update set is_back = false where e.is_back;
+        on conflict (digest) do update set ended_at = excluded.ended_at, is_back = false;
     return query select * from clear_erased(p_owners);
 end
 $$;

@@ -45,7 +45,7 @@ begin
     delete from app_users u where u.id = v_user.id;
     delete from trigger_permits p where p.permit = 'removal';
     perform _erase_predecessor(v_user.id, v_user.okx_uid);
-    insert into erased_people as e (digest, ended_at)
+    insert into erased_people (digest, ended_at)
     select _erasure_digest(o), v_ended from unnest(v_user.okx_uid || telegram_ids) o
         on conflict (digest) do update set ended_at = excluded.ended_at, is_back = false;
     return next;

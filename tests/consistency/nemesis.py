@@ -415,12 +415,8 @@ class Nemesis:
             check_backup(file)
 
 
-LOSSY = (
-    "redis_killed",
-    "redis_restored_old",
-    "redis_restored_with_erased",
-    "redis_reloaded_old",
-)  # a killed one may lack what it hadn't written yet
+# A killed one may lack what it hadn't written yet.
+LOSSY = ("redis_killed", "redis_restored_old", "redis_restored_with_erased", "redis_reloaded_old")
 ALL = [name for name, value in vars(Nemesis).items() if callable(value) and not name.startswith("_")]
 ALL = [name for name in ALL if name not in ("strike", "lines", "heal") and (CLOCKS or name != "clock_stepped")]
 

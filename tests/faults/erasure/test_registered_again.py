@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import redis as redis_py
 
@@ -9,6 +11,8 @@ from store import SettingsStore
 from store.coherence.mirroring import mirror
 from store.coherence.relay import Relay, drain
 from store.coherence.verify import verify
+from store.postgres import functions
+from store.postgres.call import Call
 from tests.conftest import OKX_UID, TELEGRAM_ID
 from tests.faults.erasure.conftest import EARLIER, VALUE, Db, assert_gone, content, marks, rows, state
 
@@ -103,6 +107,31 @@ async def test_a_version_of_an_earlier_life_is_not_taken_for_the_same_of_the_new
     assert found is not None
     assert (found.version, found.settings["leverage"]) == (2, 5)
     assert VALUE not in rows(db) + str(content(redis))
+    await drain(store._connections)
+    assert not (await verify(store._connections)).findings
+
+
+async def test_a_symbols_document_saved_while_those_of_before_are_looked_for_stays(
+    store: SettingsStore, late: SettingsStore, person: str, db: Db, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    symbol, saved = "BTC-USDT-SWAP", list[Any]()
+    redis.hset(f"user:{person}:symbol:{symbol}:dual_side", "note", VALUE)  # which only Redis had
+    db.execute("select from erase_user(%s)", (person,))
+    db.execute("select from register_user(%s)", (person,))
+    fetch, known = late._connections.database.fetch, functions.mirror.known_keys([], [])
+
+    async def fetched(call: Call) -> Any:
+        found = await fetch(call)
+        if call.query == known.query and not saved:
+            saved.append(await store.patch(person, "dual_side", {"note": "new"}, symbol=symbol))
+        return found
+
+    monkeypatch.setattr(late._connections.database, "fetch", fetched)
+    await drain(late._connections)
+    assert saved[0].mirrored
+    found = await store.get(person, "dual_side", symbol=symbol, source="redis")
+    assert found is not None
+    assert found.settings["note"] == "new"
     await drain(store._connections)
     assert not (await verify(store._connections)).findings
 
