@@ -112,7 +112,7 @@ async def test_a_version_of_an_earlier_life_is_not_taken_for_the_same_of_the_new
 
 
 async def test_a_symbols_document_saved_while_those_of_before_are_looked_for_stays(
-    store: SettingsStore, late: SettingsStore, person: str, db: Db, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+    store: SettingsStore, late: SettingsStore, person: str, db: Db, redis: redis_py.Redis, monkeypatch: Any
 ) -> None:
     symbol, saved = "BTC-USDT-SWAP", list[Any]()
     redis.hset(f"user:{person}:symbol:{symbol}:dual_side", "note", VALUE)  # which only Redis had
