@@ -90,9 +90,9 @@ class Nemesis:
                 mirrors = {f"user:{mortal}:mirror" for mortal in mortals - known}
                 self._left = [(key, client.hgetall(key)) for key in mirrors if client.ttl(key) == -1]
                 if not self.world.is_rogue:  # else they may be somebody's who wrote them just now
-                    unknown = [key for key in product(mortals & known, KEYS) if key not in states]
+                    unknown = [key for key in product(mortals, KEYS) if key not in states]
                     names = [f"user:{owner}:{KEYS[kind]}" for owner, kind in unknown]
-                    self._left += [(name, "of a former life") for name in names if client.exists(name)]
+                    self._left += [(name, "is of before") for name in names if client.exists(name)]
             return not self._missing and not self._left  # of people since erased
 
         return until(is_right, HEALED)
