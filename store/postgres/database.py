@@ -207,15 +207,14 @@ class Database:
 
 @asynccontextmanager
 async def _server_cursor(connection: Connection) -> AsyncIterator[psycopg.AsyncServerCursor[dict[str, Any]]]:
-    """Open a cursor that the server keeps. psycopg leaves it open, and warns of that, where the connection turns out to
-    be lost as it closes it."""
+    """Open a cursor that the server keeps. psycopg leaves it open, and warns of that, where it is cancelled as it closes
+    it, or the connection turns out to be lost: on this side, too, it ends with its transaction."""
     cursor = connection.cursor(name="settings_store")
     try:
         async with cursor:
             yield cursor
     finally:
-        if connection.closed:
-            await cursor.close()
+        await psycopg.AsyncCursor.close(cursor)
 
 
 @asynccontextmanager

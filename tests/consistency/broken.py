@@ -196,7 +196,7 @@ BROKEN = [
          "        finally:\n" "            del self._boarding[key]\n" "            if self._last.get(key) is flight:"),
     ], ("stale database", "least", "absent"), ("postgres_line_slow",), users=2, pace=0.2, is_rare=True),
     Broken("late_apply", "what nothing guards is written to Redis, however late it comes", [
-        ("store/mirror/apply.lua", "if life ~= ARGV[10] then", "if false then"),
+        ("store/mirror/apply.lua", "if life ~= ARGV[11] then", "if false then"),
     ], (*STALE, "telegram_id", "link"), ("evicted_while_late",), round_ops=5000, users=4, pace=0.1),
     Broken("rogues_lost", "what somebody else wrote into Redis is overwritten without being kept", [
         ("store/coherence/mirroring.py", "            await keep(stores, [(place, found)])", "            pass"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
+import signal
 import time
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -251,5 +253,41 @@ async def test_a_stream_that_is_left_as_its_connection_is_lost_leaves_no_cursor_
                 await anext(pages)
                 ended = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where query ~ '^FETCH'"
                 assert db.execute(ended).fetchall()
+        gc.collect()
+    assert [str(warning.message) for warning in warned] == []
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+async def test_a_stream_that_is_cancelled_as_it_is_left_leaves_no_cursor_open(
+    store: SettingsStore, db: Db, in_transaction: bool
+) -> None:
+    database, call = store._connections.database, all_entries()
+    reads, leaves = asyncio.Event(), asyncio.Event()
+
+    async def read() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            reader = await stack.enter_async_context(database.transaction()) if in_transaction else database
+            pages = await stack.enter_async_context(contextlib.aclosing(reader.stream(call, 1)))
+            await anext(pages)
+            await asyncio.sleep(0.1)  # the next page has come
+            reads.set()
+            await leaves.wait()
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        reading = asyncio.create_task(read())
+        await reads.wait()
+        (row,) = db.execute("select pid from pg_stat_activity where query ~ '^FETCH'").fetchall()
+        os.kill(row["pid"], signal.SIGSTOP)
+        try:
+            leaves.set()
+            await asyncio.sleep(0.2)
+            assert reading.cancel()
+            await asyncio.sleep(0.2)
+        finally:
+            os.kill(row["pid"], signal.SIGCONT)
+        await asyncio.wait([reading])
+        assert reading.cancelled()
+        del reading
         gc.collect()
     assert [str(warning.message) for warning in warned] == []
