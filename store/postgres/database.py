@@ -207,8 +207,8 @@ class Database:
 
 @asynccontextmanager
 async def _server_cursor(connection: Connection) -> AsyncIterator[psycopg.AsyncServerCursor[dict[str, Any]]]:
-    """Open a cursor that the server keeps. psycopg leaves it open, and warns of that, where it is cancelled as it closes
-    it, or the connection turns out to be lost: on this side, too, it ends with its transaction."""
+    """Open a cursor that the server keeps. psycopg leaves it open, and warns of that, where it is cancelled as it
+    closes it, or the connection turns out to be lost: on this side, too, it ends with its transaction."""
     cursor = connection.cursor(name="settings_store")
     try:
         async with cursor:
