@@ -1,3 +1,4 @@
+drop function if exists clear_pending(text[], text[], integer[], boolean[], timestamptz[]);
 drop function if exists clear_former_life(text, text[], integer[], timestamptz[]);
 drop function if exists returned_owners(text[]);
 drop function if exists _note_return(text);

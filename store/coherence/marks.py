@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 from store.ending import at_most, end
 from store.errors import StoreError
@@ -25,13 +26,14 @@ class Marks:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._done: dict[tuple[str, str, bool], int] = {}
+        self._done: dict[tuple[str, str, bool], tuple[int, datetime | None]] = {}  # version and its time
         self._task: asyncio.Task[None] | None = None
 
     def done(self, entry: MirrorEntry, version: int) -> None:
         """Note that Redis has this version of an entry; the mark is cleared soon."""
         mark = (entry.owner, entry.kind, entry.is_erased)
-        self._done[mark] = max(version, self._done.get(mark, 0))
+        if version >= self._done.get(mark, (0, None))[0]:
+            self._done[mark] = version, entry.updated_at if version == entry.version else None
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._clear_soon())
 
@@ -40,8 +42,9 @@ class Marks:
         done, self._done = self._done, {}
         if done:
             owners, kinds, erased = zip(*done, strict=True)
+            versions, moments = zip(*done.values(), strict=True)
             try:
-                await self._database.fetch(functions.mirror.clear_pending(owners, kinds, list(done.values()), erased))
+                await self._database.fetch(functions.mirror.clear_pending(owners, kinds, versions, erased, moments))
                 self.refusal = None
             except StoreError as error:
                 self.refusal = error

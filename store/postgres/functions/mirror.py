@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import NewType
 
 from store.json_writer import json_text
@@ -102,10 +103,14 @@ def import_links(items: str, prefer: str | None, dry_run: bool, erasures: int | 
     return _import("r.*", "import_links", items, erasures, prefer=prefer, dry_run=dry_run)
 
 
-def clear_pending(owners: Sequence[str], kinds: Sequence[str], versions: Sequence[int], erased: Sequence[bool]) -> Call:
+def clear_pending(
+    owners: Sequence[str], kinds: Sequence[str], versions: Sequence[int], erased: Sequence[bool],
+    moments: Sequence[datetime | None],
+) -> Call:  # fmt: skip
     return _read(
-        "r", "clear_pending", owners=list(owners), kinds=list(kinds), versions=list(versions), erased=list(erased)
-    )
+        "r", "clear_pending", owners=list(owners), kinds=list(kinds), versions=list(versions), erased=list(erased),
+        moments=list(moments),
+    )  # fmt: skip
 
 
 def pending_lag() -> Call:

@@ -111,6 +111,25 @@ async def test_a_version_of_an_earlier_life_is_not_taken_for_the_same_of_the_new
     assert not (await verify(store._connections)).findings
 
 
+@pytest.mark.parametrize("kind", ["params", "user", "telegram"])
+async def test_what_redis_had_of_an_earlier_life_clears_no_mark_of_the_same_version_of_the_new_one(
+    store: SettingsStore, late: SettingsStore, person: str, db: Db, kind: str
+) -> None:
+    """The clearing of a mark that arrives late."""
+    db.execute("select from erase_user(%s)", (person,))
+    db.execute("select from register_user(%s, %s)", (person, TELEGRAM_ID))
+    (entry,) = (entry for entry in await state(late) if entry.kind == kind and entry.owner != EARLIER)
+    late._connections.marks.done(entry, entry.version)
+    await store.erase_user(person)
+    db.execute("select from register_user(%s, %s)", (person, TELEGRAM_ID))
+    await late._connections.marks.clear()
+    assert (entry.owner, kind, entry.version) in {(row["owner"], row["kind"], row["version"]) for row in marks(db)}
+    await drain(store._connections)
+    await store._connections.marks.clear()
+    assert not marks(db)
+    assert not (await verify(store._connections)).findings
+
+
 async def test_a_symbols_document_saved_while_those_of_before_are_looked_for_stays(
     store: SettingsStore, late: SettingsStore, person: str, db: Db, redis: redis_py.Redis, monkeypatch: Any
 ) -> None:

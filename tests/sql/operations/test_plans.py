@@ -227,7 +227,7 @@ WRITES: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.credentials.delete_api_credentials, (UID, None)),
     (functions.credentials.reencrypt_api_credentials, (UUID(crowd.uuid("api0")), "another", SEALED)),
     (functions.credentials.seal_plain_credentials, (UUID(crowd.uuid("api0")), "another", SEALED)),
-    (functions.mirror.clear_pending, (SOME, ["params"] * 500, [1] * 500, [False] * 500)),
+    (functions.mirror.clear_pending, (SOME, ["params"] * 500, [1] * 500, [False] * 500, [None] * 500)),
     (functions.mirror.pending_lag, ()),
     (functions.mirror.retry_pending, ()),
     (functions.mirror.fail_pending, ([(uid, "params", 1, "refused") for uid in SOME],)),
