@@ -58,9 +58,12 @@ def _peak(config: Config, arguments: list[str]) -> float:
     environ = {
         **config.environment(),
         "SETTINGS_STORE_HOME": str(config.home), "SETTINGS_STORE_KEYS_FILE": str(config.key_file),
+        "MIRROR_CREDENTIALS": "encrypted",
     }  # fmt: skip
     command = [sys.executable, "-c", PROGRAM, *arguments]
     done = subprocess.run(
-        command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True
+        command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
     )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments)}: {done.stderr}")
     return int(done.stderr.split()[-2]) * 1024 / 1e6
