@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         return 2
     outcomes: dict[str, list[Outcome]] = {}
     home = Path(tempfile.mkdtemp(prefix="ss-bench-"))
-    config = Config(home=home)
+    config = Config(home=home, mirror_credentials="encrypted")  # sync asks for a choice
     try:
         servers = embedded.provide(config)
         for name in names:

@@ -58,7 +58,7 @@ def _peak(config: Config, arguments: list[str]) -> float:
     environ = {
         **config.environment(),
         "SETTINGS_STORE_HOME": str(config.home), "SETTINGS_STORE_KEYS_FILE": str(config.key_file),
-        "MIRROR_CREDENTIALS": "encrypted",
+        "MIRROR_CREDENTIALS": config.credentials_mode,
     }  # fmt: skip
     command = [sys.executable, "-c", PROGRAM, *arguments]
     done = subprocess.run(

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 
 from benchmarks import people
 from benchmarks.runner import Outcome, interleave
@@ -51,7 +50,6 @@ create table seed_settings (like user_settings including defaults, primary key (
 
 async def measure(config: Config) -> list[Outcome]:
     """Take over all users; as users a second."""
-    config = replace(config, mirror_credentials="encrypted")
     users = people.size(USERS)
     repeated: list[float] = []
     inserted: list[float] = []
