@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import UTC, datetime
 
 from store.ending import at_most, end
 from store.errors import StoreError
@@ -13,6 +13,9 @@ from store.postgres.database import Database
 
 DELAY = 0.05  # seconds
 LAST = 5.0  # seconds that a store waits for this as it closes
+
+
+BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 class Marks:
@@ -32,8 +35,8 @@ class Marks:
     def done(self, entry: MirrorEntry, version: int) -> None:
         """Note that Redis has this version of an entry; the mark is cleared soon."""
         mark = (entry.owner, entry.kind, entry.is_erased)
-        if version >= self._done.get(mark, (0, None))[0]:
-            self._done[mark] = version, entry.updated_at if version == entry.version else None
+        noted = version, entry.updated_at if version == entry.version else None
+        self._done[mark] = max(noted, self._done.get(mark, noted), key=_age)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._clear_soon())
 
@@ -58,3 +61,8 @@ class Marks:
         while self._done:
             await asyncio.sleep(DELAY)
             await self.clear()
+
+
+def _age(noted: tuple[int, datetime | None]) -> tuple[datetime, int]:
+    """Order versions by their time: in a life after an erasure they begin anew."""
+    return noted[1] or BEGINNING, noted[0]

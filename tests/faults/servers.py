@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -80,9 +81,18 @@ class RedisServer:
         """End it at once, by its id, its data saved as far as its settings have it."""
         self.resume()
         if embedded.redis_pid(self.home) is not None:
-            process = psutil.Process(self.pid)
-            process.terminate()
-            gone(process)
+            process, asked = psutil.Process(self.pid), -inf
+
+            def is_gone() -> bool:
+                """Ask it again now and then: it refuses while it writes its AOF anew, after a resync, say."""
+                nonlocal asked
+                is_ended = has_ended(process)
+                if not is_ended and time.monotonic() > asked + 2:
+                    process.terminate()
+                    asked = time.monotonic()
+                return is_ended
+
+            wait_until(is_gone)
 
     def pause(self) -> None:
         """Make it hang: it keeps its connections and answers nothing."""
@@ -178,11 +188,11 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 
 def gone(process: psutil.Process) -> None:
     """Wait until a process has ended."""
+    wait_until(lambda: has_ended(process))
 
-    def is_gone() -> bool:
-        try:
-            return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
 
-    wait_until(is_gone)
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

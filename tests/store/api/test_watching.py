@@ -217,7 +217,7 @@ async def test_who_is_unregistered_hears_no_more(store: SettingsStore, user: str
     for n in range(3):
         await store.patch(user, "params", {"mine": n})
     assert [change.version for change in await told.of(3)] == [2, 3, 4]
-    assert [change.version for change in once.changes] == [2]
+    assert [change.version for change in await once.of(1)] == [2]
     assert len(store._listeners) == 1
 
 
