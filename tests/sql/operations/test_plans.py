@@ -126,7 +126,6 @@ LOOKUPS = {
     "500 keys": by(MIRROR, functions.mirror.mirror_state, SOME, ["params"] * 500),
     "500 keys without documents": by(MIRROR, functions.mirror.known_keys, SOME, ["params"] * 500),
     "who was erased": by({BY_UID, LINK}, functions.users.erased_owners, [UID, TELEGRAM]),
-    "who is back": by({BY_UID}, functions.users.returned_owners, [UID]),
     "keys that are marked": by(MIRROR, functions.mirror.pending_keys, None, None, 500),
     "what was marked lately": by(MIRROR, functions.mirror.fresh_keys, functions.mirror.Snapshot("1:1:"), 500),
     "marked keys of some owners": by(MIRROR, functions.mirror.pending_keys, [UID], None, 500),
@@ -282,7 +281,7 @@ SCANS: dict[str, tuple[Callable[..., Call], tuple[Any, ...], set[str]]] = {
 # They fail without what was done before in the same session, have no row to read, or (copy_candles) are another's COPY.
 UNSEEN = {
     *("begin_restore", "end_restore", "begin_candle_import", "merge_candles", "delete_setting_template"),
-    *("clear_erased", "clear_former_life", "erase_unknown", "copy_candles"),
+    *("clear_erased", "clear_former_life", "returned_owners", "erase_unknown", "copy_candles"),
     *("cancel_scheduled_change", "delete_rollout"),
 }
 
