@@ -1,4 +1,4 @@
-"""The benchmarks run, with few users, and say what they measured: their figures are none."""
+"""Benchmarks that fill both stores run, with few users, and say what they measured: their figures are none."""
 
 from __future__ import annotations
 

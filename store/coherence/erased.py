@@ -35,12 +35,7 @@ async def mark_left_of_erased(stores: Connections, may_go_on: Callable[[], bool]
             owners = [owner for owner, _ in keys]
             if left := await left_of_erased(stores, owners):
                 await stores.database.fetch(functions.users.clear_erased([place.owner for place in left]))
-            returned = [row["r"] for row in await stores.database.fetch(functions.users.returned_owners(owners))]
-            given = await stores.mirror.given(returned)
-            for owner in returned:
-                former = {
-                    kind: (version, at)
-                    for (whose, kind), (version, updated_at) in given.items()
-                    if whose == owner and (at := moment(updated_at))
-                }
-                await stores.database.fetch(functions.users.clear_former_life(owner, former))
+            for row in await stores.database.fetch(functions.users.returned_owners(owners)):
+                given = await stores.mirror.given([row["r"]])
+                former = {kind: (version, at) for (_, kind), (version, text) in given.items() if (at := moment(text))}
+                await stores.database.fetch(functions.users.clear_former_life(row["r"], former))

@@ -335,10 +335,10 @@ class Mirror:
     async def is_left_by_erasure(self, owner: str) -> bool:
         """Tell whether a mirror hash is what an erasure leaves: Redis is going to remove it, and it tells of nothing
         that is there."""
-        is_expiring = await self._call(lambda: self.redis.pttl(self.keys.mirror(owner))) >= 0
+        if await self._call(lambda: self.redis.pttl(self.keys.mirror(owner))) < 0:
+            return False
         (fields,) = await self._hashes([owner])
-        signs = [text for name, text in fields.items() if name == "telegram_id" or name.endswith(":digest")]
-        return is_expiring and not any(signs)
+        return not any(text for name, text in fields.items() if name == "telegram_id" or name.endswith(":digest"))
 
     async def _hashes(self, owners: Sequence[str]) -> list[dict[str, str]]:
         """Read mirror hashes; nothing of one that can't be ours."""

@@ -121,7 +121,7 @@ BROKEN = [
         ("store/coherence/relay.py", "await mark_left_of_erased(stores, may_go_on)", "pass"),
     ], ("healing", "equal", "stale Redis"), ("redis_restored_with_erased",), pace=0.2),
     Broken("former_life", "what an older Redis has of a former life of who has registered again stays there", [
-        ("store/coherence/erased.py", "given = await stores.mirror.given(returned)", "returned, given = [], {}"),
+        ("store/coherence/erased.py", "functions.users.returned_owners(owners)", "functions.users.returned_owners([])"),
     ], ("healing", "equal", "stale Redis"), ("redis_restored_with_erased",), pace=0.2),
     Broken("erasure_leaves", "an erasure leaves the documents in Redis", [
         ("store/mirror/apply.lua",

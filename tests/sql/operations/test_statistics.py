@@ -74,7 +74,10 @@ CALLS: list[tuple[Callable[..., Call], tuple[Any, ...]]] = [
     (functions.mirror.pending_keys, (SOME, None, len(SOME))),
     (functions.mirror.fresh_keys, (functions.mirror.Snapshot("1:1:"), len(SOME))),
     (functions.mirror.marked_keys, (SOME,)),
-    (functions.mirror.clear_pending, (SOME, ["params"] * len(SOME), [1] * len(SOME), [False] * len(SOME), [None])),
+    (
+        functions.mirror.clear_pending,
+        (SOME, ["params"] * len(SOME), [1] * len(SOME), [False] * len(SOME), [None] * len(SOME)),
+    ),
     (
         functions.mirror.fail_pending,
         ([(uid, kind, 1, "refused") for uid in SOME[:500] for kind in ("params", "api_keys")],),
